@@ -1,0 +1,86 @@
+import { Schema } from "effect"
+import { ConversationId, MessageId, TurnId } from "./Id.ts"
+import { key, normalize, Time, text } from "./Json.ts"
+import { Problem } from "./Problem.ts"
+import { type Place, type ToolCall, ToolCalls } from "./ToolCall.ts"
+import { TurnEnd, type TurnStatus } from "./Turn.ts"
+
+export class Conversation extends Schema.Class<Conversation>("Conversation")(
+  {
+    id: ConversationId,
+    title: Schema.NullOr(Schema.String.annotations({ examples: ["Buy milk"] })).annotations({
+      description: "Made from the first message, or given; up to 200 characters"
+    }),
+    createdAt: Time.pipe(key("created_at")),
+    updatedAt: Time.pipe(key("updated_at")).annotations({
+      description: "When something was last said in it; renaming does not count"
+    })
+  },
+  // The name of its JSON in the docs.
+  [undefined, { identifier: "Conversation", description: "An ordered list of messages" }]
+) {}
+
+export const ConversationTitle = text(1, 200, "ConversationTitle", "Buy milk")
+
+export const Role = Schema.Literal("user", "assistant").annotations({ description: "Who said it" })
+export type Role = typeof Role.Type
+
+/** One utterance. `status` is `completed`, or for an unfinished answer its turn's end. */
+export class Message extends Schema.Class<Message>("Message")(
+  {
+    id: MessageId,
+    sequenceNumber: Schema.Int.annotations({ description: "1, 2, 3 … within the conversation", examples: [1] }).pipe(
+      key("sequence_number")
+    ),
+    role: Role,
+    content: Schema.String.annotations({ examples: ["Add buy milk"] }),
+    toolCalls: ToolCalls.pipe(key("tool_calls")),
+    status: TurnEnd,
+    createdAt: Time.pipe(key("created_at")),
+    turnId: TurnId.pipe(key("turn_id"))
+  },
+  [undefined, { identifier: "Message", description: "One utterance" }]
+) {}
+
+/** A message as the agent is reminded of it. */
+export interface HistoryMessage {
+  readonly sequenceNumber: number
+  readonly role: Role
+  readonly content: string
+  readonly toolCalls: ReadonlyArray<ToolCall> | null
+  readonly places: ReadonlyArray<Place> | null
+  /** How the message's turn ended. */
+  readonly turnStatus: TurnStatus
+}
+
+/** A title made from a conversation's first message: its first words, at most 60 characters, cut at a word. */
+export const titleFrom = (message: string): string => {
+  const line = Array.from(normalize(message).replace(/\s+/g, " "))
+  if (line.length <= 60) return line.join("")
+  const cut = line.slice(0, 59).join("")
+  const space = line[59] === " " ? cut.length : cut.lastIndexOf(" ")
+  return `${(space > 0 ? cut.slice(0, space) : cut).trimEnd()}…`
+}
+
+/** It does not exist, was deleted, or (when reading) is another user's. */
+export class ConversationNotFound extends Problem("ConversationNotFound", {
+  status: 404,
+  codes: ["conversation_not_found"],
+  title: "Conversation not found",
+  detail: "Conversation not found"
+}) {}
+
+/** Chat into another user's conversation. */
+export class ConversationForbidden extends Problem("ConversationForbidden", {
+  status: 403,
+  codes: ["conversation_forbidden"],
+  title: "Forbidden",
+  detail: "Permission denied"
+}) {}
+
+export class MessageNotFound extends Problem("MessageNotFound", {
+  status: 404,
+  codes: ["message_not_found"],
+  title: "Message not found",
+  detail: "Message not found"
+}) {}

@@ -1,0 +1,54 @@
+import { Option, Schema, SchemaAST } from "effect"
+
+/** Ids are PostgreSQL `bigint` identities, kept within what a JSON number carries exactly: 1 to 2^53 − 1. */
+const bigintId = <const Brand extends string>(brand: Brand, description: string, example: number) =>
+  Schema.Int.pipe(
+    Schema.between(1, Number.MAX_SAFE_INTEGER, { message: () => "must be an integer from 1 to 9007199254740991" }),
+    Schema.brand(brand),
+    Schema.annotations({
+      identifier: brand,
+      description,
+      jsonSchema: { type: "integer", minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description, examples: [example] }
+    })
+  )
+
+/** Issued by whoever signs the tokens; there is no users table. */
+export const UserId = bigintId("UserId", "The user, as the token names them", 1)
+export type UserId = typeof UserId.Type
+
+export const ConversationId = bigintId("ConversationId", "A conversation", 12)
+export type ConversationId = typeof ConversationId.Type
+
+export const MessageId = bigintId("MessageId", "A message", 34)
+export type MessageId = typeof MessageId.Type
+
+export const TaskId = bigintId("TaskId", "A task", 7)
+export type TaskId = typeof TaskId.Type
+
+/** UUIDv7: sorts by the time the turn began. */
+export const TurnId = Schema.UUID.pipe(
+  Schema.annotations({ message: () => "must be a turn's id, a UUID" }),
+  Schema.brand("TurnId"),
+  Schema.annotations({
+    identifier: "TurnId",
+    description: "A turn (UUIDv7)",
+    jsonSchema: {
+      type: "string",
+      format: "uuid",
+      description: "A turn (UUIDv7)",
+      examples: ["0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"]
+    }
+  })
+)
+export type TurnId = typeof TurnId.Type
+
+/**
+ * An id in a path or query: decimal digits only, so that `1e3`, `0x10`, ` 7` and `+7`, which `Number` would take, are refused.
+ */
+export const fromPath = <A extends number, R>(id: Schema.Schema<A, number, R>) =>
+  Schema.String.pipe(
+    Schema.pattern(/^[0-9]{1,16}$/, { message: () => "must be an integer from 1 to 9007199254740991" }),
+    Schema.annotations({ jsonSchema: Option.getOrElse(SchemaAST.getJSONSchemaAnnotation(id.ast), () => ({})) }),
+    Schema.transform(Schema.Number, { strict: true, decode: Number, encode: String }),
+    Schema.compose(id)
+  )

@@ -1,0 +1,140 @@
+import { HttpApiSchema } from "@effect/platform"
+import { type Cause, Data, ParseResult, Predicate, Schema } from "effect"
+
+/** The media type of every error body (RFC 9457). */
+export const contentType = "application/problem+json"
+
+/** What one kind of problem says of itself, apart from the fields of an occurrence. */
+export interface About {
+  readonly status: number
+  /** For programs; stable. Several where one class stands for a family, the first being the usual one. */
+  readonly codes: readonly [string, ...ReadonlyArray<string>]
+  readonly title: string
+  /** The sentence for people, unless the occurrence brings its own. */
+  readonly detail: string
+}
+
+/** What any occurrence may bring along. */
+interface Occurrence {
+  readonly code?: string
+  readonly detail?: string
+  /** Seconds; leaves as the header `Retry-After`. */
+  readonly retryAfter?: number
+  /** Further header fields of the answer. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Any problem, as the one place that writes them (`http/Problems.ts`) sees it. */
+export interface AnyProblem extends Occurrence {
+  readonly _tag: string
+  readonly about: About
+  /** The members beyond RFC 9457's, in wire form. */
+  readonly encodedMembers: Readonly<Record<string, unknown>>
+}
+
+/** The constructor of one kind of problem. */
+export interface ProblemClass<Tag extends string, Members extends object, Encoded extends object> {
+  new (
+    fields: {} extends Members ? (Occurrence & Members) | void : Occurrence & Members
+  ): Cause.YieldableError & { readonly _tag: Tag } & AnyProblem & Readonly<Members>
+  readonly about: About
+  readonly members: Schema.Schema<Members, Encoded>
+}
+
+const TypeId = "taskchat/Problem"
+
+const none = Schema.Struct({})
+
+export const isProblem = (u: unknown): u is AnyProblem => Predicate.hasProperty(u, TypeId)
+
+/** `type` of a problem document: a relative reference, so that it holds wherever the service is mounted. */
+export const typeOf = (code: string) => `/problems/${code}`
+
+/**
+ * The base class of one kind of problem: a yieldable error whose wire form is an RFC 9457 document.
+ * `members` describes those beyond the standard's.
+ */
+export const Problem: {
+  <const Tag extends string>(tag: Tag, about: About): ProblemClass<Tag, {}, {}>
+  <const Tag extends string, Members extends object, Encoded extends object>(
+    tag: Tag,
+    about: About,
+    members: Schema.Schema<Members, Encoded>
+  ): ProblemClass<Tag, Members, Encoded>
+} = (tag: string, about: About, members: Schema.Schema.AnyNoContext = none) => {
+  // A struct without members would let every field of the error through.
+  const encode = members === none ? () => ({}) : Schema.encodeUnknownSync(members)
+  return class extends Data.TaggedError(tag)<Occurrence> {
+    static readonly about = about
+    static readonly members = members
+    readonly [TypeId] = TypeId
+    get about() {
+      return about
+    }
+    get encodedMembers() {
+      return encode(this)
+    }
+    override get message() {
+      return this.detail ?? about.detail
+    }
+    // `Data.TaggedError` puts the members on the instance; a class cannot say so of fields it is generic in.
+    // biome-ignore lint/suspicious/noExplicitAny: the interface above is what callers see
+  } as any
+}
+
+const common = Schema.Struct({
+  type: Schema.String.annotations({
+    jsonSchema: {
+      type: "string",
+      format: "uri-reference",
+      description: "The kind of problem, as a relative reference"
+    }
+  }),
+  detail: Schema.String.annotations({ description: "A sentence for people" }),
+  request_id: Schema.String.annotations({ description: "The `X-Request-Id` of the answer" }),
+  instance: Schema.optional(
+    Schema.String.annotations({
+      jsonSchema: {
+        type: "string",
+        format: "uri-reference",
+        description: "What the problem is about, where that helps"
+      }
+    })
+  )
+})
+
+/**
+ * The wire form of a kind, for OpenAPI and for derived clients, which get the class back. It refuses to encode: a
+ * document names the request it answers, so only `http/Problems.ts` writes one.
+ */
+export const wire = <Self extends AnyProblem, Members, Encoded>(kind: {
+  new (fields: never): Self
+  readonly name: string
+  readonly about: About
+  readonly members: Schema.Schema<Members, Encoded>
+}) => {
+  const { codes, detail, status, title } = kind.about
+  const document = common.pipe(
+    Schema.extend(
+      Schema.Struct({
+        title: Schema.Literal(title),
+        status: Schema.Literal(status),
+        code: Schema.Literal(...codes).annotations({ description: "For programs; stable" })
+      })
+    ),
+    Schema.extend(kind.members),
+    Schema.annotations({ identifier: `${kind.name}Problem`, title, description: detail })
+  )
+  return Schema.transformOrFail(
+    document,
+    Schema.declare((u: unknown): u is Self => u instanceof kind),
+    {
+      strict: true,
+      // `Self` is what `kind` constructs; its declared parameter is erased above to accept every kind.
+      decode: (fields) => ParseResult.succeed(new kind(fields as never)),
+      encode: (self, _, ast) => ParseResult.fail(new ParseResult.Forbidden(ast, self, "written by http/Problems.ts"))
+    }
+  )
+    .annotations(HttpApiSchema.annotations({ status }))
+    .pipe(HttpApiSchema.withEncoding({ kind: "Json", contentType }))
+}

@@ -1,0 +1,139 @@
+import { Context, Schema } from "effect"
+import { TurnId, type UserId } from "./Id.ts"
+import { Problem } from "./Problem.ts"
+import { ToolCalls } from "./ToolCall.ts"
+
+/** Who asks: always from the verified token, never from a URL, a body or the model. */
+export class CurrentUser extends Context.Tag("taskchat/domain/CurrentUser")<CurrentUser, { readonly id: UserId }>() {}
+
+/** The request that is being answered, as its `X-Request-Id` and every log line of it name it. */
+export class RequestId extends Context.Reference<RequestId>()("taskchat/domain/RequestId", {
+  defaultValue: () => "none"
+}) {}
+
+/** The IANA name of a time zone this runtime knows. */
+export const TimeZone = Schema.String.pipe(
+  Schema.filter((name) => isZone(name) || "must be an IANA time zone such as Europe/Berlin", {
+    identifier: "TimeZone",
+    description: "IANA name of a time zone",
+    jsonSchema: { type: "string", description: "IANA name of a time zone", examples: ["Europe/Berlin"] }
+  })
+)
+
+const isZone = (name: string) => {
+  try {
+    return (
+      name.length <= 64 && /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined
+    )
+  } catch {
+    return false
+  }
+}
+
+const issues = Schema.Struct({
+  errors: Schema.Array(
+    Schema.Struct({
+      path: Schema.String.annotations({
+        description: "Of the member, parameter or header, with dots; empty for the body as a whole",
+        examples: ["message"]
+      }),
+      message: Schema.String.annotations({ examples: ["must not be blank"] })
+    })
+  ).annotations({ description: "What is wrong, and where" })
+})
+
+export class InvalidRequest extends Problem(
+  "InvalidRequest",
+  { status: 400, codes: ["invalid_request"], title: "Invalid request", detail: "The request is not valid." },
+  issues
+) {}
+
+export class MissingToken extends Problem("MissingToken", {
+  status: 401,
+  codes: ["missing_token"],
+  title: "Unauthorized",
+  detail: "Send a Bearer token in the Authorization header."
+}) {}
+
+/** Whatever is wrong with a token, callers learn no more than that. */
+export class InvalidToken extends Problem("InvalidToken", {
+  status: 401,
+  codes: ["invalid_token"],
+  title: "Unauthorized",
+  detail: "The token is not valid."
+}) {}
+
+/** The URL's user is not the token's. */
+export class UserMismatch extends Problem("UserMismatch", {
+  status: 403,
+  codes: ["user_mismatch"],
+  title: "Forbidden",
+  detail: "Permission denied"
+}) {}
+
+/** A page of another origin asks, by way of its visitor's browser. */
+export class OriginForbidden extends Problem("OriginForbidden", {
+  status: 403,
+  codes: ["origin_forbidden"],
+  title: "Forbidden",
+  detail: "Pages of this origin may not call this address."
+}) {}
+
+export class NotFound extends Problem("NotFound", {
+  status: 404,
+  codes: ["not_found"],
+  title: "Not found",
+  detail: "There is nothing at this address."
+}) {}
+
+export class MethodNotAllowed extends Problem("MethodNotAllowed", {
+  status: 405,
+  codes: ["method_not_allowed"],
+  title: "Method not allowed",
+  detail: "This address does not take that method; see Allow."
+}) {}
+
+export class PayloadTooLarge extends Problem("PayloadTooLarge", {
+  status: 413,
+  codes: ["payload_too_large"],
+  title: "Payload too large",
+  detail: "The body is larger than 256 KiB."
+}) {}
+
+export class UnsupportedMediaType extends Problem("UnsupportedMediaType", {
+  status: 415,
+  codes: ["unsupported_media_type"],
+  title: "Unsupported media type",
+  detail: "Send the body as application/json."
+}) {}
+
+export class RateLimited extends Problem("RateLimited", {
+  status: 429,
+  codes: ["rate_limited"],
+  title: "Too many requests",
+  detail: "Too many requests. Wait as long as Retry-After says."
+}) {}
+
+/** A defect of ours; the log has it under the request's id. */
+export class InternalError extends Problem("InternalError", {
+  status: 500,
+  codes: ["internal_error"],
+  title: "Internal error",
+  detail: "Something went wrong on our side. The request_id helps us to find it."
+}) {}
+
+/** The database or another required part is away, or this node is draining or full. */
+export class Unavailable extends Problem(
+  "Unavailable",
+  {
+    status: 503,
+    codes: ["unavailable"],
+    title: "Service unavailable",
+    detail: "The service is not available at the moment. Please try again shortly."
+  },
+  // Where a turn had begun.
+  Schema.Struct({
+    turnId: Schema.optional(TurnId).pipe(Schema.fromKey("turn_id")),
+    toolCalls: Schema.optional(ToolCalls).pipe(Schema.fromKey("tool_calls"))
+  })
+) {}

@@ -1,0 +1,175 @@
+import { Data, Schema } from "effect"
+import { ConversationId, MessageId, TaskId, TurnId } from "./Id.ts"
+import { key, Time } from "./Json.ts"
+import { Problem } from "./Problem.ts"
+import { ToolCalls } from "./ToolCall.ts"
+
+/** How a turn can end; each ends in exactly one of them. */
+export const TurnEnd = Schema.Literal("completed", "failed", "timed_out", "cancelled", "interrupted").annotations({
+  identifier: "TurnEnd",
+  description: "How a turn ended"
+})
+export type TurnEnd = typeof TurnEnd.Type
+
+export const TurnStatus = Schema.Literal("running", ...TurnEnd.literals).annotations({
+  identifier: "TurnStatus",
+  description: "`running`, or how it ended"
+})
+export type TurnStatus = typeof TurnStatus.Type
+
+/** Tokens of the model, summed over the steps of a turn. */
+export const Usage = Schema.Struct({
+  inputTokens: Schema.Int.annotations({ examples: [412] }).pipe(key("input_tokens")),
+  outputTokens: Schema.Int.annotations({ examples: [38] }).pipe(key("output_tokens"))
+}).annotations({ identifier: "Usage", description: "Tokens of the model, summed over the steps of a turn" })
+export type Usage = typeof Usage.Type
+
+/** Why a turn did not complete: the code for programs, the sentence for people. */
+export const TurnError = Schema.Struct({
+  code: Schema.String.annotations({ description: "For programs; stable", examples: ["agent_unreachable"] }),
+  detail: Schema.String.annotations({
+    description: "A sentence for people",
+    examples: ["The assistant could not be reached. Please try again."]
+  })
+}).annotations({ identifier: "TurnError", description: "Why a turn did not complete" })
+export type TurnError = typeof TurnError.Type
+
+/** A turn, running or ended. */
+export class Turn extends Schema.Class<Turn>("Turn")(
+  {
+    turnId: TurnId.pipe(key("turn_id")),
+    conversationId: ConversationId.pipe(key("conversation_id")),
+    status: TurnStatus,
+    userMessageId: MessageId.pipe(key("user_message_id")),
+    messageId: Schema.NullOr(MessageId)
+      .annotations({ description: "The assistant message's, if the turn left one" })
+      .pipe(key("message_id")),
+    toolCalls: ToolCalls.pipe(key("tool_calls")),
+    usage: Schema.NullOr(Usage),
+    error: Schema.NullOr(TurnError).annotations({
+      description: "Null while it runs and when it completed",
+      jsonSchema: { examples: [null] }
+    }),
+    startedAt: Time.pipe(key("started_at")),
+    finishedAt: Schema.NullOr(Time).pipe(key("finished_at"))
+  },
+  [undefined, { identifier: "Turn", description: "A turn, running or ended" }]
+) {}
+
+const turnId = { turnId: TurnId.pipe(key("turn_id")) }
+
+/** What a turn that did not complete tells its caller, so that nobody has to guess what changed. */
+const unfinished = Schema.Struct({
+  ...turnId,
+  toolCalls: ToolCalls.pipe(key("tool_calls"))
+})
+
+/** The turn is no longer this process's to work on: its lease was lost, and another may have ended it. */
+export class TurnLost extends Data.TaggedError("TurnLost")<{}> {}
+
+export class TurnNotFound extends Problem("TurnNotFound", {
+  status: 404,
+  codes: ["turn_not_found"],
+  title: "Turn not found",
+  detail: "Turn not found"
+}) {}
+
+/** This conversation's last turn is still running. */
+export class TurnInProgress extends Problem(
+  "TurnInProgress",
+  {
+    status: 409,
+    codes: ["turn_in_progress"],
+    title: "A turn is in progress",
+    detail: "This conversation is still answering an earlier message. Wait for it, or cancel its turn."
+  },
+  Schema.Struct(turnId)
+) {}
+
+/** The user has as many running turns as one user may. */
+export class TooManyTurns extends Problem("TooManyTurns", {
+  status: 429,
+  codes: ["too_many_turns"],
+  title: "Too many running turns",
+  detail: "You have as many running turns as one user may. Wait for one to end."
+}) {}
+
+/** The turn that this request waited for was cancelled. */
+export class TurnCancelled extends Problem(
+  "TurnCancelled",
+  { status: 409, codes: ["turn_cancelled"], title: "Turn cancelled", detail: "The turn was cancelled." },
+  unfinished
+) {}
+
+/** The turn that this request waited for ended with its node. */
+export class TurnInterrupted extends Problem(
+  "TurnInterrupted",
+  {
+    status: 503,
+    codes: ["turn_interrupted"],
+    title: "Turn interrupted",
+    detail: "The service stopped before the answer was finished. What was said and done is kept; please ask again."
+  },
+  unfinished
+) {}
+
+/** The turn's time was up. */
+export class TurnTimedOut extends Problem(
+  "TurnTimedOut",
+  { status: 504, codes: ["agent_timeout"], title: "Turn timed out", detail: "The turn's time was up." },
+  unfinished
+) {}
+
+/** The agent, or this service, failed during the turn. */
+export class TurnFailed extends Problem(
+  "TurnFailed",
+  {
+    status: 500,
+    codes: ["agent_failed", "agent_busy", "agent_misconfigured", "agent_slow", "agent_unreachable", "internal_error"],
+    title: "Turn failed",
+    detail: "The assistant failed to answer."
+  },
+  unfinished
+) {}
+
+export class IdempotencyInProgress extends Problem(
+  "IdempotencyInProgress",
+  {
+    status: 409,
+    codes: ["idempotency_in_progress"],
+    title: "Request in progress",
+    detail: "The first request with this Idempotency-Key is still running."
+  },
+  Schema.Struct(turnId)
+) {}
+
+export class IdempotencyKeyReused extends Problem("IdempotencyKeyReused", {
+  status: 422,
+  codes: ["idempotency_key_reused"],
+  title: "Idempotency-Key reused",
+  detail: "This Idempotency-Key was used with another body."
+}) {}
+
+/** One task change that was taken back. */
+export const Reverted = Schema.Struct({
+  toolCallId: Schema.String.annotations({ examples: ["call_1"] }).pipe(key("tool_call_id")),
+  tool: Schema.String.annotations({ examples: ["create_task"] }),
+  taskId: TaskId.pipe(key("task_id"))
+}).annotations({ identifier: "Reverted", description: "One task change that was taken back" })
+export type Reverted = typeof Reverted.Type
+
+/** Tasks that the turn changed have changed again since; nothing was reverted. */
+export class UndoConflict extends Problem(
+  "UndoConflict",
+  {
+    status: 409,
+    codes: ["undo_conflict"],
+    title: "Undo conflict",
+    detail: "Some of the tasks have changed since that turn. Nothing was reverted."
+  },
+  Schema.Struct({
+    tasks: Schema.Array(
+      Schema.Struct({ id: TaskId, title: Schema.String.annotations({ examples: ["Buy milk"] }) })
+    ).annotations({ description: "The tasks that have changed since" })
+  })
+) {}

@@ -1,0 +1,94 @@
+import { Data, type DateTime, Either } from "effect"
+import type { ConversationId, MessageId, TurnId } from "./Id.ts"
+import { InvalidRequest, Unavailable } from "./Request.ts"
+import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
+import {
+  TurnCancelled,
+  type TurnEnd,
+  type TurnError,
+  TurnFailed,
+  TurnInterrupted,
+  TurnTimedOut,
+  type Usage
+} from "./Turn.ts"
+
+/** How a turn ended, and all that its callers are told about it. */
+export interface Ended {
+  readonly turnId: TurnId
+  readonly conversationId: ConversationId
+  readonly status: TurnEnd
+  readonly content: string
+  readonly toolCalls: ReadonlyArray<ToolCall> | null
+  readonly usage: Usage
+  /** The assistant message's, if the turn left one. */
+  readonly message: { readonly id: MessageId; readonly createdAt: DateTime.Utc } | null
+  readonly error: TurnError | null
+  /** Seconds, where the model's service named them. */
+  readonly retryAfter: number | null
+}
+
+/** What the readers of a turn are told, in order; exactly one `Ended`, and it is the last. */
+export type TurnEvent = Data.TaggedEnum<{
+  Text: { readonly text: string }
+  ToolCallStarted: { readonly call: ToolCallStarted }
+  ToolCallEnded: { readonly call: ToolCall }
+  Ended: { readonly end: Ended }
+}>
+export const TurnEvent = Data.taggedEnum<TurnEvent>()
+
+/**
+ * A place between two events of a turn: how many tool calls had ended, whether the next had begun, and how much text
+ * (UTF-16 units) had been said. It needs no log of events: what the turn leaves behind is enough to go on from it.
+ */
+export interface Cursor {
+  readonly calls: number
+  readonly begun: boolean
+  readonly text: number
+}
+
+export const start: Cursor = { calls: 0, begun: false, text: 0 }
+
+/** The id of the last event. */
+export const endId = "end"
+
+export const cursorId = (cursor: Cursor) => `${cursor.calls}${cursor.begun ? "s" : ""}.${cursor.text}`
+
+/** Reads an event's id; `undefined` stands for the end of the turn. */
+export const parseCursor = (id: string): Either.Either<Cursor | undefined, InvalidRequest> => {
+  if (id === endId) return Either.right(undefined)
+  const match = /^(\d{1,9})(s?)\.(\d{1,9})$/.exec(id)
+  return match === null
+    ? Either.left(invalidCursor)
+    : Either.right({
+        calls: Number(match[1]),
+        begun: match[2] === "s",
+        text: Number(match[3])
+      })
+}
+
+export const invalidCursor = new InvalidRequest({
+  errors: [{ path: "Last-Event-ID", message: "is not the id of an event of this turn" }]
+})
+
+/** The problem that a turn which did not complete is to whoever waited for it, or asks for its answer again. */
+export const problemOf = (end: Ended, isReplay = false) => {
+  const about = {
+    turnId: end.turnId,
+    toolCalls: end.toolCalls,
+    ...(end.error === null ? {} : { detail: end.error.detail }),
+    ...(end.retryAfter === null ? {} : { retryAfter: end.retryAfter }),
+    ...(isReplay ? { headers: { "idempotent-replayed": "true" } } : {})
+  }
+  switch (end.status) {
+    case "cancelled":
+      return new TurnCancelled(about)
+    case "interrupted":
+      return new TurnInterrupted({ retryAfter: 1, ...about })
+    case "timed_out":
+      return new TurnTimedOut(about)
+    default:
+      return end.error?.code === "unavailable"
+        ? new Unavailable({ retryAfter: 1, ...about })
+        : new TurnFailed({ ...about, code: end.error?.code ?? "internal_error" })
+  }
+}
