@@ -1,0 +1,123 @@
+import * as Crypto from "node:crypto"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import * as Path from "node:path"
+import { Data, Effect, type Scope } from "effect"
+
+/** Another process has the directory open. */
+export class DirectoryInUse extends Data.TaggedError("DirectoryInUse")<{
+  readonly directory: string
+  /** The other process's id, as it says. */
+  readonly holder: string
+}> {
+  override get message() {
+    return `${this.directory} is in use by process ${this.holder}; only one process at a time can open it`
+  }
+}
+
+/** The directory cannot be created or written. */
+export class DirectoryUnusable extends Data.TaggedError("DirectoryUnusable")<{
+  readonly directory: string
+  readonly cause: unknown
+}> {
+  override get message() {
+    return `${this.directory} cannot be used: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
+
+/**
+ * Creates a private directory (0700) and holds it for this process alone until the scope closes. The lock is a listening
+ * socket within it, which the kernel closes however the process ends: unlike a file with a process id, what a killed
+ * process leaves behind cannot be taken for a living one.
+ */
+export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse | DirectoryUnusable, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => lock(Path.resolve(directory)),
+      catch: (cause) => (cause instanceof DirectoryInUse ? cause : new DirectoryUnusable({ directory, cause }))
+    }),
+    (release) => Effect.promise(release)
+  )
+
+const lock = async (directory: string): Promise<() => Promise<void>> => {
+  await Fs.promises.mkdir(directory, { recursive: true, mode: 0o700 })
+  await Fs.promises.chmod(directory, 0o700)
+  const handle = await Fs.promises.open(directory, "r")
+  const address = addressIn(directory, handle.fd)
+  try {
+    for (let attempt = 0; attempt < 5; attempt++) {
+      const server = await listen(address)
+      if (server !== undefined) {
+        // After a crash two processes may both have found the old lock dead, and one removed the other's new one.
+        const mine = attempt === 0 || (await isStill(address))
+        if (mine) {
+          return async () => {
+            await new Promise((resolve) => server.close(resolve)) // removes the socket too
+            await handle.close()
+          }
+        }
+        server.close()
+      }
+      const holder = await ask(address)
+      if (holder !== undefined) throw new DirectoryInUse({ directory, holder })
+      await Fs.promises.rm(address, { force: true })
+    }
+    throw new DirectoryInUse({ directory, holder: "unknown" })
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** A socket's path has room for about 100 bytes, which a directory's own path may exceed. */
+const addressIn = (directory: string, fd: number) => {
+  if (process.platform === "win32") {
+    return `\\\\.\\pipe\\taskchat-${Crypto.createHash("sha256").update(directory).digest("hex").slice(0, 32)}`
+  }
+  if (process.platform === "linux") return `/proc/self/fd/${fd}/lock`
+  const absolute = Path.join(directory, "lock")
+  const relative = Path.relative(process.cwd(), absolute)
+  return relative.length < absolute.length ? relative : absolute
+}
+
+const listen = (address: string) =>
+  new Promise<Net.Server | undefined>((resolve, reject) => {
+    const server = Net.createServer((socket) => {
+      socket.on("error", () => {}) // whoever asked need not wait for the answer
+      socket.end(String(process.pid))
+    })
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      error.code === "EADDRINUSE" ? resolve(undefined) : reject(error)
+    )
+    server.listen(address, () => resolve(server.unref()))
+  })
+
+/** The holder's process id, or `undefined` when nobody answers. Asked twice: a socket exists before it listens. */
+const ask = async (address: string): Promise<string | undefined> => {
+  const once = () =>
+    new Promise<string | undefined>((resolve) => {
+      let answer = ""
+      const socket = Net.connect(address)
+      socket.setEncoding("utf8").setTimeout(2_000, () => socket.destroy(new Error("no answer")))
+      socket.on("data", (part: string) => {
+        answer += part
+      })
+      // A holder that is too busy to answer, or stopped, still holds.
+      socket.on("end", () => resolve(answer || "unknown"))
+      socket.on("error", (error: NodeJS.ErrnoException) =>
+        resolve(error.code === "ECONNREFUSED" || error.code === "ENOENT" ? undefined : "unknown")
+      )
+    })
+  return (await once()) ?? (await pause().then(once))
+}
+
+const isStill = async (address: string) => {
+  const { ino } = await Fs.promises.stat(address)
+  await pause()
+  return await Fs.promises.stat(address).then(
+    (stat) => stat.ino === ino,
+    () => false
+  )
+}
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 100))

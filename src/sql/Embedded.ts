@@ -1,0 +1,150 @@
+import { Reactivity } from "@effect/experimental"
+import { SqlClient, SqlError } from "@effect/sql"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { makeCompiler } from "@effect/sql-pg/PgClient"
+import type { PGlite } from "@electric-sql/pglite"
+import { Context, Effect, Layer, Stream } from "effect"
+import * as DirectoryLock from "./DirectoryLock.ts"
+import * as Signals from "./Signals.ts"
+import { encode, parsers } from "./Types.ts"
+
+/**
+ * Where the embedded database lives: in a directory (created if absent), which survives the process and `kill -9` but, for
+ * want of fsync, not a power loss; or in memory, new or from a dump of PGlite's, which saves the seconds of its creation.
+ */
+export type Options = { readonly dataDir: string } | { readonly memory: true; readonly image?: Blob }
+
+/**
+ * PostgreSQL within this process. It runs on the event loop: statements here take well under a millisecond, which a
+ * worker thread would double with its messages, and who needs the loop kept free of slow ones has outgrown an embedded
+ * database.
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<
+  SqlClient.SqlClient | Signals.Signals,
+  SqlError.SqlError | DirectoryLock.DirectoryInUse | DirectoryLock.DirectoryUnusable
+> =>
+  Layer.scopedContext(
+    Effect.gen(function* () {
+      const turnstile = yield* Effect.makeSemaphore(1)
+      const db = yield* open(options, turnstile)
+      const sql = yield* makeClient(db, turnstile)
+      const signals = yield* Effect.provideService(
+        Signals.make((onPayload) => listen(db, onPayload)),
+        SqlClient.SqlClient,
+        sql
+      )
+      return Context.make(SqlClient.SqlClient, sql).pipe(Context.add(Signals.Signals, signals))
+    })
+  ).pipe(Layer.provide(Reactivity.layer))
+
+let image: Promise<Blob> | undefined
+
+/** An empty database. Creating one takes seconds and loading it a fraction of one, so a process creates it once. */
+export const emptyImage: Effect.Effect<Blob> = Effect.promise(() => {
+  image ??= import("@electric-sql/pglite").then(async ({ PGlite }) => {
+    const db = await PGlite.create("memory://")
+    const dump = await db.dumpDataDir("none")
+    await db.close()
+    return dump
+  })
+  return image
+})
+
+const open = (options: Options, turnstile: Effect.Semaphore) =>
+  Effect.gen(function* () {
+    const directory = "dataDir" in options ? options.dataDir : undefined
+    if (directory !== undefined) yield* DirectoryLock.acquire(directory)
+    return yield* Effect.acquireRelease(
+      attempt(async () => {
+        // Loaded only where it is used: its code alone takes a good part of a second.
+        const { PGlite } = await import("@electric-sql/pglite")
+        const db = await PGlite.create(directory === undefined ? "memory://" : `${directory}/postgres`, {
+          postgresqlconf: ["shared_buffers=16MB"], // of 128, which one process's data does not need
+          parsers,
+          ...("image" in options ? { loadDataDir: options.image } : {})
+        })
+        // Parameters come as text, written as `pg` writes them; PGlite's own writers differ from it.
+        db.serializers = {}
+        return db
+      }, "Failed to open the embedded database"),
+      (db) =>
+        // What runs is waited for, but not a transaction that nobody ends. Whoever comes later is told that it is closed.
+        turnstile
+          .withPermits(1)(Effect.void)
+          .pipe(
+            Effect.interruptible,
+            Effect.timeoutOption("5 seconds"),
+            Effect.zipRight(Effect.promise(() => db.close()))
+          )
+    )
+  })
+
+/**
+ * There is one session. Outside of a transaction each statement holds the turnstile while it runs, or it would land in
+ * another fiber's transaction; a transaction holds it from BEGIN to COMMIT.
+ */
+const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
+  const inTransaction = connection(db)
+  const alone =
+    (run: Connection["execute"]): Connection["execute"] =>
+    (sql, params, transform) =>
+      turnstile.withPermits(1)(run(sql, params, transform))
+  return SqlClient.make({
+    acquirer: Effect.succeed({
+      execute: alone(inTransaction.execute),
+      executeUnprepared: alone(inTransaction.executeUnprepared),
+      executeRaw: (sql, params) => turnstile.withPermits(1)(inTransaction.executeRaw(sql, params)),
+      executeValues: (sql, params) => turnstile.withPermits(1)(inTransaction.executeValues(sql, params)),
+      executeStream: inTransaction.executeStream
+    }),
+    transactionAcquirer: Effect.as(
+      Effect.acquireRelease(turnstile.take(1), () => turnstile.release(1)),
+      inTransaction
+    ),
+    compiler: makeCompiler(),
+    spanAttributes: [["db.system.name", "postgresql"]]
+  })
+}
+
+const connection = (db: PGlite): Connection => {
+  const execute: Connection["execute"] = (sql, params, transform) =>
+    Effect.map(rows(db, sql, params), (found) => (transform ? transform(found) : found))
+  return {
+    execute,
+    executeUnprepared: execute,
+    executeRaw: (sql, params) => rows(db, sql, params),
+    executeValues: (sql, params) =>
+      statement(async () => (await db.query<Array<unknown>>(sql, params.map(encode), { rowMode: "array" })).rows),
+    executeStream: () =>
+      Stream.die("The embedded database has no cursors: one would hold its only session. Page by key instead.")
+  }
+}
+
+/** Without parameters there may be several statements, as with `pg`; then each has its rows. */
+const rows = (db: PGlite, sql: string, params: ReadonlyArray<unknown>) =>
+  statement<ReadonlyArray<object>>(async () => {
+    if (params.length > 0) return (await db.query<object>(sql, params.map(encode))).rows
+    const results = await db.exec(sql)
+    return results.length === 1 ? (results[0]?.rows ?? []) : results.map((result) => result.rows)
+  })
+
+/** Once begun it cannot be stopped, and until it ends the session is not free. */
+const statement = <A>(run: () => Promise<A>) => Effect.uninterruptible(attempt(run, "Failed to execute statement"))
+
+const listen = (db: PGlite, onPayload: (payload: string) => void) =>
+  Effect.acquireRelease(
+    attempt(() => db.listen(Signals.channel, onPayload), "Failed to listen"),
+    (unlisten) => Effect.promise(() => unlisten())
+  )
+
+const attempt = <A>(run: () => Promise<A>, message: string) =>
+  Effect.tryPromise({ try: run, catch: (cause) => new SqlError.SqlError({ cause: withoutValues(cause), message }) })
+
+/** PGlite puts the statement's parameters on its errors, where people's texts would reach the log. */
+const withoutValues = (cause: unknown) => {
+  if (cause instanceof Error)
+    for (const name of ["query", "params", "queryOptions"]) Reflect.deleteProperty(cause, name)
+  return cause
+}

@@ -1,0 +1,55 @@
+import { Migrator, SqlClient, type SqlError } from "@effect/sql"
+import { Effect, Option } from "effect"
+import conversations from "./migrations/0001_conversations.ts"
+import tasks from "./migrations/0002_tasks.ts"
+
+/** One file each, never edited once released. */
+const loader = Migrator.fromRecord({
+  "0001_conversations": conversations,
+  "0002_tasks": tasks
+})
+
+/** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */
+const table = "taskchat_migrations"
+
+/** Any number that nobody else locks. */
+const lock = 7_303_011_020
+
+/**
+ * Brings the schema up to date, all of it or nothing. Nodes that start at once wait for whoever is first.
+ */
+export const run: Effect.Effect<
+  ReadonlyArray<readonly [id: number, name: string]>,
+  Migrator.MigrationError | SqlError.SqlError,
+  SqlClient.SqlClient
+> = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const [server] = yield* sql<{ readonly version: string; readonly old: boolean }>`
+    SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer < 140000 AS old`
+  if (server?.old) {
+    return yield* new Migrator.MigrationError({
+      reason: "bad-state",
+      message: `PostgreSQL 14 or later is needed; this is ${server.version}`
+    })
+  }
+  return yield* sql.withTransaction(
+    Effect.gen(function* () {
+      yield* sql`SET LOCAL statement_timeout = 0`
+      yield* sql`SELECT pg_advisory_xact_lock(${lock})`
+      // The migrator would create it by itself, but by way of an error, which a transaction does not survive.
+      yield* sql`
+        CREATE TABLE IF NOT EXISTS ${sql(table)} (
+          migration_id integer PRIMARY KEY,
+          created_at timestamptz NOT NULL DEFAULT now(),
+          name text NOT NULL
+        )`
+      return yield* Migrator.make({})({ loader, table })
+    })
+  )
+}).pipe(
+  // The migrator reports a failing migration as a defect.
+  Effect.catchSomeDefect((defect) =>
+    defect instanceof Migrator.MigrationError ? Option.some(Effect.fail(defect)) : Option.none()
+  ),
+  Effect.withSpan("Migrations.run")
+)

@@ -1,0 +1,41 @@
+import { SqlClient } from "@effect/sql"
+import { Context, Effect, PubSub, type Scope, Stream } from "effect"
+
+/** The one channel of LISTEN and NOTIFY; a statement may also call `pg_notify` on it by itself. */
+export const channel = "taskchat"
+
+/** PostgreSQL takes less than 8,000 bytes. */
+const maxBytes = 7_900
+
+/**
+ * Wakes other fibers and nodes. Delivery is likely, not certain: nothing may depend on a signal but how soon something is
+ * noticed.
+ */
+export class Signals extends Context.Tag("taskchat/sql/Signals")<
+  Signals,
+  {
+    /** At most 7,900 bytes. Inside a transaction it is sent by the commit. Never fails: a lost signal only delays. */
+    readonly publish: (payload: string) => Effect.Effect<void>
+    /** Of all nodes, this one too, from when the stream is run. A slow reader loses the oldest. */
+    readonly changes: Stream.Stream<string>
+  }
+>() {}
+
+/** `listen` attaches to the database's channel and calls back for each payload, until the scope closes. */
+export const make = <E, R>(
+  listen: (onPayload: (payload: string) => void) => Effect.Effect<void, E, R>
+): Effect.Effect<typeof Signals.Service, E, R | Scope.Scope | SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const payloads = yield* Effect.acquireRelease(PubSub.sliding<string>(1024), PubSub.shutdown)
+    yield* listen((payload) => payloads.unsafeOffer(payload))
+    return Signals.of({
+      publish: (payload) =>
+        Buffer.byteLength(payload) > maxBytes
+          ? Effect.logWarning("A signal was too long to be sent")
+          : sql`SELECT pg_notify(${channel}, ${payload})`.pipe(
+              Effect.catchAll(() => Effect.logDebug("A signal could not be sent"))
+            ),
+      changes: Stream.fromPubSub(payloads)
+    })
+  })

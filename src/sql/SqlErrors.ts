@@ -1,0 +1,60 @@
+import { SqlError } from "@effect/sql/SqlError"
+import { Predicate } from "effect"
+
+/**
+ * The name of the constraint or unique index that a statement violated, on either engine; `undefined` for any other
+ * failure. Where a table is split, its parts' names are the table's with a number in them (`turns_slots_102009` on Citus,
+ * `turns_0_pkey` of a partition): that number is left out.
+ */
+export const violated = (error: SqlError): string | undefined =>
+  property(error.cause, "code")?.startsWith("23")
+    ? property(error.cause, "constraint")?.replace(/_\d+(?=_|$)/, "")
+    : undefined
+
+/**
+ * Is the database away, so that trying again later may help? Everything else is a defect of ours. Takes any value, so
+ * that a defect can be asked too.
+ */
+export const isUnavailable = (error: unknown): boolean => error instanceof SqlError && isAway(error.cause)
+
+const isAway = (cause: unknown): boolean => {
+  const code = property(cause, "code")
+  if (code !== undefined && (sqlStates.test(code) || network.has(code))) return true
+  const message = property(cause, "message")
+  if (message !== undefined && driver.test(message)) return true
+  // A refusal on every address of a name; a pool's timeout around the connection's own failure.
+  if (Predicate.hasProperty(cause, "errors") && Array.isArray(cause.errors)) return cause.errors.some(isAway)
+  return Predicate.hasProperty(cause, "cause") && isAway(cause.cause)
+}
+
+/**
+ * Connection exceptions (08), a transaction rolled back for another's sake (40), out of memory, disk or connections (53),
+ * shutdown, crash and start (57P), a session ended for its idle transaction (25P03), read only because the other server
+ * took over (25006).
+ */
+const sqlStates = /^(08...|40...|53...|57P..|25P03|25006)$/
+
+const network = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ECONNABORTED",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "EHOSTDOWN",
+  "ENETUNREACH",
+  "ENETDOWN",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ENOENT" // the server's Unix socket
+])
+
+/** What the drivers say without a code. */
+const driver =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client (has encountered|was closed)|Cannot use a pool after|Query read timeout|PGlite is clos)/
+
+const property = (u: unknown, name: string): string | undefined => {
+  if (!Predicate.hasProperty(u, name)) return undefined
+  const value = u[name]
+  return typeof value === "string" ? value : undefined
+}

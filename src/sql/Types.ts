@@ -1,0 +1,53 @@
+import Pg from "pg"
+
+const oid = { ...Pg.types.builtins, INT4_ARRAY: 1007, INT8_ARRAY: 1016, TEXT_ARRAY: 1009, DATE_ARRAY: 1182 }
+
+const standard = (type: number): ((text: string) => unknown) => Pg.types.getTypeParser(type, "text")
+
+const own = new Map<number, (text: string) => unknown>([
+  [oid.INT8, Number],
+  [oid.INT8_ARRAY, standard(oid.INT4_ARRAY)],
+  [oid.DATE, String],
+  [oid.DATE_ARRAY, standard(oid.TEXT_ARRAY)]
+])
+
+/**
+ * How values of the database read in TypeScript, the same for both engines: `bigint` as number (ids and counts stay below
+ * 2^53), `date` as `YYYY-MM-DD`, `timestamptz` as `Date`, `jsonb` parsed, arrays as arrays, `numeric` as string.
+ */
+export const types: Pg.CustomTypesConfig = {
+  getTypeParser: (type, format) =>
+    format === "binary" ? Pg.types.getTypeParser(type, format) : (own.get(type) ?? standard(type))
+}
+
+/** The array types of the built-in ones, as far as they have a parser. */
+const arrays = [
+  199, 1000, 1005, 1007, 1008, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1041, 1115, 1182, 1183, 1185, 1187, 1231, 2951,
+  3807
+]
+
+/** The same parsers by type, for an engine that wants them so. */
+export const parsers = Object.fromEntries(
+  [...Object.values(Pg.types.builtins), ...arrays].map((type) => {
+    const parse = own.get(type) ?? standard(type)
+    return [type, (text: string) => parse(text)]
+  })
+)
+
+/** A parameter as PostgreSQL's text form, as `pg` writes it: arrays are arrays, other objects are JSON. */
+export const encode = (value: unknown): string | null => {
+  if (value === null || value === undefined) return null
+  if (typeof value === "object") {
+    if (value instanceof Date) return value.toISOString()
+    if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString("hex")}`
+    if (Array.isArray(value)) return `{${value.map(element).join(",")}}`
+    return JSON.stringify(value)
+  }
+  return String(value)
+}
+
+const element = (value: unknown): string => {
+  if (Array.isArray(value)) return `{${value.map(element).join(",")}}`
+  const text = encode(value)
+  return text === null ? "NULL" : `"${text.replace(/["\\]/g, "\\$&")}"`
+}
