@@ -1,0 +1,216 @@
+import { Array as Arr, Context, type Duration, Effect, Layer, Schedule, Schema, type Scope, Stream } from "effect"
+import { ConversationNotFound } from "../domain/Conversation.ts"
+import { type ConversationId, type MessageId, TurnId, type UserId } from "../domain/Id.ts"
+import { Unavailable } from "../domain/Request.ts"
+import {
+  IdempotencyInProgress,
+  type IdempotencyKeyReused,
+  type Reverted,
+  type Turn,
+  type TurnInProgress,
+  type TurnNotFound,
+  type UndoConflict
+} from "../domain/Turn.ts"
+import { type Ended, problemOf } from "../domain/TurnEvent.ts"
+import { Signals } from "../sql/Signals.ts"
+import { Agent } from "./Agent.ts"
+import * as RunningTurns from "./RunningTurns.ts"
+import { Tasks } from "./Tasks.ts"
+import * as TurnCopies from "./TurnCopies.ts"
+import { ifThere } from "./TurnCopies.ts"
+import type { TurnOutput } from "./TurnOutput.ts"
+import { type Refusal, type TurnRequest, Turns } from "./Turns.ts"
+
+export interface ChatOptions {
+  /** For the whole turn. */
+  readonly timeout: Duration.Duration
+  /** Of this node; more are refused as `Unavailable`. */
+  readonly maxRunning: number
+  /** As in the turns' rows: for so long a turn's end is tried to be written. */
+  readonly lease: Duration.Duration
+}
+
+/** A turn that can be read along, wherever it runs or ran. */
+export interface Reading {
+  readonly turnId: TurnId
+  readonly conversationId: ConversationId
+  readonly userMessageId: MessageId
+  readonly output: TurnOutput
+  /** Whether it runs on another node, so that its latest words may not be here yet, or were lost with it. */
+  readonly isElsewhere: boolean
+  /** Whether an earlier request with the same Idempotency-Key began it. */
+  readonly isReplay: boolean
+}
+
+export interface Answer {
+  readonly end: Ended
+  readonly message: NonNullable<Ended["message"]>
+  readonly isReplay: boolean
+}
+
+/**
+ * Conversations with the agent: the one module that knows how turns, the agent and the readers of its output fit
+ * together. A turn runs in this layer's scope, never in a request's: whoever began it may leave.
+ */
+export class Chat extends Context.Tag("taskchat/services/Chat")<
+  Chat,
+  {
+    /** Begins a turn, or finds the one that the request's Idempotency-Key stands for. */
+    readonly start: (
+      request: TurnRequest
+    ) => Effect.Effect<Reading, Refusal | IdempotencyKeyReused | Unavailable, Scope.Scope>
+    /** Begins a turn and waits for its answer; a turn that does not complete is a problem. */
+    readonly answer: (
+      request: TurnRequest
+    ) => Effect.Effect<
+      Answer,
+      Refusal | IdempotencyKeyReused | IdempotencyInProgress | Unavailable | ReturnType<typeof problemOf>
+    >
+    /** A turn, to be read from any place in it. The scope is that of the reading. */
+    readonly read: (user: UserId, turnId: TurnId) => Effect.Effect<Reading, TurnNotFound, Scope.Scope>
+    readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Turn, TurnNotFound>
+    /** Stops a turn wherever it runs; returns whether it was still running. */
+    readonly cancel: (user: UserId, turnId: TurnId) => Effect.Effect<boolean, TurnNotFound>
+    /** Takes back the task changes of an ended turn, all or none; again: the same answer. */
+    readonly undo: (
+      user: UserId,
+      turnId: TurnId
+    ) => Effect.Effect<ReadonlyArray<Reverted>, TurnNotFound | TurnInProgress | UndoConflict>
+    /** Turns that run on this node. */
+    readonly running: Effect.Effect<number>
+    /** Whether new turns are taken. */
+    readonly isAccepting: Effect.Effect<boolean>
+    /** Refuses new turns, gives the running ones `grace` to end and ends the rest as `interrupted`. */
+    readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
+  }
+>() {
+  static readonly layer = (options: ChatOptions): Layer.Layer<Chat, never, Turns | Agent | Tasks | Signals> =>
+    Layer.scoped(Chat, make(options))
+}
+
+const make = (options: ChatOptions) =>
+  Effect.gen(function* () {
+    const turns = yield* Turns
+    const agent = yield* Agent
+    const tasks = yield* Tasks
+    const signals = yield* Signals
+    const copies = yield* TurnCopies.make(turns, signals)
+    const running = yield* RunningTurns.make(options, turns, agent, signals)
+
+    const start = (request: TurnRequest) =>
+      Effect.gen(function* () {
+        if (!running.hasRoom()) {
+          const known = yield* turns.refusal(request)
+          return known === null ? yield* new Unavailable({ retryAfter: 1 }) : yield* replay(request.user, known.turnId)
+        }
+        const begun = yield* running.start(request)
+        return "output" in begun ? reading(begun) : yield* replay(request.user, begun.turnId)
+      })
+
+    /** Its conversation may have been deleted since. */
+    const replay = (user: UserId, turnId: TurnId) =>
+      read(user, turnId).pipe(
+        Effect.map((reading) => ({ ...reading, isReplay: true })),
+        Effect.catchTag("TurnNotFound", () => new ConversationNotFound())
+      )
+
+    const reading = (turn: RunningTurns.Live): Reading => ({
+      turnId: turn.turnId,
+      conversationId: turn.conversationId,
+      userMessageId: turn.userMessageId,
+      output: turn.output,
+      isElsewhere: false,
+      isReplay: false
+    })
+
+    const read = (user: UserId, turnId: TurnId): Effect.Effect<Reading, TurnNotFound, Scope.Scope> =>
+      Effect.suspend(() => {
+        const turn = running.find(user, turnId)
+        return turn !== undefined
+          ? Effect.succeed(reading(turn))
+          : Effect.map(copies.get(user, turnId), ({ output, stored: { turn } }) => ({
+              turnId,
+              conversationId: turn.conversationId,
+              userMessageId: turn.userMessageId,
+              output,
+              isElsewhere: output.ended === undefined || output.ended.status === "interrupted",
+              isReplay: false
+            }))
+      })
+
+    const answer = (request: TurnRequest) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { isReplay, output, turnId } = yield* start(request)
+          if (isReplay && !output.isOver) return yield* new IdempotencyInProgress({ turnId, retryAfter: 1 })
+          const end = yield* output.awaitEnd
+          if (end.status !== "completed" || end.message === null) return yield* problemOf(end, isReplay)
+          return { end, message: end.message, isReplay }
+        })
+      )
+
+    const cancel = (user: UserId, turnId: TurnId) =>
+      Effect.gen(function* () {
+        const status = yield* turns.requestCancel(user, turnId)
+        if (status !== "running") return false
+        if (!(yield* running.cancel(turnId))) yield* signals.publish(`cancel ${turnId}`)
+        return true
+      })
+
+    const undo = (user: UserId, turnId: TurnId) =>
+      Effect.gen(function* () {
+        const { calls, places } = yield* turns.find(user, turnId)
+        const reverted = Effect.map(
+          tasks.revert(user, turnId),
+          Arr.map(({ position, step, task }) => {
+            const call = calls.filter((_, i) => places[i]?.step === step)[position]
+            return { toolCallId: call?.id ?? "", tool: call?.tool ?? "", taskId: task }
+          })
+        )
+        return yield* turns.undo(user, turnId, reverted)
+      })
+
+    const onSignal = (signal: string) => {
+      const [verb, id] = signal.split(" ")
+      if (!isTurnId(id)) return Effect.void
+      switch (verb) {
+        case "said":
+          return Effect.sync(() => copies.said(id))
+        case "cancel":
+          return running.cancel(id)
+        case "watch":
+          return running.watch(id)
+        default:
+          return Effect.void
+      }
+    }
+
+    const signsOfLife = Effect.sync(() => {
+      running.wake()
+      copies.wake()
+    })
+
+    yield* Effect.forkScoped(Stream.runForEach(signals.changes, onSignal))
+    yield* Effect.forkScoped(
+      Effect.repeat(ifThere<unknown>([])(turns.sweep), Schedule.jittered(Schedule.spaced("2 seconds")))
+    )
+    yield* Effect.forkScoped(Effect.repeat(ifThere<void>(undefined)(turns.prune), Schedule.spaced("1 hour")))
+    yield* Effect.forkScoped(Effect.repeat(signsOfLife, Schedule.spaced(silence)))
+
+    return Chat.of({
+      start: Effect.fn("Chat.start")(start),
+      answer: Effect.fn("Chat.answer")(answer),
+      read,
+      find: (user, turnId) => Effect.map(turns.find(user, turnId), ({ turn }) => turn),
+      cancel: Effect.fn("Chat.cancel")(cancel),
+      undo: Effect.fn("Chat.undo")(undo),
+      running: Effect.sync(running.count),
+      isAccepting: Effect.sync(running.isAccepting),
+      drain: running.drain
+    })
+  })
+
+/** A stream that says nothing for so long gets a sign of life; proxies close what is silent for longer. */
+const silence = "10 seconds"
+
+const isTurnId = Schema.is(TurnId)

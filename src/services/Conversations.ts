@@ -1,0 +1,236 @@
+import { SqlClient, type SqlError, type Statement } from "@effect/sql"
+import { Context, DateTime, Effect, identity, Layer, type ParseResult, Schema } from "effect"
+import * as Codec from "../domain/Codec.ts"
+import { Conversation, ConversationNotFound, Message, MessageNotFound, Role } from "../domain/Conversation.ts"
+import type { Cursor } from "../domain/Cursor.ts"
+import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
+import { ToolCall } from "../domain/ToolCall.ts"
+import { TurnEnd } from "../domain/Turn.ts"
+import * as Sql from "../sql/Sql.ts"
+
+export interface ConversationQuery {
+  /** 1 to 100; 50 when absent. */
+  readonly limit?: number | undefined
+  readonly cursor?: Cursor | undefined
+}
+
+export interface ConversationPage {
+  readonly conversations: ReadonlyArray<Conversation>
+  /** Of all the user's, whatever the page. */
+  readonly total: number
+  readonly nextCursor: Cursor | null
+}
+
+/** Sequence numbers, exclusive. With `before` alone it is the last messages before it, else the first after `after`. */
+export interface MessageQuery {
+  /** 1 to 1,000; 1,000 when absent. */
+  readonly limit?: number | undefined
+  readonly before?: number | undefined
+  readonly after?: number | undefined
+}
+
+export interface MessagePage {
+  readonly conversationId: ConversationId
+  /** In order. */
+  readonly messages: ReadonlyArray<Message>
+  /** Of all the conversation's, whatever the page. */
+  readonly total: number
+  /** Whether the query finds more of them than the page holds. */
+  readonly hasMore: boolean
+}
+
+/**
+ * The owner comes first in every method, so that no query can forget whose conversations it may touch. What was deleted
+ * is nowhere found, listed or counted. Turns write the messages (`Turns`).
+ */
+export class Conversations extends Context.Tag("taskchat/services/Conversations")<
+  Conversations,
+  {
+    /** The last to have been spoken in first. */
+    readonly list: (owner: UserId, query: ConversationQuery) => Effect.Effect<ConversationPage>
+    readonly get: (owner: UserId, id: ConversationId) => Effect.Effect<Conversation, ConversationNotFound>
+    /** `title` is a `ConversationTitle`. The conversation keeps its place in the list. */
+    readonly rename: (
+      owner: UserId,
+      id: ConversationId,
+      title: string | null
+    ) => Effect.Effect<Conversation, ConversationNotFound>
+    readonly remove: (owner: UserId, id: ConversationId) => Effect.Effect<void, ConversationNotFound>
+    readonly messages: (
+      owner: UserId,
+      id: ConversationId,
+      query: MessageQuery
+    ) => Effect.Effect<MessagePage, ConversationNotFound>
+    /** The other messages keep their sequence numbers. */
+    readonly removeMessage: (
+      owner: UserId,
+      id: ConversationId,
+      message: MessageId
+    ) => Effect.Effect<void, ConversationNotFound | MessageNotFound>
+  }
+>() {
+  static readonly layer: Layer.Layer<Conversations, never, SqlClient.SqlClient> = Layer.effect(
+    Conversations,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const columns = sql.literal(`id, title, created_at AS "createdAt", updated_at AS "updatedAt"`)
+
+      const living = (owner: UserId, id: ConversationId) =>
+        sql`user_id = ${owner} AND id = ${id} AND deleted_at IS NULL`
+
+      const only = (statement: Statement.Statement<unknown>) =>
+        Effect.flatMap(decoded(statement, decodeConversations), ([conversation]) =>
+          conversation === undefined ? new ConversationNotFound() : Effect.succeed(conversation)
+        )
+
+      return Conversations.of({
+        list: Effect.fn("Conversations.list")(function* (owner, { cursor, limit = 50 }) {
+          const rows = yield* Effect.orDie(sql`
+            SELECT counted.total, page.*
+            FROM (
+              SELECT count(*) AS total FROM conversations WHERE user_id = ${owner} AND deleted_at IS NULL
+            ) AS counted
+            LEFT JOIN (
+              SELECT ${columns} FROM conversations
+              WHERE user_id = ${owner} AND deleted_at IS NULL
+                AND (updated_at, id) < (${timeOf(cursor)}::timestamptz, ${cursor?.id ?? 0}::bigint)
+              ORDER BY conversations.updated_at DESC, conversations.id DESC
+              LIMIT ${limit + 1}
+            ) AS page ON true
+            ORDER BY page."updatedAt" DESC, page.id DESC`)
+          const { id, total } = yield* Effect.orDie(decodeCounted(rows[0]))
+          const found = id === null ? [] : yield* Effect.orDie(decodeConversations(rows))
+          const conversations = found.slice(0, limit)
+          const last = found.length > limit ? conversations.at(-1) : undefined
+          return {
+            conversations,
+            total,
+            nextCursor: last === undefined ? null : { time: last.updatedAt, id: last.id }
+          }
+        }),
+
+        get: Effect.fn("Conversations.get")(function* (owner, id) {
+          yield* Effect.annotateCurrentSpan({ "conversation.id": id })
+          return yield* only(sql`SELECT ${columns} FROM conversations WHERE ${living(owner, id)}`)
+        }),
+
+        rename: Effect.fn("Conversations.rename")(function* (owner, id, title) {
+          yield* Effect.annotateCurrentSpan({ "conversation.id": id })
+          return yield* only(
+            sql`UPDATE conversations SET title = ${title} WHERE ${living(owner, id)} RETURNING ${columns}`
+          )
+        }),
+
+        remove: Effect.fn("Conversations.remove")(function* (owner, id) {
+          yield* Effect.annotateCurrentSpan({ "conversation.id": id })
+          yield* only(sql`UPDATE conversations SET deleted_at = now() WHERE ${living(owner, id)} RETURNING ${columns}`)
+        }),
+
+        messages: Effect.fn("Conversations.messages")(function* (owner, id, { after, before, limit = 1000 }) {
+          yield* Effect.annotateCurrentSpan({ "conversation.id": id })
+          const isBackwards = before !== undefined && after === undefined
+          const rows = yield* Effect.orDie(sql`
+            SELECT c.message_count AS total, m.*
+            FROM (SELECT message_count FROM conversations WHERE ${living(owner, id)}) AS c
+            LEFT JOIN (
+              SELECT id, sequence_number AS "sequenceNumber", role, content, tool_calls AS "toolCalls", status,
+                created_at AS "createdAt", turn_id AS "turnId"
+              FROM messages
+              WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
+                AND sequence_number > ${after ?? 0}::bigint
+                AND sequence_number < ${before ?? Number.MAX_SAFE_INTEGER}::bigint
+              ORDER BY sequence_number ${sql.literal(isBackwards ? "DESC" : "ASC")}
+              LIMIT ${limit + 1}
+            ) AS m ON true
+            ORDER BY m."sequenceNumber"`)
+          if (rows[0] === undefined) return yield* new ConversationNotFound()
+          const first = yield* Effect.orDie(decodeCounted(rows[0]))
+          const found = first.id === null ? [] : yield* Effect.orDie(decodeMessages(rows))
+          return {
+            conversationId: id,
+            messages: isBackwards ? found.slice(-limit) : found.slice(0, limit),
+            total: first.total,
+            hasMore: found.length > limit
+          }
+        }),
+
+        removeMessage: Effect.fn("Conversations.removeMessage")(function* (owner, id, message) {
+          yield* Effect.annotateCurrentSpan({ "conversation.id": id, "message.id": message })
+          // The conversation is locked first, as turns do, so that neither waits for the other for ever.
+          const [row] = yield* decoded(
+            sql`
+              WITH conversation AS (
+                SELECT user_id, id FROM conversations WHERE ${living(owner, id)} FOR NO KEY UPDATE
+              ), removed AS (
+                UPDATE messages m SET deleted_at = now()
+                FROM conversation c
+                WHERE m.user_id = ${owner} AND m.id = ${message} AND m.conversation_id = c.id AND m.deleted_at IS NULL
+                RETURNING m.conversation_id
+              ), counted AS (
+                UPDATE conversations c SET message_count = c.message_count - 1
+                FROM removed
+                WHERE c.user_id = ${owner} AND c.id = removed.conversation_id
+              )
+              SELECT EXISTS (SELECT FROM removed) AS removed FROM conversation`,
+            decodeRemoved
+          )
+          if (row === undefined) return yield* new ConversationNotFound()
+          if (!row.removed) return yield* new MessageNotFound()
+        })
+      })
+    })
+  )
+
+  /** On a fresh database in memory. */
+  static readonly layerTest: Layer.Layer<Conversations> = Layer.provide(Conversations.layer, Sql.layerTest)
+}
+
+/** All are before it when there is no cursor. */
+const timeOf = (cursor: Cursor | undefined) => (cursor === undefined ? "infinity" : DateTime.formatIso(cursor.time))
+
+/** A database that is away, and rows that are not what the schema promises, are nothing a caller here can act on. */
+const decoded = <A>(
+  statement: Effect.Effect<unknown, SqlError.SqlError>,
+  decode: (rows: unknown) => Effect.Effect<A, ParseResult.ParseError>
+) => Effect.orDie(Effect.flatMap(statement, decode))
+
+const Time = Schema.DateTimeUtcFromDate
+
+/** What each row of a page tells; the page is empty where there is no `id`. */
+const decodeCounted = Codec.decodeUnknown(Schema.Struct({ total: Schema.Int, id: Schema.NullOr(Schema.Int) }))
+
+const decodeConversations = Codec.decodeUnknown(
+  Schema.Array(
+    Schema.transform(
+      Schema.Struct({
+        id: ConversationId,
+        title: Schema.NullOr(Schema.String),
+        createdAt: Time,
+        updatedAt: Time
+      }),
+      Schema.typeSchema(Conversation),
+      { strict: true, decode: (row) => new Conversation(row, true), encode: identity }
+    )
+  )
+)
+
+const decodeMessages = Codec.decodeUnknown(
+  Schema.Array(
+    Schema.transform(
+      Schema.Struct({
+        id: MessageId,
+        sequenceNumber: Schema.Int,
+        role: Role,
+        content: Schema.String,
+        toolCalls: Schema.NullOr(Schema.Array(ToolCall)),
+        status: TurnEnd,
+        createdAt: Time,
+        turnId: TurnId
+      }),
+      Schema.typeSchema(Message),
+      { strict: true, decode: (row) => new Message(row, true), encode: identity }
+    )
+  )
+)
+
+const decodeRemoved = Codec.decodeUnknown(Schema.Array(Schema.Struct({ removed: Schema.Boolean })))

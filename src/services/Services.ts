@@ -1,0 +1,73 @@
+import type { LanguageModel } from "@effect/ai"
+import type { SqlClient } from "@effect/sql"
+import { Duration, Layer } from "effect"
+import type { Signals } from "../sql/Signals.ts"
+import { Agent } from "./Agent.ts"
+import { Chat } from "./Chat.ts"
+import { Conversations } from "./Conversations.ts"
+import { Idempotency } from "./Idempotency.ts"
+import { Tasks } from "./Tasks.ts"
+import * as TaskTools from "./TaskTools.ts"
+import { Turns } from "./Turns.ts"
+
+export interface TurnOptions {
+  /** For a whole turn; 30 seconds when absent. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** How many messages the agent is reminded of; 20 when absent. */
+  readonly historyLimit?: number | undefined
+  /** Turns of this node; 1000 when absent. */
+  readonly maxRunning?: number | undefined
+  /** Turns of one user's; 5 when absent. */
+  readonly maxRunningPerUser?: number | undefined
+}
+
+export interface Options extends TurnOptions {
+  /** Calls of the model in one turn; 8 when absent. */
+  readonly maxSteps?: number | undefined
+  /** Who the agent is and how it behaves; its own when absent. */
+  readonly instructions?: string | undefined
+}
+
+/** What an agent may use. */
+type Kept = Turns | Tasks | Conversations | Idempotency
+type Services = Chat | Kept
+
+/** A node that is gone gives up its turns after so long. */
+const lease = Duration.seconds(15)
+
+/** All of the API's services but users and limits, on a model and a database of one's own. */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<Services, never, LanguageModel.LanguageModel | SqlClient.SqlClient | Signals> =>
+  layerOf(
+    Agent.layer(TaskTools.TaskTools, {
+      maxSteps: options.maxSteps ?? 8,
+      ...(options.instructions !== undefined && { instructions: options.instructions })
+    }).pipe(Layer.provide(TaskTools.layer)),
+    options
+  )
+
+/** The same with another agent: one with other tools, say. It may use the tasks and the conversations. */
+export const layerOf = <E, R>(
+  agent: Layer.Layer<Agent, E, R>,
+  options: TurnOptions = {}
+): Layer.Layer<Services, E, Exclude<R, Kept> | SqlClient.SqlClient | Signals> =>
+  Chat.layer({
+    timeout: Duration.decode(options.timeout ?? "30 seconds"),
+    maxRunning: options.maxRunning ?? 1000,
+    lease
+  }).pipe(
+    Layer.provide(agent),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Tasks.layer,
+        Conversations.layer,
+        Idempotency.layer,
+        Turns.layer({
+          historyLimit: options.historyLimit ?? 20,
+          maxRunningPerUser: options.maxRunningPerUser ?? 5,
+          lease
+        })
+      )
+    )
+  )

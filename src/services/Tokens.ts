@@ -1,0 +1,223 @@
+import {
+  Clock,
+  Context,
+  Data,
+  DateTime,
+  Duration,
+  Effect,
+  Encoding,
+  Layer,
+  Redacted,
+  Schedule,
+  Schema,
+  type Scope
+} from "effect"
+import * as Jose from "jose"
+import { UserId } from "../domain/Id.ts"
+import { InvalidToken, Unavailable } from "../domain/Request.ts"
+
+/** What a token may be signed with: a secret shared with its issuer (HS256), or the keys an issuer publishes. */
+export type Keys =
+  | {
+      /** UTF-8, at least 32 bytes. */
+      readonly secret: Redacted.Redacted
+    }
+  | {
+      /** A JSON Web Key Set. */
+      readonly jwksUrl: URL
+      readonly algorithms: ReadonlyArray<PublicKeyAlgorithm>
+    }
+
+export type PublicKeyAlgorithm = "RS256" | "ES256" | "EdDSA"
+
+export interface Options {
+  readonly keys: Keys
+  /** The `iss` a token must have; any when absent. */
+  readonly issuer?: string
+  /** The `aud` a token must have or list; any when absent. */
+  readonly audience?: string
+}
+
+/** Tokens are verified by keys of which this service has the public half only. */
+export class NoSigningKey extends Data.TaggedError("NoSigningKey")<{}> {
+  override get message() {
+    return "Tokens can only be issued with a secret (JWT_SECRET); those of a key set come from its issuer"
+  }
+}
+
+/** Who someone is, as a signed token says. */
+export class Tokens extends Context.Tag("taskchat/services/Tokens")<
+  Tokens,
+  {
+    /** `Unavailable` when the keys cannot be had. What is wrong with a token is for the log alone. */
+    readonly verify: (token: Redacted.Redacted) => Effect.Effect<{ readonly id: UserId }, InvalidToken | Unavailable>
+    readonly issue: (user: UserId, ttl: Duration.DurationInput) => Effect.Effect<string, NoSigningKey>
+  }
+>() {
+  static readonly layer = (options: Options): Layer.Layer<Tokens> => Layer.scoped(Tokens, make(options))
+
+  /** A fixed secret that everyone knows. */
+  static readonly layerTest: Layer.Layer<Tokens> = Layer.suspend(() =>
+    Tokens.layer({ keys: { secret: Redacted.make("this secret is public and only for tests") } })
+  )
+}
+
+/** A longer one is refused unread. */
+const maxLength = 8192
+const skew = Duration.seconds(30)
+/** How often published keys are read again, and so for how long a withdrawn one may still be accepted. */
+const refresh = Duration.minutes(10)
+const maxVerified = 10_000
+
+const make = (options: Options) =>
+  Effect.gen(function* () {
+    const { audience, issuer, keys } = options
+    const verifier = "secret" in keys ? yield* bySecret(keys.secret) : yield* byKeySet(keys.jwksUrl, keys.algorithms)
+    const expected = {
+      requiredClaims: ["exp"],
+      clockTolerance: Duration.toSeconds(skew),
+      ...(issuer === undefined ? {} : { issuer }),
+      ...(audience === undefined ? {} : { audience })
+    }
+    // By hash, so that no usable token lies in memory; the oldest first. Verifying costs several times the rest of `verify`.
+    const verified = new Map<string, { readonly user: { readonly id: UserId }; readonly until: number }>()
+
+    return Tokens.of({
+      verify: Effect.fn("Tokens.verify")(function* (token) {
+        const text = Redacted.value(token)
+        if (text.length > maxLength) return yield* refuse("too long")
+        const hash = yield* sha256(text)
+        const now = yield* Clock.currentTimeMillis
+        const known = verified.get(hash)
+        if (known !== undefined && now < known.until) return known.user
+        verified.delete(hash)
+
+        const currentDate = DateTime.toDateUtc(DateTime.unsafeMake(now))
+        const claims = yield* verifier.verify(text, { ...expected, currentDate })
+        const id = userOf(claims)
+        if (id === undefined) return yield* refuse("no user id")
+        const user = { id }
+        const expires = (claims.exp ?? 0) * 1000 + Duration.toMillis(skew)
+        verified.set(hash, { user, until: Math.min(expires, now + verifier.maxAge) })
+        if (verified.size > maxVerified) {
+          const oldest = verified.keys().next()
+          if (!oldest.done) verified.delete(oldest.value)
+        }
+        return user
+      }),
+      issue: Effect.fn("Tokens.issue")(function* (user, ttl) {
+        const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+        return yield* verifier.sign({
+          user_id: user,
+          sub: String(user),
+          iat: now,
+          exp: now + Math.ceil(Duration.toSeconds(ttl)),
+          ...(issuer === undefined ? {} : { iss: issuer }),
+          ...(audience === undefined ? {} : { aud: audience })
+        })
+      })
+    })
+  })
+
+interface Verifier {
+  readonly verify: (
+    token: string,
+    expected: Jose.JWTVerifyOptions
+  ) => Effect.Effect<Jose.JWTPayload, InvalidToken | Unavailable>
+  readonly sign: (claims: Jose.JWTPayload) => Effect.Effect<string, NoSigningKey>
+  /** Milliseconds for which a verified token may be taken as verified. */
+  readonly maxAge: number
+}
+
+const bySecret = (secret: Redacted.Redacted): Effect.Effect<Verifier> =>
+  Effect.map(
+    Effect.promise(() =>
+      crypto.subtle.importKey(
+        "raw",
+        new TextEncoder().encode(Redacted.value(secret)),
+        { name: "HMAC", hash: "SHA-256" },
+        false,
+        ["sign", "verify"]
+      )
+    ),
+    (key) => ({
+      verify: (token, expected) =>
+        Effect.tryPromise({
+          try: async () => (await Jose.jwtVerify(token, key, { ...expected, algorithms: ["HS256"] })).payload,
+          catch: reasonOf
+        }).pipe(Effect.catchAll(refuse)),
+      sign: (claims) =>
+        Effect.promise(() => new Jose.SignJWT(claims).setProtectedHeader({ alg: "HS256", typ: "JWT" }).sign(key)),
+      maxAge: Number.POSITIVE_INFINITY
+    })
+  )
+
+/**
+ * The keys are read in the background, so that no request waits for a refresh, and those once read serve while their issuer
+ * is away. A token with an unknown `kid` has them read at once, at most every 30 seconds.
+ */
+const byKeySet = (
+  url: URL,
+  algorithms: ReadonlyArray<PublicKeyAlgorithm>
+): Effect.Effect<Verifier, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const keySet = Jose.createRemoteJWKSet(url, { cacheMaxAge: Number.POSITIVE_INFINITY, timeoutDuration: 5000 })
+    yield* Effect.tryPromise(() => keySet.reload()).pipe(
+      Effect.catchAll(() => Effect.logWarning("The key set of JWT_JWKS_URL could not be read")),
+      Effect.repeat(Schedule.spaced(refresh)),
+      Effect.forkScoped
+    )
+    // jose hides whether a key is missing or the set could not be had: told apart where the key is looked up.
+    const keyOf: Jose.JWTVerifyGetKey = async (header, token) => {
+      try {
+        return await keySet(header, token)
+      } catch (error) {
+        throw isVerdict(error) ? error : new KeySetUnavailable()
+      }
+    }
+    return {
+      verify: (token, expected) =>
+        Effect.tryPromise({
+          try: async () => (await Jose.jwtVerify(token, keyOf, { ...expected, algorithms: [...algorithms] })).payload,
+          catch: (error) => (error instanceof KeySetUnavailable ? error : reasonOf(error))
+        }).pipe(
+          Effect.catchAll(
+            (error): Effect.Effect<never, InvalidToken | Unavailable> =>
+              error instanceof KeySetUnavailable ? new Unavailable({ retryAfter: 5 }) : refuse(error)
+          )
+        ),
+      sign: () => new NoSigningKey(),
+      maxAge: Duration.toMillis(refresh)
+    }
+  })
+
+class KeySetUnavailable extends Data.TaggedError("KeySetUnavailable")<{}> {}
+
+/** Of the key set's errors, those that are about the token. */
+const isVerdict = (error: unknown) =>
+  error instanceof Jose.errors.JWKSNoMatchingKey ||
+  error instanceof Jose.errors.JWKSMultipleMatchingKeys ||
+  error instanceof Jose.errors.JOSENotSupported
+
+/** Neither the token nor its claims: jose's code, such as `ERR_JWT_EXPIRED`. */
+const reasonOf = (error: unknown) => (error instanceof Jose.errors.JOSEError ? error.code : "not verifiable")
+
+const refuse = (reason: string) =>
+  Effect.zipRight(Effect.logDebug("Token refused").pipe(Effect.annotateLogs({ reason })), new InvalidToken())
+
+const isUserId = Schema.is(UserId)
+
+/** The claim `user_id`, an integer; only without it `sub`, in decimal digits. */
+const userOf = (claims: Jose.JWTPayload): UserId | undefined => {
+  const id: unknown = "user_id" in claims ? claims["user_id"] : fromSubject(claims.sub)
+  return isUserId(id) ? id : undefined
+}
+
+const fromSubject = (sub: unknown) =>
+  typeof sub === "string" && /^[1-9][0-9]{0,15}$/.test(sub) ? Number(sub) : undefined
+
+const sha256 = (text: string) =>
+  Effect.map(
+    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+    (hash) => Encoding.encodeBase64(new Uint8Array(hash))
+  )

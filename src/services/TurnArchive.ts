@@ -1,0 +1,141 @@
+import type { SqlClient, Statement } from "@effect/sql"
+import { Effect } from "effect"
+import type { TurnId, UserId } from "../domain/Id.ts"
+import { TurnCancelled, TurnInterrupted } from "../domain/Turn.ts"
+import type { Ended } from "../domain/TurnEvent.ts"
+import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
+import type { Outcome } from "./Turns.ts"
+
+/** What running turns leave in the database, and how at their end it becomes a message. */
+export const make = (sql: SqlClient.SqlClient) => {
+  /** What a turn has left in the tables of running turns: what was flushed of its words, and its tool calls. */
+  const left = (user: UserId | Statement.Fragment, turnId: TurnId | Statement.Fragment) => ({
+    said: sql`(
+      SELECT coalesce(string_agg(o.text, '' ORDER BY o.part), '') FROM turn_output o
+      WHERE o.user_id = ${user} AND o.turn_id = ${turnId})`,
+    records: sql`(
+      SELECT coalesce(json_agg(
+        json_build_object('call', r.call, 'place', json_build_object('step', r.step, 'offset', r.text_offset))
+        ORDER BY r.step, r.position), '[]')
+      FROM tool_calls r WHERE r.user_id = ${user} AND r.turn_id = ${turnId})`
+  })
+
+  const leftovers = (user: UserId, turnId: TurnId) => {
+    const { records, said } = left(user, turnId)
+    return sql`SELECT ${said} AS said, ${records} AS records`.pipe(
+      Effect.flatMap(decodeLeftovers),
+      Effect.map(([{ records, said }]) => ({ content: said, ...unzip(records) }))
+    )
+  }
+
+  /**
+   * Ends a running turn, if `fence` still holds, in one statement: turn, conversation, message, leftovers. Who asked for
+   * it to be stopped before that was promised that it would be.
+   */
+  const finish = (user: UserId, turnId: TurnId, outcome: Outcome, fence: Statement.Fragment) => {
+    const { calls, content, error, places, retryAfter, status, usage } = outcome
+    const hasContent = content !== "" || calls.length > 0
+    const unlessCancelled = (cancelled: string | null, otherwise: string | number | boolean | null) =>
+      sql`CASE WHEN t.cancel_requested_at IS NULL THEN ${otherwise} ELSE ${cancelled} END`
+    return sql`
+      WITH locked AS (
+        -- Before the turn, as at a beginning: two that had one each and wanted the other's would wait forever.
+        SELECT c.id FROM turns t JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id
+        WHERE t.user_id = ${user} AND t.id = ${turnId}
+        FOR NO KEY UPDATE OF c
+      ), turn AS (
+        UPDATE turns t
+        SET status = ${unlessCancelled("cancelled", status)}, finished_at = now(), lease_until = NULL, slot = NULL,
+          error_code = ${unlessCancelled(cancelled.code, error?.code ?? null)},
+          error_detail = ${unlessCancelled(cancelled.detail, error?.detail ?? null)},
+          retry_after = CASE WHEN t.cancel_requested_at IS NULL THEN ${retryAfter}::int END,
+          input_tokens = ${usage.inputTokens}, output_tokens = ${usage.outputTokens},
+          message_id = CASE
+            WHEN ${hasContent} OR ${status === "completed"} AND t.cancel_requested_at IS NULL
+            THEN nextval('messages_id_seq')
+          END
+        FROM locked
+        WHERE t.user_id = ${user} AND t.id = ${turnId} AND t.status = 'running' AND ${fence}
+        RETURNING t.conversation_id, t.message_id, t.finished_at, t.status
+      ), conversation AS (
+        UPDATE conversations c
+        SET last_sequence_number = c.last_sequence_number + 1, message_count = c.message_count + 1,
+          updated_at = turn.finished_at
+        FROM turn
+        WHERE c.user_id = ${user} AND c.id = turn.conversation_id AND turn.message_id IS NOT NULL
+        RETURNING c.last_sequence_number
+      ), message AS (
+        INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, tool_calls,
+          tool_places, status, created_at)
+        SELECT ${user}::bigint, turn.conversation_id, conversation.last_sequence_number, turn.message_id,
+          ${turnId}::uuid, 'assistant', ${content}, ${calls.length === 0 ? null : encodeCalls(calls)}::json,
+          ${calls.length === 0 ? null : JSON.stringify(places)}::json, turn.status, turn.finished_at
+        FROM turn, conversation
+      ), said AS (
+        DELETE FROM turn_output WHERE user_id = ${user} AND turn_id = ${turnId} AND EXISTS (SELECT FROM turn)
+      ), done AS (
+        DELETE FROM tool_calls WHERE user_id = ${user} AND turn_id = ${turnId} AND EXISTS (SELECT FROM turn)
+      )
+      SELECT conversation_id AS "conversationId", message_id AS "messageId", finished_at AS "finishedAt", status
+      FROM turn`.pipe(
+      Effect.flatMap(decodeFinished),
+      Effect.map(
+        ([row]): Ended | undefined =>
+          row && {
+            turnId,
+            conversationId: row.conversationId,
+            status: row.status,
+            content,
+            toolCalls: calls.length === 0 ? null : calls,
+            usage,
+            message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
+            ...(row.status === status ? { error, retryAfter } : { error: cancelled, retryAfter: null })
+          }
+      )
+    )
+  }
+
+  /**
+   * Ends turns whose lease has lapsed, `batch` at most. Waits for no one: one whose rows are held is being ended, or
+   * worked on, by their holder. In the order of `finish`, and all before any end.
+   */
+  const lapse = (filter: Statement.Fragment) =>
+    sql`
+      SELECT t.user_id AS "user", t.id AS "turnId"
+      FROM conversations c JOIN turns t ON t.user_id = c.user_id AND t.conversation_id = c.id
+      WHERE t.status = 'running' AND t.lease_until < now() ${filter}
+      LIMIT ${batch}
+      FOR NO KEY UPDATE OF c, t SKIP LOCKED`.pipe(
+      Effect.flatMap(decodeLapsed),
+      Effect.flatMap(
+        Effect.forEach(({ turnId, user }) =>
+          leftovers(user, turnId).pipe(
+            // Read after the row was locked, so that a tool call which was just committing is in it.
+            Effect.flatMap(({ calls, content, places }) => {
+              // Of a node that died the last words may be missing, though not what it did after them.
+              const kept = places.map((place) => ({ ...place, offset: Math.min(place.offset, content.length) }))
+              return finish(user, turnId, { calls, content, places: kept, ...interrupted }, sql`true`)
+            }),
+            Effect.as({ turnId })
+          )
+        )
+      ),
+      sql.withTransaction
+    )
+
+  return { left, leftovers, finish, lapse }
+}
+
+export type TurnArchive = ReturnType<typeof make>
+
+/** So many turns at most end in one transaction, which keeps their rows to itself. */
+export const batch = 50
+
+const interrupted = {
+  status: "interrupted",
+  usage: { inputTokens: 0, outputTokens: 0 },
+  error: { code: "turn_interrupted", detail: TurnInterrupted.about.detail },
+  retryAfter: null
+} as const
+
+const cancelled = { code: "turn_cancelled", detail: TurnCancelled.about.detail }

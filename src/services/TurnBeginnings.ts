@@ -1,0 +1,200 @@
+import type { SqlClient, Statement } from "@effect/sql"
+import { Clock, Effect, Either } from "effect"
+import { v7 } from "uuid"
+import { ConversationForbidden, ConversationNotFound, titleFrom } from "../domain/Conversation.ts"
+import { type ConversationId, TurnId, type UserId } from "../domain/Id.ts"
+import { IdempotencyKeyReused, TooManyTurns, TurnInProgress } from "../domain/Turn.ts"
+import { violated } from "../sql/SqlErrors.ts"
+import type { TurnArchive } from "./TurnArchive.ts"
+import { decodeBegun, decodeHistory, decodeIds, decodeKnown, decodeOwn, type Failure, isSqlError } from "./TurnRows.ts"
+import type { Begun, Known, Refusal, TurnRequest, TurnsOptions } from "./Turns.ts"
+
+/** How turns begin, or why not, and the keys by which a request that comes again finds its turn. */
+export const make = (
+  sql: SqlClient.SqlClient,
+  node: string,
+  lease: Statement.Fragment,
+  options: TurnsOptions,
+  { lapse }: Pick<TurnArchive, "lapse">
+) => {
+  /** The conversation's last messages as one JSON value, so that they come along with whatever asks for them. */
+  const history = (user: UserId, conversation: ConversationId, before = maxInteger) => sql`
+    SELECT coalesce(json_agg(to_json(h) ORDER BY h."sequenceNumber"), '[]') FROM (
+      SELECT m.sequence_number AS "sequenceNumber", m.role, m.content, m.tool_calls AS "toolCalls",
+        m.tool_places AS places,
+        CASE m.role WHEN 'assistant' THEN m.status
+          ELSE (SELECT t.status FROM turns t WHERE t.user_id = m.user_id AND t.id = m.turn_id) END AS "turnStatus"
+      FROM messages m
+      WHERE m.user_id = ${user} AND m.conversation_id = ${conversation} AND m.sequence_number < ${before}
+        AND m.deleted_at IS NULL
+      ORDER BY m.sequence_number DESC
+      LIMIT ${options.historyLimit}
+    ) h`
+
+  // One statement: a place among the user's running turns, the conversation's next number, the turn, its message and
+  // key, and what was said before. If there is no place or no such conversation, nothing happens and no row comes.
+  const insert = (request: TurnRequest, turnId: TurnId) => {
+    const { conversationId, key, message, timeZone, user } = request
+    const conversation =
+      conversationId === null
+        ? sql`
+        INSERT INTO conversations (user_id, title, last_sequence_number, message_count)
+        SELECT ${user}::bigint, ${titleFrom(message)}, 1, 1 FROM place
+        RETURNING id, last_sequence_number`
+        : sql`
+        UPDATE conversations c
+        SET last_sequence_number = c.last_sequence_number + 1, message_count = c.message_count + 1, updated_at = now()
+        FROM place
+        WHERE c.user_id = ${user} AND c.id = ${conversationId} AND c.deleted_at IS NULL
+        RETURNING c.id, c.last_sequence_number`
+    const known =
+      key === null
+        ? sql``
+        : sql`, known AS (
+        INSERT INTO idempotency_keys (user_id, scope, key, request_hash, turn_id)
+        SELECT ${user}::bigint, ${key.scope}, ${key.key}, ${key.hash}, ${turnId}::uuid FROM turn
+      )`
+    return sql`
+      WITH place AS (
+        SELECT s.slot FROM generate_series(1, ${options.maxRunningPerUser}::int) AS s (slot)
+        WHERE NOT EXISTS (
+          SELECT FROM turns t WHERE t.user_id = ${user} AND t.slot = s.slot AND t.status = 'running'
+        )
+        ORDER BY random() LIMIT 1
+      ), conversation AS (${conversation}), turn AS (
+        INSERT INTO turns
+          (user_id, id, conversation_id, status, slot, node, lease_until, time_zone, user_message_id)
+        SELECT ${user}::bigint, ${turnId}::uuid, conversation.id, 'running', place.slot, ${node}::uuid, ${lease},
+          ${timeZone}, nextval('messages_id_seq')
+        FROM conversation, place
+        RETURNING user_message_id
+      ), message AS (
+        INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, status)
+        SELECT ${user}::bigint, conversation.id, conversation.last_sequence_number, turn.user_message_id,
+          ${turnId}::uuid, 'user', ${message}, 'completed'
+        FROM conversation, turn
+      )${known}
+      SELECT conversation.id AS "conversationId", conversation.last_sequence_number AS "sequenceNumber",
+        turn.user_message_id AS "userMessageId",
+        ${conversationId === null ? sql`'[]'::json` : sql`(${history(user, conversationId)})`} AS history
+      FROM conversation, turn`
+  }
+
+  const historyBefore = (user: UserId, conversationId: ConversationId, before: number) =>
+    sql`SELECT (${history(user, conversationId, before)}) AS history`.pipe(
+      Effect.flatMap(decodeHistory),
+      Effect.map(([row]) => row.history)
+    )
+
+  /** The turn that the request's key stands for, if it was used in the last day. */
+  const known = ({ key, user }: TurnRequest): Effect.Effect<Known | null, IdempotencyKeyReused | Failure> =>
+    key === null
+      ? Effect.succeed(null)
+      : sql`
+        SELECT request_hash AS hash, turn_id AS "turnId" FROM idempotency_keys
+        WHERE user_id = ${user} AND scope = ${key.scope} AND key = ${key.key} AND created_at > now() - ${keyLife}::interval`.pipe(
+          Effect.flatMap(decodeKnown),
+          Effect.flatMap(([row]) => {
+            if (row === undefined) return Effect.succeed(null)
+            return row.hash === key.hash ? Effect.succeed({ turnId: row.turnId }) : new IdempotencyKeyReused()
+          })
+        )
+
+  const running = (request: TurnRequest) =>
+    sql`
+      SELECT id FROM turns
+      WHERE user_id = ${request.user} AND conversation_id = ${request.conversationId} AND status = 'running'`.pipe(
+      Effect.flatMap(decodeIds),
+      Effect.map(([row]) => row?.id)
+    )
+
+  /** Why no row came: the conversation is not there, is another's, or the user's places are taken. */
+  const refusalOf = (
+    request: TurnRequest
+  ): Effect.Effect<ConversationNotFound | ConversationForbidden | TooManyTurns, Failure> =>
+    request.conversationId === null
+      ? Effect.succeed(new TooManyTurns({ retryAfter: 1 }))
+      : sql`
+        SELECT user_id = ${request.user} AS own FROM conversations
+        WHERE id = ${request.conversationId} AND deleted_at IS NULL
+        ORDER BY own DESC LIMIT 1`.pipe(
+          Effect.flatMap(decodeOwn),
+          Effect.map(([row]) => {
+            if (row === undefined) return new ConversationNotFound()
+            return row.own ? new TooManyTurns({ retryAfter: 1 }) : new ConversationForbidden()
+          })
+        )
+
+  const begin = (
+    request: TurnRequest,
+    tries = 0
+  ): Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused | Failure> =>
+    Effect.gen(function* () {
+      const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
+      const attempt = yield* Effect.either(Effect.flatMap(insert(request, turnId), decodeBegun))
+      if (Either.isRight(attempt) && attempt.right[0] !== undefined) {
+        const { conversationId, history: before, sequenceNumber, userMessageId } = attempt.right[0]
+        const { user } = request
+        // Having waited for another turn's end, the statement's view is from before it: look again.
+        const isStale = sequenceNumber > 1 && before.at(-1)?.sequenceNumber !== sequenceNumber - 1
+        const complete = isStale ? yield* historyBefore(user, conversationId, sequenceNumber) : before
+        return { user, turnId, conversationId, userMessageId, history: complete }
+      }
+      const constraint = Either.isLeft(attempt) && isSqlError(attempt.left) ? violated(attempt.left) : undefined
+      if (Either.isLeft(attempt) && constraint === undefined) return yield* attempt.left
+      const first = yield* known(request)
+      if (first !== null) return first
+      switch (constraint) {
+        case undefined: {
+          const refusal = yield* refusalOf(request)
+          if (refusal._tag !== "TooManyTurns") return yield* refusal
+          const lapsed = yield* lapse(sql`AND t.user_id = ${request.user}`)
+          if (lapsed.length > 0) break
+          const turn = request.conversationId === null ? undefined : yield* running(request)
+          return yield* turn === undefined ? refusal : new TurnInProgress({ turnId: turn, retryAfter: 1 })
+        }
+        case "turns_one_per_conversation": {
+          const lapsed = yield* lapse(
+            sql`AND t.user_id = ${request.user} AND t.conversation_id = ${request.conversationId}`
+          )
+          const turn = lapsed.length > 0 ? undefined : yield* running(request)
+          if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
+          break
+        }
+        case "idempotency_keys_pkey":
+          yield* forgetKeys(sql`AND user_id = ${request.user}`)
+          break
+        case "turns_slots":
+          break
+        default:
+          return yield* Effect.dieMessage(`A new turn violated ${constraint}`)
+      }
+      // The place, the conversation or the key was taken or freed in that very moment.
+      if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
+      return yield* begin(request, tries + 1)
+    })
+
+  /** Why a turn could not begin now, if not for want of a place. */
+  const refusal = (request: TurnRequest): Effect.Effect<Known | null, Refusal | IdempotencyKeyReused | Failure> =>
+    Effect.gen(function* () {
+      const first = yield* known(request)
+      if (first !== null) return first
+      if (request.conversationId === null) return null
+      const turn = yield* running(request)
+      if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
+      const refusal = yield* refusalOf(request)
+      return refusal._tag === "TooManyTurns" ? null : yield* refusal
+    })
+
+  const forgetKeys = (filter: Statement.Fragment) =>
+    sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLife}::interval ${filter}`
+
+  return { begin, refusal, prune: forgetKeys(sql``) }
+}
+
+const keyLife = "24 hours"
+
+/** Above this, someone else is quicker every time. */
+const maxTries = 50
+
+const maxInteger = 2147483647

@@ -1,0 +1,136 @@
+import { Cause, Data, Effect, Queue, RcMap, Schedule, type Scope } from "effect"
+import type { TurnId, UserId } from "../domain/Id.ts"
+import { TurnInterrupted, type TurnNotFound } from "../domain/Turn.ts"
+import type { Ended } from "../domain/TurnEvent.ts"
+import type { Signals } from "../sql/Signals.ts"
+import { isUnavailable } from "../sql/SqlErrors.ts"
+import { TurnOutput } from "./TurnOutput.ts"
+import type { Stored, Turns } from "./Turns.ts"
+
+/** A turn's output as the database has it, and the row it was first found with. */
+export interface Copy {
+  readonly stored: Stored
+  readonly output: TurnOutput
+}
+
+class Key extends Data.Class<{ readonly user: UserId; readonly turnId: TurnId }> {}
+
+/**
+ * The outputs of turns that do not run here: of ended ones whole, of those on other nodes kept up with as long as
+ * someone here reads them, one copy for all its readers.
+ */
+export const make = (turns: typeof Turns.Service, signals: typeof Signals.Service) =>
+  Effect.gen(function* () {
+    const followed = new Map<TurnId, { readonly output: TurnOutput; readonly said: Queue.Queue<void> }>()
+
+    /** Signals make it quick; without them it still keeps up. */
+    const follow = (key: Key, { output, stored }: Copy, said: Queue.Queue<void>) => {
+      const ask = Effect.zipRight(turns.watch(key.user, key.turnId), signals.publish(`watch ${key.turnId}`))
+      const look = Effect.map(turns.find(key.user, key.turnId), (now) => keepUp(output, now))
+      return Queue.take(said).pipe(
+        Effect.timeoutOption("500 millis"),
+        Effect.zipRight(ifThere(false)(look)),
+        Effect.repeat({ until: (isOver) => isOver }),
+        // Deleted while it ran.
+        Effect.catchTag("TurnNotFound", () => Effect.sync(() => output.end(interrupted(stored)))),
+        Effect.race(Effect.repeat(ifThere<void>(undefined)(ask), Schedule.spaced("5 seconds")))
+      )
+    }
+
+    const copies = yield* RcMap.make({
+      lookup: (key: Key): Effect.Effect<Copy, TurnNotFound, Scope.Scope> =>
+        Effect.gen(function* () {
+          const stored = yield* turns.find(key.user, key.turnId)
+          const output = new TurnOutput()
+          const copy = { stored, output }
+          if (keepUp(output, stored)) return copy
+          const said = yield* Queue.sliding<void>(1)
+          yield* Effect.acquireRelease(
+            Effect.sync(() => followed.set(key.turnId, { output, said })),
+            () => Effect.sync(() => followed.delete(key.turnId))
+          )
+          yield* Effect.forkScoped(follow(key, copy, said))
+          return copy
+        })
+    })
+
+    return {
+      /** As it is in the database now. Held, and kept up with, as long as the scope is open. */
+      get: (user: UserId, turnId: TurnId) =>
+        Effect.suspend(() => {
+          const copy = RcMap.get(copies, new Key({ user, turnId }))
+          return followed.has(turnId)
+            ? Effect.tap(copy, ({ output }) => Effect.map(turns.find(user, turnId), (now) => keepUp(output, now)))
+            : copy
+        }),
+      /** There is news of a turn, if anyone here reads it. */
+      said: (turnId: TurnId) => {
+        followed.get(turnId)?.said.unsafeOffer(undefined)
+      },
+      wake: () => {
+        for (const { output } of followed.values()) output.wake()
+      }
+    }
+  })
+
+/** A look at the database that is repeated anyway: what fails this time is asked again later. */
+export const ifThere =
+  <A>(otherwise: A) =>
+  <E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.catchAllDefect(effect, (defect) =>
+      Effect.as(
+        isUnavailable(defect)
+          ? Effect.logWarning("The database is away")
+          : Effect.logError("The database's answer was not understood", Cause.die(defect)),
+        otherwise
+      )
+    )
+
+/** Brings `output` to what is stored; returns whether the turn is over. */
+const keepUp = (output: TurnOutput, stored: Stored): boolean => {
+  if (output.isOver) return true
+  const sayUntil = (end: number) => {
+    const text = stored.content.slice(output.text.length, end)
+    if (text !== "") output.say(text)
+  }
+  for (let i = output.calls.length; i < stored.calls.length; i++) {
+    const [call, place] = [stored.calls[i], stored.places[i]]
+    // The words before it are still to come.
+    if (call === undefined || place === undefined || place.offset > stored.content.length) return false
+    sayUntil(place.offset)
+    output.callEnded(call, place)
+  }
+  sayUntil(stored.content.length)
+  const end = endOf(stored)
+  if (end === undefined) return false
+  output.end(end)
+  return true
+}
+
+/** How a stored turn ended, if it has. */
+export const endOf = ({ calls, content, createdAt, retryAfter, turn }: Stored): Ended | undefined =>
+  turn.status === "running"
+    ? undefined
+    : {
+        turnId: turn.turnId,
+        conversationId: turn.conversationId,
+        status: turn.status,
+        content,
+        toolCalls: calls.length === 0 ? null : calls,
+        usage: turn.usage ?? { inputTokens: 0, outputTokens: 0 },
+        message: turn.messageId === null || createdAt === null ? null : { id: turn.messageId, createdAt },
+        error: turn.error,
+        retryAfter
+      }
+
+const interrupted = ({ turn }: Stored): Ended => ({
+  turnId: turn.turnId,
+  conversationId: turn.conversationId,
+  status: "interrupted",
+  content: "",
+  toolCalls: null,
+  usage: { inputTokens: 0, outputTokens: 0 },
+  message: null,
+  error: { code: "turn_interrupted", detail: TurnInterrupted.about.detail },
+  retryAfter: null
+})

@@ -1,0 +1,186 @@
+import { Chunk, Deferred, Effect, FiberId, Option, Stream } from "effect"
+import type { Place, ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
+import { type Cursor, type Ended, start, TurnEvent } from "../domain/TurnEvent.ts"
+
+/** An event and the place right behind it. */
+export interface Positioned {
+  readonly event: TurnEvent
+  readonly after: Cursor
+}
+
+/** Nothing was said for a while: time for a sign of life. */
+export interface Silence {
+  readonly _tag: "Silence"
+}
+
+/**
+ * What one turn has said and done so far: one writer, any number of readers that cost it nothing. A reader holds only
+ * its place, so a slow one is given more at a time, not more memory.
+ *
+ * Writes are synchronous and wake the readers at once; a mutable class, because every token passes here.
+ */
+export class TurnOutput {
+  private readonly items: Array<Positioned> = []
+  private readonly waiting = new Set<() => void>()
+  private said = ""
+  private last: Cursor = start
+  private readonly over = Deferred.unsafeMake<Ended>(FiberId.none)
+  /** The calls that ended, and their places. */
+  readonly calls: Array<ToolCall> = []
+  readonly places: Array<Place> = []
+
+  get text() {
+    return this.said
+  }
+
+  /** How the turn ended, if it has. */
+  get ended(): Ended | undefined {
+    const event = this.items.at(-1)?.event
+    return event?._tag === "Ended" ? event.end : undefined
+  }
+
+  get isOver() {
+    return this.ended !== undefined
+  }
+
+  say(text: string) {
+    this.said += text
+    this.push(TurnEvent.Text({ text }), { ...this.last, text: this.said.length })
+  }
+
+  callStarted(call: ToolCallStarted) {
+    this.push(TurnEvent.ToolCallStarted({ call }), { ...this.last, begun: true })
+  }
+
+  callEnded(call: ToolCall, place: Place) {
+    if (!this.last.begun) this.callStarted({ id: call.id, tool: call.tool, parameters: call.parameters })
+    this.calls.push(call)
+    this.places.push(place)
+    this.push(TurnEvent.ToolCallEnded({ call }), { ...this.last, begun: false, calls: this.calls.length })
+  }
+
+  end(end: Ended) {
+    this.push(TurnEvent.Ended({ end }), this.last)
+    Deferred.unsafeDone(this.over, Effect.succeed(end))
+  }
+
+  /** Has readers that wait look up once, though nothing was said. */
+  wake() {
+    for (const resume of [...this.waiting]) resume()
+  }
+
+  /** Succeeds at the turn's end. */
+  get awaitEnd(): Effect.Effect<Ended> {
+    return Deferred.await(this.over)
+  }
+
+  /** Whether the turn has been at `cursor`: between two events, or within a piece of text, however it was cut. */
+  hasReached(cursor: Cursor): boolean {
+    const next = this.indexAfter(cursor)
+    const before = next === 0 ? start : (this.items[next - 1]?.after ?? start)
+    if (isSame(before, cursor)) return true
+    // A call that had begun when the turn was cut off is not among what is kept.
+    if (this.isOver && isSame({ ...this.last, begun: true }, cursor)) return true
+    return (
+      this.items[next]?.event._tag === "Text" &&
+      cursor.text > before.text &&
+      isSame({ ...before, text: cursor.text }, cursor) &&
+      // Not within a character.
+      !/^[\uDC00-\uDFFF]/.test(this.said.slice(cursor.text, cursor.text + 1))
+    )
+  }
+
+  /**
+   * Everything after `cursor`, then what comes. Pieces of text that wait for a reader reach it as one. `Silence` comes
+   * when `wake` did and nothing else. A cursor may lie ahead: of a turn elsewhere, the latest words may not have arrived
+   * yet, or were lost with their node.
+   */
+  events(cursor: Cursor): Stream.Stream<Positioned | Silence> {
+    return Stream.suspend(() =>
+      Stream.paginateChunkEffect(this.indexAfter(cursor), (index) => this.take(index, cursor))
+    )
+  }
+
+  /** Of the first event behind `cursor`. */
+  private indexAfter(cursor: Cursor) {
+    const index = this.items.findIndex(({ after, event }) => event._tag === "Ended" || isBehind(after, cursor))
+    return index < 0 ? this.items.length : index
+  }
+
+  private take(
+    index: number,
+    cursor: Cursor
+  ): Effect.Effect<readonly [Chunk.Chunk<Positioned | Silence>, Option.Option<number>]> {
+    return Effect.suspend(() => {
+      const [next, seen] = this.since(index, cursor)
+      if (next.length > 0) {
+        const over = next.at(-1)?.event._tag === "Ended"
+        return Effect.succeed([Chunk.unsafeFromArray(next), over ? Option.none() : Option.some(seen)])
+      }
+      return Effect.map(this.changed(seen), () => [
+        this.items.length === seen ? Chunk.of<Positioned | Silence>(silence) : Chunk.empty<Positioned | Silence>(),
+        Option.some(seen)
+      ])
+    })
+  }
+
+  /**
+   * What a reader at `index` has before it, text joined, and without what lies before `cursor`; and where to go on. Only so
+   * much at once: what a slow reader is given waits with it, in memory of its own.
+   */
+  private since(index: number, cursor: Cursor): readonly [Array<Positioned>, number] {
+    const out: Array<Positioned> = []
+    let given = 0
+    let i = index
+    for (; i < this.items.length && given < maxText; i++) {
+      const item = this.items[i]
+      if (item === undefined) break
+      if (item.event._tag !== "Text") {
+        if (item.event._tag === "Ended" || isBehind(item.after, cursor)) out.push(item)
+        continue
+      }
+      const known = cursor.text - (item.after.text - item.event.text.length)
+      const text = known > 0 ? item.event.text.slice(known) : item.event.text
+      if (text === "") continue
+      given += text.length
+      const before = out.at(-1)
+      if (before?.event._tag === "Text") {
+        out[out.length - 1] = { event: TurnEvent.Text({ text: before.event.text + text }), after: item.after }
+      } else out.push({ event: TurnEvent.Text({ text }), after: item.after })
+    }
+    return [out, i]
+  }
+
+  /** Waits for more than `seen` items, or for `wake`. */
+  private changed(seen: number): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      // The writer may have come between the reader's look and here.
+      if (this.items.length > seen) return resume(Effect.void)
+      const wake = () => {
+        this.waiting.delete(wake)
+        resume(Effect.void)
+      }
+      this.waiting.add(wake)
+      return Effect.sync(() => this.waiting.delete(wake))
+    })
+  }
+
+  private push(event: TurnEvent, after: Cursor) {
+    this.last = after
+    this.items.push({ event, after })
+    this.wake()
+  }
+}
+
+/** UTF-16 units. */
+const maxText = 16 * 1024
+
+const silence: Silence = { _tag: "Silence" }
+
+const isSame = (a: Cursor, b: Cursor) => a.calls === b.calls && a.begun === b.begun && a.text === b.text
+
+/** Whether `place` lies behind `cursor`, so that what led to it is news to a reader at `cursor`. */
+const isBehind = (place: Cursor, cursor: Cursor) =>
+  place.calls > cursor.calls ||
+  place.text > cursor.text ||
+  (place.calls === cursor.calls && place.begun && !cursor.begun && place.text >= cursor.text)

@@ -1,0 +1,92 @@
+import { SqlError } from "@effect/sql"
+import { Effect, ParseResult, Schema } from "effect"
+import { Role } from "../domain/Conversation.ts"
+import { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
+import { ToolCall } from "../domain/ToolCall.ts"
+import { Reverted, TurnEnd, TurnStatus } from "../domain/Turn.ts"
+
+const rows = <A, I>(row: Schema.Schema<A, I>) => Schema.decodeUnknown(Schema.Array(row))
+const oneRow = <A, I>(row: Schema.Schema<A, I>) => Schema.decodeUnknown(Schema.Tuple(row))
+
+const ToolCalls = Schema.Array(ToolCall)
+const PlaceRow = Schema.Struct({ step: Schema.Int, offset: Schema.Int })
+
+const HistoryRow = Schema.Struct({
+  sequenceNumber: Schema.Int,
+  role: Role,
+  content: Schema.String,
+  toolCalls: Schema.NullOr(ToolCalls),
+  places: Schema.NullOr(Schema.Array(PlaceRow)),
+  turnStatus: TurnStatus
+})
+
+export const decodeBegun = rows(
+  Schema.Struct({
+    conversationId: ConversationId,
+    sequenceNumber: Schema.Int,
+    userMessageId: MessageId,
+    history: Schema.Array(HistoryRow)
+  })
+)
+export const decodeHistory = oneRow(Schema.Struct({ history: Schema.Array(HistoryRow) }))
+export const decodeKnown = rows(Schema.Struct({ hash: Schema.String, turnId: TurnId }))
+export const decodeIds = rows(Schema.Struct({ id: TurnId }))
+export const decodeOwn = rows(Schema.Struct({ own: Schema.Boolean }))
+export const decodeLapsed = rows(Schema.Struct({ user: UserId, turnId: TurnId }))
+export const decodeWishes = rows(Schema.Struct({ turnId: TurnId, cancelled: Schema.Boolean, watched: Schema.Boolean }))
+export const decodeUndone = rows(Schema.Struct({ status: TurnStatus, reverted: Schema.NullOr(Schema.Array(Reverted)) }))
+const Recorded = Schema.Struct({ call: ToolCall, place: PlaceRow })
+export const decodeLeftovers = oneRow(Schema.Struct({ said: Schema.String, records: Schema.Array(Recorded) }))
+export const decodeFinished = rows(
+  Schema.Struct({
+    conversationId: ConversationId,
+    status: TurnEnd,
+    messageId: Schema.NullOr(MessageId),
+    finishedAt: Schema.DateTimeUtcFromDate
+  })
+)
+export const decodeStored = rows(
+  Schema.Struct({
+    conversationId: ConversationId,
+    status: TurnStatus,
+    node: Schema.String,
+    userMessageId: MessageId,
+    messageId: Schema.NullOr(MessageId),
+    errorCode: Schema.NullOr(Schema.String),
+    errorDetail: Schema.NullOr(Schema.String),
+    retryAfter: Schema.NullOr(Schema.Int),
+    inputTokens: Schema.NullOr(Schema.Int),
+    outputTokens: Schema.NullOr(Schema.Int),
+    startedAt: Schema.DateTimeUtcFromDate,
+    finishedAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
+    content: Schema.NullOr(Schema.String),
+    toolCalls: Schema.NullOr(ToolCalls),
+    places: Schema.NullOr(Schema.Array(PlaceRow)),
+    createdAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
+    said: Schema.NullOr(Schema.String),
+    records: Schema.NullOr(Schema.Array(Recorded))
+  })
+)
+
+export const encodeCalls = Schema.encodeSync(Schema.parseJson(ToolCalls))
+export const encodeCall = Schema.encodeSync(Schema.parseJson(ToolCall))
+export const encodeReverted = Schema.encodeSync(Schema.parseJson(Schema.Array(Reverted)))
+
+export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof SqlError.SqlError
+
+export type Failure = SqlError.SqlError | ParseResult.ParseError
+
+/** A database that is away, and rows that are not what the schema promises, are nothing a caller here can act on. */
+export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.catchIf(
+    effect,
+    (error: E): error is Extract<E, SqlError.SqlError | ParseResult.ParseError> =>
+      isSqlError(error) || ParseResult.isParseError(error),
+    Effect.die
+  )
+
+/** Calls and their places, as everything but the records has them. */
+export const unzip = (records: ReadonlyArray<typeof Recorded.Type>) => ({
+  calls: records.map(({ call }) => call),
+  places: records.map(({ place }) => place)
+})

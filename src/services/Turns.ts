@@ -1,0 +1,349 @@
+import { randomUUID } from "node:crypto"
+import { SqlClient } from "@effect/sql"
+import { Array as Arr, Context, type DateTime, Duration, Effect, Layer } from "effect"
+import type { ConversationForbidden, ConversationNotFound, HistoryMessage } from "../domain/Conversation.ts"
+import type { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
+import type { Place, ToolCall } from "../domain/ToolCall.ts"
+import {
+  type IdempotencyKeyReused,
+  type Reverted,
+  type TooManyTurns,
+  Turn,
+  type TurnEnd,
+  type TurnError,
+  TurnInProgress,
+  TurnLost,
+  TurnNotFound,
+  type TurnStatus,
+  type Usage
+} from "../domain/Turn.ts"
+import type { Ended } from "../domain/TurnEvent.ts"
+import * as Sql from "../sql/Sql.ts"
+import * as TurnArchive from "./TurnArchive.ts"
+import * as TurnBeginnings from "./TurnBeginnings.ts"
+import {
+  decodeStored,
+  decodeUndone,
+  decodeWishes,
+  dieOnSql,
+  encodeCall,
+  encodeReverted,
+  type Failure,
+  unzip
+} from "./TurnRows.ts"
+
+/** A key of the client's that makes a request safe to repeat; `scope` is the endpoint, `hash` that of the body. */
+export interface IdempotencyKey {
+  readonly scope: string
+  readonly key: string
+  readonly hash: string
+}
+
+export interface TurnRequest {
+  readonly user: UserId
+  /** `null` begins a new conversation. */
+  readonly conversationId: ConversationId | null
+  /** Already normalised. */
+  readonly message: string
+  readonly timeZone: string
+  readonly key: IdempotencyKey | null
+}
+
+/** A turn that has begun: its user message is durable, and its lease is this node's. */
+export interface Begun {
+  readonly user: UserId
+  readonly turnId: TurnId
+  readonly conversationId: ConversationId
+  readonly userMessageId: MessageId
+  readonly history: ReadonlyArray<HistoryMessage>
+}
+
+/** The turn that an Idempotency-Key already stands for. */
+export interface Known {
+  readonly turnId: TurnId
+}
+
+/** What a turn leaves behind. */
+export interface Outcome {
+  readonly status: TurnEnd
+  readonly content: string
+  readonly calls: ReadonlyArray<ToolCall>
+  readonly places: ReadonlyArray<Place>
+  readonly usage: Usage
+  readonly error: TurnError | null
+  readonly retryAfter: number | null
+}
+
+/** What of a turn is in the database: of a running one what was flushed, of an ended one all. */
+export interface Stored {
+  readonly turn: Turn
+  readonly content: string
+  readonly calls: ReadonlyArray<ToolCall>
+  readonly places: ReadonlyArray<Place>
+  readonly node: string
+  readonly createdAt: DateTime.Utc | null
+  readonly retryAfter: number | null
+}
+
+/** What others want of a turn that runs here. */
+export interface Wish {
+  readonly turnId: TurnId
+  readonly cancelled: boolean
+  readonly watched: boolean
+}
+
+export interface TurnsOptions {
+  /** How many messages the agent is reminded of. */
+  readonly historyLimit: number
+  readonly maxRunningPerUser: number
+  /** How long a node that does not renew keeps its turns. */
+  readonly lease: Duration.Duration
+}
+
+export type Refusal = ConversationNotFound | ConversationForbidden | TurnInProgress | TooManyTurns
+
+/**
+ * The turns' rows and their life. One turn at a time in a conversation, and so many of a user's at once, are
+ * constraints. A running turn belongs to the node whose lease it has; every write to it is fenced by that, so a node
+ * that lost a lease can no longer write. Who owns what a turn said: while it runs `turn_output` and `tool_calls`, at
+ * its end its message.
+ *
+ * A database that is away is a defect here, as in every service; `http/Problems.ts` tells it from the others.
+ */
+export class Turns extends Context.Tag("taskchat/services/Turns")<
+  Turns,
+  {
+    /** Names this process in leases. */
+    readonly node: string
+    /** Fails, and changes nothing, if the turn cannot begin. An Idempotency-Key that is known comes before any refusal. */
+    readonly begin: (request: TurnRequest) => Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused>
+    /** Why a turn could not begin now, if for a reason of the conversation's or the user's. */
+    readonly refusal: (request: TurnRequest) => Effect.Effect<Known | null, Refusal | IdempotencyKeyReused>
+    /** Ends a turn of this node's. */
+    readonly end: (turn: Begun, outcome: Outcome) => Effect.Effect<Ended, TurnLost>
+    /** Runs a tool call with its record, in one transaction, `offset` being the length of the text before it. */
+    readonly record: (
+      turn: Begun,
+      place: { readonly step: number; readonly position: number; readonly offset: number },
+      call: Effect.Effect<ToolCall>
+    ) => Effect.Effect<ToolCall, TurnLost>
+    /** The calls that are recorded of a running turn, in order. */
+    readonly recorded: (
+      user: UserId,
+      turnId: TurnId
+    ) => Effect.Effect<{ readonly calls: ReadonlyArray<ToolCall>; readonly places: ReadonlyArray<Place> }>
+    /**
+     * Renews the leases of these turns and tells what is wished of them; one that is missing is no longer this node's.
+     * Those that this node has given up are left out, so that their leases lapse.
+     */
+    readonly renew: (turns: ReadonlyArray<TurnId>) => Effect.Effect<ReadonlyArray<Wish>>
+    /** Keeps what turns of this node have said since the last time. */
+    readonly flush: (
+      parts: ReadonlyArray<{
+        readonly user: UserId
+        readonly turnId: TurnId
+        readonly from: number
+        readonly text: string
+      }>
+    ) => Effect.Effect<void>
+    /** Ends turns whose lease has lapsed, on whichever node they ran, and returns them. */
+    readonly sweep: Effect.Effect<ReadonlyArray<Known>>
+    readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Stored, TurnNotFound>
+    /** Asks the turn's node to stop it; an ended turn stays as it is. */
+    readonly requestCancel: (user: UserId, turnId: TurnId) => Effect.Effect<TurnStatus, TurnNotFound>
+    /** Asks the turn's node to flush at once what it says, for the next while. */
+    readonly watch: (user: UserId, turnId: TurnId) => Effect.Effect<void>
+    /**
+     * Takes back what an ended turn did, once: `revert` runs in the transaction that notes it down, and a second time
+     * the note is the answer.
+     */
+    readonly undo: <E>(
+      user: UserId,
+      turnId: TurnId,
+      revert: Effect.Effect<ReadonlyArray<Reverted>, E>
+    ) => Effect.Effect<ReadonlyArray<Reverted>, E | TurnNotFound | TurnInProgress>
+    /** Forgets Idempotency-Keys older than a day. */
+    readonly prune: Effect.Effect<void>
+  }
+>() {
+  static readonly layer = (options: TurnsOptions): Layer.Layer<Turns, never, SqlClient.SqlClient> =>
+    Layer.effect(Turns, make(options))
+
+  /** On a fresh database in memory; a user may have 5 at once. */
+  static readonly layerTest: Layer.Layer<Turns> = Layer.suspend(() =>
+    Layer.provide(Turns.layer({ historyLimit: 20, maxRunningPerUser: 5, lease: Duration.seconds(15) }), Sql.layerTest)
+  )
+}
+
+const make = (options: TurnsOptions) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const node = randomUUID()
+    const lease = sql`now() + ${`${Duration.toMillis(options.lease)} milliseconds`}::interval`
+    const renewal = `${Duration.toMillis(options.lease) / 3} milliseconds`
+
+    const archive = TurnArchive.make(sql)
+    const beginnings = TurnBeginnings.make(sql, node, lease, options, archive)
+
+    /** The turn's row, locked against its end, if the turn is still this node's. */
+    const fence = (turn: Begun) => sql`
+      SELECT user_id, id FROM turns
+      WHERE user_id = ${turn.user} AND id = ${turn.turnId} AND status = 'running' AND node = ${node}
+      FOR SHARE`
+
+    const stored = (user: UserId, turnId: TurnId) => {
+      const { records, said } = archive.left(sql`t.user_id`, sql`t.id`)
+      // What a running turn has said and done comes from the same view as that it is running.
+      return sql`
+        SELECT t.id AS "turnId", t.conversation_id AS "conversationId", t.status, t.node,
+          t.user_message_id AS "userMessageId", t.message_id AS "messageId", t.error_code AS "errorCode",
+          t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.input_tokens AS "inputTokens",
+          t.output_tokens AS "outputTokens", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
+          m.content, m.tool_calls AS "toolCalls", m.tool_places AS places, m.created_at AS "createdAt",
+          CASE WHEN t.status = 'running' THEN ${said} END AS said,
+          CASE WHEN t.status = 'running' THEN ${records} END AS records
+        FROM turns t
+        JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id AND c.deleted_at IS NULL
+        LEFT JOIN messages m ON m.user_id = t.user_id AND m.id = t.message_id
+        WHERE t.user_id = ${user} AND t.id = ${turnId}`.pipe(Effect.flatMap(decodeStored))
+    }
+
+    const find = (user: UserId, turnId: TurnId): Effect.Effect<Stored, TurnNotFound | Failure> =>
+      Effect.gen(function* () {
+        const [row] = yield* stored(user, turnId)
+        if (row === undefined) return yield* new TurnNotFound()
+        const { calls, content, places } =
+          row.status === "running"
+            ? { content: row.said ?? "", ...unzip(row.records ?? []) }
+            : { content: row.content ?? "", calls: row.toolCalls ?? [], places: row.places ?? [] }
+        const turn = new Turn({
+          turnId,
+          conversationId: row.conversationId,
+          status: row.status,
+          userMessageId: row.userMessageId,
+          messageId: row.messageId,
+          toolCalls: calls.length === 0 ? null : calls,
+          usage:
+            row.inputTokens === null || row.outputTokens === null
+              ? null
+              : { inputTokens: row.inputTokens, outputTokens: row.outputTokens },
+          error: row.errorCode === null ? null : { code: row.errorCode, detail: row.errorDetail ?? "" },
+          startedAt: row.startedAt,
+          finishedAt: row.finishedAt
+        })
+        const { createdAt, node, retryAfter } = row
+        return { turn, content, calls, places, node, createdAt, retryAfter }
+      })
+
+    return Turns.of({
+      node,
+      begin: Effect.fn("Turns.begin")((request) => dieOnSql(beginnings.begin(request))),
+      refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginnings.refusal(request))),
+      end: Effect.fn("Turns.end")(function* (turn, outcome) {
+        yield* Effect.annotateCurrentSpan({ "turn.id": turn.turnId, "turn.status": outcome.status })
+        const ended = yield* dieOnSql(archive.finish(turn.user, turn.turnId, outcome, sql`node = ${node}`))
+        return ended === undefined ? yield* new TurnLost() : ended
+      }),
+      record: (turn, { offset, position, step }, call) =>
+        call.pipe(
+          Effect.tap((done) =>
+            Effect.filterOrFail(
+              sql`
+                WITH turn AS (${fence(turn)})
+                INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
+                SELECT user_id, id, ${step}, ${position}, ${offset}, ${encodeCall(done)}::json FROM turn
+                RETURNING step`,
+              (rows) => rows.length === 1,
+              () => new TurnLost()
+            )
+          ),
+          sql.withTransaction,
+          dieOnSql,
+          Effect.withSpan("Turns.record", { attributes: { "turn.id": turn.turnId, step, position } })
+        ),
+      recorded: (user, turnId) =>
+        Effect.map(dieOnSql(archive.leftovers(user, turnId)), ({ calls, places }) => ({ calls, places })),
+      renew: (ids) =>
+        sql`
+        WITH due AS (
+          SELECT user_id, id FROM turns
+          WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])
+            AND lease_until < ${lease} - ${renewal}::interval
+          ORDER BY user_id, id
+          FOR NO KEY UPDATE
+        ), renewed AS (
+          UPDATE turns t SET lease_until = ${lease} FROM due WHERE t.user_id = due.user_id AND t.id = due.id
+        )
+        SELECT id AS "turnId", cancel_requested_at IS NOT NULL AS cancelled,
+          coalesce(watched_until > now(), false) AS watched
+        FROM turns WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])`.pipe(
+          Effect.flatMap(decodeWishes),
+          dieOnSql
+        ),
+      flush: (parts) =>
+        parts.length === 0
+          ? Effect.void
+          : sql`
+          WITH own AS (
+            SELECT t.user_id, t.id, p.part, p.text
+            FROM jsonb_to_recordset(${JSON.stringify(
+              parts.map(({ from, text, turnId, user }) => ({ user_id: user, id: turnId, part: from, text }))
+            )}::jsonb) AS p (user_id bigint, id uuid, part integer, text text)
+            JOIN turns t ON t.user_id = p.user_id AND t.id = p.id AND t.status = 'running' AND t.node = ${node}
+            ORDER BY t.user_id, t.id
+            FOR SHARE OF t
+          )
+          INSERT INTO turn_output (user_id, turn_id, part, text) SELECT user_id, id, part, text FROM own
+          -- Had been kept, though its sender was not told so; since then more was said.
+          ON CONFLICT (user_id, turn_id, part) DO UPDATE SET text = excluded.text`.pipe(dieOnSql, Effect.asVoid),
+      sweep: dieOnSql(
+        Effect.iterate(
+          { ended: Arr.empty<Known>(), more: true },
+          {
+            while: ({ more }) => more,
+            body: ({ ended }) =>
+              Effect.map(archive.lapse(sql``), (lapsed) => ({
+                ended: [...ended, ...lapsed],
+                more: lapsed.length === TurnArchive.batch
+              }))
+          }
+        ).pipe(Effect.map(({ ended }) => ended))
+      ),
+      find: Effect.fn("Turns.find")((user, turnId) => dieOnSql(find(user, turnId))),
+      requestCancel: Effect.fn("Turns.requestCancel")((user, turnId) =>
+        sql`
+          UPDATE turns t SET cancel_requested_at = coalesce(t.cancel_requested_at, now())
+          FROM conversations c
+          WHERE t.user_id = ${user} AND t.id = ${turnId} AND t.status = 'running'
+            AND c.user_id = t.user_id AND c.id = t.conversation_id AND c.deleted_at IS NULL
+          RETURNING t.id`.pipe(
+          Effect.flatMap((rows) =>
+            rows.length > 0
+              ? Effect.succeed<TurnStatus>("running")
+              : Effect.map(find(user, turnId), ({ turn }) => turn.status)
+          ),
+          dieOnSql
+        )
+      ),
+      watch: (user, turnId) =>
+        sql`
+          UPDATE turns SET watched_until = now() + interval '10 seconds'
+          WHERE user_id = ${user} AND id = ${turnId} AND status = 'running'`.pipe(dieOnSql, Effect.asVoid),
+      undo: Effect.fn("Turns.undo")((user, turnId, revert) =>
+        Effect.gen(function* () {
+          const [row] = yield* sql`
+            SELECT t.status, t.reverted FROM turns t
+            JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id AND c.deleted_at IS NULL
+            WHERE t.user_id = ${user} AND t.id = ${turnId} FOR UPDATE OF t`.pipe(Effect.flatMap(decodeUndone))
+          if (row === undefined) return yield* new TurnNotFound()
+          if (row.status === "running") return yield* new TurnInProgress({ turnId, retryAfter: 1 })
+          if (row.reverted !== null) return row.reverted
+          const reverted = yield* revert
+          yield* sql`
+            UPDATE turns SET reverted = ${encodeReverted(reverted)}::jsonb WHERE user_id = ${user} AND id = ${turnId}`
+          return reverted
+        }).pipe(sql.withTransaction, dieOnSql)
+      ),
+      prune: dieOnSql(Effect.asVoid(beginnings.prune))
+    })
+  })
