@@ -1,0 +1,103 @@
+import { type AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool } from "@effect/ai"
+import { Chunk, Context, DateTime, Effect, Option, Schema, Stream, Tracer } from "effect"
+
+/** The parts our models make. */
+export type Part = Extract<
+  Response.StreamPartEncoded,
+  {
+    readonly type:
+      | "response-metadata"
+      | "text-start"
+      | "text-delta"
+      | "text-end"
+      | "tool-params-start"
+      | "tool-params-delta"
+      | "tool-params-end"
+      | "tool-call"
+      | "finish"
+  }
+>
+
+/**
+ * `model`, except that those who run the tools themselves get the parts of `streamText` without detour.
+ * `LanguageModel.make` makes a schema of all parts and all tools for each request, which takes milliseconds, and decodes
+ * each chunk with it, which takes longer than all else that is done per token. There is nothing left for it to find
+ * in parts that were made here and in calls that `ToolCalls.readCall` has checked.
+ */
+export const make = (
+  model: LanguageModel.Service,
+  name: { readonly provider: string; readonly model: string },
+  streamText: (options: LanguageModel.ProviderOptions) => Stream.Stream<Part, AiError.AiError>
+): LanguageModel.Service => {
+  const answer = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
+    Effect.gen(function* () {
+      const choice = options.toolChoice ?? "auto"
+      const span = yield* Effect.makeSpanScoped("LanguageModel.streamText", {
+        captureStackTrace: false,
+        attributes: { toolChoice: choice }
+      })
+      const { toolkit } = options
+      const { tools = {} } = (Effect.isEffect(toolkit) ? yield* toolkit : toolkit) ?? {}
+      const all = Object.values(tools)
+      annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
+      const decode = (part: Part) => {
+        if (part.type === "finish") {
+          const { inputTokens, outputTokens } = part.usage
+          annotate(span, { usage: { inputTokens, outputTokens }, response: { finishReasons: [part.reason] } })
+        }
+        return decodePart(tools, part)
+      }
+      return streamText({
+        prompt: Prompt.make(options.prompt),
+        tools:
+          typeof choice === "object" && "oneOf" in choice ? all.filter(({ name }) => choice.oneOf.includes(name)) : all,
+        toolChoice: choice,
+        responseFormat: { type: "text" },
+        span
+      }).pipe(
+        Stream.mapChunks(Chunk.map(decode)),
+        Stream.mapInputContext((context: Context.Context<never>) => Context.add(context, Tracer.ParentSpan, span))
+      )
+    }).pipe(Stream.unwrapScoped)
+
+  const direct: LanguageModel.Service["streamText"] = (options) =>
+    options.disableToolCallResolution === true
+      ? // Safe: the types asked for follow from `options` by conditional types alone, and `answer` passes on what comes
+        // of the toolkit in `options` and adds no failure but `AiError`.
+        (answer(options) as ReturnType<typeof model.streamText<typeof options>>)
+      : model.streamText(options)
+  return { ...model, streamText: direct }
+}
+
+const annotate = Telemetry.addGenAIAnnotations
+
+const decodePart = (tools: Readonly<Record<string, Tool.Any>>, part: Part) => {
+  switch (part.type) {
+    case "text-delta":
+      return Response.makePart("text-delta", { id: part.id, delta: part.delta })
+    case "text-start":
+      return Response.makePart("text-start", { id: part.id })
+    case "text-end":
+      return Response.makePart("text-end", { id: part.id })
+    case "tool-params-start":
+      return Response.makePart("tool-params-start", { id: part.id, name: part.name, providerExecuted: false })
+    case "tool-params-delta":
+      return Response.makePart("tool-params-delta", { id: part.id, delta: part.delta })
+    case "tool-params-end":
+      return Response.makePart("tool-params-end", { id: part.id })
+    case "tool-call": {
+      const schema = tools[part.name]?.parametersSchema
+      const params =
+        schema === undefined ? part.params : Schema.decodeUnknownSync(Schema.make<unknown>(schema.ast))(part.params)
+      return Response.makePart("tool-call", { id: part.id, name: part.name, params, providerExecuted: false })
+    }
+    case "response-metadata":
+      return Response.makePart("response-metadata", {
+        id: Option.fromNullable(part.id),
+        modelId: Option.fromNullable(part.modelId),
+        timestamp: Option.map(Option.flatMap(Option.fromNullable(part.timestamp), DateTime.make), DateTime.toUtc)
+      })
+    case "finish":
+      return Response.makePart("finish", { reason: part.reason, usage: new Response.Usage(part.usage) })
+  }
+}

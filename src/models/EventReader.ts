@@ -1,0 +1,79 @@
+export interface ServerSentEvent {
+  /** `message` unless the event has a name. */
+  readonly event: string
+  /** The last one sent so far; empty before the first. */
+  readonly id: string
+  readonly data: string
+}
+
+/**
+ * Reads `text/event-stream` from the pieces in which it comes off the network, however they are cut: within a
+ * character, a line ending or an event. Comments and unknown fields are passed over. Each byte is looked at once, so
+ * that many small pieces of a long event cost no more than one.
+ */
+export class EventReader {
+  readonly #decoder = new TextDecoder()
+  readonly #limit: number
+  #line = ""
+  #data: string | undefined
+  #event = ""
+  #id = ""
+  #afterReturn = false
+
+  /** `limit`: characters that one event may have. */
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** Appends each event that `bytes` completes. `false`: the event that has begun is over the limit. */
+  read(bytes: Uint8Array, out: Array<ServerSentEvent>): boolean {
+    const text = this.#lines(this.#decoder.decode(bytes, { stream: true }))
+    let from = 0
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", from)) {
+      const line = this.#line === "" ? text.slice(from, end) : this.#line + text.slice(from, end)
+      this.#line = ""
+      from = end + 1
+      if (line === "") this.#dispatch(out)
+      else if (!this.#field(line)) return false
+    }
+    if (from < text.length) this.#line += text.slice(from)
+    return this.#line.length + (this.#data?.length ?? 0) <= this.#limit
+  }
+
+  /** Appends what an event has that is not closed by an empty line: some servers leave the last one out. */
+  end(out: Array<ServerSentEvent>): void {
+    if (this.#line !== "") this.#field(this.#line)
+    this.#line = ""
+    this.#dispatch(out)
+  }
+
+  /** Lines end in LF, CRLF or CR; afterwards all end in LF, at once even if the LF of a CRLF is yet to come. */
+  #lines(text: string): string {
+    if (text === "") return text
+    const rest = this.#afterReturn && text.startsWith("\n") ? text.slice(1) : text
+    this.#afterReturn = text.endsWith("\r")
+    return rest.includes("\r") ? rest.replace(/\r\n?/g, "\n") : rest
+  }
+
+  #field(line: string): boolean {
+    if (line.startsWith("data:")) {
+      const value = line.slice(line[5] === " " ? 6 : 5)
+      this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`
+    } else if (line === "data") {
+      this.#data = this.#data === undefined ? "" : `${this.#data}\n`
+    } else if (line.startsWith("event:")) {
+      this.#event = line.slice(line[6] === " " ? 7 : 6)
+    } else if (line.startsWith("id:") && !line.includes("\0")) {
+      this.#id = line.slice(line[3] === " " ? 4 : 3)
+    }
+    return (this.#data?.length ?? 0) <= this.#limit
+  }
+
+  #dispatch(out: Array<ServerSentEvent>): void {
+    if (this.#data !== undefined && this.#data !== "") {
+      out.push({ event: this.#event === "" ? "message" : this.#event, id: this.#id, data: this.#data })
+    }
+    this.#data = undefined
+    this.#event = ""
+  }
+}

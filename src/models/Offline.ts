@@ -1,0 +1,64 @@
+import { LanguageModel, type Response } from "@effect/ai"
+import { DateTime, Effect, Layer, Random, Stream } from "effect"
+import { type Next, next } from "./offline/Dialogue.ts"
+import { read } from "./offline/Transcript.ts"
+
+/**
+ * No language model: a few fixed rules behind the same interface, so that everything can be tried and tested without a
+ * key or a network. It is stateless: what it does follows from the prompt alone. It never calls a tool it was not given.
+ */
+export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
+  LanguageModel.LanguageModel,
+  Effect.gen(function* () {
+    // Calls are paired with their results by id, over conversations that outlive this process.
+    const prefix = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
+    let answers = 0
+    const answer = (options: LanguageModel.ProviderOptions) =>
+      Effect.map(DateTime.now, (now) => {
+        const { toolChoice } = options
+        const only = typeof toolChoice === "object" && "tool" in toolChoice ? toolChoice.tool : null
+        const tools = toolChoice === "none" ? [] : options.tools.filter(({ name }) => only === null || name === only)
+        const step = next(read(options.prompt, now), new Set(tools.map(({ name }) => name)))
+        return partsOf(step, `${prefix}-${++answers}`, countWords(JSON.stringify(options.prompt.content)), now)
+      })
+    return yield* LanguageModel.make({
+      streamText: (options) =>
+        Stream.unwrap(Effect.map(answer(options), (parts) => Stream.rechunk(Stream.fromIterable(parts), 1))),
+      generateText: (options) => Effect.map(answer(options), whole)
+    })
+  })
+)
+
+/** An answer word by word, or its calls. */
+const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc) => {
+  const words = step.text?.match(/\s*\S+/g) ?? []
+  const calls = step.calls ?? []
+  const outputTokens = words.length + countWords(JSON.stringify(calls.map(({ params }) => params)))
+  const parts: Array<Response.StreamPartEncoded> = [
+    { type: "response-metadata", id, modelId: "offline", timestamp: DateTime.formatIso(now) }
+  ]
+  if (words.length > 0) {
+    parts.push({ type: "text-start", id })
+    for (const delta of words) parts.push({ type: "text-delta", id, delta })
+    parts.push({ type: "text-end", id })
+  }
+  for (const [i, { name, params }] of calls.entries())
+    parts.push({ type: "tool-call", id: `call_${id}-${i}`, name, params })
+  parts.push({
+    type: "finish",
+    reason: calls.length > 0 ? "tool-calls" : "stop",
+    usage: { inputTokens, outputTokens, totalTokens: inputTokens + outputTokens }
+  })
+  return parts
+}
+
+/** There are no tokens here, so words are counted. */
+const countWords = (text: string) => text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0
+
+const whole = (parts: ReadonlyArray<Response.StreamPartEncoded>): Array<Response.PartEncoded> => {
+  const text = parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
+  const others = parts.flatMap((part) =>
+    part.type === "tool-call" || part.type === "finish" || part.type === "response-metadata" ? [part] : []
+  )
+  return text === "" ? others : [{ type: "text", text }, ...others]
+}

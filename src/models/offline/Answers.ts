@@ -1,0 +1,144 @@
+import { DateTime, Option } from "effect"
+import { weekdayOf } from "../../services/Dates.ts"
+import { dayIn } from "../../services/dates/Words.ts"
+import type { Command } from "./Commands.ts"
+import { type Present, todayOf } from "./Phrases.ts"
+import type { Filter } from "./Targets.ts"
+import type { TaskView } from "./Transcript.ts"
+
+/** A title in one line: only a list's own lines begin with a number. */
+export const titleOf = (task: TaskView) => task.title.replace(/\s+/g, " ").trim()
+
+export const named = (task: TaskView) => `“${titleOf(task)}” (#${task.id})`
+
+/** How a line of a list begins; by it the list is known again in what was said. */
+export const lineHead = (n: number, task: TaskView) => `${n}. ${titleOf(task)} (#${task.id})`
+
+export const lines = (tasks: ReadonlyArray<TaskView>, present: Present) =>
+  tasks.map((task, i) => `${lineHead(i + 1, task)}${detailsOf(task, present)}`).join("\n")
+
+const detailsOf = (task: TaskView, present: Present) => {
+  const due = dueOf(task, present)
+  const overdue = !task.completed && task.due_date !== null && task.due_date < todayOf(present)
+  return [
+    task.completed ? ", done" : "",
+    due === null ? "" : overdue ? `, was due ${due}` : `, due ${due}`,
+    task.priority === null ? "" : `, ${task.priority} priority`,
+    task.labels.length === 0 ? "" : `, labelled ${and(task.labels)}`
+  ].join("")
+}
+
+/** "tomorrow at 9:00", "on Monday", "on 14 February". */
+export const dueOf = (task: TaskView, present: Present): string | null => {
+  if (task.due_date === null) return null
+  const at = task.due_at === null ? Option.none() : DateTime.make(task.due_at)
+  const time = Option.match(at, {
+    onNone: () => "",
+    onSome: (instant) => {
+      const clock = DateTime.formatIsoOffset(DateTime.setZone(instant, present.zone)).slice(11, 16)
+      return ` at ${clock.replace(/^0/, "")}`
+    }
+  })
+  return dayName(task.due_date, present) + time
+}
+
+const months = "January February March April May June July August September October November December".split(" ")
+
+const dayName = (date: string, present: Present) => {
+  const today = todayOf(present)
+  if (date === today) return "today"
+  if (date === dayIn(today, 1)) return "tomorrow"
+  if (date === dayIn(today, -1)) return "yesterday"
+  if (date > today && date < dayIn(today, 7)) return `on ${weekdayOf(date)}`
+  const [year, month, day] = date.split("-").map(Number)
+  const short = `on ${day} ${months[(month ?? 1) - 1]}`
+  return date.slice(0, 4) === today.slice(0, 4) ? short : `${short} ${year}`
+}
+
+export const and = (words: ReadonlyArray<string>) =>
+  words.length < 2 ? (words[0] ?? "") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`
+
+export const counted = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`
+
+export const listing = (
+  filter: Filter,
+  tasks: ReadonlyArray<TaskView>,
+  total: number,
+  more: boolean,
+  present: Present
+): string => {
+  const kind = filter.status === "completed" ? "completed task" : filter.status === "all" ? "task" : "open task"
+  if (filter.query !== null) {
+    if (total === 0) return `I found no task about “${filter.query}”.`
+    const heading = `I found ${counted(total, "task")} about “${filter.query}”:`
+    return `${heading}\n${lines(tasks, present)}${rest(tasks.length, total, more)}`
+  }
+  if (total === 0) {
+    if (filter.what === "" && filter.status !== "completed") return "Your list is empty. Say “add buy milk” to begin."
+    return `You have no ${kind}s${filter.what}.`
+  }
+  const heading = `You have ${counted(total, kind)}${filter.what}:`
+  return `${heading}\n${lines(tasks, present)}${rest(tasks.length, total, more)}`
+}
+
+const rest = (shown: number, total: number, more: boolean) =>
+  more ? `\nThat is ${shown} of ${Math.max(total, shown + 1)}. Say “more” for the next ones.` : ""
+
+/** One task with all there is to say of it. */
+export const sheet = (task: TaskView, present: Present) => {
+  const details = detailsOf(task, present).replace(/^, /, "")
+  const state = task.completed || details !== "" ? details : "open"
+  return `${named(task)}: ${state}.${task.description === null || task.description === "" ? "" : `\n${task.description}`}`
+}
+
+/** What a command does, as it follows "should I"; null when there is nothing to ask about it. */
+const deedOf = (command: Command): string | null => {
+  switch (command._tag) {
+    case "Delete":
+      return "delete"
+    case "Complete":
+      return command.completed ? "mark as done" : "reopen"
+    case "Show":
+      return "show you"
+    case "Update":
+      switch (command.change._tag) {
+        case "Title":
+          return `rename to “${flat(command.change.title)}”`
+        case "Description":
+          return "describe"
+        case "Priority":
+          return `give ${command.change.priority} priority`
+        case "AddLabels":
+          return `label ${flat(and(command.change.labels))}`
+        case "RemoveLabels":
+          return `take the label ${flat(and(command.change.labels))} from`
+        case "Due":
+          return `make due ${flat(command.change.due)}`
+        case "Clear":
+          return `clear the ${command.change.field} of`
+      }
+  }
+  return null
+}
+
+const flat = (text: string) => text.replace(/\s+/g, " ").trim()
+
+/** The line that asks which task a command means, or whether it is meant. The next message may answer it. */
+export const question = (command: Command): string | null => {
+  if (command._tag === "Deed") return `Should I add “${flat(command.text)}” to your list?`
+  if (command._tag === "Add") return "What should I add?"
+  const deed = deedOf(command)
+  return deed === null ? null : `Which one should I ${deed}?`
+}
+
+export const confirmation = "Should I delete all of them? Say “yes”, and I will."
+
+const abilities =
+  "I can add, list, find, finish, reopen, rename, describe, prioritise, label, date and delete tasks. Try “add buy milk and call the bank tomorrow at 9”, “what's due this week?”, “done with the milk”, “rename the second one to …” or “move everything labelled work to Monday”."
+
+export const help = `I am an offline stand-in with a few fixed rules, not a language model. ${abilities}`
+export const greeting = `Hello! ${help}`
+export const unknown = (text: string | null) =>
+  `I did not understand ${text === null ? "that" : `“${flat(text).slice(0, 80)}”`}: I am an offline stand-in with a few fixed rules, not a language model. ${abilities}`
+export const undo =
+  "I have no tool for that, but the application can take back all task changes of an earlier turn: POST /api/{user_id}/turns/{turn_id}/undo, with the turn_id that came with the answer."

@@ -1,0 +1,340 @@
+import { Predicate } from "effect"
+import * as Answers from "./Answers.ts"
+import type { Change, Command } from "./Commands.ts"
+import { failures, listCall, locate, missing, most, type Ref, type Session, type Talk } from "./Lookup.ts"
+import { recall, understand } from "./Memory.ts"
+import type { NewTask } from "./Phrases.ts"
+import type { Filter } from "./Targets.ts"
+import type { Call, Result, TaskView, Transcript } from "./Transcript.ts"
+
+/** What to do next: tools to call, or the answer. */
+export type Next =
+  | { readonly calls: ReadonlyArray<Call>; readonly text: null }
+  | { readonly calls: null; readonly text: string }
+
+/**
+ * The next step of a turn, as a pure function: the talk is played from its start with the results there are, up to the
+ * first calls that have none.
+ */
+export const next = (transcript: Transcript, tools: ReadonlySet<string>): Next => {
+  const said = (text: string): Next => ({ calls: null, text })
+  const done = transcript.turns.at(-1)?.calls ?? []
+  const talk = respond(transcript)
+  let place = 0
+  for (let turn = talk.next(); ; ) {
+    if (turn.done === true) return said(turn.value)
+    const calls = turn.value
+    const made = done.slice(place, place + calls.length)
+    if (made.length === 0) {
+      if (calls.every(({ name }) => tools.has(name))) return { calls, text: null }
+      return said(progress(done.slice(0, place)) + (place > 0 && tools.size === 0 ? cutOff : noTool))
+    }
+    place += calls.length
+    turn = talk.next(calls.map((_, i) => made[i]?.result ?? missing))
+  }
+}
+
+const cutOff = "That takes more steps than I may take in one turn. Please ask for the rest again."
+const noTool = "I cannot do that here: the tool for it is not available to me."
+
+/** What a turn that has to stop has already changed. */
+const progress = (calls: ReadonlyArray<Call & { readonly result: Result | null }>) => {
+  const changed = calls.filter(
+    ({ name, result }) => /^(?:create|update|mark|delete)_/.test(name) && result?.error === null
+  )
+  const tasks = changed.flatMap(({ result }) => result?.outcomes.flatMap(({ task }) => task ?? []) ?? [])
+  return tasks.length === 0 ? "" : `Done so far: ${Answers.and(tasks.map(Answers.named))}. `
+}
+
+function* respond(transcript: Transcript): Talk<string> {
+  const commands = understand(transcript)
+  const session: Session = { transcript, memory: recall(transcript.turns.slice(0, -1)) }
+  const answers: Array<string> = []
+  let plans: Array<Plan> = []
+  const carryOut = function* (): Talk<void> {
+    const calls = plans.flatMap((plan) => plan.calls)
+    const results = calls.length === 0 ? [] : yield calls
+    let place = 0
+    for (const plan of plans) {
+      const mine = results.slice(place, place + plan.calls.length)
+      place += plan.calls.length
+      const seen = mine.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
+      if (seen.length > 0) session.memory = { ...session.memory, focus: seen }
+      answers.push(plan.answer(mine))
+    }
+    plans = []
+  }
+  const planned = () => plans.reduce((n, { calls }) => n + calls.length, 0)
+  for (const command of commands) {
+    const pointsBack = "target" in command && (command.target._tag === "It" || command.target._tag === "Them")
+    if (planned() > 0 && pointsBack) yield* carryOut()
+    const one = yield* plan(session, command, commands.length > 1)
+    if (planned() + one.calls.length > most) yield* carryOut()
+    plans.push(one)
+  }
+  yield* carryOut()
+  return answers.length === 0 ? Answers.unknown(null) : answers.join("\n")
+}
+
+/** What is left to do for a command once its tasks are known. */
+interface Plan {
+  readonly calls: ReadonlyArray<Call>
+  readonly answer: (results: ReadonlyArray<Result>) => string
+}
+const say = (text: string): Plan => ({ calls: [], answer: () => text })
+
+function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<Plan> {
+  switch (command._tag) {
+    case "Add":
+      return addition(session, command.tasks)
+    case "List":
+      return listing(session, command.filter, command.counts, null)
+    case "More":
+      return more(session)
+    case "Show":
+      return yield* show(session, command)
+    case "Pointer":
+      return yield* show(session, { _tag: "Show", target: command.target })
+    case "Complete":
+      return yield* completion(session, command)
+    case "Update":
+      return yield* change(session, command)
+    case "Delete":
+      return yield* deletion(session, command)
+    case "Undo":
+      return say(Answers.undo)
+    case "Help":
+      return say(Answers.help)
+    case "Greeting":
+      return say(Answers.greeting)
+    case "Thanks":
+      return say("You're welcome.")
+    case "Yes":
+      return say("I am not sure what to say yes to. Tell me what to do, please.")
+    case "No":
+      return say("All right, I leave everything as it is.")
+    case "Deed":
+      return say(Answers.question(command) ?? Answers.unknown(command.text))
+    case "Unknown":
+      return say(Answers.unknown(isOneOfMany ? command.text : null))
+  }
+}
+
+const addition = ({ transcript }: Session, tasks: ReadonlyArray<NewTask>): Plan => {
+  if (tasks.length === 0) return say("What should I add?")
+  const calls: ReadonlyArray<Call> =
+    tasks.length === 1
+      ? tasks.map((task) => ({ name: "create_task", params: task }))
+      : chunks(tasks).map((some) => ({ name: "create_tasks", params: { tasks: some } }))
+  return {
+    calls,
+    answer: (results) => {
+      const created = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
+      const errors = errorsOf(results)
+      const [one] = created
+      const due = one === undefined ? null : Answers.dueOf(one, transcript)
+      const head =
+        one === undefined
+          ? ""
+          : created.length === 1
+            ? `Added ${Answers.named(one)}${due === null ? "" : `, due ${due}`}.`
+            : `Added ${created.length} tasks:\n${Answers.lines(created, transcript)}`
+      return paragraphs(head, failures("I could not add", errors))
+    }
+  }
+}
+
+const listing = ({ transcript }: Session, filter: Filter, counts: boolean, cursor: string | null): Plan => ({
+  calls: [listCall(filter, cursor)],
+  answer: ([result]) => {
+    if (result === undefined || result.error !== null)
+      return failures("I could not list your tasks", errorsOf([result]))
+    // The tools list the newest first; people read a list in the order they made it, or by date if it is about dates.
+    const byDate = filter.after !== null || filter.before !== null
+    const tasks = [...result.tasks].sort((a, b) => (byDate ? when(a).localeCompare(when(b)) : 0) || a.id - b.id)
+    if (counts) {
+      const kind = filter.status === "completed" ? "completed task" : "open task"
+      return `You have ${Answers.counted(result.total, kind)}${filter.what}.`
+    }
+    return Answers.listing(filter, tasks, result.total, result.cursor !== null, transcript)
+  }
+})
+
+const when = (task: TaskView) => task.due_date + (task.due_at ?? "")
+
+/** The next page of the list last shown. */
+const more = (session: Session): Plan => {
+  for (const turn of session.transcript.turns.slice(0, -1).reverse()) {
+    const last = turn.calls.findLast(({ name }) => name === "list_tasks")
+    if (last === undefined) continue
+    const cursor = last.result?.cursor ?? null
+    if (cursor === null) return say("There are no more.")
+    return {
+      calls: [{ name: "list_tasks", params: { ...(Predicate.isRecord(last.params) ? last.params : {}), cursor } }],
+      answer: ([result]) =>
+        result === undefined || result.error !== null
+          ? failures("I could not list your tasks", errorsOf([result]))
+          : paragraphs(
+              Answers.lines(
+                [...result.tasks].sort((a, b) => a.id - b.id),
+                session.transcript
+              ),
+              result.cursor === null ? "" : "Say “more” for the next ones."
+            )
+    }
+  }
+  return say("I have not shown you a list yet. Say “list my tasks”.")
+}
+
+function* show(session: Session, command: Extract<Command, { readonly _tag: "Show" }>): Talk<Plan> {
+  const found = yield* locate(session, command, "all")
+  if ("say" in found) return say(found.say)
+  return {
+    calls: found.tasks.map(({ id }) => ({ name: "get_task", params: { task_id: id } })),
+    answer: (results) =>
+      paragraphs(
+        ...results.flatMap(({ tasks }) => tasks.map((task) => Answers.sheet(task, session.transcript))),
+        failures("I could not find it", errorsOf(results))
+      )
+  }
+}
+
+function* completion(session: Session, command: Extract<Command, { readonly _tag: "Complete" }>): Talk<Plan> {
+  const { completed } = command
+  const found = yield* locate(session, command, completed ? "pending" : "completed")
+  if ("say" in found) return say(found.say)
+  const [one] = found.tasks
+  // Known only by a title that was looked up just now; by number or place it may have changed since.
+  if (found.tasks.length === 1 && one?.task?.completed === completed && command.target._tag === "Title") {
+    return say(`${Answers.named(one.task)} is ${completed ? "already done" : "not done yet"}.`)
+  }
+  const ids = found.tasks.map(({ id }) => id)
+  const calls =
+    one !== undefined && ids.length === 1
+      ? [{ name: "mark_complete", params: { task_id: one.id, task_ids: null, completed } }]
+      : chunks(ids).map((some) => ({ name: "mark_complete", params: { task_id: null, task_ids: some, completed } }))
+  return {
+    calls,
+    answer: outcome(found, completed ? "Done:" : "Reopened", completed ? "mark it as done" : "reopen it")
+  }
+}
+
+function* deletion(session: Session, command: Extract<Command, { readonly _tag: "Delete" }>): Talk<Plan> {
+  const found = yield* locate(session, command, "all")
+  if ("say" in found) return say(found.say)
+  if (command.target._tag === "All" && found.tasks.length > 1) {
+    const tasks = found.tasks.flatMap(({ task }) => task ?? [])
+    return say(
+      `These are ${Answers.counted(tasks.length, "task")}:\n${Answers.lines(tasks, session.transcript)}\n${Answers.confirmation}`
+    )
+  }
+  return {
+    calls: found.tasks.map(({ id }) => ({ name: "delete_task", params: { task_id: id } })),
+    answer: outcome(found, "Deleted", "delete it")
+  }
+}
+
+function* change(session: Session, command: Extract<Command, { readonly _tag: "Update" }>): Talk<Plan> {
+  const found = yield* locate(session, command, "all")
+  if ("say" in found) return say(found.say)
+  const { change } = command
+  let refs = found.tasks
+  if (change._tag === "AddLabels" || change._tag === "RemoveLabels") {
+    // The tool sets all labels at once, so those that stay have to be known as they are now.
+    const results = yield refs.map(({ id }) => ({ name: "get_task", params: { task_id: id } }))
+    const errors = errorsOf(results)
+    if (errors.length > 0) return say(failures("I could not label it", errors))
+    refs = results.flatMap(({ tasks }) => tasks.map((task) => ({ id: task.id, task })))
+  }
+  return {
+    calls: refs.map(({ id, task }) => ({
+      name: "update_task",
+      params: { task_id: id, ...unchanged, ...paramsOf(change, task?.labels ?? []) }
+    })),
+    answer: (results) => {
+      const tasks = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
+      const due = tasks[0] === undefined ? null : Answers.dueOf(tasks[0], session.transcript)
+      return paragraphs(
+        tasks.length === 0 ? "" : `${saidOf(change, tasks, refs, due)}${remaining(found)}`,
+        failures("I could not change it", errorsOf(results))
+      )
+    }
+  }
+}
+
+const unchanged = { title: null, description: null, priority: null, labels: null, due: null, clear: null }
+
+const paramsOf = (change: Change, labels: ReadonlyArray<string>) => {
+  const same = (a: string) => (b: string) => a.toLowerCase() === b.toLowerCase()
+  switch (change._tag) {
+    case "Title":
+      return { title: change.title }
+    case "Description":
+      return { description: change.description }
+    case "Priority":
+      return { priority: change.priority }
+    case "Due":
+      return { due: change.due }
+    case "AddLabels":
+      return { labels: [...labels, ...change.labels.filter((label) => !labels.some(same(label)))] }
+    case "RemoveLabels": {
+      const left = labels.filter((label) => !change.labels.some(same(label)))
+      return left.length === 0 ? { clear: ["labels"] } : { labels: left }
+    }
+    case "Clear":
+      return { clear: [change.field] }
+  }
+}
+
+const saidOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyArray<Ref>, due: string | null) => {
+  const names = Answers.and(tasks.map(Answers.named))
+  const is = tasks.length === 1 ? "is" : "are"
+  const has = tasks.length === 1 ? "has" : "have"
+  switch (change._tag) {
+    case "Title": {
+      const [old] = refs
+      return old?.task === null || old === undefined
+        ? `Renamed: it is now ${names}.`
+        : `Renamed “${Answers.titleOf(old.task)}” to ${names}.`
+    }
+    case "Description":
+      return `Noted on ${names}.`
+    case "Priority":
+      return `${names} now ${has} ${change.priority} priority.`
+    case "AddLabels":
+      return `${names} ${is} now labelled ${Answers.and(tasks.length === 1 ? (tasks[0]?.labels ?? []) : change.labels)}.`
+    case "RemoveLabels":
+      return `${names} ${is} no longer labelled ${Answers.and(change.labels)}.`
+    case "Due":
+      return `${names} ${is} now due ${due ?? change.due}.`
+    case "Clear":
+      return `${names} now ${has} no ${change.field === "due" ? "due date" : change.field}.`
+  }
+}
+
+const outcome =
+  (found: { readonly tasks: ReadonlyArray<Ref>; readonly left: number }, did: string, doing: string) =>
+  (results: ReadonlyArray<Result>) => {
+    const told = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
+    const errors = errorsOf(results)
+    const fine = results.some(({ error }) => error === null)
+    const tasks = told.length > 0 || !fine ? told : found.tasks.flatMap(({ task }) => task ?? [])
+    const names = tasks.length > 0 ? Answers.and(tasks.map(Answers.named)) : `#${found.tasks[0]?.id}`
+    const head = fine && (tasks.length > 0 || errors.length === 0) ? `${did} ${names}.${remaining(found)}` : ""
+    return paragraphs(head, failures(`I could not ${doing}`, errors))
+  }
+
+const remaining = ({ left }: { readonly left: number }) =>
+  left === 0 ? "" : ` There are ${left} more; say it again for the next ${Math.min(left, most)}.`
+
+const errorsOf = (results: ReadonlyArray<Result | undefined>) =>
+  results.flatMap((result) =>
+    result === undefined
+      ? ["There is no result."]
+      : [result.error, ...result.outcomes.map(({ error }) => error)].flatMap((error) => error ?? [])
+  )
+
+const paragraphs = (...texts: ReadonlyArray<string>) => texts.filter((text) => text !== "").join("\n")
+
+const chunks = <A>(values: ReadonlyArray<A>) =>
+  Array.from({ length: Math.ceil(values.length / most) }, (_, i) => values.slice(i * most, (i + 1) * most))

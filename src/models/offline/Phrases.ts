@@ -1,0 +1,255 @@
+import { DateTime, Either } from "effect"
+import { resolve } from "../../services/Dates.ts"
+import { dayIn, mondayOf, span } from "../../services/dates/Words.ts"
+
+/** The present, in which words for dates are read. */
+export interface Present {
+  readonly now: DateTime.Utc
+  readonly zone: DateTime.TimeZone
+}
+
+export const todayOf = ({ now, zone }: Present) => DateTime.formatIsoDate(DateTime.setZone(now, zone))
+
+/** The day that words name, or null. */
+const dayOf = (words: string, { now, zone }: Present): string | null =>
+  Either.match(resolve(words, now, zone), { onLeft: () => null, onRight: ({ dueDate }) => dueDate })
+
+/** A task as it is to be created; the server resolves `due`. */
+export interface NewTask {
+  readonly title: string
+  readonly description: string | null
+  readonly priority: string | null
+  readonly labels: ReadonlyArray<string> | null
+  readonly due: string | null
+}
+
+const connector = /^(?:due|by|on|for|until|till|before|from)[:\s]\s*/i
+/** What follows one of these is part of the title, whatever it looks like: "enjoy the sun", "a report of today". */
+const dangling = /(?:^|\s)(?:the|a|an|my|your|our|his|her|their|of|to|and|or|with|about|in|this|that|every|each)$/i
+/** Words that are dates only with a preposition before them. */
+const weak =
+  /^(?:the \w+|(?:weekend|morning|afternoon|evening|night|noon|midnight|\d+(?:st|nd|rd|th))|now|sun|sat|mon|tue|wed|thu|fri)$/i
+/** Only these may begin a date in the middle of a title. */
+const strong = /^(?:tomorrow|today|tonight|by|on|next|due|before|until)$/i
+
+/** The date phrase of a text in the user's own words, and the text without it. A phrase stands at the end or in the middle. */
+const cutDue = (text: string, present: Present): { readonly due: string | null; readonly rest: string } => {
+  const words = text.split(/\s+/).filter((word) => word !== "")
+  for (let from = 1; from < words.length; from++) {
+    const atEnd = words.length - from <= 9
+    const first = words[from] ?? ""
+    for (let to = Math.min(words.length, from + 9); to > from; to--) {
+      if (to < words.length ? from > 30 || !strong.test(first) : !atEnd) continue
+      const rest = [...words.slice(0, from), ...words.slice(to)].join(" ").replace(/[\s,;:–—-]+$/, "")
+      const due = duePhrase(words.slice(from, to).join(" "), present)
+      if (due !== null && rest !== "" && !dangling.test(words.slice(0, from).join(" "))) return { due, rest }
+    }
+  }
+  return { due: null, rest: words.join(" ") }
+}
+
+/** A date phrase without what only ties it to its sentence, or null when it is none. */
+export const duePhrase = (text: string, present: Present): string | null => {
+  const words = text.replace(/^[("'\s]+|[)"'.,;!?\s]+$/g, "")
+  if (words === "" || words.length > 60 || weak.test(words) || dayOf(words, present) === null) return null
+  const bare = words.replace(connector, "").replace(connector, "")
+  return dayOf(bare, present) === null ? words : bare
+}
+
+const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
+  [/[\s,(]*\b(?:with |at |as )?(?:a )?(high|highest|top|urgent|medium|normal|low|lowest)[- ]priority\b\)?/i, (w) => w],
+  [/[\s,(]*\b(?:with )?priority(?: is| of|:)? (high|urgent|medium|normal|low)\b\)?/i, (w) => w],
+  [/\s*\((high|urgent|important|medium|low)\)/i, (w) => w],
+  [/(?:^|\s)!(high|medium|low)\b/i, (w) => w],
+  [/^(urgent|important)[:,!]\s*/i, (w) => w],
+  [/\s*!!+$/, () => "high"]
+]
+
+/** `low`, `medium` or `high` for what people call a priority, or null. */
+export const priorityOf = (word: string): string | null => {
+  if (/^(?:high|highest|top|urgent|very important|important|critical)(?:est)?$/i.test(word)) return "high"
+  if (/^(?:medium|normal|moderate|middle)$/i.test(word)) return "medium"
+  return /^(?:low|lowest|minor|unimportant|not (?:urgent|important))$/i.test(word) ? "low" : null
+}
+
+const name = String.raw`(?:"[^"]+"|[\p{L}\p{N}_-]+)`
+const labelled = new RegExp(
+  String.raw`[\s,(]*\b(?:with (?:the |a )?)?(?:labels?|tags?|labell?ed|tagged)(?: as| with)?:?\s+(${name}(?:(?:,? and |, )${name})*)\)?(?=$|,|\s(?:due|by|on|with|for)\b)`,
+  "iu"
+)
+const hashtag = /(?:^|\s)#(?=[\p{L}_])([\p{L}\p{N}_-]+)/gu
+
+/** "work, home and \"two words\"" as three labels. */
+export const labelsOf = (words: string) =>
+  Array.from(words.matchAll(/"([^"]+)"|([^",\s][^",]*?)(?=\s*(?:,|$|\s+and\s))/gi), ([, quoted, bare]) =>
+    (quoted ?? bare ?? "").replace(/^and\s+|^#/gi, "").trim()
+  ).filter((label) => label !== "")
+
+const described =
+  /[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
+
+/** What a single task's words say of it. Text in quotes is a title as it stands. */
+const newTask = (text: string, present: Present): NewTask => {
+  let rest = text.trim()
+  let description: string | null = null
+  let priority: string | null = null
+  const labels: Array<string> = []
+  const quoted = /^"([^"]+)"(.*)$/su.exec(rest)
+  if (quoted !== null) rest = `\uE000${quoted[2] ?? ""}`
+  rest = rest.replace(described, (_, words: string) => {
+    description = unquote(words)
+    return ""
+  })
+  for (const [pattern, toWord] of priorities) {
+    rest = rest.replace(pattern, (_, word: string) => {
+      priority ??= priorityOf(toWord(word))
+      return ""
+    })
+  }
+  const takeLabels = () => {
+    rest = rest.replace(labelled, (_, words: string) => {
+      labels.push(...labelsOf(words))
+      return ""
+    })
+  }
+  takeLabels()
+  rest = rest.replace(hashtag, (_, label: string) => {
+    labels.push(label)
+    return ""
+  })
+  const cut = cutDue(rest, present)
+  rest = cut.rest
+  takeLabels()
+  const title = rest.replace("\uE000", quoted?.[1] ?? "")
+  return {
+    title:
+      quoted === null ? capitalize(unquote(title.replace(/^(?:to|that)\s+/i, "").replace(/[\s,;.]+$/, ""))) : title,
+    description,
+    priority,
+    labels: labels.length === 0 ? null : [...new Set(labels)],
+    due: cut.due
+  }
+}
+
+export const unquote = (text: string) =>
+  text
+    .trim()
+    .replace(/^"([^"]*)"$/, "$1")
+    .trim()
+
+const capitalize = (text: string) => text.replace(/^\p{Ll}/u, (letter) => letter.toUpperCase())
+
+const verbs = new Set(
+  `answer apply arrange ask attend back bake bathe book borrow bring brush build buy call cancel change charge check choose clean clear
+  close collect compare complete confirm contact cook copy create cut decide deliver design discuss do donate download draft draw dry eat
+  edit email empty exercise feed fetch file fill find finish fix fold follow get give go hang help hire install invite iron join learn
+  leave listen look mail make measure meet message mop move mow notify oil open order organise organize pack paint pay phone pick plan
+  plant play post practice practise prepare print pull put read rebook record refill register remind renew rent repair replace reply
+  report rescan research reserve return review ring run schedule sell send set share shop sign sleep sort start stop store study submit
+  sweep swap take talk teach test thank throw tidy train transfer translate try turn unpack update upgrade upload vacuum visit wait
+  walk wash watch water withdraw wipe work wrap write`.split(/\s+/)
+)
+
+/** Whether a text begins as something to do: "call the bank". */
+export const isDeed = (text: string) => {
+  const [verb = "", next] = text.replace(/^to\s+/i, "").split(/\s+/)
+  return next !== undefined && verbs.has(verb.toLowerCase())
+}
+
+/**
+ * The tasks that a text names: one for each line, or for each part of an announced list ("three tasks: a, b and c").
+ * Otherwise it is divided where another deed begins ("buy milk and call the bank"), or at commas when no part is one
+ * ("milk, eggs and bread"); "bread and butter" stays one.
+ */
+export const newTasks = (body: string, present: Present, announced: boolean): ReadonlyArray<NewTask> =>
+  partsOf(body, announced)
+    .map((part) => newTask(part, present))
+    .filter(({ title }) => title !== "")
+
+/** Says something of a task rather than naming one. */
+const trait =
+  /^(?:#|(?:high|medium|low|urgent)\b|(?:due|by|until|priority|tag|tagged|label|labelled|labeled|tomorrow|today|tonight)\b)/i
+
+const partsOf = (body: string, announced: boolean): ReadonlyArray<string> => {
+  const lines = body
+    .split(/\n+/)
+    .map((line) => line.replace(/^\s*(?:[-*•]|\d+[.)])\s+/, "").trim())
+    .filter((line) => line !== "")
+  if (lines.length > 1) return lines
+  const parts = splitList(lines[0] ?? "", /\s*(?:;|,\s*and\s|,\s|\sand\s|\splus\s)\s*/i)
+  if (parts.length < 2) return parts
+  if (announced) return parts
+  const isList =
+    /[,;]/.test(lines[0] ?? "") &&
+    parts.length > 2 &&
+    parts.every((part) => part.split(" ").length <= 3 && !trait.test(part))
+  if (isList && !parts.some(isDeed)) return parts
+  // A part that is no deed of its own goes on with the one before it: "buy milk, eggs and bread".
+  const out: Array<string> = []
+  let rest = lines[0] ?? ""
+  for (const [i, part] of parts.entries()) {
+    const before = rest.slice(0, rest.indexOf(part))
+    rest = rest.slice(before.length + part.length)
+    const last = out.at(-1)
+    if (i > 0 && last !== undefined && !(isDeed(part) && isDeed(last))) out[out.length - 1] = last + before + part
+    else out.push(part)
+  }
+  return out
+}
+
+/** Divides outside of quotes only. */
+const splitList = (text: string, separator: RegExp) => {
+  const quotes: Array<string> = []
+  const masked = text.replace(/"[^"]*"/g, (quote) => `\uE001${quotes.push(quote) - 1}\uE002`)
+  return masked
+    .split(separator)
+    .map((part) => part.replace(/\uE001(\d+)\uE002/g, (_, i: string) => quotes[Number(i)] ?? "").trim())
+    .filter((part) => part !== "")
+}
+
+/** Days, both inclusive; null leaves that side open. */
+export interface Days {
+  readonly after: string | null
+  readonly before: string | null
+}
+
+/** The days that words for a time span name: "this week", "before friday", "the next 3 days". */
+export const daysOf = (text: string, present: Present): Days | null => {
+  const words = text
+    .trim()
+    .toLowerCase()
+    .replace(/^(?:(?:on|in|for|during|due)\s+)+/, "")
+  const today = todayOf(present)
+  const period = /^(this|next|the next) (week|month|quarter|year)$/.exec(words)
+  if (period !== null) {
+    const unit = period[2]
+    const ahead = period[1] === "this" ? 0 : 1
+    if (unit !== "week" && unit !== "month" && unit !== "quarter" && unit !== "year") return null
+    const { from, to } = span(today, unit, ahead)
+    return { after: from, before: to }
+  }
+  const next = /^(?:the )?(?:next|coming) (\d{1,3}|two|three|four|five|six|seven) (days|weeks)$/.exec(words)
+  if (next !== null) {
+    const n = Number(next[1]) || ["two", "three", "four", "five", "six", "seven"].indexOf(next[1] ?? "") + 2
+    return { after: today, before: dayIn(today, n * (next[2] === "weeks" ? 7 : 1)) }
+  }
+  const weekend = /^(this |the |next )?weekend$/.exec(words)
+  if (weekend !== null) {
+    const saturday = dayIn(mondayOf(today), weekend[1] === "next " ? 12 : 5)
+    return { after: saturday, before: dayIn(saturday, 1) }
+  }
+  if (/^overdue$|^late$/.test(words)) return { after: null, before: dayIn(today, -1) }
+  const [, bound, rest = ""] = /^(?:(by|until|till|before|after|since|from) )?(.+)$/.exec(words) ?? []
+  const between = /^between (.+) and (.+)$/.exec(words)
+  if (between !== null) {
+    const after = dayOf(between[1] ?? "", present)
+    const before = dayOf(between[2] ?? "", present)
+    return after === null || before === null ? null : { after, before }
+  }
+  const day = dayOf(rest, present)
+  if (day === null) return null
+  if (bound === undefined) return { after: day, before: day }
+  if (bound === "before") return { after: null, before: dayIn(day, -1) }
+  if (bound === "after") return { after: dayIn(day, 1), before: null }
+  return bound === "since" || bound === "from" ? { after: day, before: null } : { after: null, before: day }
+}
