@@ -1,0 +1,29 @@
+import { HttpApiMiddleware, HttpApiSecurity, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { wire } from "../domain/Problem.ts"
+import { CurrentUser, InvalidToken, MissingToken, RateLimited, Unavailable, UserMismatch } from "../domain/Request.ts"
+
+/** Finds out who asks, by their token, and that the URL is theirs. */
+export class Authentication extends HttpApiMiddleware.Tag<Authentication>()("taskchat/api/Authentication", {
+  failure: Schema.Union(wire(MissingToken), wire(InvalidToken), wire(UserMismatch), wire(Unavailable)),
+  provides: CurrentUser,
+  security: {
+    bearer: HttpApiSecurity.bearer.pipe(
+      HttpApiSecurity.annotate(
+        OpenApi.Description,
+        "A JWT whose claim `user_id` (integer), else `sub` (decimal string), names the user, and which has `exp`."
+      ),
+      HttpApiSecurity.annotate(OpenApi.Format, "JWT")
+    )
+  }
+}) {}
+
+/** Spends one of the user's chat requests. */
+export class ChatRateLimit extends HttpApiMiddleware.Tag<ChatRateLimit>()("taskchat/api/ChatRateLimit", {
+  failure: wire(RateLimited)
+}) {}
+
+/** Spends one of the user's other requests. */
+export class ApiRateLimit extends HttpApiMiddleware.Tag<ApiRateLimit>()("taskchat/api/ApiRateLimit", {
+  failure: wire(RateLimited)
+}) {}

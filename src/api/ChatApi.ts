@@ -1,0 +1,150 @@
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { ConversationForbidden, ConversationNotFound } from "../domain/Conversation.ts"
+import { ConversationId, fromPath, MessageId, TurnId, UserId } from "../domain/Id.ts"
+import { key, Time } from "../domain/Json.ts"
+import { wire } from "../domain/Problem.ts"
+import { PayloadTooLarge, TimeZone, Unavailable, UnsupportedMediaType } from "../domain/Request.ts"
+import { ToolCalls } from "../domain/ToolCall.ts"
+import {
+  IdempotencyInProgress,
+  IdempotencyKeyReused,
+  TooManyTurns,
+  TurnCancelled,
+  TurnFailed,
+  TurnInProgress,
+  TurnInterrupted,
+  TurnTimedOut,
+  Usage
+} from "../domain/Turn.ts"
+import { Authentication, ChatRateLimit } from "./Authentication.ts"
+
+const example = {
+  conversation_id: 12,
+  message_id: 34,
+  assistant_message: "I've added “Buy milk”.",
+  tool_calls: [
+    {
+      id: "call_1",
+      tool: "create_task",
+      parameters: { title: "Buy milk" },
+      result: { status: "success", task: { id: 7, title: "Buy milk", completed: false } },
+      duration_ms: 4
+    }
+  ],
+  timestamp: "2026-01-31T12:00:00.000Z",
+  turn_id: "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f",
+  usage: { input_tokens: 412, output_tokens: 38 }
+}
+
+export class ChatRequest extends Schema.Class<ChatRequest>("ChatRequest")(
+  {
+    message: Schema.String.annotations({
+      description: "What the user says: not blank, 4000 characters at most unless the service is set otherwise"
+    }),
+    conversationId: Schema.optional(Schema.NullOr(ConversationId))
+      .annotations({ description: "Which one to go on with; without it a new one begins" })
+      .pipe(Schema.fromKey("conversation_id")),
+    timeZone: Schema.optional(TimeZone)
+      .annotations({
+        description: "IANA name of the user's time zone, in which words such as “tomorrow” are read; else UTC"
+      })
+      .pipe(Schema.fromKey("time_zone"))
+  },
+  [
+    undefined,
+    {
+      identifier: "ChatRequest",
+      jsonSchema: { examples: [{ message: "Add buy milk", time_zone: "Europe/Berlin" }] }
+    }
+  ]
+) {}
+
+export class ChatAnswer extends Schema.Class<ChatAnswer>("ChatAnswer")(
+  {
+    conversationId: ConversationId.pipe(key("conversation_id")),
+    messageId: MessageId.pipe(key("message_id")).annotations({ description: "The assistant message's" }),
+    assistantMessage: Schema.String.annotations({ description: "What the agent says" }).pipe(key("assistant_message")),
+    toolCalls: ToolCalls.pipe(key("tool_calls")),
+    timestamp: Schema.propertySignature(Time).annotations({ description: "The assistant message's" }),
+    turnId: TurnId.pipe(key("turn_id")),
+    usage: Usage
+  },
+  [undefined, { identifier: "ChatAnswer", description: "The agent's answer", jsonSchema: { examples: [example] } }]
+) {}
+
+/** Bare or quoted, 1 to 255 visible ASCII characters. */
+const IdempotencyKey = Schema.String.pipe(
+  Schema.pattern(/^("[\x20-\x21\x23-\x7e]{1,255}"|[\x21\x23-\x7e][\x21-\x7e]{0,254})$/, {
+    message: () => "must have 1 to 255 visible ASCII characters"
+  }),
+  Schema.annotations({
+    identifier: "IdempotencyKey",
+    jsonSchema: {
+      type: "string",
+      minLength: 1,
+      maxLength: 257,
+      description:
+        "Makes the request safe to repeat: for 24 hours the same key with the same body gives the first answer again and runs nothing twice. 1 to 255 visible ASCII characters, bare or quoted.",
+      examples: ["5e6ad2f4-5d0c-4a63-b1fb-6b1b6f0a5a5e"]
+    }
+  })
+)
+
+/** The key itself, without quotes. */
+export const unquoted = (key: string) => (key.startsWith('"') ? key.slice(1, -1) : key)
+
+export const IdempotencyHeaders = Schema.Struct({ "idempotency-key": Schema.optional(IdempotencyKey) })
+
+/** The user that a URL is about; it has to be the token's. */
+export const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
+
+/** Server-sent events; `StreamEvent.ts` has each of them. */
+export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream" }).annotations({
+  description:
+    "Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has an `id`, opaque and different from the others, to read on from with `Last-Event-ID`. Comments fill long silences."
+})
+
+const begin = <Name extends string>(name: Name, path: `/${string}`) =>
+  HttpApiEndpoint.post(name, path)
+    .setPath(UserPath)
+    .setHeaders(IdempotencyHeaders)
+    .setPayload(ChatRequest)
+    .addError(wire(ConversationNotFound))
+    .addError(wire(ConversationForbidden))
+    .addError(wire(TurnInProgress))
+    .addError(wire(TooManyTurns))
+    .addError(wire(IdempotencyKeyReused))
+    .addError(wire(PayloadTooLarge))
+    .addError(wire(UnsupportedMediaType))
+    .addError(wire(Unavailable))
+
+export class ChatApi extends HttpApiGroup.make("chat")
+  .add(
+    begin("send", "/api/:user_id/chat")
+      .addSuccess(ChatAnswer)
+      .addError(wire(IdempotencyInProgress))
+      .addError(wire(TurnCancelled))
+      .addError(wire(TurnInterrupted))
+      .addError(wire(TurnFailed))
+      .addError(wire(TurnTimedOut))
+      .annotate(OpenApi.Identifier, "chat")
+      .annotate(OpenApi.Summary, "Say something and get the whole answer")
+      .annotate(
+        OpenApi.Description,
+        "Begins a turn, and a conversation if none is named, and answers at its end. The turn does not depend on the connection: it runs on if the client leaves."
+      )
+  )
+  .add(
+    begin("stream", "/api/:user_id/chat/stream")
+      .addSuccess(EventStream)
+      .annotate(OpenApi.Identifier, "chatStream")
+      .annotate(OpenApi.Summary, "Say something and read the answer as it is made")
+      .annotate(
+        OpenApi.Description,
+        "Refusals are HTTP statuses; whatever happens later is the last event. A stream that ends without an event with `done: true` was cut: read on at `/turns/{turn_id}/events` with `Last-Event-ID`."
+      )
+  )
+  .middleware(ChatRateLimit)
+  .middleware(Authentication)
+  .annotate(OpenApi.Description, "Conversations with the agent") {}

@@ -1,0 +1,48 @@
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { wire } from "../domain/Problem.ts"
+import { Unavailable } from "../domain/Request.ts"
+
+const Status = Schema.Struct({ status: Schema.Literal("ok") }).annotations({
+  identifier: "Status",
+  description: "All is well"
+})
+
+/** For whoever runs the service: no token, no limit. */
+export class OperatingApi extends HttpApiGroup.make("operating")
+  .add(
+    HttpApiEndpoint.get("health", "/health")
+      .addSuccess(Status)
+      .annotate(OpenApi.Identifier, "health")
+      .annotate(OpenApi.Summary, "Is the process alive?")
+      .annotate(OpenApi.Description, "Asks nothing of the database: a process must not be restarted for its absence.")
+  )
+  .add(
+    HttpApiEndpoint.get("ready", "/ready")
+      .addSuccess(Status)
+      .addError(wire(Unavailable))
+      .annotate(OpenApi.Identifier, "ready")
+      .annotate(OpenApi.Summary, "Can it take requests?")
+      .annotate(
+        OpenApi.Description,
+        "503 while the database (or Redis, if one is set) does not answer, and from the first moment of a shutdown."
+      )
+  )
+  .add(
+    HttpApiEndpoint.get("metrics", "/metrics")
+      .addSuccess(
+        HttpApiSchema.Text({ contentType: "text/plain; version=0.0.4; charset=utf-8" }).annotations({
+          description: "Prometheus' text format",
+          jsonSchema: {
+            type: "string",
+            examples: [
+              '# TYPE taskchat_http_requests_total counter\ntaskchat_http_requests_total{route="/health",status="200"} 1\n'
+            ]
+          }
+        })
+      )
+      .annotate(OpenApi.Identifier, "metrics")
+      .annotate(OpenApi.Summary, "What the process has counted, in Prometheus' text format")
+      .annotate(OpenApi.Description, "Names no user, and nothing that anyone wrote.")
+  )
+  .annotate(OpenApi.Description, "For whoever runs the service") {}

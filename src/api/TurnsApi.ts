@@ -1,0 +1,80 @@
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { fromPath, TurnId, UserId } from "../domain/Id.ts"
+import { key } from "../domain/Json.ts"
+import { wire } from "../domain/Problem.ts"
+import { Reverted, Turn, TurnInProgress, TurnNotFound, UndoConflict } from "../domain/Turn.ts"
+import { cursorId, start } from "../domain/TurnEvent.ts"
+import { ApiRateLimit, Authentication } from "./Authentication.ts"
+import { EventStream } from "./ChatApi.ts"
+
+const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnId })
+
+export class Undone extends Schema.Class<Undone>("Undone")(
+  {
+    turnId: TurnId.pipe(key("turn_id")),
+    reverted: Schema.Array(Reverted)
+  },
+  [undefined, { identifier: "Undone", description: "What was taken back" }]
+) {}
+
+export class TurnsApi extends HttpApiGroup.make("turns")
+  .add(
+    HttpApiEndpoint.get("get", "/api/:user_id/turns/:turn_id")
+      .setPath(TurnPath)
+      .addSuccess(Turn)
+      .addError(wire(TurnNotFound))
+      .annotate(OpenApi.Identifier, "getTurn")
+      .annotate(OpenApi.Summary, "A turn, running or ended")
+      .annotate(OpenApi.Description, "Of a running turn, what has been kept so far.")
+  )
+  .add(
+    HttpApiEndpoint.get("events", "/api/:user_id/turns/:turn_id/events")
+      .setPath(TurnPath)
+      .setHeaders(
+        Schema.Struct({
+          "last-event-id": Schema.optional(
+            Schema.String.annotations({
+              description: "The id of the last event that was read; the rest is sent",
+              examples: [cursorId(start)]
+            })
+          )
+        })
+      )
+      .addSuccess(EventStream)
+      .addSuccess(HttpApiSchema.NoContent.annotations({ description: "The last event has been read: nothing follows" }))
+      .addError(wire(TurnNotFound))
+      .annotate(OpenApi.Identifier, "turnEvents")
+      .annotate(OpenApi.Summary, "Read a turn's events, from the start or from where you left")
+      .annotate(
+        OpenApi.Description,
+        "Live while the turn runs, on whichever node. Text may come in other pieces than the first time; nothing is missing and nothing comes twice."
+      )
+  )
+  .add(
+    HttpApiEndpoint.post("cancel", "/api/:user_id/turns/:turn_id/cancel")
+      .setPath(TurnPath)
+      .addSuccess(Turn, { status: 202 })
+      .addSuccess(Turn)
+      .addError(wire(TurnNotFound))
+      .annotate(OpenApi.Identifier, "cancelTurn")
+      .annotate(OpenApi.Summary, "Stop a turn")
+      .annotate(
+        OpenApi.Description,
+        "202: the turn is being stopped; what it has said and done is kept. 200: it had already ended and is unchanged."
+      )
+  )
+  .add(
+    HttpApiEndpoint.post("undo", "/api/:user_id/turns/:turn_id/undo")
+      .setPath(TurnPath)
+      .addSuccess(Undone)
+      .addError(wire(TurnNotFound))
+      .addError(wire(TurnInProgress))
+      .addError(wire(UndoConflict))
+      .annotate(OpenApi.Identifier, "undoTurn")
+      .annotate(OpenApi.Summary, "Take back the task changes of an ended turn")
+      .annotate(OpenApi.Description, "All or none. Repeating it is harmless and gives the same answer.")
+  )
+  .middleware(ApiRateLimit)
+  .middleware(Authentication)
+  .annotate(OpenApi.Description, "Units of work: a user message, the agent's steps, the assistant message") {}

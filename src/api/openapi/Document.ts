@@ -1,0 +1,197 @@
+import { Array as Arr, Predicate, Record } from "effect"
+import { contentType } from "../../domain/Problem.ts"
+import * as StreamEvent from "../StreamEvent.ts"
+import { capitals, type Header, headers, rateLimit } from "./Headers.ts"
+import { exampleOf, type JsonSchema, nameOf, oneOf, reachable, refTo, type Schemas, tidy } from "./JsonSchema.ts"
+import { examplesOf, isPassing, isTurnEnd } from "./Problems.ts"
+
+interface Ref {
+  readonly $ref: string
+}
+
+interface Parameter {
+  readonly name: string
+  readonly in: string
+  readonly description?: string
+  readonly required: boolean
+  readonly schema: JsonSchema
+  readonly example?: unknown
+}
+
+interface Media {
+  readonly schema: JsonSchema
+  readonly example?: unknown
+  readonly examples?: Readonly<Record<string, Ref>>
+}
+
+type Content = Readonly<Record<string, Media>>
+
+interface Response {
+  readonly description: string
+  readonly headers?: Readonly<Record<string, Ref>>
+  readonly content?: Content
+}
+
+interface Operation {
+  readonly security: ReadonlyArray<unknown>
+  readonly parameters: ReadonlyArray<Parameter>
+  readonly requestBody?: { readonly required: boolean; readonly content: Content }
+  readonly responses: Readonly<Record<string, Response>>
+}
+
+interface Document {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly components: { readonly schemas: Schemas; readonly securitySchemes: unknown }
+}
+
+interface Traits {
+  readonly isSecured: boolean
+  readonly isIdempotent: boolean
+}
+
+const when = (condition: boolean, ...names: ReadonlyArray<Header>) => (condition ? names : [])
+
+const refsTo = (kind: string, names: ReadonlyArray<string>) =>
+  Record.fromIterableWith(names, (name) => [name, { $ref: `#/components/${kind}/${name}` }])
+
+const stream: Media = {
+  schema: { type: "string", contentMediaType: "text/event-stream", contentSchema: refTo("StreamEvent") },
+  example: StreamEvent.example
+}
+
+const requestId: Parameter = {
+  name: "X-Request-Id",
+  in: "header",
+  description: "The caller's name for the request, 1 to 128 visible ASCII characters; others are replaced",
+  required: false,
+  schema: { type: "string", examples: [headers["X-Request-Id"].example] }
+}
+
+/** Says what platform's own document leaves out: examples, headers, codes, and the real form of errors and streams. */
+export function complete<Rest extends Document>({ components, paths, ...rest }: Rest) {
+  const tidied = tidy(components.schemas)
+  const schemas = Record.map(components.schemas, tidied)
+  // Its own form of an invalid request, which nobody gets to see.
+  const platforms = reachable([refTo("HttpApiDecodeError")], components.schemas)
+  const isPlatforms = (name: string) => platforms.has(name)
+  const schemaOf = (ref: JsonSchema) => schemas[nameOf(ref) ?? ""] ?? {}
+  const example = exampleOf(schemas)
+
+  // A schema that was given a status has lost its name on the way.
+  const names = new Map(Object.entries(schemas).map(([name, schema]) => [JSON.stringify(schema), name]))
+  const named = (schema: JsonSchema) => {
+    const name = names.get(JSON.stringify(schema))
+    return name === undefined ? schema : refTo(name)
+  }
+
+  const media = (given: Media): Media => {
+    const schema = named(tidied(given.schema))
+    return { schema, example: example(schema) }
+  }
+
+  const parameter = (given: Parameter): Parameter => {
+    const { description = schemaOf(given.schema).description, ...schema } = tidied(given.schema)
+    return {
+      name: capitals[given.name] ?? given.name,
+      in: given.in,
+      ...(description === undefined ? {} : { description }),
+      required: given.required,
+      schema,
+      // What may be left out has its example in its schema alone: pages to try things with would send it.
+      ...(given.required ? { example: example(schema) } : {})
+    }
+  }
+
+  const success = (status: string, given: Response, { isIdempotent, isSecured }: Traits): Response => {
+    const content = Record.map(given.content ?? {}, (body, type) =>
+      type === "text/event-stream" ? stream : media(body)
+    )
+    const isTask = Object.values(content).some(({ schema }) => nameOf(schema) === "Task")
+    return {
+      description: given.description,
+      headers: refsTo("headers", [
+        "X-Request-Id",
+        ...when(isSecured, ...rateLimit),
+        ...when(isTask, "ETag"),
+        ...when(status === "201", "Location"),
+        ...when("text/event-stream" in content, "Cache-Control", "X-Accel-Buffering"),
+        ...when("text/html" in content, "Content-Security-Policy"),
+        ...when(isIdempotent, "Idempotent-Replayed")
+      ]),
+      ...(given.content && { content })
+    }
+  }
+
+  const problem = (names: ReadonlyArray<string>, { isIdempotent, isSecured }: Traits): Response => {
+    const examples = names.flatMap((name) => examplesOf(schemas[name] ?? {}, schemas))
+    const codes = Arr.dedupe(examples.map(({ code }) => code))
+    const statuses = examples.map(({ status }) => status)
+    const lines = Arr.dedupe(examples.map(({ code, detail }) => `\`${code}\`: ${detail}`))
+    return {
+      description: lines.length === 1 ? lines.join() : lines.map((line) => `- ${line}`).join("\n"),
+      headers: refsTo("headers", [
+        "X-Request-Id",
+        ...when(isSecured && !statuses.includes(401), ...rateLimit),
+        ...when(isIdempotent && codes.some(isTurnEnd), "Idempotent-Replayed"),
+        ...when(statuses.includes(401), "WWW-Authenticate"),
+        ...when(statuses.includes(403) || statuses.includes(404), "X-Error-Details"),
+        ...when(statuses.includes(405), "Allow"),
+        ...when(codes.some(isPassing), "Retry-After")
+      ]),
+      content: { [contentType]: { schema: oneOf(names.map(refTo)), examples: refsTo("examples", codes) } }
+    }
+  }
+
+  /** Many operations refuse in the same words, so each such answer is written once. */
+  const problems = new Map<string, Response>()
+  const refuse = (names: ReadonlyArray<string>, traits: Traits): Ref => {
+    const name = `${traits.isSecured ? "" : "Public"}${names.map((name) => name.replace(/Problem$/, "")).join("Or")}`
+    problems.set(name, problem(names, traits))
+    return { $ref: `#/components/responses/${name}` }
+  }
+  const failure = ({ content = {} }: Response, traits: Traits) => {
+    const names = Object.values(content).flatMap(({ schema }) => (schema.anyOf ?? [schema]).map(nameOf))
+    return refuse(Arr.dedupe(names.filter(Predicate.isString).filter((name) => !isPlatforms(name))), traits)
+  }
+
+  const operation = (given: Operation) => {
+    const traits = {
+      isSecured: given.security.length > 0,
+      isIdempotent: given.parameters.some(({ name }) => name === "idempotency-key")
+    }
+    const { parameters, requestBody, responses, ...rest } = given
+    const takesNothing = parameters.length === 0 && requestBody === undefined
+    return {
+      ...rest,
+      parameters: [...parameters.map(parameter), { $ref: `#/components/parameters/${requestId.name}` }],
+      ...(requestBody && { requestBody: { ...requestBody, content: Record.map(requestBody.content, media) } }),
+      responses: Record.mapEntries(responses, (response, status): [string, Response | Ref] =>
+        Number(status) < 400
+          ? [status, success(status, response, traits)]
+          : // It cannot be asked wrongly, but beside.
+            status === "400" && takesNothing
+            ? ["4XX", refuse(["NotFoundProblem", "MethodNotAllowedProblem"], traits)]
+            : [status, failure(response, traits)]
+      )
+    }
+  }
+
+  const completed = Record.map(paths, Record.map(operation))
+  return {
+    ...rest,
+    paths: completed,
+    components: {
+      ...components,
+      parameters: { [requestId.name]: requestId },
+      headers,
+      responses: Object.fromEntries(problems),
+      examples: Object.fromEntries(
+        Arr.dedupeWith(
+          Object.values(schemas).flatMap((problem) => examplesOf(problem, schemas)),
+          (a, b) => a.code === b.code
+        ).map(({ code, detail, value }) => [code, { summary: detail, value }])
+      ),
+      schemas: Record.filter(schemas, (_, name) => !isPlatforms(name))
+    }
+  }
+}
