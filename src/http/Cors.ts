@@ -1,0 +1,77 @@
+import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Effect, Layer } from "effect"
+import { exchange } from "./Exchange.ts"
+
+const methods = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
+
+const allowed = [
+  "Authorization",
+  "Content-Type",
+  "Idempotency-Key",
+  "If-Match",
+  "Last-Event-ID",
+  "X-Request-Id",
+  "Time-Zone",
+  "MCP-Protocol-Version",
+  "Mcp-Method",
+  "Mcp-Name"
+]
+
+const exposed = [
+  "X-Request-Id",
+  "X-Error-Details",
+  "Retry-After",
+  "Idempotent-Replayed",
+  "ETag",
+  "Location",
+  "X-RateLimit-Limit",
+  "X-RateLimit-Remaining",
+  "X-RateLimit-Reset",
+  "RateLimit",
+  "RateLimit-Policy"
+]
+
+const toPages = { "access-control-expose-headers": exposed.join(", ") }
+
+/** Seconds for which a browser may remember what it was told. */
+const maxAge = 600
+
+const toPreflights = {
+  "access-control-allow-methods": methods.join(", "),
+  "access-control-allow-headers": allowed.join(", "),
+  "access-control-max-age": String(maxAge)
+}
+
+/**
+ * Lets pages of these origins call the API and read every answer, refusals included; none, when there are none. An origin
+ * that is not among them is not told of those that are.
+ */
+export const layer = (origins: ReadonlyArray<string>) =>
+  origins.length === 0
+    ? Layer.empty
+    : HttpLayerRouter.middleware(
+        (handler) =>
+          Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, method }) => {
+            const origin = headers["origin"]
+            const isWelcome = origin !== undefined && origins.includes(origin)
+            const about = {
+              // For caches, of every answer: it may be another for another origin.
+              vary: "Origin",
+              ...(isWelcome && { "access-control-allow-origin": origin })
+            }
+            const isPreflight =
+              method === "OPTIONS" && origin !== undefined && headers["access-control-request-method"] !== undefined
+            return isPreflight
+              ? exchange(
+                  Effect.succeed(
+                    HttpServerResponse.empty({ status: 204, headers: { ...about, ...(isWelcome && toPreflights) } })
+                  ),
+                  "*"
+                )
+              : Effect.zipRight(answer({ ...about, ...(isWelcome && toPages) }), handler)
+          }),
+        { global: true }
+      )
+
+const answer = (headers: Readonly<Record<string, string>>) =>
+  HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(HttpServerResponse.setHeaders(response, headers)))

@@ -1,0 +1,121 @@
+import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { createMcpHandler } from "@modelcontextprotocol/server"
+import { Effect, Layer, Option, Schema } from "effect"
+import type { UserId } from "../domain/Id.ts"
+import { InvalidRequest, OriginForbidden, RequestId, TimeZone } from "../domain/Request.ts"
+import { RateLimits } from "../services/RateLimits.ts"
+import { Tokens } from "../services/Tokens.ts"
+import { authenticate, spend } from "./Authentication.ts"
+import * as Exchange from "./Exchange.ts"
+import * as McpServer from "./McpServer.ts"
+
+export interface McpOptions {
+  /** Pages of these may call it, besides those on the machine itself, whatever their port. */
+  readonly origins: ReadonlyArray<string>
+  /** Who issues the tokens, if clients can be sent there (an OAuth authorization server). */
+  readonly issuer?: string | undefined
+}
+
+const path = "/mcp"
+const metadataPath = "/.well-known/oauth-protected-resource"
+
+/**
+ * The tasks for MCP clients: Streamable HTTP without sessions, so that any node answers any request. Who asks, how often
+ * and from where is checked as everywhere; the rest is the protocol's.
+ */
+export const layer = ({ issuer, origins }: McpOptions) =>
+  HttpLayerRouter.use((router) =>
+    Effect.gen(function* () {
+      const tokens = yield* Tokens
+      const limits = yield* RateLimits
+      const serverFor = yield* McpServer.make
+
+      const serve = Effect.gen(function* () {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        yield* pointToMetadata
+        const { id: user } = yield* authenticate(tokens)
+        if (!isWelcome(request.headers["origin"], origins)) return yield* new OriginForbidden()
+        yield* spend(limits, "api", user)
+        const admitted = yield* admissionOf(request, user)
+        const runtime = yield* Effect.runtime<never>()
+        const body = request.method === "POST" ? yield* bodyOf(request) : Option.some(undefined)
+        if (Option.isNone(body)) return parseError
+        // A handler of its own for each request, which is cheap, as all that it does is for one user.
+        const handler = createMcpHandler(() => serverFor(Effect.succeed(admitted), runtime))
+        const response = yield* Effect.promise((signal) =>
+          handler.fetch(new Request(addressOf(request), { method: request.method, headers: request.headers, signal }), {
+            parsedBody: body.value
+          })
+        )
+        // There is nothing to subscribe to, so that is said and the stream ends, instead of staying open for nothing.
+        if (isSubscription(body.value)) yield* Effect.promise(() => handler.close())
+        return HttpServerResponse.fromWeb(response)
+      })
+
+      const metadata = Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
+        HttpServerResponse.unsafeJson({
+          resource: new URL(path, addressOf(request)).href,
+          resource_name: "taskchat",
+          bearer_methods_supported: ["header"],
+          // An issuer is any text to a JWT, but an address to OAuth.
+          ...(issuer !== undefined && /^https?:\/\//.test(issuer) && { authorization_servers: [issuer] })
+        })
+      )
+
+      for (const method of ["GET", "POST", "DELETE"] as const) yield* router.add(method, path, serve)
+      yield* router.add("GET", metadataPath, metadata)
+      // Where RFC 9728 has it for a resource with a path.
+      yield* router.add("GET", `${metadataPath}${path}`, metadata)
+    })
+  ).pipe(Layer.provide(Exchange.middleware.layer))
+
+/** The address as the client knows it, as far as it says: where a proxy ends TLS, it is the proxy who knows. */
+const addressOf = ({ headers, originalUrl }: HttpServerRequest.HttpServerRequest) => {
+  const base = `${headers["x-forwarded-proto"] === "https" ? "https" : "http"}://${headers["host"] ?? ""}`
+  return URL.canParse(base) && originalUrl.startsWith("/")
+    ? new URL(`${new URL(base).origin}${originalUrl}`)
+    : new URL(path, "http://localhost")
+}
+
+/** RFC 9728, section 5.1: a refusal says where to learn who issues tokens. */
+const pointToMetadata = HttpApp.appendPreResponseHandler((request, response) => {
+  const challenge = response.status === 401 ? response.headers["www-authenticate"] : undefined
+  if (challenge === undefined) return Effect.succeed(response)
+  const metadata = new URL(`${metadataPath}${path}`, addressOf(request)).href
+  const pointed = `${challenge}${challenge.includes("=") ? "," : ""} resource_metadata="${metadata}"`
+  return Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", pointed))
+})
+
+const local = ["localhost", "127.0.0.1", "[::1]"]
+
+/** Browsers name the page that asks. Other clients name none. */
+const isWelcome = (origin: string | undefined, origins: ReadonlyArray<string>) =>
+  origin === undefined || origins.includes(origin) || (URL.canParse(origin) && local.includes(new URL(origin).hostname))
+
+const admissionOf = ({ headers }: HttpServerRequest.HttpServerRequest, user: UserId) =>
+  Effect.gen(function* () {
+    const timeZone = headers["time-zone"] ?? "UTC"
+    if (!isTimeZone(timeZone)) return yield* wrongTimeZone
+    return { user, timeZone, requestId: yield* RequestId }
+  })
+
+const isTimeZone = Schema.is(TimeZone)
+const wrongTimeZone = new InvalidRequest({
+  errors: [{ path: "time-zone", message: "must be an IANA time zone such as Europe/Berlin" }]
+})
+
+/** The message, read within the same limits as every body; what is no JSON is for the protocol to refuse. */
+const bodyOf = ({ json }: HttpServerRequest.HttpServerRequest) =>
+  Effect.orDie(json).pipe(
+    Effect.asSome,
+    Effect.catchSomeDefect((defect) =>
+      defect instanceof InvalidRequest ? Option.some(Effect.succeedNone) : Option.none()
+    )
+  )
+
+const isSubscription = Schema.is(Schema.Struct({ method: Schema.Literal("subscriptions/listen") }))
+
+const parseError = HttpServerResponse.unsafeJson(
+  { jsonrpc: "2.0", id: null, error: { code: -32700, message: "The body is not valid JSON" } },
+  { status: 400 }
+)

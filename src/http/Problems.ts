@@ -1,0 +1,58 @@
+import { Headers, HttpApiError, HttpServerError, HttpServerResponse } from "@effect/platform"
+import { Cause } from "effect"
+import { type AnyProblem, contentType, isProblem, typeOf } from "../domain/Problem.ts"
+import { InternalError, InvalidRequest, NotFound, Unavailable } from "../domain/Request.ts"
+import { isUnavailable } from "../sql/SqlErrors.ts"
+
+/** The one place where a failure becomes an answer: every problem of the domain, and all that is none yet. */
+export const problemOf = (cause: Cause.Cause<unknown>): AnyProblem => {
+  const error = Cause.squash(cause)
+  if (isProblem(error)) return error
+  if (error instanceof HttpApiError.HttpApiDecodeError) return invalid(error)
+  if (error instanceof HttpServerError.RouteNotFound) return new NotFound()
+  return isUnavailable(error) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
+}
+
+/** What a schema says is wrong ends with the value that is: people's words, which no error repeats. */
+const invalid = ({ issues }: HttpApiError.HttpApiDecodeError) => {
+  const errors = new Map<string, string>()
+  for (const { message, path } of issues) {
+    const name = path.map(String).join(".")
+    // What may also be null is wrong once more as a whole, after what is wrong within it.
+    const isKnown = Array.from(errors.keys()).some((known) => known === name || known.startsWith(`${name}.`))
+    if (!isKnown) errors.set(name, message.replace(/, actual .*$/s, "").slice(0, 300))
+  }
+  return new InvalidRequest({ errors: Array.from(errors, ([path, message]) => ({ path, message })) })
+}
+
+/** The answer that a problem is. */
+export const respond = (problem: AnyProblem, requestId: string) => {
+  const { about, encodedMembers } = problem
+  const detail = problem.detail ?? about.detail
+  const code = problem.code ?? about.codes[0]
+  const body = {
+    type: typeOf(code),
+    title: about.title,
+    status: about.status,
+    detail,
+    code,
+    request_id: requestId,
+    ...encodedMembers
+  }
+  return HttpServerResponse.unsafeJson(body, {
+    status: about.status,
+    contentType,
+    headers: Headers.fromInput({
+      ...problem.headers,
+      ...(about.status === 401 ? { "www-authenticate": challenge(code, detail) } : {}),
+      ...(about.status === 403 || about.status === 404 ? { "x-error-details": detail } : {}),
+      ...(problem.retryAfter === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(problem.retryAfter))) })
+    })
+  })
+}
+
+/** RFC 6750, section 3: a request without a token is told no more than the scheme. */
+const challenge = (code: string, detail: string) =>
+  code === "missing_token"
+    ? 'Bearer realm="taskchat"'
+    : `Bearer realm="taskchat", error="invalid_token", error_description="${detail}"`

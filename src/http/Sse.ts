@@ -1,0 +1,96 @@
+import { HttpServerResponse } from "@effect/platform"
+import { Chunk, DateTime, Schema, Stream } from "effect"
+import type { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../api/StreamEvent.ts"
+import { ToolCall, ToolCalls } from "../domain/ToolCall.ts"
+import { Usage } from "../domain/Turn.ts"
+import { type Cursor, cursorId, type Ended, endId, start, type TurnEvent } from "../domain/TurnEvent.ts"
+import type { Reading } from "../services/Chat.ts"
+import type { Positioned, Silence } from "../services/TurnOutput.ts"
+
+const encodeCall = Schema.encodeSync(ToolCall)
+const encodeCalls = Schema.encodeSync(ToolCalls)
+const encodeUsage = Schema.encodeSync(Usage)
+
+/**
+ * A turn as server-sent events, from behind `cursor` or from its start. The status is 200 before the first one leaves,
+ * so whatever becomes of the turn is an event, and the last one says so. A closed connection ends the reading, never the
+ * turn.
+ */
+export const respond = (reading: Reading, cursor?: Cursor) => {
+  const head = cursor === undefined ? opening + begun(reading) : opening
+  const frames = reading.output
+    .events(cursor ?? start)
+    .pipe(Stream.mapChunks((items) => Chunk.of(Chunk.reduce(items, "", (text, item) => text + frame(item)))))
+  return HttpServerResponse.stream(Stream.encodeText(Stream.concat(Stream.succeed(head), frames)), {
+    contentType: "text/event-stream",
+    headers: {
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+      ...(reading.isReplay ? { "idempotent-replayed": "true" } : {})
+    }
+  })
+}
+
+// The head of the answer leaves with its first byte.
+const opening = ": ok\n\n"
+
+const keepAlive = ": keep-alive\n\n"
+
+const begun = ({ conversationId, turnId, userMessageId }: Reading) =>
+  named(cursorId(start), "turn", {
+    turn_id: turnId,
+    conversation_id: conversationId,
+    user_message_id: userMessageId,
+    done: false
+  } satisfies typeof Turn.Encoded)
+
+const frame = (item: Positioned | Silence): string => {
+  if ("_tag" in item) return keepAlive
+  const id = cursorId(item.after)
+  const event: TurnEvent = item.event
+  switch (event._tag) {
+    case "Text":
+      return data(id, { content: event.text, done: false } satisfies typeof Text.Encoded)
+    case "ToolCallStarted":
+      return named(id, "tool_call", { tool_call: event.call, done: false } satisfies typeof CallBegun.Encoded)
+    case "ToolCallEnded":
+      return named(id, "tool_result", {
+        tool_call: encodeCall(event.call),
+        done: false
+      } satisfies typeof CallEnded.Encoded)
+    case "Ended":
+      return data(endId, ended(event.end))
+  }
+}
+
+// Written by hand: a schema would take longer over a piece of text than the model.
+const ended = ({
+  conversationId,
+  error,
+  message,
+  status,
+  toolCalls,
+  turnId,
+  usage
+}: Ended): typeof Completed.Encoded | typeof Failed.Encoded =>
+  status === "completed" && message !== null
+    ? {
+        done: true,
+        conversation_id: conversationId,
+        message_id: message.id,
+        tool_calls: encodeCalls(toolCalls),
+        timestamp: DateTime.formatIso(message.createdAt),
+        turn_id: turnId,
+        usage: encodeUsage(usage)
+      }
+    : {
+        error: error?.detail ?? "The turn did not complete.",
+        code: error?.code ?? "internal_error",
+        done: true,
+        turn_id: turnId,
+        tool_calls: encodeCalls(toolCalls)
+      }
+
+const data = (id: string, value: unknown) => `id: ${id}\ndata: ${JSON.stringify(value)}\n\n`
+const named = (id: string, event: string, value: unknown) =>
+  `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(value)}\n\n`

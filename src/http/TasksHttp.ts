@@ -1,0 +1,95 @@
+import { HttpApiBuilder, HttpApp, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Effect, Schema } from "effect"
+import { Api } from "../api/Api.ts"
+import { unquoted } from "../api/ChatApi.ts"
+import { TaskHistory, TaskList } from "../api/TasksApi.ts"
+import { NewTask } from "../domain/NewTask.ts"
+import { CurrentUser, RequestId } from "../domain/Request.ts"
+import { Cause, Task } from "../domain/Task.ts"
+import { Idempotency } from "../services/Idempotency.ts"
+import { Tasks, type Versioned } from "../services/Tasks.ts"
+
+/** The owner is who asks, never the URL. */
+const owner = Effect.map(CurrentUser, ({ id }) => id)
+
+const cause = Effect.map(RequestId, (requestId) => Cause.Request({ requestId }))
+
+const setHeader = (name: string, value: string) =>
+  HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(HttpServerResponse.setHeader(response, name, value)))
+
+const withTag = ({ task, version }: Versioned) => Effect.as(setHeader("etag", `"${version}"`), task)
+
+/**
+ * The versions that `If-Match` names; `undefined` if it lets any through. A tag that is none of ours matches nothing, nor
+ * does a weak one (RFC 9110, section 13.1.1).
+ */
+const expectedBy = ({ "if-match": tags }: { readonly "if-match"?: string | undefined }) =>
+  tags === undefined || tags.trim() === "*"
+    ? undefined
+    : tags.split(",").flatMap((tag) => {
+        const [, version] = /^\s*"([0-9]{1,15})"\s*$/.exec(tag) ?? []
+        return version === undefined ? [] : [Number(version)]
+      })
+
+const Created = Schema.Struct({ task: Task, version: Schema.Int })
+const encodeNewTask = Schema.encode(NewTask)
+
+export const layer = HttpApiBuilder.group(Api, "tasks", (handlers) =>
+  Effect.gen(function* () {
+    const tasks = yield* Tasks
+    const idempotency = yield* Idempotency
+
+    return handlers
+      .handle("list", ({ urlParams }) =>
+        Effect.gen(function* () {
+          const page = yield* tasks.list(yield* owner, urlParams)
+          return new TaskList({ ...page, tasks: page.tasks.map(({ task }) => task) })
+        })
+      )
+      .handle("create", ({ headers, payload, request }) =>
+        Effect.gen(function* () {
+          const user = yield* owner
+          const create = tasks.create(user, payload, yield* cause)
+          const key = headers["idempotency-key"]
+          const attempt =
+            key === undefined
+              ? undefined
+              : { owner: user, scope: "tasks", key: unquoted(key), body: yield* Effect.orDie(encodeNewTask(payload)) }
+          const { replayed, value } =
+            attempt === undefined
+              ? { replayed: false, value: yield* create }
+              : yield* idempotency.once(attempt, Created, create)
+          if (replayed) yield* setHeader("idempotent-replayed", "true")
+          yield* setHeader("location", `${pathOf(request)}/${value.task.id}`)
+          return yield* withTag(value)
+        })
+      )
+      .handle("get", ({ path }) =>
+        Effect.flatMap(
+          Effect.flatMap(owner, (user) => tasks.get(user, path.task_id)),
+          withTag
+        )
+      )
+      .handle("update", ({ headers, path, payload }) =>
+        Effect.gen(function* () {
+          return yield* withTag(
+            yield* tasks.update(yield* owner, path.task_id, payload, yield* cause, expectedBy(headers))
+          )
+        })
+      )
+      .handle("delete", ({ headers, path }) =>
+        Effect.gen(function* () {
+          yield* tasks.remove(yield* owner, path.task_id, yield* cause, expectedBy(headers))
+        })
+      )
+      .handle("history", ({ path, urlParams }) =>
+        Effect.gen(function* () {
+          const page = yield* tasks.history(yield* owner, path.task_id, urlParams)
+          return new TaskHistory({ ...page, taskId: path.task_id })
+        })
+      )
+  })
+)
+
+/** As the client sees it, wherever this service is mounted. */
+const pathOf = ({ originalUrl }: HttpServerRequest.HttpServerRequest) => originalUrl.replace(/\/*(\?.*)?$/, "")

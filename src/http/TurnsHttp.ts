@@ -1,0 +1,45 @@
+import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
+import { Effect } from "effect"
+import { Api } from "../api/Api.ts"
+import { Undone } from "../api/TurnsApi.ts"
+import { CurrentUser } from "../domain/Request.ts"
+import { Turn } from "../domain/Turn.ts"
+import { invalidCursor, parseCursor, start } from "../domain/TurnEvent.ts"
+import { Chat } from "../services/Chat.ts"
+import * as Sse from "./Sse.ts"
+
+const turnJson = HttpServerResponse.schemaJson(Turn)
+
+export const layer = HttpApiBuilder.group(Api, "turns", (handlers) =>
+  Effect.map(Chat, (chat) =>
+    handlers
+      .handle("get", ({ path }) => Effect.flatMap(CurrentUser, ({ id }) => chat.find(id, path.turn_id)))
+      .handleRaw("events", ({ headers, path }) =>
+        Effect.gen(function* () {
+          const { id } = yield* CurrentUser
+          const last = headers["last-event-id"]
+          const cursor = last === undefined ? start : yield* parseCursor(last)
+          const reading = yield* chat.read(id, path.turn_id)
+          if (cursor === undefined) {
+            return reading.output.isOver ? HttpServerResponse.empty({ status: 204 }) : yield* invalidCursor
+          }
+          if (!reading.isElsewhere && !reading.output.hasReached(cursor)) return yield* invalidCursor
+          return Sse.respond(reading, last === undefined ? undefined : cursor)
+        })
+      )
+      .handleRaw("cancel", ({ path }) =>
+        Effect.gen(function* () {
+          const { id } = yield* CurrentUser
+          const wasRunning = yield* chat.cancel(id, path.turn_id)
+          const turn = yield* chat.find(id, path.turn_id)
+          return yield* Effect.orDie(turnJson(turn, { status: wasRunning ? 202 : 200 }))
+        })
+      )
+      .handle("undo", ({ path }) =>
+        Effect.gen(function* () {
+          const { id } = yield* CurrentUser
+          return new Undone({ turnId: path.turn_id, reverted: yield* chat.undo(id, path.turn_id) })
+        })
+      )
+  )
+)
