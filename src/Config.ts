@@ -1,0 +1,281 @@
+import { Array as Arr, Config, ConfigError, Duration, Either, LogLevel, Option, Redacted } from "effect"
+
+/*
+ * Every environment variable, with its unit and default. A value that is wrong is told as `NAME is …, but should be …`,
+ * with what it should be taken from here; the value of a secret is not shown. An empty variable is one that is not set.
+ */
+
+const wrong = (name: string, value: string, should: string) =>
+  ConfigError.InvalidData([name], `${name} is ${JSON.stringify(value)}, but should be ${should}`)
+
+const text = (name: string) =>
+  Config.option(Config.string(name)).pipe(
+    Config.map(Option.map((value) => value.trim())),
+    Config.map(Option.filter((value) => value !== ""))
+  )
+
+/** A variable that is read by `parse`, which returns `undefined` for what it does not take. */
+const parsed = <A>(name: string, should: string, parse: (value: string) => A | undefined) =>
+  text(name).pipe(
+    Config.mapOrFail(
+      Option.match({
+        onNone: () => Either.right(Option.none<A>()),
+        onSome: (value) => {
+          const read = parse(value)
+          return read === undefined ? Either.left(wrong(name, value, should)) : Either.right(Option.some(read))
+        }
+      })
+    )
+  )
+
+const or =
+  <A>(fallback: A) =>
+  (config: Config.Config<Option.Option<A>>) =>
+    Config.map(
+      config,
+      Option.getOrElse(() => fallback)
+    )
+
+const integer = (name: string, min: number, max: number) =>
+  parsed(name, `a whole number from ${min} to ${max}`, (value) => {
+    const n = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN
+    return n >= min && n <= max ? n : undefined
+  })
+
+const duration = (name: string, min: Duration.DurationInput, max: Duration.DurationInput) =>
+  parsed(
+    name,
+    `a duration such as "30 seconds", from ${Duration.format(Duration.decode(min))} to ${Duration.format(Duration.decode(max))}`,
+    (value) => {
+      const decoded = Duration.decodeUnknown(value) // a number alone is refused: of what?
+      return Option.getOrUndefined(Option.filter(decoded, (d) => Duration.between(d, { minimum: min, maximum: max })))
+    }
+  )
+
+const oneOf = <const Values extends ReadonlyArray<string>>(name: string, values: Values) =>
+  parsed(name, `one of ${values.join(", ")}`, (value) =>
+    values.find((one): one is Values[number] => one === value.toLowerCase())
+  )
+
+const url = (name: string, ...protocols: ReadonlyArray<string>) =>
+  parsed(name, `a URL that begins with ${protocols.map((protocol) => `${protocol}://`).join(" or ")}`, (value) => {
+    const read = URL.canParse(value) ? new URL(value) : undefined
+    return read !== undefined && protocols.includes(read.protocol.slice(0, -1)) ? read : undefined
+  })
+
+const secret = (name: string) => Config.map(text(name), Option.map(Redacted.make))
+
+/** A URL that may have a password in it; drivers take one without a host too. */
+const secretUrl = (name: string, ...protocols: ReadonlyArray<string>) =>
+  Config.mapOrFail(text(name), (given) =>
+    Option.isSome(given) &&
+    !(
+      protocols.some((protocol) => given.value.startsWith(`${protocol}://`)) &&
+      URL.canParse(given.value.replace("@/", "@localhost/"))
+    )
+      ? Either.left(
+          ConfigError.InvalidData(
+            [name],
+            `${name} is not shown, but should be a URL that begins with ${protocols[0]}://`
+          )
+        )
+      : Either.right(Option.map(given, Redacted.make))
+  )
+
+/** An address that only this machine reaches. */
+const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host)
+
+const server = Config.all({
+  /** Interface to listen on. */
+  host: text("HOST").pipe(or("127.0.0.1")),
+  /** TCP port; 0 takes a free one. */
+  port: integer("PORT", 0, 65535).pipe(or(3000)),
+  /** Origins whose pages may call the API; none when empty. */
+  corsOrigins: parsed("CORS_ORIGINS", "origins such as https://app.example.com, separated by commas", (value) => {
+    const origins = value.split(",").map((origin) => origin.trim())
+    return origins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin) ? origins : undefined
+  }).pipe(or<ReadonlyArray<string>>([])),
+  /** For running turns, once the service is asked to stop. */
+  shutdownGrace: duration("SHUTDOWN_GRACE", 0, "1 hour").pipe(or(Duration.seconds(30)))
+})
+
+const database = Config.all({
+  /** PostgreSQL 14 or later; without it, the embedded one. */
+  url: secretUrl("DATABASE_URL", "postgres", "postgresql"),
+  /** Of the embedded database and the development secret. */
+  dataDir: text("DATA_DIR").pipe(or(".taskchat")),
+  /** Connections. */
+  poolSize: integer("DATABASE_POOL_SIZE", 1, 1000).pipe(or(10))
+})
+
+const publicKeys = ["RS256", "ES256", "EdDSA"] as const
+
+/** What tokens are signed with; `development` is a secret that is made and kept in the data directory. */
+type Keys =
+  | { readonly _tag: "development" }
+  | { readonly _tag: "secret"; readonly secret: Redacted.Redacted }
+  | { readonly _tag: "jwks"; readonly url: URL; readonly algorithms: ReadonlyArray<(typeof publicKeys)[number]> }
+
+const algorithms = parsed("JWT_ALGORITHMS", "HS256, or some of RS256, ES256, EdDSA, separated by commas", (value) => {
+  const names = value.split(",").map((name) => name.trim())
+  const known = Arr.filterMap(names, (name) => Arr.findFirst([...publicKeys, "HS256"] as const, (one) => one === name))
+  return known.length === names.length ? known : undefined
+})
+
+const keys = Config.all({ secret: secret("JWT_SECRET"), jwks: url("JWT_JWKS_URL", "https", "http"), algorithms }).pipe(
+  Config.mapOrFail(({ algorithms, jwks, secret }): Either.Either<Keys, ConfigError.ConfigError> => {
+    if (Option.isSome(secret) && Option.isSome(jwks)) {
+      return Either.left(
+        wrong("JWT_JWKS_URL", jwks.value.href, "unset where JWT_SECRET is set: tokens have one issuer")
+      )
+    }
+    const named = Option.getOrElse(algorithms, () => (Option.isSome(jwks) ? [...publicKeys] : (["HS256"] as const)))
+    const isPublic = (name: string): name is (typeof publicKeys)[number] => name !== "HS256"
+    if (Option.isSome(jwks)) {
+      return named.every(isPublic)
+        ? Either.right({ _tag: "jwks", url: jwks.value, algorithms: named.filter(isPublic) })
+        : Either.left(wrong("JWT_ALGORITHMS", named.join(","), "some of RS256, ES256, EdDSA where JWT_JWKS_URL is set"))
+    }
+    if (named.some(isPublic)) {
+      return Either.left(wrong("JWT_ALGORITHMS", named.join(","), "HS256 where JWT_JWKS_URL is not set"))
+    }
+    if (Option.isNone(secret)) return Either.right({ _tag: "development" })
+    return Buffer.byteLength(Redacted.value(secret.value)) >= 32
+      ? Either.right({ _tag: "secret", secret: secret.value })
+      : Either.left(
+          ConfigError.InvalidData(["JWT_SECRET"], "JWT_SECRET is shorter, but should be at least 32 bytes long")
+        )
+  })
+)
+
+const auth = Config.all({
+  keys,
+  /** The `iss` that tokens must have. */
+  issuer: text("JWT_ISSUER"),
+  /** The `aud` that tokens must have. */
+  audience: text("JWT_AUDIENCE")
+})
+
+const idle = duration("MODEL_IDLE_TIMEOUT", "1 millis", "1 hour").pipe(or(Duration.seconds(15)))
+
+export interface Upstream {
+  readonly apiKey: Option.Option<Redacted.Redacted>
+  readonly apiUrl: string
+  readonly model: string
+  readonly temperature: Option.Option<number>
+  readonly maxOutputTokens: Option.Option<number>
+  /** Silence of the model's service. */
+  readonly idleTimeout: Duration.Duration
+}
+
+export type Model = { readonly _tag: "offline" } | ({ readonly _tag: "openai" | "chat-completions" } & Upstream)
+
+const model = Config.all({
+  provider: oneOf("MODEL_PROVIDER", ["openai", "chat-completions", "offline"]),
+  apiKey: secret("OPENAI_API_KEY"),
+  apiUrl: url("OPENAI_BASE_URL", "https", "http").pipe(Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))),
+  model: text("OPENAI_MODEL").pipe(or("gpt-4.1-mini")),
+  temperature: parsed("MODEL_TEMPERATURE", "a number from 0 to 2", (value) => {
+    const n = /^\d(\.\d+)?$/.test(value) ? Number(value) : Number.NaN
+    return n <= 2 ? n : undefined
+  }),
+  maxOutputTokens: integer("MODEL_MAX_OUTPUT_TOKENS", 1, 1_000_000),
+  idleTimeout: idle
+}).pipe(
+  Config.mapOrFail(({ apiUrl, provider, ...upstream }): Either.Either<Model, ConfigError.ConfigError> => {
+    const chosen = Option.getOrElse(provider, () => (Option.isSome(upstream.apiKey) ? "openai" : "offline"))
+    if (chosen === "offline") return Either.right({ _tag: chosen })
+    if (chosen === "openai" && Option.isNone(upstream.apiKey)) {
+      return Either.left(
+        ConfigError.MissingData(["OPENAI_API_KEY"], "OPENAI_API_KEY is not set, but MODEL_PROVIDER openai needs it")
+      )
+    }
+    return Either.right({
+      _tag: chosen,
+      ...upstream,
+      apiUrl: Option.getOrElse(apiUrl, () => "https://api.openai.com/v1")
+    })
+  })
+)
+
+const agent = Config.all({
+  /** For a whole turn. */
+  timeout: duration("AGENT_TIMEOUT", "1 millis", "1 hour").pipe(or(Duration.seconds(30))),
+  /** Calls of the model in a turn. */
+  maxSteps: integer("AGENT_MAX_STEPS", 1, 50).pipe(or(8)),
+  /** Messages the agent is reminded of. */
+  historyLimit: integer("HISTORY_LIMIT", 0, 1000).pipe(or(20)),
+  /** Of a message, in code points. */
+  messageMaxLength: integer("MESSAGE_MAX_LENGTH", 1, 100_000).pipe(or(4000))
+})
+
+const limits = Config.all({
+  /** Requests of one user in a minute. */
+  chat: integer("RATE_LIMIT_CHAT", 1, 1_000_000).pipe(or(60)),
+  api: integer("RATE_LIMIT_API", 1, 1_000_000).pipe(or(600)),
+  /** Shares the rate limits among nodes. */
+  redisUrl: secretUrl("REDIS_URL", "redis", "rediss"),
+  /** Turns that run on this node, and of one user on all nodes. */
+  runningTurns: integer("MAX_RUNNING_TURNS", 1, 100_000).pipe(or(1000)),
+  runningTurnsPerUser: integer("MAX_RUNNING_TURNS_PER_USER", 1, 1000).pipe(or(5))
+})
+
+/** Whose tasks `taskchat mcp --stdio` serves. */
+export const token = Config.mapOrFail(secret("TASKCHAT_TOKEN"), (given) =>
+  Either.fromOption(given, () =>
+    ConfigError.MissingData(
+      ["TASKCHAT_TOKEN"],
+      "TASKCHAT_TOKEN is not set, but should be a token, as `taskchat token` prints one"
+    )
+  )
+)
+
+const levels = {
+  trace: LogLevel.Trace,
+  debug: LogLevel.Debug,
+  info: LogLevel.Info,
+  warning: LogLevel.Warning,
+  error: LogLevel.Error,
+  none: LogLevel.None
+}
+
+const logging = Config.all({
+  level: parsed(
+    "LOG_LEVEL",
+    `one of ${Object.keys(levels).join(", ")}, warn`,
+    (value) => Object.entries({ ...levels, warn: LogLevel.Warning }).find(([name]) => name === value.toLowerCase())?.[1]
+  ).pipe(or<LogLevel.LogLevel>(LogLevel.Info)),
+  /** When unset: `pretty` on a terminal, else `json`. */
+  format: oneOf("LOG_FORMAT", ["json", "pretty"]),
+  /** Base URL of an OTLP collector, for traces and metrics. */
+  otlpEndpoint: url("OTEL_EXPORTER_OTLP_ENDPOINT", "https", "http").pipe(
+    Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))
+  )
+})
+
+/** All that the service is set to. */
+export const settings = Config.all({ server, database, auth, model, agent, limits, logging }).pipe(
+  Config.mapOrFail((all) =>
+    all.auth.keys._tag === "development" && !isLoopback(all.server.host)
+      ? Either.left(
+          wrong(
+            "HOST",
+            all.server.host,
+            "127.0.0.1, ::1 or localhost as long as neither JWT_SECRET nor JWT_JWKS_URL is set"
+          )
+        )
+      : Either.right(all)
+  )
+)
+export type Settings = Config.Config.Success<typeof settings>
+
+/** What is wrong with the settings, one line a variable. */
+export const explain = (error: ConfigError.ConfigError): string => {
+  switch (error._op) {
+    case "And":
+    case "Or":
+      return `${explain(error.left)}\n${explain(error.right)}`
+    default:
+      return error.message
+  }
+}

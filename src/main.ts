@@ -1,0 +1,133 @@
+#!/usr/bin/env node
+import { OtlpMetrics, OtlpSerialization, OtlpTracer } from "@effect/opentelemetry"
+import { HttpLayerRouter } from "@effect/platform"
+import { NodeHttpClient, NodeRuntime } from "@effect/platform-node"
+import { Effect, Layer, LogLevel, Option } from "effect"
+import type * as Config from "./Config.ts"
+import * as Cors from "./http/Cors.ts"
+import * as Fallback from "./http/Fallback.ts"
+import * as Mcp from "./http/Mcp.ts"
+import * as Routes from "./http/Routes.ts"
+import * as Offline from "./models/Offline.ts"
+import type * as OpenAi from "./models/OpenAi.ts"
+import * as Cli from "./server/Cli.ts"
+import * as Keys from "./server/Keys.ts"
+import * as McpStdio from "./server/McpStdio.ts"
+import * as Server from "./server/Server.ts"
+import * as Tracing from "./server/Tracing.ts"
+import * as Welcome from "./server/Welcome.ts"
+import { RateLimits } from "./services/RateLimits.ts"
+import * as Services from "./services/Services.ts"
+import { Tasks } from "./services/Tasks.ts"
+import * as TaskTools from "./services/TaskTools.ts"
+import { Tokens } from "./services/Tokens.ts"
+import * as Sql from "./sql/Sql.ts"
+
+const database = ({ dataDir, poolSize, url }: Config.Settings["database"]) =>
+  Option.match(url, {
+    onNone: () => Sql.layerEmbedded({ dataDir }),
+    onSome: (url) => Sql.layer({ url, poolSize })
+  })
+
+/** Only the chosen one is loaded: what OpenAI's brings along would double the time and memory a start takes. */
+const model = (settings: Config.Model) => {
+  switch (settings._tag) {
+    case "offline":
+      return Offline.layer
+    case "openai":
+      return loaded(() => import("./models/OpenAi.ts"), settings)
+    case "chat-completions":
+      return loaded(() => import("./models/ChatCompletions.ts"), settings)
+  }
+}
+
+const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Upstream) =>
+  Layer.unwrapEffect(Effect.map(Effect.promise(load), ({ layer }) => layer(upstream(settings)))).pipe(
+    Layer.provide(NodeHttpClient.layerUndici)
+  )
+
+const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upstream) => ({
+  ...rest,
+  apiKey: Option.getOrUndefined(apiKey),
+  maxOutputTokens: Option.getOrUndefined(maxOutputTokens),
+  temperature: Option.getOrUndefined(temperature)
+})
+
+const tokens = (settings: Pick<Config.Settings, "auth" | "database">) =>
+  Layer.unwrapEffect(Effect.map(Keys.options(settings), Tokens.layer))
+
+const rateLimits = ({ api, chat, redisUrl }: Config.Settings["limits"]) => {
+  const limits = { api: { limit: api }, chat: { limit: chat } }
+  return Option.match(redisUrl, {
+    onNone: () => RateLimits.layerMemory(limits),
+    onSome: (url) => RateLimits.layerRedis(url, limits)
+  })
+}
+
+const services = ({ agent, auth, database: data, limits, model: llm }: Config.Settings) =>
+  Services.layer({
+    ...agent,
+    maxRunning: limits.runningTurns,
+    maxRunningPerUser: limits.runningTurnsPerUser
+  }).pipe(
+    Layer.provide(model(llm)),
+    Layer.provideMerge(Layer.mergeAll(tokens({ auth, database: data }), rateLimits(limits), database(data)))
+  )
+
+const mcp = ({ auth, server }: Config.Settings) =>
+  Layer.provide(Mcp.layer({ origins: server.corsOrigins, issuer: Option.getOrUndefined(auth.issuer) }), TaskTools.layer)
+
+const serve = (settings: Config.Settings) =>
+  Layer.merge(Server.drained(settings.server.shutdownGrace), Welcome.layer(settings)).pipe(
+    Layer.provideMerge(
+      HttpLayerRouter.serve(
+        Layer.mergeAll(
+          Routes.layer(settings.agent),
+          mcp(settings),
+          Fallback.layer,
+          Cors.layer(settings.server.corsOrigins)
+        ),
+        { disableLogger: true, disableListenLog: true }
+      )
+    ),
+    // Once everything else is ready: a proxy sends nothing to a node that does not listen yet.
+    Layer.provideMerge(Server.layer(settings.server)),
+    Layer.provideMerge(services(settings))
+  )
+
+const mcpStdio = (settings: Config.Settings) =>
+  Layer.mergeAll(
+    Layer.provide(TaskTools.layer, Tasks.layer).pipe(
+      Layer.provide(Layer.mapError(database(settings.database), McpStdio.explainLock))
+    ),
+    tokens(settings),
+    rateLimits(settings.limits)
+  )
+
+/** Where an exporter is set, spans and metrics go there; where none is, no spans are made. */
+const telemetry = ({ level, otlpEndpoint }: Config.Settings["logging"]) =>
+  Option.match(otlpEndpoint, {
+    onNone: () => Layer.setTracerEnabled(false),
+    onSome: (endpoint) => {
+      const resource = { serviceName: "taskchat" }
+      const tracer = OtlpTracer.make({ url: `${endpoint}/v1/traces`, resource })
+      const isDetailed = LogLevel.lessThanEqual(level, LogLevel.Debug)
+      return Layer.merge(
+        Layer.unwrapScoped(
+          Effect.map(tracer, (tracer) => Layer.setTracer(isDetailed ? tracer : Tracing.discreet(tracer)))
+        ),
+        OtlpMetrics.layer({ url: `${endpoint}/v1/metrics`, resource })
+      ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
+    }
+  })
+
+NodeRuntime.runMain(
+  Cli.run({
+    serve: (settings) => Layer.launch(Layer.provide(serve(settings), telemetry(settings.logging))),
+    mcp: (settings, token) =>
+      Effect.provide(McpStdio.serve(token), Layer.provideMerge(mcpStdio(settings), telemetry(settings.logging))),
+    migrate: (settings) => Effect.scoped(Layer.build(database(settings.database))),
+    tokens
+  }),
+  { disableErrorReporting: true, disablePrettyLogger: true }
+)

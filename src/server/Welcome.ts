@@ -1,0 +1,34 @@
+import { HttpServer } from "@effect/platform"
+import { Console, Effect, Layer } from "effect"
+import type { Settings } from "../Config.ts"
+import { UserId } from "../domain/Id.ts"
+import { Tokens } from "../services/Tokens.ts"
+import * as Logging from "./Logging.ts"
+
+/**
+ * Says where the service listens. With the development secret, also all that a newcomer needs to try it: on standard
+ * error where the log is JSON, which is for programs to read.
+ */
+export const layer = ({ auth, database, logging, model }: Settings) =>
+  Layer.effectDiscard(
+    HttpServer.addressFormattedWith((address) =>
+      Effect.gen(function* () {
+        yield* Effect.logInfo("Listening").pipe(Effect.annotateLogs({ address }))
+        if (auth.keys._tag !== "development") return
+        const tokens = yield* Tokens
+        const token = yield* Effect.orDie(tokens.issue(UserId.make(1), "1 day"))
+        const store = database.url._tag === "Some" ? "PostgreSQL" : `the embedded PostgreSQL in ${database.dataDir}/`
+        const llm = model._tag === "offline" ? "the offline stand-in for a model" : `${model.model} (${model._tag})`
+        const print = Logging.isJson(logging) ? Console.error : Console.log
+        yield* print(`
+taskchat listens on ${address}, with ${store} and ${llm}
+  Docs:  ${address}/docs
+  Token: ${token}
+         (user 1, for a day; another one: npx taskchat token --user 2)
+
+Try it:
+  curl -s ${address}/api/1/chat -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"message":"add buy milk and call the bank tomorrow at 9"}'
+`)
+      })
+    )
+  )
