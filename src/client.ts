@@ -1,0 +1,289 @@
+import {
+  type HttpApi,
+  HttpApiClient,
+  type HttpApiGroup,
+  HttpClient,
+  HttpClientError,
+  HttpClientRequest,
+  type HttpClientResponse
+} from "@effect/platform"
+import {
+  Chunk,
+  Context,
+  Data,
+  Duration,
+  Effect,
+  Layer,
+  type ParseResult,
+  Random,
+  type Redacted,
+  Schema,
+  Stream,
+  type Types
+} from "effect"
+import { Api } from "./api/Api.ts"
+import { ChatRequest } from "./api/ChatApi.ts"
+import { StreamEvent } from "./api/StreamEvent.ts"
+import type { ConversationId, TurnId, UserId } from "./domain/Id.ts"
+import { RateLimited, Unavailable } from "./domain/Request.ts"
+import { EventReader, type ServerSentEvent } from "./models/EventReader.ts"
+
+export { Api } from "./api/Api.ts"
+export { ChatAnswer, ChatRequest } from "./api/ChatApi.ts"
+export { ConversationList, ConversationPatch, MessageList } from "./api/ConversationsApi.ts"
+export { StreamEvent } from "./api/StreamEvent.ts"
+export { TaskHistory, TaskList } from "./api/TasksApi.ts"
+export { Undone } from "./api/TurnsApi.ts"
+export { ConversationId, MessageId, TaskId, TurnId, UserId } from "./domain/Id.ts"
+export { NewTask, TaskPatch } from "./domain/NewTask.ts"
+
+export interface ClientOptions {
+  /** Where the service is, with the prefix under which it is mounted, if there is one. */
+  readonly baseUrl: URL | string
+  /** As an effect it is asked for before each request, so that it can be renewed. */
+  readonly token: Redacted.Redacted | Effect.Effect<Redacted.Redacted>
+  /** How often in a row a stream that was cut is tried to be read on without a single event coming; 5 when absent. */
+  readonly retries?: number
+  /** A stream without a byte for so long is taken to be cut; 45 seconds when absent: the service is never silent for 15. */
+  readonly idleTimeout?: Duration.DurationInput
+}
+
+/** What a user says, and where. */
+export interface Say {
+  readonly user: UserId
+  readonly message: string
+  /** Which one to go on with; without it a new one begins. */
+  readonly conversationId?: ConversationId | null
+  /** IANA name; UTC when absent. */
+  readonly timeZone?: string
+  /** With it the message is sent again if the connection breaks before the first event, and is still said once only. */
+  readonly idempotencyKey?: string
+}
+
+/** Which turn to read, from its start or from behind an event. */
+export interface Place {
+  readonly user: UserId
+  readonly turnId: TurnId
+  /** The `id` of the last event that was read. */
+  readonly lastEventId?: string
+}
+
+/** An event and its id, from which `events` reads on. */
+export type Received = StreamEvent & { readonly id: string }
+
+/**
+ * The connection broke before the last event and could not be restored. Where the turn is known, it runs on, and
+ * `events` reads on from here.
+ */
+export class StreamCut extends Data.TaggedError("StreamCut")<{
+  readonly turnId?: TurnId
+  readonly lastEventId?: string
+  /** What the last try failed with; nothing if the stream just ended. */
+  readonly cause?: unknown
+}> {
+  override get message() {
+    return "The stream was cut before its last event"
+  }
+}
+
+/** A method for each endpoint, as `HttpApiClient` derives them: `client.tasks.list({ path, urlParams })`. */
+export type Derived =
+  typeof Api extends HttpApi.HttpApi<infer _Id, infer Groups extends HttpApiGroup.HttpApiGroup.Any, infer E, infer _R>
+    ? Types.Simplify<HttpApiClient.Client<Groups, E, never>>
+    : never
+
+type Failure<Method extends (...args: never) => Effect.Effect<unknown, unknown>> = Effect.Effect.Error<
+  ReturnType<Method>
+>
+
+/** What `stream` fails with: the service's refusals as their classes, and `StreamCut`. */
+export type StreamError = Failure<Derived["chat"]["stream"]> | Failure<Derived["turns"]["events"]> | StreamCut
+
+/** What `events` fails with. */
+export type EventsError = Failure<Derived["turns"]["events"]> | StreamCut
+
+export interface Streams {
+  /**
+   * Says something and reads the turn's events as they come, the last one being `Completed` or `Failed`. A stream that
+   * is cut is read on from where it was, so that nothing is missing and nothing comes twice. The turn does not depend
+   * on it: leaving early stops the reading, not the turn.
+   */
+  readonly stream: (say: Say) => Stream.Stream<Received, StreamError>
+  /** Reads a turn's events to the last, live while it runs. Empty if the last one had been read already. */
+  readonly events: (place: Place) => Stream.Stream<Received, EventsError>
+}
+
+/** The service, for whoever has a token. It needs an `HttpClient`: the runtime's `fetch` or any other. */
+export class Client extends Context.Tag("taskchat/client/Client")<Client, Derived & Streams>() {
+  static readonly layer = (options: ClientOptions): Layer.Layer<Client, never, HttpClient.HttpClient> =>
+    Layer.effect(Client, make(options))
+}
+
+export const make = (options: ClientOptions): Effect.Effect<Derived & Streams, never, HttpClient.HttpClient> =>
+  Effect.gen(function* () {
+    const token = Effect.isEffect(options.token) ? options.token : Effect.succeed(options.token)
+    const client = (yield* HttpClient.HttpClient).pipe(
+      HttpClient.mapRequest(HttpClientRequest.prependUrl(String(options.baseUrl))),
+      HttpClient.mapRequestEffect((request) =>
+        Effect.map(token, (token) => HttpClientRequest.bearerToken(request, token))
+      )
+    )
+    const derived: Derived = yield* HttpApiClient.makeWith(Api, { httpClient: client })
+    const idle = options.idleTimeout ?? Duration.seconds(45)
+    const open = yield* HttpApiClient.makeWith(Api, { httpClient: unread(client, idle) })
+    const read = reader(options.retries ?? 5, idle)
+
+    const events = ({ lastEventId, turnId, user }: Place) =>
+      Effect.map(
+        open.turns.events({
+          path: { user_id: user, turn_id: turnId },
+          headers: lastEventId === undefined ? {} : { "last-event-id": lastEventId },
+          withResponse: true
+        }),
+        ([, response]) => response
+      )
+
+    return {
+      ...derived,
+      events: (place) => read<EventsError>(place, true, (at) => events({ ...place, ...at })),
+      stream: ({ idempotencyKey, message, user, ...rest }) =>
+        read<StreamError>({ user }, idempotencyKey !== undefined, ({ lastEventId, turnId }) =>
+          turnId === undefined
+            ? Effect.map(
+                open.chat.stream({
+                  path: { user_id: user },
+                  headers: idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey },
+                  payload: new ChatRequest({ message, ...rest }),
+                  withResponse: true
+                }),
+                ([, response]) => response
+              )
+            : events({ user, turnId, ...(lastEventId === undefined ? {} : { lastEventId }) })
+        )
+    }
+  })
+
+/**
+ * A client whose answers the derived methods take for empty, so that they check and refuse but leave a stream unread.
+ * Who answers with an error without being the service, a proxy say, is as good as nobody.
+ */
+const unread = (client: HttpClient.HttpClient, idle: Duration.DurationInput) => {
+  const empty = Effect.succeed(new ArrayBuffer(0))
+  return HttpClient.transform(client, (effect, request) =>
+    effect.pipe(
+      Effect.timeoutFail({
+        duration: idle,
+        onTimeout: () => new HttpClientError.RequestError({ request, reason: "Transport", description: "Silence" })
+      }),
+      Effect.flatMap(
+        (response): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.ResponseError> => {
+          if (response.status === 200) return Effect.succeed(Object.create(response, { arrayBuffer: { value: empty } }))
+          const isOurs = response.headers["content-type"]?.startsWith("application/") === true
+          return response.status < 500 || isOurs
+            ? Effect.succeed(response)
+            : new HttpClientError.ResponseError({ request, response, reason: "StatusCode" })
+        }
+      )
+    )
+  )
+}
+
+/** Characters of one event: more than the largest answer may have. */
+const maxLength = 32 * 1024 * 1024
+
+type At = Omit<Place, "turnId"> & { readonly turnId?: TurnId }
+
+/** Reads what `open` gives, and opens it again behind the last event until the turn's last one has been read. */
+const reader =
+  (retries: number, idle: Duration.DurationInput) =>
+  <E>(
+    start: At,
+    isRepeatable: boolean,
+    open: (place: At) => Effect.Effect<HttpClientResponse.HttpClientResponse, E>
+  ): Stream.Stream<Received, E | HttpClientError.HttpClientError | ParseResult.ParseError | StreamCut> =>
+    Stream.suspend(() => {
+      type Failure = E | HttpClientError.HttpClientError | ParseResult.ParseError | StreamCut
+      let place = start
+      let tries = 0
+      let isOver = false
+
+      const note = (event: Received) => {
+        tries = 0
+        isOver = event.done
+        place = { ...place, ...("turnId" in event && { turnId: event.turnId }), lastEventId: event.id }
+      }
+
+      const connection = Stream.unwrap(
+        Effect.map(
+          Effect.suspend(() => open(place)),
+          (response) => {
+            if (response.status !== 204) return eventsOf(response, idle)
+            isOver = true
+            return Stream.empty
+          }
+        )
+      )
+
+      const attempt: Stream.Stream<Received, Failure> = Stream.suspend(() => {
+        const isFirst = place === start && tries === 0
+        return connection.pipe(
+          Stream.tap((event) => Effect.sync(() => note(event))),
+          Stream.takeUntil(() => isOver),
+          Stream.catchAll(
+            (error): Stream.Stream<Received, Failure> =>
+              isCut(error) || (isWait(error) && !isFirst) ? goOn(error) : Stream.fail(error)
+          ),
+          Stream.concat(Stream.suspend(() => (isOver ? Stream.empty : goOn())))
+        )
+      })
+
+      const goOn = (cause?: unknown) => {
+        const { lastEventId, turnId } = place
+        return tries === retries || (turnId === undefined && !isRepeatable)
+          ? Stream.fail(
+              new StreamCut({
+                ...(turnId !== undefined && { turnId }),
+                ...(lastEventId !== undefined && { lastEventId }),
+                ...(cause !== undefined && { cause })
+              })
+            )
+          : Stream.concat(Stream.execute(backoff(tries++)), attempt)
+      }
+
+      return attempt
+    })
+
+const backoff = (tries: number) =>
+  Effect.flatMap(Random.nextRange(0.5, 1), (jitter) => Effect.sleep(jitter * Math.min(250 * 2 ** tries, 5000)))
+
+/** What another try may mend. */
+const isCut = (error: unknown) =>
+  HttpClientError.isHttpClientError(error) &&
+  (error._tag === "RequestError"
+    ? error.reason === "Transport"
+    : error.reason === "Decode" || error.response.status >= 500)
+
+/** While reading on, a service that is restarting or wants a pause is no reason to give up. */
+const isWait = (error: unknown) => error instanceof Unavailable || error instanceof RateLimited
+
+const decode = Schema.decodeUnknown(StreamEvent)
+
+/** Events with other names are a later version's. */
+const isKnown = Schema.is(Schema.Literal("message", "turn", "tool_call", "tool_result"))
+
+const eventsOf = (response: HttpClientResponse.HttpClientResponse, idle: Duration.DurationInput) =>
+  Stream.suspend(() => {
+    const reader = new EventReader(maxLength)
+    const broken = (description: string) =>
+      new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode", description })
+    return response.stream.pipe(
+      Stream.timeoutFail(() => broken("Silence"), idle),
+      Stream.mapChunksEffect((pieces) => {
+        const received: Array<ServerSentEvent> = []
+        for (const piece of pieces) if (!reader.read(piece, received)) return broken("An event is too large")
+        return Effect.succeed(Chunk.unsafeFromArray(received))
+      }),
+      Stream.filter(({ event }) => isKnown(event)),
+      Stream.mapEffect((received) => Effect.map(decode(received), (event): Received => ({ ...event, id: received.id })))
+    )
+  })

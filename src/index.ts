@@ -1,0 +1,122 @@
+export { Api } from "./api/Api.ts"
+export { ApiRateLimit, Authentication, ChatRateLimit } from "./api/Authentication.ts"
+export { ChatAnswer, ChatApi, ChatRequest } from "./api/ChatApi.ts"
+export { ConversationList, ConversationPatch, ConversationsApi, MessageList } from "./api/ConversationsApi.ts"
+export { openApi } from "./api/OpenApi.ts"
+export { OperatingApi } from "./api/OperatingApi.ts"
+export { StreamEvent } from "./api/StreamEvent.ts"
+export { TaskHistory, TaskList, TasksApi } from "./api/TasksApi.ts"
+export { TurnsApi, Undone } from "./api/TurnsApi.ts"
+export {
+  AgentBusy,
+  type AgentError,
+  AgentEvent,
+  AgentFailed,
+  AgentMisconfigured,
+  AgentSlow,
+  AgentTimeout,
+  AgentUnreachable
+} from "./domain/Agent.ts"
+export {
+  Conversation,
+  ConversationForbidden,
+  ConversationNotFound,
+  ConversationTitle,
+  type HistoryMessage,
+  Message,
+  MessageNotFound,
+  Role
+} from "./domain/Conversation.ts"
+export { Cursor } from "./domain/Cursor.ts"
+export { ConversationId, MessageId, TaskId, TurnId, UserId } from "./domain/Id.ts"
+export { NewTask, TaskPatch } from "./domain/NewTask.ts"
+export { type AnyProblem, isProblem, Problem } from "./domain/Problem.ts"
+export {
+  CurrentUser,
+  InternalError,
+  InvalidRequest,
+  InvalidToken,
+  MethodNotAllowed,
+  MissingToken,
+  NotFound,
+  OriginForbidden,
+  PayloadTooLarge,
+  RateLimited,
+  RequestId,
+  TimeZone,
+  Unavailable,
+  UnsupportedMediaType,
+  UserMismatch
+} from "./domain/Request.ts"
+export {
+  Cause,
+  Label,
+  Labels,
+  LocalDate,
+  Priority,
+  Task,
+  TaskChanged,
+  TaskDescription,
+  TaskNotFound,
+  TaskTitle
+} from "./domain/Task.ts"
+export { TaskChange } from "./domain/TaskChange.ts"
+export { type Place, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./domain/ToolCall.ts"
+export {
+  IdempotencyInProgress,
+  IdempotencyKeyReused,
+  Reverted,
+  TooManyTurns,
+  Turn,
+  TurnCancelled,
+  TurnEnd,
+  TurnError,
+  TurnFailed,
+  TurnInProgress,
+  TurnInterrupted,
+  TurnLost,
+  TurnNotFound,
+  TurnStatus,
+  TurnTimedOut,
+  UndoConflict,
+  Usage
+} from "./domain/Turn.ts"
+export { type Ended, TurnEvent } from "./domain/TurnEvent.ts"
+export * as Cors from "./http/Cors.ts"
+export * as Fallback from "./http/Fallback.ts"
+export * as Mcp from "./http/Mcp.ts"
+export * as Routes from "./http/Routes.ts"
+export * as ChatCompletions from "./models/ChatCompletions.ts"
+export * as Offline from "./models/Offline.ts"
+export * as OpenAi from "./models/OpenAi.ts"
+export type { Options as UpstreamOptions } from "./models/Upstream.ts"
+export { Agent, type AgentOptions, type AgentTurn } from "./services/Agent.ts"
+export { type Answer, Chat, type ChatOptions, type Reading } from "./services/Chat.ts"
+export {
+  type ConversationPage,
+  type ConversationQuery,
+  Conversations,
+  type MessagePage,
+  type MessageQuery
+} from "./services/Conversations.ts"
+export { type Attempt, Idempotency, type Once } from "./services/Idempotency.ts"
+export { InvalidToolCall } from "./services/InvalidToolCall.ts"
+export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/RateLimits.ts"
+export * as Services from "./services/Services.ts"
+export { type HistoryPage, type TaskPage, type TaskQuery, Tasks, type Versioned } from "./services/Tasks.ts"
+export * as TaskTools from "./services/TaskTools.ts"
+export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/Tokens.ts"
+export {
+  type Begun,
+  type IdempotencyKey,
+  type Known,
+  type Outcome,
+  type Refusal,
+  type Stored,
+  type TurnRequest,
+  Turns,
+  type TurnsOptions,
+  type Wish
+} from "./services/Turns.ts"
+export { Signals } from "./sql/Signals.ts"
+export * as Sql from "./sql/Sql.ts"

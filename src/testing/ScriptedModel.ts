@@ -1,0 +1,280 @@
+import { AiError, LanguageModel, type Prompt, type Response } from "@effect/ai"
+import {
+  Cause,
+  Chunk,
+  Context,
+  Data,
+  type Duration,
+  Effect,
+  Layer,
+  Option,
+  Queue,
+  Stream,
+  SubscriptionRef
+} from "effect"
+import * as ToolCalls from "../models/ToolCalls.ts"
+
+/** What a model does within one answer. A string is a piece of text, streamed on its own. */
+export type Piece =
+  | string
+  | Data.TaggedEnum<{
+      Call: { readonly tool: string; readonly arguments: string; readonly id: string | undefined }
+      Wait: { readonly until: Effect.Effect<unknown> }
+      Pause: {}
+      Fault: { readonly error: AiError.AiError }
+      Cut: {}
+      Used: { readonly inputTokens: number; readonly outputTokens: number }
+    }>
+
+/** One answer of the model, which is one step of a turn. */
+export type Answer = Piece | ReadonlyArray<Piece>
+
+/** What the model was asked, as scripts and tests look at it. */
+export interface Asked {
+  readonly prompt: ReadonlyArray<Prompt.Message>
+  /** The first system message. */
+  readonly instructions: string
+  /** The last user message. */
+  readonly message: string
+  /** What the tools have answered since then, in order. */
+  readonly results: ReadonlyArray<{ readonly id: string; readonly tool: string; readonly result: unknown }>
+  /** The names of the tools on offer. */
+  readonly tools: ReadonlyArray<string>
+  /** Whether it was told to answer in words. */
+  readonly mayCallTools: boolean
+}
+
+/**
+ * The answers in the order in which they are asked for, by whichever turn; to ask for more is a defect. Or a rule, which
+ * should depend on nothing but what it is given, as many turns may ask at once.
+ */
+export type Script = ReadonlyArray<Answer> | ((asked: Asked) => Answer)
+
+const { Call, Cut, Fault, Pause, Used, Wait } = Data.taggedEnum<Exclude<Piece, string>>()
+
+/**
+ * Asks for a tool. `parameters` is its arguments, or the text that stands in their place. As with every model here, a call
+ * that does not fit its tool reaches the agent as one of `InvalidToolCall`. Ids count up unless given.
+ */
+export const call = (tool: string, parameters: object | string = {}, id?: string): Piece =>
+  Call({ tool, arguments: typeof parameters === "string" ? parameters : JSON.stringify(parameters), id })
+
+/** Goes on after a while, by the `Clock`. */
+export const delay = (duration: Duration.DurationInput): Piece => Wait({ until: Effect.sleep(duration) })
+
+/** Goes on when `effect` has succeeded. */
+export const wait = (effect: Effect.Effect<unknown>): Piece => Wait({ until: effect })
+
+/** Never goes on. */
+export const silence: Piece = Wait({ until: Effect.never })
+
+/** Goes on when the test says so, with `resume`. */
+export const pause: Piece = Pause()
+
+/** Breaks off with an error: one of the `faults`, or any other. */
+export const fail = (error: AiError.AiError): Piece => Fault({ error })
+
+/** The stream ends here without its end. */
+export const cut: Piece = Cut()
+
+/** How many tokens the answer cost; without it, the prompt's messages and the answer's pieces are counted. */
+export const used = (inputTokens: number, outputTokens: number): Piece => Used({ inputTokens, outputTokens })
+
+const about = { module: "ScriptedModel", method: "streamText" }
+const request = { method: "POST" as const, url: "http://model.test/", urlParams: [], hash: Option.none(), headers: {} }
+
+const transport = (cause: unknown) => new AiError.HttpRequestError({ ...about, reason: "Transport", request, cause })
+
+/** What goes wrong with models' services. */
+export const faults = {
+  /** The service refuses with this status. */
+  status: (status: number, headers: Readonly<Record<string, string>> = {}, body?: string) =>
+    new AiError.HttpResponseError({
+      ...about,
+      reason: "StatusCode",
+      request,
+      response: { status, headers },
+      ...(body !== undefined && { body })
+    }),
+  /** 429, perhaps with the seconds to wait. */
+  busy: (retryAfter?: number) =>
+    faults.status(429, retryAfter === undefined ? {} : { "retry-after": String(retryAfter) }),
+  /** Connection refused. */
+  unreachable: transport(new Error("ECONNREFUSED")),
+  /** No byte came for too long. */
+  silent: transport(new Cause.TimeoutException()),
+  /** The connection broke off within the answer. */
+  cutOff: new AiError.HttpResponseError({
+    ...about,
+    reason: "Decode",
+    request,
+    response: { status: 200, headers: {} }
+  }),
+  /** The answer makes no sense. */
+  malformed: new AiError.MalformedOutput({ ...about, description: "Malformed" })
+}
+
+/** The test's side of the model. */
+export class ScriptedModel extends Context.Tag("taskchat/testing/ScriptedModel")<
+  ScriptedModel,
+  {
+    /** What was asked so far, oldest first. */
+    readonly asked: Effect.Effect<ReadonlyArray<Asked>>
+    /** Waits until it was asked so many times: from then on the clock may be moved. */
+    readonly untilAsked: (times: number) => Effect.Effect<void>
+    /** Lets the next `pause` go on, now or when it comes. */
+    readonly resume: Effect.Effect<void>
+    /** How many answers were broken off by whoever was reading them. */
+    readonly interrupted: Effect.Effect<number>
+    /** How many answers are being given. */
+    readonly open: Effect.Effect<number>
+  }
+>() {}
+
+/** A model without a network that does what its script says. */
+export const layer = (script: Script): Layer.Layer<LanguageModel.LanguageModel | ScriptedModel> =>
+  Layer.effectContext(make(script))
+
+const make = (script: Script) =>
+  Effect.gen(function* () {
+    const permits = yield* Queue.unbounded<void>()
+    const asked: Array<Asked> = []
+    const times = yield* SubscriptionRef.make(0)
+    let [answers, calls, interrupted, open] = [0, 0, 0, 0]
+
+    const next = (given: Asked): Effect.Effect<ReadonlyArray<Piece>> =>
+      Effect.suspend(() => {
+        const answer = typeof script === "function" ? script(given) : script[answers++]
+        if (answer === undefined) return Effect.dieMessage("The script is over")
+        return Effect.succeed(isPiece(answer) ? [answer] : answer)
+      })
+
+    const partsOf = (
+      piece: Piece,
+      { tools }: LanguageModel.ProviderOptions
+    ): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> => {
+      if (typeof piece === "string") return Stream.succeed({ type: "text-delta", id: "text", delta: piece })
+      switch (piece._tag) {
+        case "Call":
+          return Stream.sync(() => {
+            const id = piece.id ?? `call_${++calls}`
+            return { type: "tool-call", id, ...ToolCalls.readCall(tools, piece.tool, piece.arguments) }
+          })
+        case "Wait":
+          return Stream.execute(piece.until)
+        case "Pause":
+          return Stream.execute(Queue.take(permits))
+        case "Fault":
+          return Stream.fail(piece.error)
+        case "Cut":
+        case "Used":
+          return Stream.empty
+      }
+    }
+
+    const streamText = (options: LanguageModel.ProviderOptions) =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const given = read(options)
+          asked.push(given)
+          yield* SubscriptionRef.set(times, asked.length)
+          const pieces = yield* next(given)
+          const cutAt = pieces.findIndex((piece) => typeof piece !== "string" && piece._tag === "Cut")
+          const played = cutAt < 0 ? pieces : pieces.slice(0, cutAt)
+          let isOver = false
+          const over = Effect.sync(() => {
+            isOver = true
+          })
+          open++
+          return Stream.succeed<Response.StreamPartEncoded>({ type: "text-start", id: "text" }).pipe(
+            Stream.concat(
+              Stream.flatMap(Stream.rechunk(Stream.fromIterable(played), 1), (piece) => partsOf(piece, options))
+            ),
+            Stream.concat(Stream.fromIterable(cutAt < 0 ? endOf(options, pieces) : [])),
+            Stream.concat(Stream.execute(over)),
+            Stream.tapError(() => over),
+            Stream.ensuring(
+              Effect.sync(() => {
+                open--
+                if (!isOver) interrupted++
+              })
+            )
+          )
+        })
+      )
+
+    const model = yield* LanguageModel.make({
+      streamText,
+      generateText: (options) => Effect.map(Stream.runCollect(streamText(options)), whole)
+    })
+    return Context.make(LanguageModel.LanguageModel, model).pipe(
+      Context.add(ScriptedModel, {
+        asked: Effect.sync(() => [...asked]),
+        untilAsked: (count) =>
+          times.changes.pipe(
+            Stream.takeUntil((n) => n >= count),
+            Stream.runDrain
+          ),
+        resume: Effect.asVoid(Queue.offer(permits, undefined)),
+        interrupted: Effect.sync(() => interrupted),
+        open: Effect.sync(() => open)
+      })
+    )
+  })
+
+const isPiece = (answer: Answer): answer is Piece => typeof answer === "string" || "_tag" in answer
+
+const read = ({ prompt, toolChoice, tools }: LanguageModel.ProviderOptions): Asked => {
+  const messages = prompt.content
+  const system = messages.find((message) => message.role === "system")
+  const last = messages.findLastIndex((message) => message.role === "user")
+  return {
+    prompt: messages,
+    instructions: system?.content ?? "",
+    message: textOf(messages[last]),
+    results: messages
+      .slice(last + 1)
+      .flatMap((message) =>
+        message.role === "tool" ? message.content.map(({ id, name, result }) => ({ id, tool: name, result })) : []
+      ),
+    tools: ToolCalls.offered(tools).map(({ name }) => name),
+    mayCallTools: toolChoice !== "none"
+  }
+}
+
+/** The text of a message. */
+export const textOf = (message: Prompt.Message | undefined): string => {
+  if (message === undefined) return ""
+  if (message.role === "system") return message.content
+  const parts: ReadonlyArray<Prompt.Part> = message.content
+  return parts.map((part) => (part.type === "text" ? part.text : "")).join("")
+}
+
+const endOf = (
+  { prompt }: LanguageModel.ProviderOptions,
+  pieces: ReadonlyArray<Piece>
+): ReadonlyArray<Response.StreamPartEncoded> => {
+  const calls = pieces.some((piece) => typeof piece !== "string" && piece._tag === "Call")
+  const given = pieces.find((piece) => typeof piece !== "string" && piece._tag === "Used")
+  const { inputTokens, outputTokens } =
+    given !== undefined && typeof given !== "string" && given._tag === "Used"
+      ? given
+      : { inputTokens: prompt.content.length, outputTokens: pieces.length }
+  return [
+    { type: "text-end", id: "text" },
+    {
+      type: "finish",
+      reason: calls ? "tool-calls" : "stop",
+      usage: { inputTokens, outputTokens, totalTokens: inputTokens + outputTokens }
+    }
+  ]
+}
+
+const whole = (parts: Chunk.Chunk<Response.StreamPartEncoded>): Array<Response.PartEncoded> => {
+  const all = Chunk.toReadonlyArray(parts)
+  const text = all.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
+  return [
+    ...(text === "" ? [] : [{ type: "text" as const, text }]),
+    ...all.flatMap((part) => (part.type === "tool-call" || part.type === "finish" ? [part] : []))
+  ]
+}

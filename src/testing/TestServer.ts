@@ -1,0 +1,102 @@
+import type { LanguageModel } from "@effect/ai"
+import { FetchHttpClient, HttpApp, HttpLayerRouter, HttpServer } from "@effect/platform"
+import type { SqlClient } from "@effect/sql"
+import { Context, Duration, Effect, Layer } from "effect"
+import * as Client from "../client.ts"
+import type { UserId } from "../domain/Id.ts"
+import * as Fallback from "../http/Fallback.ts"
+import * as Mcp from "../http/Mcp.ts"
+import * as Routes from "../http/Routes.ts"
+import type { Chat } from "../services/Chat.ts"
+import type { Conversations } from "../services/Conversations.ts"
+import type { Idempotency } from "../services/Idempotency.ts"
+import { type Limits, RateLimits } from "../services/RateLimits.ts"
+import * as Services from "../services/Services.ts"
+import type { Tasks } from "../services/Tasks.ts"
+import * as TaskTools from "../services/TaskTools.ts"
+import { Tokens } from "../services/Tokens.ts"
+import type { Turns } from "../services/Turns.ts"
+import type { Signals } from "../sql/Signals.ts"
+import * as Sql from "../sql/Sql.ts"
+import * as ScriptedModel from "./ScriptedModel.ts"
+import * as TestTokens from "./TestTokens.ts"
+
+export interface Options extends Services.Options {
+  /** What the model says. */
+  readonly script: ScriptedModel.Script
+  /** Per user, in windows that go by the `Clock`; so many that nobody meets them when absent. */
+  readonly limits?: Limits
+  /** In code points; 4000 when absent. */
+  readonly messageMaxLength?: number
+  /** In which services live; a fresh one in memory when absent. */
+  readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
+}
+
+/**
+ * The whole service in this process: its routes are called without a socket, its model follows a script, its database is
+ * a fresh one in memory, and its time is the `Clock`'s. Wait for the model (`ScriptedModel.untilAsked`) before you move a
+ * `TestClock`: the database takes its time in the world, not on that clock.
+ */
+export class TestServer extends Context.Tag("taskchat/testing/TestServer")<
+  TestServer,
+  {
+    /** A client with a token of this user's. */
+    readonly client: (user: UserId) => Effect.Effect<Client.Derived & Client.Streams>
+    /** Answers as the network would; any address leads here. */
+    readonly fetch: typeof globalThis.fetch
+  }
+>() {
+  static readonly layer = (
+    options: Options
+  ): Layer.Layer<
+    | TestServer
+    | ScriptedModel.ScriptedModel
+    | LanguageModel.LanguageModel
+    | Chat
+    | Tasks
+    | Conversations
+    | Turns
+    | Idempotency
+    | Tokens
+    | RateLimits
+    | SqlClient.SqlClient
+    | Signals
+  > => Layer.provideMerge(Layer.scoped(TestServer, make(options)), services(options))
+}
+
+const plenty = { limit: 1_000_000 }
+
+const services = (options: Options) =>
+  Services.layer(options).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        ScriptedModel.layer(options.script),
+        Tokens.layerTest,
+        RateLimits.layerClock(options.limits ?? { api: plenty, chat: plenty }),
+        options.database ?? Sql.layerTest
+      )
+    )
+  )
+
+const make = (options: Options) =>
+  Effect.gen(function* () {
+    const routes = Layer.mergeAll(
+      Routes.layer({ messageMaxLength: options.messageMaxLength ?? 4000 }),
+      Layer.provide(Mcp.layer({ origins: [] }), TaskTools.layer),
+      Fallback.layer
+    )
+    const app = yield* HttpLayerRouter.toHttpEffect(Layer.provide(routes, HttpServer.layerContext))
+    const handle = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<Tokens>())(app)
+    const fetch: typeof globalThis.fetch = (input, init) => handle(new Request(input, init))
+    const tokens = yield* Tokens
+    return TestServer.of({
+      fetch,
+      client: (user) =>
+        Client.make({
+          baseUrl: "http://taskchat.test",
+          token: Effect.provideService(TestTokens.tokenOf(user), Tokens, tokens),
+          // Its silence is that of the `TestClock`.
+          idleTimeout: Duration.infinity
+        }).pipe(Effect.provide(FetchHttpClient.layer), Effect.provideService(FetchHttpClient.Fetch, fetch))
+    })
+  })

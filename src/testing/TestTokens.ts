@@ -1,0 +1,10 @@
+import { type Duration, Effect, Redacted } from "effect"
+import type { UserId } from "../domain/Id.ts"
+import { Tokens } from "../services/Tokens.ts"
+
+/** A token of this user's, signed by whichever `Tokens` there are; for an hour unless told otherwise. */
+export const tokenOf = (
+  user: UserId,
+  ttl: Duration.DurationInput = "1 hour"
+): Effect.Effect<Redacted.Redacted, never, Tokens> =>
+  Effect.flatMap(Tokens, (tokens) => Effect.map(Effect.orDie(tokens.issue(user, ttl)), Redacted.make))
