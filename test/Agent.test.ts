@@ -1,0 +1,739 @@
+import { Tool, Toolkit } from "@effect/ai"
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Array as Arr,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  FastCheck as fc,
+  Layer,
+  Logger,
+  Ref,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
+import type { AgentEvent } from "../src/domain/Agent.ts"
+import type { HistoryMessage } from "../src/domain/Conversation.ts"
+import { TurnId, UserId } from "../src/domain/Id.ts"
+import type { ToolCall } from "../src/domain/ToolCall.ts"
+import { TurnLost } from "../src/domain/Turn.ts"
+import { Agent, type AgentOptions, type AgentTurn } from "../src/services/Agent.ts"
+import { ToolContext } from "../src/services/TaskTools.ts"
+import * as ScriptedModel from "../src/testing/ScriptedModel.ts"
+import { call, cut, fail, faults, silence, textOf, used } from "../src/testing/ScriptedModel.ts"
+
+const failure = Schema.Struct({ status: Schema.Literal("error"), error: Schema.String })
+const success = Schema.Struct({ status: Schema.Literal("success"), said: Schema.String })
+
+/** `echo` says what it was told and by whom it was used; `refuse` fails, and `crash` has a defect. */
+const Tools = Toolkit.make(
+  Tool.make("echo", {
+    parameters: { text: Schema.String },
+    success,
+    failure,
+    failureMode: "return",
+    dependencies: [ToolContext]
+  }),
+  Tool.make("refuse", { parameters: {}, success, failure, failureMode: "return" }),
+  Tool.make("crash", { parameters: {}, success, failure, failureMode: "return" }),
+  Tool.make("wait", { parameters: { seconds: Schema.Number }, success, failure, failureMode: "return" })
+)
+
+const tools = Tools.toLayer({
+  echo: ({ text }) =>
+    Effect.map(ToolContext, ({ cause, user }) => ({
+      status: "success" as const,
+      said: cause._tag === "Turn" ? `${text} (${user}, ${cause.step}.${cause.position})` : text
+    })),
+  refuse: () => Effect.fail({ status: "error" as const, error: "Refused" }),
+  crash: () => Effect.dieMessage("a secret of the database"),
+  wait: ({ seconds }) =>
+    Effect.as(Effect.sleep(Duration.seconds(seconds)), { status: "success" as const, said: `${seconds}` })
+})
+
+const agent = (script: ScriptedModel.Script, options: Partial<AgentOptions> = {}) =>
+  Agent.layer(Tools, { maxSteps: 8, ...options }).pipe(
+    Layer.provide(tools),
+    Layer.provideMerge(ScriptedModel.layer(script))
+  )
+
+const turnOf = (fields: Partial<AgentTurn> = {}): AgentTurn => ({
+  id: TurnId.make("01970000-0000-7000-8000-000000000000"),
+  user: UserId.make(7),
+  timeZone: "UTC",
+  message: "Hello",
+  history: [],
+  record: (_, run) => run,
+  ...fields
+})
+
+interface Ran {
+  readonly events: ReadonlyArray<AgentEvent>
+  readonly exit: Exit.Exit<void, unknown>
+  readonly text: string
+  readonly calls: ReadonlyArray<ToolCall>
+  readonly results: ReadonlyArray<ToolCall["result"]>
+}
+
+/** What the agent does in a turn, to its end, whatever that is. */
+const run = (fields: Partial<AgentTurn> = {}): Effect.Effect<Ran, never, Agent> =>
+  Effect.gen(function* () {
+    const { run } = yield* Agent
+    const events: Array<AgentEvent> = []
+    const exit = yield* Effect.exit(
+      Stream.runForEach(run(turnOf(fields)), (event) => Effect.sync(() => void events.push(event)))
+    )
+    const calls = events.flatMap((event) => (event._tag === "ToolCallEnded" ? [event.call] : []))
+    return {
+      events,
+      exit,
+      calls,
+      text: events.map((event) => (event._tag === "Text" ? event.text : "")).join(""),
+      results: calls.map(({ result }) => result)
+    }
+  })
+
+const failureOf = ({ exit }: Ran) => {
+  assert.isTrue(Exit.isFailure(exit))
+  return Exit.isFailure(exit) && exit.cause._tag === "Fail" ? exit.cause.error : undefined
+}
+
+const codeOf = (ran: Ran) => {
+  const error = failureOf(ran)
+  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined
+}
+
+const tags = (events: ReadonlyArray<AgentEvent>) => events.map(({ _tag }) => _tag)
+
+const scripted = <A, E>(
+  script: ScriptedModel.Script,
+  effect: Effect.Effect<A, E, Agent | ScriptedModel.ScriptedModel>,
+  options?: Partial<AgentOptions>
+) => Effect.provide(effect, agent(script, options))
+
+const asked = Effect.flatMap(ScriptedModel.ScriptedModel, ({ asked }) => asked)
+
+/** What the model was asked at last, as roles and texts; calls and results by their ids. */
+const lastPrompt = Effect.map(asked, (all) =>
+  (all.at(-1)?.prompt ?? []).map((message) => {
+    if (message.role === "system") return "system"
+    const parts: ReadonlyArray<{ readonly type: string; readonly id?: string }> = message.content
+    const ids = parts.flatMap(({ id, type }) => (type === "tool-call" || type === "tool-result" ? [`#${id}`] : []))
+    return [message.role, textOf(message), ...ids].filter((part) => part !== "").join(" ")
+  })
+)
+
+const message = (fields: Partial<HistoryMessage>): HistoryMessage => ({
+  sequenceNumber: 1,
+  role: "user",
+  content: "",
+  toolCalls: null,
+  places: null,
+  turnStatus: "completed",
+  ...fields
+})
+
+const said = (content: string, turnStatus: HistoryMessage["turnStatus"] = "completed") =>
+  message({ content, turnStatus })
+const answered = (content: string, fields: Partial<HistoryMessage> = {}) =>
+  message({ role: "assistant", content, ...fields })
+
+const callNamed = (id: string): ToolCall => ({
+  id,
+  tool: "echo",
+  parameters: { text: id },
+  result: { status: "success" },
+  durationMs: 0
+})
+
+describe("Agent", () => {
+  it.effect("an answer in words arrives piece by piece", () =>
+    scripted(
+      [["Hel", "lo ", "there", used(10, 3)]],
+      Effect.gen(function* () {
+        const { events, exit } = yield* run()
+        assert.isTrue(Exit.isSuccess(exit))
+        assert.deepStrictEqual(events, [
+          { _tag: "Text", text: "Hel" },
+          { _tag: "Text", text: "lo " },
+          { _tag: "Text", text: "there" },
+          { _tag: "StepEnded", usage: { inputTokens: 10, outputTokens: 3 } }
+        ])
+      })
+    )
+  )
+
+  it.effect("each piece is passed on before the next is asked for", () =>
+    scripted(
+      [["a", ScriptedModel.pause, "b", ScriptedModel.pause, "c"]],
+      Effect.gen(function* () {
+        const { run } = yield* Agent
+        const model = yield* ScriptedModel.ScriptedModel
+        const seen: Array<string> = []
+        const reader = yield* run(turnOf()).pipe(
+          Stream.runForEach((event) => Effect.sync(() => event._tag === "Text" && seen.push(event.text))),
+          Effect.fork
+        )
+        for (const expected of [["a"], ["a", "b"]]) {
+          yield* settled
+          assert.deepStrictEqual(seen, expected)
+          yield* model.resume
+        }
+        yield* Fiber.join(reader)
+        assert.deepStrictEqual(seen, ["a", "b", "c"])
+      })
+    )
+  )
+
+  it.effect("the instructions carry the date and time in the turn's zone", () =>
+    scripted(
+      ["Hi", "Hi"],
+      Effect.gen(function* () {
+        yield* TestClock.setTime(Date.parse("2026-01-30T13:05:00Z"))
+        yield* run({ timeZone: "Europe/Berlin" })
+        yield* run({ timeZone: "Pacific/Auckland" })
+        const [berlin, auckland] = (yield* asked).map(({ instructions }) => instructions)
+        assert.match(berlin ?? "", /\nToday is Friday, 2026-01-30, 14:05 in Europe\/Berlin\.$/)
+        assert.match(auckland ?? "", /\nToday is Saturday, 2026-01-31, 02:05 in Pacific\/Auckland\.$/)
+      })
+    )
+  )
+
+  it.effect("instructions of one's own replace the others, and the date stays", () =>
+    scripted(
+      ["Hi"],
+      Effect.gen(function* () {
+        yield* run()
+        const [first] = yield* asked
+        assert.match(first?.instructions ?? "", /^You are a pirate\.\nToday is Thursday, 1970-01-01, 00:00 in UTC\.$/)
+      }),
+      { instructions: "You are a pirate." }
+    )
+  )
+
+  it.effect("tool calls run in order, and their results go back in the next step", () =>
+    scripted(
+      [
+        ["Let me see.", call("echo", { text: "a" }), call("echo", { text: "b" })],
+        ["Both ", "done."]
+      ],
+      Effect.gen(function* () {
+        const { calls, events, text } = yield* run({ message: "Do it" })
+        assert.deepStrictEqual(tags(events), [
+          "Text",
+          "StepEnded",
+          "ToolCallStarted",
+          "ToolCallEnded",
+          "ToolCallStarted",
+          "ToolCallEnded",
+          "Text",
+          "Text",
+          "StepEnded"
+        ])
+        assert.deepStrictEqual(calls, [
+          {
+            id: "call_1",
+            tool: "echo",
+            parameters: { text: "a" },
+            result: { status: "success", said: "a (7, 1.0)" },
+            durationMs: 0
+          },
+          {
+            id: "call_2",
+            tool: "echo",
+            parameters: { text: "b" },
+            result: { status: "success", said: "b (7, 1.1)" },
+            durationMs: 0
+          }
+        ])
+        assert.strictEqual(text, "Let me see.\n\nBoth done.")
+        assert.deepStrictEqual(yield* lastPrompt, [
+          "system",
+          "user Do it",
+          "assistant Let me see. #call_1 #call_2",
+          "tool #call_1 #call_2"
+        ])
+        assert.deepStrictEqual(
+          (yield* asked).at(-1)?.results.map(({ result }) => result),
+          calls.map(({ result }) => result)
+        )
+      })
+    )
+  )
+
+  it.effect("a call's duration is what it took", () =>
+    scripted(
+      [call("wait", { seconds: 3 }), "Done"],
+      Effect.gen(function* () {
+        const running = yield* Effect.fork(run())
+        yield* TestClock.adjust("3 seconds")
+        const { calls } = yield* Fiber.join(running)
+        assert.deepStrictEqual(
+          calls.map(({ durationMs }) => durationMs),
+          [3000]
+        )
+      })
+    )
+  )
+
+  it.effect("text after calls alone does not begin with an empty paragraph", () =>
+    scripted(
+      [call("echo", { text: "a" }), call("echo", { text: "b" }), ["\n\n", " Done."], "unused"],
+      Effect.map(run(), ({ text }) => assert.strictEqual(text, "Done."))
+    )
+  )
+
+  it.effect.prop(
+    "however a text is cut into pieces, what arrives is that text, whole characters at a time",
+    [fc.string({ unit: "binary", minLength: 1 }), fc.array(fc.nat(6), { minLength: 1, maxLength: 20 })],
+    ([text, lengths]) => {
+      const pieces: Array<string> = []
+      for (let from = 0, i = 0; from < text.length; i++) {
+        const length = lengths[i % lengths.length] ?? 1
+        pieces.push(text.slice(from, from + length))
+        from += length === 0 && i > 30 ? 1 : length
+      }
+      const whole = pieces.join("")
+      return scripted(
+        [["Say: ", ...pieces]],
+        Effect.map(run(), (ran) => {
+          assert.strictEqual(ran.text, `Say: ${whole.replaceAll("\0", "").toWellFormed()}`)
+          for (const event of ran.events) {
+            if (event._tag !== "Text") continue
+            assert.isTrue(event.text.isWellFormed())
+            assert.notStrictEqual(event.text, "")
+          }
+        })
+      )
+    }
+  )
+
+  it.effect("half a character at the very end is replaced, not lost", () =>
+    scripted(
+      [["Say: ", "\ud800"]],
+      Effect.map(run(), (ran) => assert.strictEqual(ran.text, "Say: \ufffd"))
+    )
+  )
+
+  it.effect("NUL and lone surrogates from the model are kept out of text, arguments, ids and results", () =>
+    scripted(
+      [["a\0", "\0", "\uD83D", "\uDE00b", call("echo", { text: "x\0\uD800" }, "id\0")], "Done"],
+      Effect.gen(function* () {
+        const { calls, events } = yield* run()
+        assert.deepStrictEqual(
+          events.flatMap((event) => (event._tag === "Text" ? [event.text] : [])),
+          ["a", "😀b", "\n\nDone"]
+        )
+        assert.deepStrictEqual(calls[0]?.parameters, { text: "x\uFFFD" })
+        assert.strictEqual(calls[0]?.id, "id")
+        assert.deepStrictEqual(calls[0]?.result, { status: "success", said: "x\uFFFD (7, 1.0)" })
+      })
+    )
+  )
+
+  it.effect("wrong arguments, unknown tools, failures and defects go back to the model, and the turn goes on", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const logger = Logger.replace(
+        Logger.defaultLogger,
+        Logger.map(Logger.jsonLogger, (line) => logged.push(line))
+      )
+      yield* scripted(
+        [
+          [
+            call("echo", { text: 1 }),
+            call("echo", "{broken"),
+            call("nothing", { a: 1 }),
+            call("refuse"),
+            call("crash"),
+            call("echo", { text: "fine" })
+          ],
+          "Sorry."
+        ],
+        Effect.gen(function* () {
+          const { calls, exit, results } = yield* run()
+          assert.isTrue(Exit.isSuccess(exit))
+          assert.deepStrictEqual(
+            calls.map(({ parameters, tool }) => [tool, parameters]),
+            [
+              ["echo", { text: 1 }],
+              ["echo", { arguments: "{broken" }],
+              ["nothing", { a: 1 }],
+              ["refuse", {}],
+              ["crash", {}],
+              ["echo", { text: "fine" }]
+            ]
+          )
+          const errors = results.map((result) => (result.status === "error" ? result.error : result.status))
+          assert.match(errors[0] ?? "", /text/)
+          assert.match(errors[1] ?? "", /not valid JSON/)
+          assert.match(errors[2] ?? "", /no such tool.*echo, refuse/)
+          assert.deepStrictEqual(errors.slice(3), ["Refused", "The tool failed unexpectedly.", "success"])
+          assert.deepStrictEqual(
+            (yield* asked).at(-1)?.results.map(({ result }) => result),
+            [...results]
+          )
+        })
+      ).pipe(Effect.provide(logger))
+      assert.match(logged.join("\n"), /Tool failed/)
+    })
+  )
+
+  it.effect("every call is recorded at its place, a defective one too", () =>
+    scripted(
+      [[call("echo", { text: "a" }), call("crash"), call("nothing")], call("refuse"), "Done"],
+      Effect.gen(function* () {
+        const places: Array<string> = []
+        yield* run({
+          record: ({ position, step }, run) =>
+            Effect.tap(run, ({ result }) => Effect.sync(() => places.push(`${step}.${position} ${result.status}`)))
+        })
+        assert.deepStrictEqual(places, ["1.0 success", "1.1 error", "1.2 error", "2.0 error"])
+      })
+    )
+  )
+
+  it.effect("a record that is refused ends the turn", () =>
+    scripted(
+      [[call("echo", { text: "a" }), call("echo", { text: "b" })], "never"],
+      Effect.gen(function* () {
+        const ran = yield* run({ record: () => new TurnLost() })
+        assert.instanceOf(failureOf(ran), TurnLost)
+        assert.deepStrictEqual(tags(ran.events), ["StepEnded", "ToolCallStarted"])
+        assert.lengthOf(yield* asked, 1)
+      })
+    )
+  )
+
+  it.effect("a turn has at most so many steps, and in the last one the model has to answer in words", () =>
+    scripted(
+      ({ mayCallTools, results }) =>
+        mayCallTools ? call("echo", { text: `${results.length}` }) : "I have to stop here.",
+      Effect.gen(function* () {
+        const { calls, exit, text } = yield* run()
+        assert.isTrue(Exit.isSuccess(exit))
+        assert.lengthOf(calls, 3)
+        assert.strictEqual(text, "I have to stop here.")
+        assert.deepStrictEqual(
+          (yield* asked).map(({ mayCallTools }) => mayCallTools),
+          [true, true, true, false]
+        )
+      }),
+      { maxSteps: 4 }
+    )
+  )
+
+  it.effect("a model that calls tools without end fails the turn, its last calls not run", () =>
+    scripted(
+      () => call("echo", { text: "again" }),
+      Effect.gen(function* () {
+        const ran = yield* run()
+        assert.strictEqual(codeOf(ran), "agent_failed")
+        assert.lengthOf(ran.calls, 2)
+        assert.lengthOf(yield* asked, 3)
+      }),
+      { maxSteps: 3 }
+    )
+  )
+
+  it.effect("what is beyond 32 calls at once is refused, in order, and told to the model", () =>
+    scripted(
+      [Arr.makeBy(40, (n) => call("echo", { text: `${n}` })), "Done"],
+      Effect.gen(function* () {
+        const { calls, exit, results } = yield* run()
+        assert.isTrue(Exit.isSuccess(exit))
+        assert.deepStrictEqual(
+          calls.map(({ parameters }) => parameters),
+          Arr.makeBy(40, (n) => ({ text: `${n}` }))
+        )
+        assert.deepStrictEqual(
+          results.map(({ status }) => status),
+          [...Arr.replicate("success", 32), ...Arr.replicate("error", 8)]
+        )
+        assert.lengthOf((yield* asked).at(-1)?.results ?? [], 40)
+      })
+    )
+  )
+
+  it.effect("usage is told for every step", () =>
+    scripted(
+      [
+        [call("echo", { text: "a" }), used(10, 2)],
+        ["Done", used(20, 3.5)]
+      ],
+      Effect.map(run(), ({ events }) =>
+        assert.deepStrictEqual(
+          events.flatMap((event) => (event._tag === "StepEnded" ? [event.usage] : [])),
+          [
+            { inputTokens: 10, outputTokens: 2 },
+            { inputTokens: 20, outputTokens: 3 }
+          ]
+        )
+      )
+    )
+  )
+
+  it.effect("an answer without an end, without words, or that makes no sense fails the turn", () =>
+    Effect.forEach(
+      [
+        [cut],
+        ["Hel", cut],
+        [call("echo", { text: "a" }), cut],
+        [],
+        [""],
+        [" ", "\n"],
+        ["\0"],
+        [fail(faults.malformed)],
+        ["Hel", fail(faults.malformed)]
+      ],
+      (answer) =>
+        scripted(
+          [answer],
+          Effect.gen(function* () {
+            const ran = yield* run()
+            assert.strictEqual(codeOf(ran), "agent_failed")
+            assert.lengthOf(ran.calls, 0)
+            assert.lengthOf(yield* asked, 1)
+          })
+        )
+    )
+  )
+
+  it.effect("a model that has nothing to add after its tool calls has answered", () =>
+    scripted(
+      [["Doing it.", call("echo", { text: "a" })], []],
+      Effect.map(run(), ({ exit, text }) => {
+        assert.isTrue(Exit.isSuccess(exit))
+        assert.strictEqual(text, "Doing it.")
+      })
+    )
+  )
+
+  it.effect("each failure of the model's service is what it is to the caller", () =>
+    Effect.forEach(
+      [
+        [faults.status(401), "agent_misconfigured"],
+        [faults.status(429, {}, '{"error":{"code":"insufficient_quota"}}'), "agent_misconfigured"],
+        [faults.status(400), "agent_failed"],
+        [faults.silent, "agent_slow"],
+        [faults.busy(600), "agent_busy"]
+      ] as const,
+      ([fault, code]) =>
+        scripted(
+          [fail(fault)],
+          Effect.gen(function* () {
+            const ran = yield* run()
+            assert.strictEqual(codeOf(ran), code)
+            assert.lengthOf(yield* asked, 1)
+          })
+        )
+    )
+  )
+
+  it.effect("a transient failure before any output is tried again, and nothing of the first try remains", () =>
+    scripted(
+      [
+        [fail(faults.busy())],
+        [call("echo", { text: "lost" }), "\uD83D", fail(faults.cutOff)],
+        [call("echo", { text: "kept" })],
+        "Done"
+      ],
+      Effect.gen(function* () {
+        const running = yield* Effect.fork(run())
+        yield* TestClock.adjust("10 seconds")
+        const { calls, exit, text } = yield* Fiber.join(running)
+        assert.isTrue(Exit.isSuccess(exit))
+        assert.deepStrictEqual(
+          calls.map(({ parameters }) => parameters),
+          [{ text: "kept" }]
+        )
+        assert.strictEqual(text, "Done")
+        assert.lengthOf(yield* asked, 4)
+      })
+    )
+  )
+
+  it.effect("after three tries the last failure counts", () =>
+    scripted(
+      [fail(faults.unreachable), fail(faults.unreachable), fail(faults.busy(2)), "never"],
+      Effect.gen(function* () {
+        const running = yield* Effect.fork(run())
+        yield* TestClock.adjust("30 seconds")
+        const ran = yield* Fiber.join(running)
+        assert.strictEqual(codeOf(ran), "agent_busy")
+        assert.deepInclude(failureOf(ran), { retryAfter: 2 })
+        assert.lengthOf(yield* asked, 3)
+      })
+    )
+  )
+
+  it.effect("a service that names a time is not asked before", () =>
+    scripted(
+      [fail(faults.busy(5)), "Done"],
+      Effect.gen(function* () {
+        const running = yield* Effect.fork(run())
+        yield* TestClock.adjust(Duration.millis(4999))
+        assert.lengthOf(yield* asked, 1)
+        yield* TestClock.adjust("1 seconds")
+        assert.strictEqual((yield* Fiber.join(running)).text, "Done")
+      })
+    )
+  )
+
+  it.effect("after the first output nothing is tried again", () =>
+    Effect.forEach(
+      [
+        [["Hel", fail(faults.unreachable)]],
+        [["Let me see.", call("echo", { text: "a" })], fail(faults.unreachable)],
+        [call("echo", { text: "a" }), fail(faults.busy())]
+      ],
+      (script) =>
+        scripted(
+          [...script, "never"],
+          Effect.gen(function* () {
+            const running = yield* Effect.fork(run())
+            yield* TestClock.adjust("30 seconds")
+            assert.isTrue(Exit.isFailure((yield* Fiber.join(running)).exit))
+            assert.lengthOf(yield* asked, script.length)
+          })
+        )
+    )
+  )
+
+  it.effect("a turn that is stopped breaks off the model's answer, and a tool that runs", () =>
+    scripted(
+      [["Hel", silence], call("wait", { seconds: 60 })],
+      Effect.gen(function* () {
+        const model = yield* ScriptedModel.ScriptedModel
+        const talking = yield* Effect.fork(run())
+        yield* settled
+        assert.strictEqual(yield* model.open, 1)
+        yield* Fiber.interrupt(talking)
+        assert.deepStrictEqual([yield* model.open, yield* model.interrupted], [0, 1])
+        const stopped = yield* Ref.make(false)
+        const working = yield* Effect.fork(
+          run({ record: (_, run) => Effect.onInterrupt(run, () => Ref.set(stopped, true)) })
+        )
+        yield* settled
+        yield* Fiber.interrupt(working)
+        assert.isTrue(yield* Ref.get(stopped))
+      })
+    )
+  )
+
+  it.effect("the model is reminded of whole turns, in order", () =>
+    scripted(
+      ["Hi"],
+      Effect.gen(function* () {
+        yield* run({
+          message: "And now?",
+          history: [
+            answered("An answer whose question is not here."),
+            said("One?"),
+            answered("1"),
+            said("Two?"),
+            answered("2")
+          ]
+        })
+        assert.deepStrictEqual(yield* lastPrompt, [
+          "system",
+          "user One?",
+          "assistant 1",
+          "user Two?",
+          "assistant 2",
+          "user And now?"
+        ])
+      })
+    )
+  )
+
+  it.effect("a history that is nothing but the rest of a turn is left out", () =>
+    scripted(
+      ["Hi"],
+      Effect.gen(function* () {
+        yield* run({ message: "And now?", history: [answered("1")] })
+        assert.deepStrictEqual(yield* lastPrompt, ["system", "user And now?"])
+      })
+    )
+  )
+
+  it.effect("an earlier answer comes back as the steps it was made in, each call with its result", () =>
+    scripted(
+      ["Hi"],
+      Effect.gen(function* () {
+        yield* run({
+          message: "And now?",
+          history: [
+            said("Do it"),
+            answered("First.\n\nThen.\n\nDone.", {
+              toolCalls: ["a", "b", "c", "d"].map(callNamed),
+              places: [
+                { step: 1, offset: 6 },
+                { step: 1, offset: 6 },
+                { step: 2, offset: 13 },
+                { step: 3, offset: 13 }
+              ]
+            })
+          ]
+        })
+        assert.deepStrictEqual(yield* lastPrompt, [
+          "system",
+          "user Do it",
+          "assistant First. #a #b",
+          "tool #a #b",
+          "assistant Then. #c",
+          "tool #c",
+          "assistant #d",
+          "tool #d",
+          "assistant Done.",
+          "user And now?"
+        ])
+      })
+    )
+  )
+
+  it.effect("the model is told how earlier turns broke off", () =>
+    scripted(
+      ["Hi"],
+      Effect.gen(function* () {
+        yield* run({
+          message: "And now?",
+          history: [
+            said("One", "cancelled"),
+            answered("So f", { turnStatus: "cancelled" }),
+            said("Two", "timed_out"),
+            answered("", {
+              turnStatus: "timed_out",
+              toolCalls: [callNamed("a")],
+              places: [{ step: 1, offset: 0 }]
+            }),
+            said("Three", "cancelled"),
+            said("Four", "interrupted"),
+            said("Five", "failed")
+          ]
+        })
+        assert.deepStrictEqual(yield* lastPrompt, [
+          "system",
+          "user One",
+          "assistant So f\n[The user stopped this answer before it was finished.]",
+          "user Two",
+          "assistant #a",
+          "tool #a",
+          "assistant [This answer took too long and was cut off.]",
+          "user Three",
+          "assistant [The user stopped this answer before it was finished.]",
+          "user Four",
+          "assistant [This answer failed before it was finished.]",
+          "user Five",
+          "assistant [This answer failed before it was finished.]",
+          "user And now?"
+        ])
+      })
+    )
+  )
+})
+
+/** Gives every other fiber its turn until none has anything to do. */
+const settled = Effect.repeatN(Effect.yieldNow(), 200)

@@ -1,0 +1,208 @@
+import { FetchHttpClient } from "@effect/platform"
+import { assert, describe, layer } from "@effect/vitest"
+import { Array as Arr, Clock, DateTime, Duration, Effect, Layer, Schema } from "effect"
+import { type ConversationId, UserId } from "../src/domain/Id.ts"
+import type { NewTask } from "../src/domain/NewTask.ts"
+import { Cause } from "../src/domain/Task.ts"
+import * as Offline from "../src/models/Offline.ts"
+import * as OpenAi from "../src/models/OpenAi.ts"
+import { Agent } from "../src/services/Agent.ts"
+import { Chat } from "../src/services/Chat.ts"
+import { Tasks } from "../src/services/Tasks.ts"
+import * as TaskTools from "../src/services/TaskTools.ts"
+import { Turns } from "../src/services/Turns.ts"
+import * as Database from "./support/Database.ts"
+import * as ModelServer from "./support/ModelServer.ts"
+
+const lease = Duration.seconds(15)
+
+const chat = Chat.layer({ timeout: Duration.seconds(30), maxRunning: 100, lease }).pipe(
+  Layer.provide(Agent.layer(TaskTools.TaskTools, { maxSteps: 8 })),
+  Layer.provide(TaskTools.layer),
+  Layer.provide(Turns.layer({ historyLimit: 20, maxRunningPerUser: 5, lease })),
+  Layer.provideMerge(Tasks.layer),
+  Layer.provide(Database.layer)
+)
+
+const openAi = Layer.unwrapEffect(
+  Effect.map(ModelServer.ModelServer, ({ url }) => OpenAi.layer({ apiUrl: url, model: "scripted" }))
+).pipe(Layer.provide(FetchHttpClient.layer), Layer.provideMerge(ModelServer.ModelServer.layer()))
+
+/** It goes on from a Friday, 14:05 in Berlin. */
+const clock = Effect.map(Effect.clock, (real): Clock.Clock => {
+  const ahead = DateTime.unsafeMake("2026-01-30T13:05:00Z").epochMillis - real.unsafeCurrentTimeMillis()
+  const millis = () => real.unsafeCurrentTimeMillis() + ahead
+  const nanos = () => BigInt(millis()) * 1_000_000n
+  return {
+    [Clock.ClockTypeId]: Clock.ClockTypeId,
+    sleep: (duration) => real.sleep(duration),
+    unsafeCurrentTimeMillis: millis,
+    currentTimeMillis: Effect.sync(millis),
+    unsafeCurrentTimeNanos: nanos,
+    currentTimeNanos: Effect.sync(nanos)
+  }
+})
+const onFriday = Layer.unwrapEffect(Effect.map(clock, Layer.setClock))
+
+/** A person in Berlin who talks with the agent about these tasks. */
+const personWith = (...tasks: ReadonlyArray<NewTask>) =>
+  Effect.gen(function* () {
+    const user = UserId.make(1 + Math.floor(Math.random() * 1e12))
+    const service = yield* Tasks
+    const chat = yield* Chat
+    for (const task of tasks) yield* service.create(user, task, Cause.Request({ requestId: "test" }))
+    let conversationId: ConversationId | null = null
+    const say = (message: string) =>
+      Effect.gen(function* () {
+        const { end } = yield* chat.answer({ user, conversationId, message, timeZone: "Europe/Berlin", key: null })
+        conversationId = end.conversationId
+        return { text: end.content, calls: end.toolCalls ?? [], turnId: end.turnId }
+      })
+    /** All there is now, oldest first. */
+    const list = Effect.map(service.list(user, {}), (page) => Arr.reverse(page.tasks.map(({ task }) => task)))
+    return { user, say, list }
+  })
+
+const titled = (tasks: ReadonlyArray<{ readonly title: string; readonly dueDate: string | null }>) =>
+  tasks.map(({ dueDate, title }) => [title, dueDate])
+
+const seeds = [
+  { title: "Write the report", labels: ["work"], dueDate: "2026-01-31" },
+  { title: "Call the bank", dueDate: "2026-02-20" },
+  { title: "Book the room", labels: ["work", "travel"] },
+  { title: "Water the plants", dueDate: "2026-02-01" }
+]
+
+describe("the agent with the offline model", () => {
+  layer(Layer.provideMerge(Layer.provide(chat, Offline.layer), onFriday), { excludeTestServices: true })((it) => {
+    it.effect("answers what is due this week with that alone", () =>
+      Effect.gen(function* () {
+        const { list, say } = yield* personWith(...seeds)
+        const { text } = yield* say("what's due this week?")
+        for (const title of ["Write the report", "Water the plants"]) assert.include(text, title)
+        for (const title of ["Call the bank", "Book the room"]) assert.notInclude(text, title)
+        assert.strictEqual((yield* list).length, 4)
+      })
+    )
+
+    it.effect("moves everything labelled work to Monday, and nothing else", () =>
+      Effect.gen(function* () {
+        const { list, say, user } = yield* personWith(...seeds)
+        const { turnId } = yield* say("move everything labelled work to Monday")
+        const tasks = yield* list
+        assert.deepStrictEqual(titled(tasks), [
+          ["Write the report", "2026-02-02"],
+          ["Call the bank", "2026-02-20"],
+          ["Book the room", "2026-02-02"],
+          ["Water the plants", "2026-02-01"]
+        ])
+        const [report] = tasks
+        const { changes } = yield* (yield* Tasks).history(user, report?.id ?? assert.fail("there is one"), {})
+        assert.deepInclude(changes[0]?.cause, { _tag: "Turn", turnId })
+      })
+    )
+
+    it.effect("makes three tasks of a list of three, each with what was said of it", () =>
+      Effect.gen(function* () {
+        const { list, say } = yield* personWith()
+        const { calls } = yield* say("three tasks: buy milk, call the bank tomorrow and pay the rent on monday")
+        assert.deepStrictEqual(
+          calls.map(({ tool }) => tool),
+          ["create_tasks"]
+        )
+        assert.deepStrictEqual(titled(yield* list), [
+          ["Buy milk", null],
+          ["Call the bank", "2026-01-31"],
+          ["Pay the rent", "2026-02-02"]
+        ])
+      })
+    )
+  })
+})
+
+const Listed = Schema.Struct({
+  tasks: Schema.Array(Schema.Struct({ id: Schema.Number, title: Schema.String })),
+  today: Schema.String,
+  time_zone: Schema.String
+})
+const listedIn = Schema.decodeUnknownSync(Listed)
+
+describe("the agent with OpenAI", () => {
+  layer(Layer.provideMerge(Layer.provideMerge(chat, openAi), onFriday), { excludeTestServices: true })((it) => {
+    const { call, say } = ModelServer
+
+    it.effect("words for dates go to the tools as they are, which tell the model the day and the zone", () =>
+      Effect.gen(function* () {
+        const model = yield* ModelServer.ModelServer
+        const person = yield* personWith(...seeds)
+        yield* model.enqueue(
+          [call("list_tasks", { status: "pending", due_after: "today", due_before: "sunday" })],
+          [say("Two.")]
+        )
+        yield* person.say("what's due this week?")
+        const result = listedIn((yield* model.requests).at(-1)?.results[0]?.output)
+        assert.deepStrictEqual([result.today, result.time_zone], ["2026-01-30", "Europe/Berlin"])
+        assert.deepStrictEqual(
+          result.tasks.map(({ title }) => title),
+          ["Water the plants", "Write the report"]
+        )
+      })
+    )
+
+    it.effect("everything with a label is moved, with the ids that the list gave", () =>
+      Effect.gen(function* () {
+        const model = yield* ModelServer.ModelServer
+        const person = yield* personWith(...seeds)
+        yield* model.answer(({ results }) => {
+          const [first] = results
+          if (first === undefined) return [call("list_tasks", { label: "work" })]
+          if (results.length > 1) return [say("Moved.")]
+          return listedIn(first.output).tasks.map(({ id }) => call("update_task", { task_id: id, due: "monday 9am" }))
+        })
+        const { calls } = yield* person.say("move everything labelled work to Monday at 9")
+        assert.deepStrictEqual(
+          calls.map(({ tool }) => tool),
+          ["list_tasks", "update_task", "update_task"]
+        )
+        const moved = (yield* person.list).filter(({ labels }) => labels.includes("work"))
+        assert.deepStrictEqual(
+          moved.map(({ dueAt, dueDate }) => [dueDate, dueAt === null ? null : DateTime.formatIso(dueAt)]),
+          Arr.replicate(["2026-02-02", "2026-02-02T08:00:00.000Z"], 2)
+        )
+      })
+    )
+
+    it.effect("several tasks are created at once with all they have, and parts of one are cleared", () =>
+      Effect.gen(function* () {
+        const model = yield* ModelServer.ModelServer
+        const person = yield* personWith()
+        const absent = { description: null, priority: null, labels: null, due: null }
+        yield* model.enqueue(
+          [
+            call("create_tasks", {
+              tasks: [
+                { ...absent, title: "Buy milk", priority: "high", labels: ["errands"] },
+                { ...absent, title: "Call", due: "whenever" },
+                { ...absent, title: "Pay the rent", due: "in two weeks", description: "March" }
+              ]
+            })
+          ],
+          [say("Two of three.")]
+        )
+        yield* person.say("three tasks: …")
+        const [milk, rent, none] = yield* person.list
+        assert.deepInclude(milk, { title: "Buy milk", priority: "high", labels: ["errands"] })
+        assert.deepInclude(rent, { title: "Pay the rent", dueDate: "2026-02-13", description: "March" })
+        assert.isUndefined(none)
+
+        const unchanged = { title: null, description: null, priority: null, labels: null, due: null }
+        yield* model.enqueue(
+          [call("update_task", { ...unchanged, task_id: milk?.id, clear: ["priority", "labels"] })],
+          [say("Done.")]
+        )
+        yield* person.say("milk is not urgent, and drop its labels")
+        assert.deepInclude((yield* person.list)[0], { title: "Buy milk", priority: null, labels: [] })
+      })
+    )
+  })
+})

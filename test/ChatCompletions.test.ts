@@ -1,0 +1,219 @@
+import { assert } from "@effect/vitest"
+import { Effect } from "effect"
+import * as ChatCompletions from "../src/models/ChatCompletions.ts"
+import { fromAiError } from "../src/services/AgentErrors.ts"
+import { callsOf, collect, contract, finishOf, textOf } from "./support/ModelContract.ts"
+import { cut, end, ModelServer, raw, type Step, stall } from "./support/ModelServer.ts"
+
+const test = contract("ChatCompletions", ChatCompletions.layer)
+
+test(
+  "the server is told what was configured, and asked for the tokens",
+  Effect.gen(function* () {
+    const server = yield* ModelServer
+    yield* collect("Hi")
+    const [request] = yield* server.requests
+    assert.strictEqual(request?.api, "chat-completions")
+    assert.deepInclude(request?.body, {
+      stream: true,
+      stream_options: { include_usage: true },
+      temperature: 0.5,
+      max_tokens: 100
+    })
+  }),
+  () => ({ temperature: 0.5, maxOutputTokens: 100 })
+)
+
+/** A chunk with one delta, as loosely as some servers write it. */
+const chunk = (delta: unknown, rest: object = {}) =>
+  raw(`data: ${JSON.stringify({ choices: [{ delta, ...rest }] })}\n\n`)
+const piece = (index: number | undefined, id: string | undefined, name: string | undefined, text: unknown) => ({
+  tool_calls: [{ index, id, function: { name, arguments: text } }]
+})
+const ends = (finish_reason: string) => chunk({}, { finish_reason })
+
+/** What comes of an answer that consists of `steps`. */
+const answerOf = (...steps: ReadonlyArray<Step>) =>
+  Effect.gen(function* () {
+    const server = yield* ModelServer
+    yield* server.enqueue([...steps, end])
+    return yield* collect("Hi")
+  })
+const titled = (title: string) => ({ name: "add_task", params: { title, due: null, labels: null } })
+const titles = (title: string) => JSON.stringify(titled(title).params)
+
+const quirks: ReadonlyArray<[string, ReadonlyArray<Step>]> = [
+  [
+    "calls that all have the index 0 and come whole",
+    [
+      chunk(piece(0, "a", "add_task", titles("one"))),
+      chunk(piece(0, "b", "add_task", titles("two"))),
+      ends("tool_calls")
+    ]
+  ],
+  [
+    "calls without ids or indices",
+    [
+      chunk(piece(undefined, undefined, "add_task", titles("one"))),
+      chunk(piece(undefined, "", "add_task", titles("two"))),
+      ends("stop")
+    ]
+  ],
+  [
+    "calls whose pieces come by turns",
+    [
+      chunk(piece(0, "a", "add_task", "")),
+      chunk(piece(1, "b", "add_task", "")),
+      chunk(piece(0, undefined, undefined, titles("one").slice(0, 9))),
+      chunk(piece(1, undefined, undefined, titles("two"))),
+      chunk(piece(0, undefined, undefined, titles("one").slice(9))),
+      ends("tool_calls")
+    ]
+  ],
+  [
+    "id and name in every piece",
+    [
+      chunk(piece(0, "a", "add_task", titles("one").slice(0, 9))),
+      chunk(piece(0, "a", "add_task", titles("one").slice(9))),
+      chunk(piece(1, "b", "add_task", titles("two"))),
+      ends("tool_calls")
+    ]
+  ],
+  [
+    "two calls of one id",
+    [
+      chunk(piece(0, "a", "add_task", titles("one"))),
+      chunk(piece(1, "a", "add_task", titles("two"))),
+      ends("tool_calls")
+    ]
+  ],
+  [
+    "arguments as an object, and in the last chunk",
+    [
+      chunk(piece(0, "a", "add_task", titled("one").params)),
+      chunk(piece(1, "b", "add_task", titled("two").params), { finish_reason: "tool_calls" })
+    ]
+  ]
+]
+for (const [what, steps] of quirks) {
+  test(
+    `${what}: both calls arrive, each with an id of its own`,
+    Effect.gen(function* () {
+      const parts = yield* answerOf(...steps)
+      assert.deepStrictEqual(callsOf(parts), [titled("one"), titled("two")])
+      assert.strictEqual(finishOf(parts)?.reason, "tool-calls")
+      const ids = parts.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+      assert.strictEqual(new Set(ids).size, 2)
+      assert.isTrue(ids.every((id) => id !== ""))
+    })
+  )
+}
+
+test(
+  "a call without arguments is one with none",
+  Effect.gen(function* () {
+    const parts = yield* answerOf(chunk(piece(0, "a", "list_tasks", "")), ends("tool_calls"))
+    assert.deepStrictEqual(callsOf(parts), [{ name: "list_tasks", params: {} }])
+  })
+)
+
+test(
+  "an answer whose tokens nobody counts ends with [DONE] or with its stream, even if that breaks",
+  Effect.gen(function* () {
+    const server = yield* ModelServer
+    const spoken = [chunk({ content: "Hel" }), chunk({ content: [{ type: "text", text: "lo" }] }), ends("stop")]
+    for (const last of [[end], [cut], [raw("data: [DONE]\n\n"), stall]]) {
+      yield* server.enqueue([...spoken, ...last])
+      const parts = yield* collect("Hi")
+      assert.strictEqual(textOf(parts), "Hello")
+      assert.strictEqual(finishOf(parts)?.reason, "stop")
+      assert.isUndefined(finishOf(parts)?.usage.inputTokens)
+    }
+  })
+)
+
+test(
+  "tokens that are counted along the way are not taken for the end",
+  Effect.gen(function* () {
+    const counted = (n: number) =>
+      raw(
+        `data: ${JSON.stringify({ choices: [{ delta: { content: "x" } }], usage: { prompt_tokens: 5, completion_tokens: n } })}\n\n`
+      )
+    const parts = yield* answerOf(counted(1), counted(2), ends("stop"))
+    assert.strictEqual(textOf(parts), "xx")
+    assert.strictEqual(finishOf(parts)?.usage.outputTokens, 2)
+  })
+)
+
+const reported: ReadonlyArray<[string, string, string]> = [
+  ["a status as its code", '{"error":{"code":502,"message":"x"}}', "AgentFailed"],
+  ["a status as text", '{"error":{"code":"503","message":"x"}}', "AgentBusy"],
+  ["overload", '{"error":{"type":"overloaded_error","message":"x"}}', "AgentBusy"],
+  ["no more than words", '{"error":"something is wrong"}', "AgentFailed"],
+  ["an error object by itself", '{"object":"error","code":401,"message":"x"}', "AgentMisconfigured"],
+  ["an end for that reason", '{"choices":[{"delta":{},"finish_reason":"error"}]}', "AgentFailed"]
+]
+for (const [what, data, tag] of reported) {
+  test(
+    `an error in the stream that is ${what}: ${tag}`,
+    Effect.gen(function* () {
+      const failure = yield* Effect.flip(answerOf(chunk({ content: "Hel" }), raw(`data: ${data}\n\n`), stall))
+      assert.strictEqual(failure._tag, "HttpResponseError")
+      assert.strictEqual(fromAiError(failure)._tag, tag)
+    })
+  )
+}
+
+test(
+  "arguments without an end are given up on",
+  Effect.gen(function* () {
+    const kib = "x".repeat(256 * 1024)
+    const pieces = Array.from({ length: 5 }, () => chunk(piece(0, "a", "add_task", kib)))
+    const failure = yield* Effect.flip(answerOf(...pieces, stall))
+    assert.strictEqual(failure._tag, "MalformedOutput")
+  })
+)
+
+test(
+  "a server that wants no key is sent none",
+  Effect.gen(function* () {
+    const open = yield* ModelServer.pipe(
+      Effect.flatMap((server) =>
+        Effect.gen(function* () {
+          yield* collect("Hi").pipe(Effect.provide(ChatCompletions.layer({ apiUrl: server.url, model: "llama" })))
+          return yield* server.requests
+        })
+      ),
+      Effect.provide(ModelServer.layer())
+    )
+    assert.isUndefined(open[0]?.headers["authorization"])
+    assert.strictEqual(open[0]?.model, "llama")
+  })
+)
+
+test(
+  "files are refused rather than left out",
+  Effect.gen(function* () {
+    const failure = yield* Effect.flip(
+      collect([{ role: "user", content: [{ type: "file", mediaType: "image/png", data: new Uint8Array(4) }] }])
+    )
+    assert.strictEqual(failure._tag, "MalformedInput")
+  })
+)
+
+for (const [model, member] of [
+  ["o3-mini", "max_completion_tokens"],
+  ["gpt-5.1", "max_completion_tokens"],
+  ["llama3", "max_tokens"]
+] as const) {
+  test(
+    `the limit of ${model} is sent as ${member}`,
+    Effect.gen(function* () {
+      const server = yield* ModelServer
+      yield* collect("Hi")
+      const [request] = yield* server.requests
+      assert.deepInclude(request?.body, { [member]: 9 })
+    }),
+    () => ({ model, maxOutputTokens: 9 })
+  )
+}

@@ -1,0 +1,83 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Arbitrary, Either, FastCheck as fc, Schema } from "effect"
+import * as Codec from "../src/domain/Codec.ts"
+import { Conversation, Message } from "../src/domain/Conversation.ts"
+import { Task } from "../src/domain/Task.ts"
+import { TaskChange } from "../src/domain/TaskChange.ts"
+import { ToolCall } from "../src/domain/ToolCall.ts"
+import { Turn } from "../src/domain/Turn.ts"
+
+/** Constructs that the domain has none of, or few. */
+const Mixed = Schema.Struct({
+  optional: Schema.optional(Schema.NumberFromString),
+  defaulted: Schema.optionalWith(Schema.Number, { default: () => 1 }),
+  option: Schema.OptionFromNullOr(Schema.DateTimeUtc),
+  tuple: Schema.Tuple(Schema.NumberFromString, Schema.String),
+  record: Schema.Record({ key: Schema.String, value: Schema.NumberFromString }),
+  either: Schema.Union(Schema.Struct({ a: Schema.NumberFromString }), Schema.Struct({ b: Schema.Trim })),
+  refined: Schema.Array(Schema.NumberFromString.pipe(Schema.int(), Schema.brand("n"))).pipe(Schema.maxItems(3)),
+  composed: Schema.compose(Schema.NumberFromString, Schema.Int),
+  dates: Schema.Array(Schema.DateFromString),
+  nothing: Schema.Undefined,
+  anything: Schema.Struct({})
+})
+
+/** Schema takes a member of this name for the prototype. */
+const isKept = (value: unknown) => !(JSON.stringify(value) ?? "").includes("__proto__")
+
+const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
+  describe(name, () => {
+    const value = Arbitrary.make(schema).filter(isKept)
+    const encode = Schema.encodeSync(schema)
+    const decode = Schema.decodeUnknownEither(schema)
+    const reason = Either.mapLeft(String)
+
+    it.prop("is encoded as Schema encodes it", [value], ([value]) => {
+      assert.deepStrictEqual(Codec.encode(schema)(value), encode(value))
+    })
+
+    it.prop("is decoded as Schema decodes it", [value], ([value]) => {
+      const encoded = encode(value)
+      assert.deepStrictEqual(Codec.decodeUnknown(schema)(encoded), decode(encoded))
+    })
+
+    // One member of it, or all of it, is something else.
+    const broken = fc
+      .tuple(value, fc.nat(), fc.oneof(fc.constant(undefined), fc.anything({ withDate: true })), fc.boolean())
+      .map(([value, at, other, isWhole]): unknown => {
+        const members = Object.entries(encode(value) as object)
+        return isWhole
+          ? other
+          : Object.fromEntries(members.map(([key, member], i) => [key, i === at % members.length ? other : member]))
+      })
+      .filter(isKept)
+    it.prop("is refused where Schema refuses it, for the same reason", [broken], ([broken]) => {
+      assert.deepStrictEqual(reason(Codec.decodeUnknown(schema)(broken)), reason(decode(broken)))
+    })
+  })
+
+check("Conversation", Conversation)
+check("Message", Message)
+check("Task", Task)
+check("TaskChange", TaskChange)
+check("ToolCall", ToolCall)
+check("Turn", Turn)
+check("a schema of many kinds", Mixed)
+
+describe("a member __proto__", () => {
+  it("is one like any other", () => {
+    const call = JSON.parse(
+      `{"id":"1","tool":"t","parameters":{},"result":{"status":"success","__proto__":{"a":1}},"duration_ms":1}`
+    )
+    const decoded = Either.getOrThrow(Codec.decodeUnknown(ToolCall)(call))
+    assert.strictEqual(JSON.stringify(Codec.encode(ToolCall)(decoded)), JSON.stringify(call))
+  })
+})
+
+describe("encode", () => {
+  it("leaves out what a schema does not name", () => {
+    const task = { task: { secret: 1, title: "a" }, secret: 2 }
+    const schema = Schema.Struct({ task: Schema.Struct({ title: Schema.String }) })
+    assert.deepStrictEqual(Codec.encode(schema)(task), { task: { title: "a" } })
+  })
+})

@@ -1,0 +1,250 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type Config, ConfigProvider, Duration, Effect, Either, FastCheck, LogLevel, Option, Redacted } from "effect"
+import * as Settings from "../src/Config.ts"
+
+const secret = "a secret of more than thirty-two bytes"
+
+const read = <A>(config: Config.Config<A>, variables: Readonly<Record<string, string>>) =>
+  Effect.runSync(
+    Effect.either(
+      Effect.withConfigProvider(config, ConfigProvider.fromMap(new Map(Object.entries(variables)), { pathDelim: "." }))
+    )
+  )
+
+const settings = (variables: Readonly<Record<string, string>> = {}) =>
+  Either.getOrThrowWith(read(Settings.settings, variables), (error) => new Error(Settings.explain(error)))
+
+/** What someone who started the service with these variables reads. */
+const complaint = (variables: Readonly<Record<string, string>>) =>
+  Settings.explain(Either.getOrThrow(Either.flip(read(Settings.settings, variables))))
+
+describe("without any variable", () => {
+  const { agent, auth, database, limits, logging, model, server } = settings()
+
+  it("the defaults are those of the documentation", () => {
+    assert.deepStrictEqual(
+      [server.host, server.port, server.corsOrigins, Duration.format(server.shutdownGrace)],
+      ["127.0.0.1", 3000, [], "30s"]
+    )
+    assert.deepStrictEqual([database.url, database.dataDir, database.poolSize], [Option.none(), ".taskchat", 10])
+    assert.deepStrictEqual(
+      [auth.keys, auth.issuer, auth.audience],
+      [{ _tag: "development" }, Option.none(), Option.none()]
+    )
+    assert.deepStrictEqual(model, { _tag: "offline" })
+    assert.deepStrictEqual(
+      [Duration.format(agent.timeout), agent.maxSteps, agent.historyLimit, agent.messageMaxLength],
+      ["30s", 8, 20, 4000]
+    )
+    assert.deepStrictEqual(limits, {
+      chat: 60,
+      api: 600,
+      redisUrl: Option.none(),
+      runningTurns: 1000,
+      runningTurnsPerUser: 5
+    })
+    assert.deepStrictEqual(
+      [logging.level, logging.format, logging.otlpEndpoint],
+      [LogLevel.Info, Option.none(), Option.none()]
+    )
+  })
+})
+
+const variables = [
+  "HOST",
+  "PORT",
+  "CORS_ORIGINS",
+  "SHUTDOWN_GRACE",
+  "DATABASE_URL",
+  "DATA_DIR",
+  "DATABASE_POOL_SIZE",
+  "JWT_SECRET",
+  "JWT_JWKS_URL",
+  "JWT_ALGORITHMS",
+  "JWT_ISSUER",
+  "JWT_AUDIENCE",
+  "MODEL_PROVIDER",
+  "OPENAI_API_KEY",
+  "OPENAI_BASE_URL",
+  "OPENAI_MODEL",
+  "MODEL_TEMPERATURE",
+  "MODEL_MAX_OUTPUT_TOKENS",
+  "MODEL_IDLE_TIMEOUT",
+  "AGENT_TIMEOUT",
+  "AGENT_MAX_STEPS",
+  "HISTORY_LIMIT",
+  "MESSAGE_MAX_LENGTH",
+  "RATE_LIMIT_CHAT",
+  "RATE_LIMIT_API",
+  "REDIS_URL",
+  "MAX_RUNNING_TURNS",
+  "MAX_RUNNING_TURNS_PER_USER",
+  "LOG_LEVEL",
+  "LOG_FORMAT",
+  "OTEL_EXPORTER_OTLP_ENDPOINT"
+]
+
+it.each(variables)("an empty %s counts as unset", (name) => {
+  assert.deepStrictEqual(settings({ [name]: "" }), settings())
+  assert.deepStrictEqual(settings({ [name]: "  " }), settings())
+})
+
+it("values are read with their units", () => {
+  const { agent, database, limits, logging, model, server } = settings({
+    HOST: "::1",
+    PORT: "0",
+    CORS_ORIGINS: "https://app.example.com, http://localhost:5173",
+    SHUTDOWN_GRACE: "0 seconds",
+    DATABASE_URL: "postgres://me:pass@db:5432/x",
+    AGENT_TIMEOUT: "1.5 minutes",
+    MODEL_PROVIDER: "chat-completions",
+    OPENAI_BASE_URL: "http://localhost:11434/v1/",
+    OPENAI_MODEL: "llama3",
+    MODEL_TEMPERATURE: "0.2",
+    MODEL_MAX_OUTPUT_TOKENS: "500",
+    MODEL_IDLE_TIMEOUT: "250 millis",
+    REDIS_URL: "rediss://cache",
+    LOG_LEVEL: "WARN",
+    LOG_FORMAT: "json"
+  })
+  assert.deepStrictEqual([server.host, server.port], ["::1", 0])
+  assert.deepStrictEqual(server.corsOrigins, ["https://app.example.com", "http://localhost:5173"])
+  assert.strictEqual(Duration.toMillis(server.shutdownGrace), 0)
+  assert.deepStrictEqual(Option.map(database.url, Redacted.value), Option.some("postgres://me:pass@db:5432/x"))
+  assert.strictEqual(Duration.toSeconds(agent.timeout), 90)
+  assert.deepStrictEqual(model, {
+    _tag: "chat-completions",
+    apiKey: Option.none(),
+    apiUrl: "http://localhost:11434/v1",
+    model: "llama3",
+    temperature: Option.some(0.2),
+    maxOutputTokens: Option.some(500),
+    idleTimeout: Duration.millis(250)
+  })
+  assert.deepStrictEqual(Option.map(limits.redisUrl, Redacted.value), Option.some("rediss://cache"))
+  assert.deepStrictEqual([logging.level, logging.format], [LogLevel.Warning, Option.some("json")])
+})
+
+describe("the model is", () => {
+  it("OpenAI's as soon as there is a key", () => {
+    const { model } = settings({ OPENAI_API_KEY: "sk-1" })
+    assert.strictEqual(model._tag, "openai")
+  })
+
+  it("the offline one if that is asked for, key or not", () => {
+    assert.deepStrictEqual(settings({ OPENAI_API_KEY: "sk-1", MODEL_PROVIDER: "offline" }).model, { _tag: "offline" })
+  })
+})
+
+describe("tokens are verified", () => {
+  const keys = (variables: Readonly<Record<string, string>>) => settings(variables).auth.keys
+
+  it("with JWT_SECRET, then on any interface", () => {
+    const { auth, server } = settings({ JWT_SECRET: secret, HOST: "0.0.0.0", JWT_ALGORITHMS: "HS256" })
+    assert.strictEqual(server.host, "0.0.0.0")
+    assert.strictEqual(auth.keys._tag === "secret" ? Redacted.value(auth.keys.secret) : undefined, secret)
+  })
+
+  it("with the keys of JWT_JWKS_URL, by all its algorithms or those chosen", () => {
+    const url = "https://issuer.example.com/keys"
+    assert.deepStrictEqual(keys({ JWT_JWKS_URL: url }), {
+      _tag: "jwks",
+      url: new URL(url),
+      algorithms: ["RS256", "ES256", "EdDSA"]
+    })
+    assert.deepStrictEqual(keys({ JWT_JWKS_URL: url, JWT_ALGORITHMS: "ES256, EdDSA" }), {
+      _tag: "jwks",
+      url: new URL(url),
+      algorithms: ["ES256", "EdDSA"]
+    })
+  })
+
+  it("with a development secret on loopback addresses alone", () => {
+    for (const HOST of ["127.0.0.1", "127.1.2.3", "::1", "localhost"]) {
+      assert.strictEqual(keys({ HOST })._tag, "development")
+    }
+    for (const HOST of ["0.0.0.0", "::", "192.168.0.1", "example.com", "127.0.0.1.example.com"]) {
+      assert.match(complaint({ HOST }), /^HOST is ".*JWT_SECRET/)
+    }
+  })
+})
+
+describe("what is wrong is told in one line that names the variable, its value and what it should be", () => {
+  const jwks = "https://issuer.example.com/keys"
+  const wrong: ReadonlyArray<readonly [string, Readonly<Record<string, string>>]> = [
+    ["PORT", { PORT: "http" }],
+    ["PORT", { PORT: "70000" }],
+    ["PORT", { PORT: "-1" }],
+    ["PORT", { PORT: "3000.5" }],
+    ["PORT", { PORT: "0x10" }],
+    ["CORS_ORIGINS", { CORS_ORIGINS: "https://app.example.com/" }],
+    ["CORS_ORIGINS", { CORS_ORIGINS: "*" }],
+    ["SHUTDOWN_GRACE", { SHUTDOWN_GRACE: "soon" }],
+    ["AGENT_TIMEOUT", { AGENT_TIMEOUT: "0 seconds" }],
+    ["AGENT_TIMEOUT", { AGENT_TIMEOUT: "30" }],
+    ["AGENT_TIMEOUT", { AGENT_TIMEOUT: "Infinity" }],
+    ["MODEL_IDLE_TIMEOUT", { MODEL_IDLE_TIMEOUT: "2 days" }],
+    ["DATABASE_POOL_SIZE", { DATABASE_POOL_SIZE: "0" }],
+    ["JWT_ALGORITHMS", { JWT_ALGORITHMS: "none" }],
+    ["JWT_ALGORITHMS", { JWT_SECRET: secret, JWT_ALGORITHMS: "HS256,none" }],
+    ["JWT_ALGORITHMS", { JWT_SECRET: secret, JWT_ALGORITHMS: "RS256" }],
+    ["JWT_ALGORITHMS", { JWT_JWKS_URL: jwks, JWT_ALGORITHMS: "HS256" }],
+    ["JWT_ALGORITHMS", { JWT_JWKS_URL: jwks, JWT_ALGORITHMS: "RS256,HS256" }],
+    ["JWT_JWKS_URL", { JWT_JWKS_URL: "issuer.example.com" }],
+    ["JWT_JWKS_URL", { JWT_JWKS_URL: "file:///keys" }],
+    ["JWT_JWKS_URL", { JWT_JWKS_URL: jwks, JWT_SECRET: secret }],
+    ["MODEL_PROVIDER", { MODEL_PROVIDER: "none" }],
+    ["MODEL_TEMPERATURE", { MODEL_TEMPERATURE: "3" }],
+    ["MODEL_MAX_OUTPUT_TOKENS", { MODEL_MAX_OUTPUT_TOKENS: "many" }],
+    ["OPENAI_BASE_URL", { OPENAI_BASE_URL: "localhost:11434" }],
+    ["AGENT_MAX_STEPS", { AGENT_MAX_STEPS: "0" }],
+    ["HISTORY_LIMIT", { HISTORY_LIMIT: "-1" }],
+    ["MESSAGE_MAX_LENGTH", { MESSAGE_MAX_LENGTH: "1e3" }],
+    ["RATE_LIMIT_CHAT", { RATE_LIMIT_CHAT: "0" }],
+    ["RATE_LIMIT_API", { RATE_LIMIT_API: "unlimited" }],
+    ["MAX_RUNNING_TURNS", { MAX_RUNNING_TURNS: "10000000000000000" }],
+    ["MAX_RUNNING_TURNS_PER_USER", { MAX_RUNNING_TURNS_PER_USER: "0" }],
+    ["LOG_LEVEL", { LOG_LEVEL: "loud" }],
+    ["LOG_FORMAT", { LOG_FORMAT: "xml" }],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" }]
+  ]
+
+  it.each(wrong)("%s (%j)", (name, variables) => {
+    const line = complaint(variables)
+    assert.notInclude(line, "\n")
+    assert.isTrue(line.startsWith(`${name} is ${JSON.stringify(variables[name])}, but should be `), line)
+  })
+
+  it("but never the value of a secret", () => {
+    const secrets = [
+      { JWT_SECRET: "hush, too short" },
+      { DATABASE_URL: "mysql://me:hush@db/x" },
+      { DATABASE_URL: "hush" },
+      { DATABASE_URL: "postgres://me:hush@[/x" },
+      { DATABASE_URL: "postgres://me:hush@db:port/x" },
+      { REDIS_URL: "http://:hush@cache" },
+      { OPENAI_API_KEY: "hush", MODEL_PROVIDER: "hash" },
+      { JWT_SECRET: `hush, ${secret}`, JWT_JWKS_URL: jwks }
+    ]
+    for (const variables of secrets) assert.notInclude(complaint(variables), "hush")
+    assert.match(complaint({ JWT_SECRET: "hush, too short" }), /^JWT_SECRET .*32 bytes/)
+    assert.match(complaint({ DATABASE_URL: "hush" }), /^DATABASE_URL .*postgres:\/\//)
+    assert.match(complaint({ REDIS_URL: "hush" }), /^REDIS_URL .*redis:\/\//)
+  })
+
+  it("nor is a variable that is missing", () => {
+    const token = read(Settings.token, {})
+    assert.match(Either.isLeft(token) ? Settings.explain(token.left) : "", /^TASKCHAT_TOKEN is not set/)
+    assert.match(complaint({ MODEL_PROVIDER: "openai" }), /^OPENAI_API_KEY is not set.*MODEL_PROVIDER/)
+  })
+})
+
+it.prop(
+  "whatever a variable is set to, it is taken or complained about by its name, without a defect",
+  [FastCheck.constantFrom(...variables), FastCheck.string({ unit: "binary" })],
+  ([name, value]) => {
+    const result = read(Settings.settings, { [name]: value })
+    if (Either.isLeft(result)) assert.include(Settings.explain(result.left), name)
+  },
+  { fastCheck: { numRuns: 300 } }
+)

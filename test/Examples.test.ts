@@ -1,0 +1,206 @@
+import { FetchHttpClient, HttpClient, HttpClientRequest, HttpLayerRouter } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Array as Arr, ConfigProvider, Effect, Layer, Option } from "effect"
+import { Chat, type ConversationId, RateLimits, Services, Tasks, UserId } from "taskchat"
+import { ScriptedModel } from "taskchat/testing"
+import * as AgentOnly from "../examples/agent.ts"
+import * as Anthropic from "../examples/anthropic.ts"
+import * as OwnModel from "../examples/model.ts"
+import * as Mounted from "../examples/mounted.ts"
+import * as Tools from "../examples/tools.ts"
+import { Sessions } from "../examples/users.ts"
+import * as Database from "./support/Database.ts"
+
+const user = UserId.make(1)
+
+const say = (message: string, conversationId: ConversationId | null = null) =>
+  Effect.flatMap(Chat, (chat) => chat.answer({ user, conversationId, message, timeZone: "UTC", key: null })).pipe(
+    Effect.map(({ end }) => end)
+  )
+
+const sse = (events: ReadonlyArray<object & { readonly type: string }>) =>
+  new Response(events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(""), {
+    headers: { "content-type": "text/event-stream" }
+  })
+
+describe("examples/", () => {
+  it.live("model.ts: a model of one's own answers", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* say("Hello")).content, "Ask me again later.")
+    }).pipe(Effect.provide(Layer.provide(OwnModel.services, Database.layer)))
+  )
+
+  it.live("anthropic.ts: Anthropic's model is asked with the tools, and its calls are run", () => {
+    const asked: Array<string> = []
+    const usage = { input_tokens: 3, output_tokens: 2, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
+    const begin = {
+      type: "message_start",
+      message: {
+        id: "msg_1",
+        type: "message",
+        role: "assistant",
+        model: "claude-sonnet-4-5",
+        content: [],
+        stop_reason: null,
+        stop_sequence: null,
+        usage: { ...usage, cache_creation: null, server_tool_use: null, service_tier: "standard" },
+        container: null
+      }
+    }
+    const end = (reason: string) => [
+      { type: "content_block_stop", index: 0 },
+      {
+        type: "message_delta",
+        delta: { stop_reason: reason, stop_sequence: null, container: null },
+        usage: { ...usage, server_tool_use: null }
+      },
+      { type: "message_stop" }
+    ]
+    const answers = [
+      [
+        begin,
+        {
+          type: "content_block_start",
+          index: 0,
+          content_block: { type: "tool_use", id: "toolu_1", name: "create_task", input: {} }
+        },
+        {
+          type: "content_block_delta",
+          index: 0,
+          delta: { type: "input_json_delta", partial_json: '{"title":"Milk"}' }
+        },
+        ...end("tool_use")
+      ],
+      [
+        begin,
+        { type: "content_block_start", index: 0, content_block: { type: "text", text: "", citations: null } },
+        { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Added." } },
+        ...end("end_turn")
+      ]
+    ]
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      const request = new Request(input, init)
+      assert.strictEqual(request.headers.get("x-api-key"), "a key")
+      asked.push(await request.text())
+      return sse(answers[asked.length - 1] ?? [])
+    }
+    return Effect.gen(function* () {
+      const { content, toolCalls } = yield* say("Add milk")
+      assert.strictEqual(content, "Added.")
+      assert.deepStrictEqual(
+        toolCalls?.map(({ result, tool }) => [tool, result.status]),
+        [["create_task", "success"]]
+      )
+      assert.lengthOf(asked, 2)
+      assert.include(asked[0], '"list_tasks"')
+      assert.include(asked[1], "toolu_1")
+    }).pipe(
+      Effect.provide(
+        Anthropic.services.pipe(
+          Layer.provide(FetchHttpClient.layer),
+          Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)),
+          Layer.provide(Database.layer),
+          Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["ANTHROPIC_API_KEY", "a key"]]))))
+        )
+      )
+    )
+  })
+
+  it.live("tools.ts: the agent has a tool of the embedder's, which knows whose turn it is", () =>
+    Effect.gen(function* () {
+      const { toolCalls } = yield* say("What is left?")
+      assert.deepStrictEqual(
+        toolCalls?.map(({ result }) => result),
+        [{ status: "success", result: { left: 10 } }]
+      )
+    }).pipe(
+      Effect.provide(
+        Tools.services.pipe(
+          Layer.provide(ScriptedModel.layer([ScriptedModel.call("get_budget", { month: "2026-01" }), "Ten euros."])),
+          Layer.provide(Layer.succeed(Tools.Budgets, { left: (id) => Effect.succeed(10 * id) })),
+          Layer.provide(Database.layer)
+        )
+      )
+    )
+  )
+
+  it.live("agent.ts: the agent works without HTTP", () =>
+    Effect.gen(function* () {
+      const said = yield* AgentOnly.ask(AgentOnly.me, "Add buy milk")
+      assert.include(said, "milk")
+      const { tasks } = yield* (yield* Tasks).list(AgentOnly.me, {})
+      assert.deepStrictEqual(
+        Arr.map(tasks, ({ task }) => task.title),
+        ["Buy milk"]
+      )
+    }).pipe(Effect.provide(Layer.provide(AgentOnly.layer, Database.layer)))
+  )
+
+  const services = Services.layer().pipe(
+    Layer.provide(ScriptedModel.layer(() => "Hello.")),
+    Layer.provideMerge(Database.layer),
+    Layer.merge(RateLimits.layerTest),
+    Layer.merge(
+      Layer.succeed(Sessions, {
+        userOf: (session) => Effect.succeed(session === "mine" ? Option.some(user) : Option.none())
+      })
+    )
+  )
+  const request = (request: HttpClientRequest.HttpClientRequest, session?: string) =>
+    HttpClient.execute(
+      session === undefined ? request : HttpClientRequest.setHeader(request, "cookie", `session=${session}`)
+    ).pipe(
+      Effect.flatMap((response) =>
+        Effect.map(response.text, (text) => ({ status: response.status, headers: response.headers, text }))
+      )
+    )
+
+  it.effect("mounted.ts and users.ts: the API is part of another app, for that app's users", () =>
+    Effect.gen(function* () {
+      const chat = HttpClientRequest.post("/assistant/api/1/chat").pipe(
+        HttpClientRequest.bodyUnsafeJson({ message: "Hi" })
+      )
+      assert.strictEqual((yield* request(HttpClientRequest.get("/"))).text, "The app's own page")
+      const answer = yield* request(chat, "mine")
+      assert.strictEqual(answer.status, 200)
+      assert.include(answer.text, '"assistant_message":"Hello."')
+      const stranger = yield* request(chat)
+      assert.strictEqual(stranger.status, 401)
+      assert.include(stranger.text, "Log in first.")
+      assert.include((yield* request(chat, "old")).text, "The session has ended.")
+      const other = HttpClientRequest.get("/assistant/api/2/tasks")
+      assert.strictEqual((yield* request(other, "mine")).status, 403)
+      const created = yield* request(
+        HttpClientRequest.post("/assistant/api/1/tasks").pipe(HttpClientRequest.bodyUnsafeJson({ title: "Milk" })),
+        "mine"
+      )
+      const { location = "" } = created.headers
+      assert.match(location, /^\/assistant\/api\/1\/tasks\/\d+$/)
+      assert.strictEqual((yield* request(HttpClientRequest.get(location), "mine")).status, 200)
+      assert.strictEqual((yield* request(HttpClientRequest.get("/assistant/openapi.json"))).status, 200)
+      assert.strictEqual((yield* request(HttpClientRequest.get("/api/1/tasks"), "mine")).status, 404)
+    }).pipe(
+      Effect.provide(
+        HttpLayerRouter.serve(Mounted.app, { disableListenLog: true }).pipe(
+          Layer.provide(services),
+          Layer.provideMerge(NodeHttpServer.layerTest)
+        )
+      )
+    )
+  )
+
+  it.effect("mounted.ts: a single group needs only its own service", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* request(HttpClientRequest.get("/todo/api/1/tasks"), "mine")).status, 200)
+      assert.strictEqual((yield* request(HttpClientRequest.get("/todo/api/1/conversations"), "mine")).status, 404)
+    }).pipe(
+      Effect.provide(
+        HttpLayerRouter.serve(Mounted.tasksOnly, { disableListenLog: true }).pipe(
+          Layer.provide(services),
+          Layer.provideMerge(NodeHttpServer.layerTest)
+        )
+      )
+    )
+  )
+})

@@ -1,0 +1,216 @@
+import { spawn } from "node:child_process"
+import { PassThrough } from "node:stream"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
+import { UserId } from "../src/domain/Id.ts"
+import * as McpStdio from "../src/server/McpStdio.ts"
+import { RateLimits } from "../src/services/RateLimits.ts"
+import { Tasks } from "../src/services/Tasks.ts"
+import * as TaskTools from "../src/services/TaskTools.ts"
+import { Tokens } from "../src/services/Tokens.ts"
+import { build } from "./support/Build.ts"
+import * as Database from "./support/Database.ts"
+import { clients } from "./support/McpClients.ts"
+import { root } from "./support/Repository.ts"
+import { temporaryFolder } from "./support/Shell.ts"
+
+const limit = 4
+const services = TaskTools.layer.pipe(
+  Layer.provideMerge(Tasks.layer),
+  Layer.provide(Database.layer),
+  Layer.provideMerge(RateLimits.layerMemory({ api: { limit }, chat: { limit } })),
+  Layer.provideMerge(Tokens.layerTest)
+)
+
+const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
+
+const Message = Schema.parseJson(
+  Schema.Struct({
+    id: Schema.Number,
+    result: Schema.optional(Schema.Unknown),
+    error: Schema.optional(
+      Schema.Struct({ code: Schema.Number, message: Schema.String, data: Schema.optional(Schema.Unknown) })
+    )
+  })
+)
+const decodeMessage = Schema.decodeUnknownSync(Message)
+
+/** The service in this process, with pipes for its standard input and output. */
+const started = (user: UserId) =>
+  Effect.gen(function* () {
+    const tokens = yield* Tokens
+    const token = Redacted.make(yield* Effect.orDie(tokens.issue(user, "1 hour")))
+    const stdin = new PassThrough()
+    const stdout = new PassThrough()
+    const lines = stdout.setEncoding("utf8").iterator({ destroyOnReturn: false })
+    const fiber = yield* Effect.forkScoped(McpStdio.serve(token, { stdin, stdout }))
+    let id = 0
+    /** Each answer is one line, and is read before the next request is written. */
+    const request = (method: string, params: object = {}) =>
+      Effect.promise(async () => {
+        stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: ++id, method, params })}\n`)
+        const answer = decodeMessage((await lines.next()).value)
+        assert.strictEqual(answer.id, id)
+        return answer
+      })
+    return { fiber, request, stdin }
+  })
+
+layer(services)("McpStdio", (it) => {
+  it.scoped("it works on the tasks of the token's user, and records that it was over MCP", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const { request } = yield* started(user)
+      yield* request("tools/call", { name: "create_task", arguments: { title: "a" } })
+      yield* request("tools/call", { name: "create_task", arguments: { title: "b" } })
+      const tasks = yield* Tasks
+      const page = yield* tasks.list(user, {})
+      const causes = yield* Effect.forEach(page.tasks, ({ task }) =>
+        Effect.map(tasks.history(user, task.id, {}), ({ changes }) => changes[0]?.cause)
+      )
+      const ids = causes.map((cause) => (cause?._tag === "Mcp" ? cause.requestId : undefined))
+      assert.strictEqual(new Set(ids.filter((id) => id !== undefined)).size, 2)
+    })
+  )
+
+  it.scoped("requests are counted as over HTTP, greetings and pings apart; who asks too often is told so", () =>
+    Effect.gen(function* () {
+      const { request } = yield* started(yield* newUser)
+      yield* request("initialize", {
+        protocolVersion: "2025-11-25",
+        capabilities: {},
+        clientInfo: { name: "test", version: "1" }
+      })
+      const methods = ["tools/list", "resources/list", "resources/templates/list", "prompts/list"]
+      for (const method of methods) assert.isUndefined((yield* request(method)).error)
+      const { error } = yield* request("tools/call", { name: "list_tasks" })
+      assert.strictEqual(error?.code, -32600)
+      const { code, retry_after } = Schema.decodeUnknownSync(
+        Schema.Struct({ code: Schema.String, retry_after: Schema.Int })
+      )(error?.data)
+      assert.deepStrictEqual([code, retry_after > 0], ["rate_limited", true])
+      assert.isUndefined((yield* request("ping")).error)
+    })
+  )
+
+  it.scoped("once the token has expired, requests are refused, and nothing is changed", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const { request } = yield* started(user)
+      assert.isUndefined((yield* request("tools/list")).error)
+      yield* TestClock.adjust("61 minutes")
+      const { error } = yield* request("tools/call", { name: "create_task", arguments: { title: "t" } })
+      assert.deepStrictEqual([error?.code, error?.data], [-32600, { code: "invalid_token" }])
+      assert.strictEqual((yield* (yield* Tasks).list(user, {})).total, 0)
+    })
+  )
+
+  it.scoped("it ends when the client closes its side", () =>
+    Effect.gen(function* () {
+      const { fiber, request, stdin } = yield* started(yield* newUser)
+      yield* request("ping")
+      stdin.end()
+      yield* Fiber.join(fiber)
+    })
+  )
+
+  it.effect("it does not begin with a token that is not valid", () =>
+    Effect.gen(function* () {
+      const streams = { stdin: new PassThrough(), stdout: new PassThrough() }
+      const error = yield* Effect.flip(McpStdio.serve(Redacted.make("nonsense"), streams))
+      assert.match(error.message, /^TASKCHAT_TOKEN is not accepted/)
+    })
+  )
+})
+
+const secret = "a secret of more than thirty-two bytes"
+const command = process.execPath
+const main = `${root}/dist/main.js`
+const built = Effect.runSync(Effect.cached(build))
+
+const environment = (folder: string, variables: Readonly<Record<string, string>> = {}) => ({
+  PATH: process.env["PATH"] ?? "",
+  DATA_DIR: folder,
+  JWT_SECRET: secret,
+  ...variables
+})
+
+const tokenOf = (user: number) =>
+  Effect.flatMap(Tokens, (tokens) => Effect.orDie(tokens.issue(UserId.make(user), "1 hour"))).pipe(
+    Effect.provide(Tokens.layer({ keys: { secret: Redacted.make(secret) } }))
+  )
+
+/** The program as it is, to its end; it is given nothing to read. */
+const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>) =>
+  Effect.async<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>((resume) => {
+    const child = spawn(command, [main, ...args], {
+      env: { ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let [stdout, stderr] = ["", ""]
+    child.stdout.on("data", (data) => {
+      stdout += data
+    })
+    child.stderr.on("data", (data) => {
+      stderr += data
+    })
+    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
+    return Effect.sync(() => child.kill())
+  })
+
+describe("taskchat mcp --stdio", () => {
+  it.scopedLive(
+    "serves every client, which finds what the one before has left, and words for dates in the machine's zone",
+    () =>
+      Effect.gen(function* () {
+        yield* built
+        const env = environment(yield* temporaryFolder, { TASKCHAT_TOKEN: yield* tokenOf(1), TZ: "Asia/Tokyo" })
+        const address = { command, args: [main, "mcp", "--stdio"], env }
+        for (const [index, [name, connect]] of clients.entries()) {
+          yield* Effect.scoped(
+            Effect.gen(function* () {
+              const client = yield* connect(address)
+              assert.include(yield* client.tools, "create_task")
+              const { structured } = yield* client.call("create_task", { title: name, due: "tomorrow" })
+              assert.include(structured, { time_zone: "Asia/Tokyo" })
+              assert.include((yield* client.call("list_tasks")).structured, { total: index + 1 })
+              assert.include(yield* client.read("tasks://list"), name)
+              assert.isTrue((yield* client.call("get_task", { task_id: 99 })).isError)
+              if (index > 0) return
+              const second = yield* run(["mcp", "--stdio"], env)
+              assert.deepStrictEqual([second.code, second.stdout], [1, ""])
+              assert.match(second.stderr, /in use by process \d+.*DATABASE_URL/)
+            })
+          )
+        }
+      }),
+    180_000
+  )
+
+  it.scopedLive(
+    "says what is wrong with how it is started in one line, on standard error",
+    () =>
+      Effect.gen(function* () {
+        yield* built
+        const folder = yield* temporaryFolder
+        const failures = yield* Effect.all([
+          run(["mcp", "--stdio"], environment(folder)),
+          run(["mcp", "--stdio"], environment(folder, { TASKCHAT_TOKEN: "nonsense" })),
+          run(["mcp"], environment(folder))
+        ])
+        assert.deepStrictEqual(
+          failures.map(({ code, stderr, stdout }) => [code, stdout, stderr.trim().split("\n").length]),
+          [
+            [1, "", 1],
+            [1, "", 1],
+            [1, "", 1]
+          ]
+        )
+        const [missing = "", nonsense = "", bare = ""] = failures.map(({ stderr }) => stderr)
+        assert.match(missing, /^TASKCHAT_TOKEN is not set/)
+        assert.match(nonsense, /^TASKCHAT_TOKEN is not accepted/)
+        assert.match(bare, /--stdio/)
+      }),
+    180_000
+  )
+})

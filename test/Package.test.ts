@@ -1,0 +1,179 @@
+import { execFile } from "node:child_process"
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import * as path from "node:path"
+import { promisify } from "node:util"
+import { assert, layer } from "@effect/vitest"
+import { Context, Effect, Layer, Schema } from "effect"
+import { build } from "./support/Build.ts"
+import { files, root } from "./support/Repository.ts"
+import { temporaryFolder } from "./support/Shell.ts"
+
+const Manifest = Schema.parseJson(
+  Schema.Struct({
+    dependencies: Schema.Record({ key: Schema.String, value: Schema.String }),
+    peerDependencies: Schema.Record({ key: Schema.String, value: Schema.String })
+  })
+)
+const { dependencies, peerDependencies } = Schema.decodeSync(Manifest)(
+  readFileSync(path.join(root, "package.json"), "utf8")
+)
+
+const Packed = Schema.parseJson(
+  Schema.Tuple(Schema.Struct({ filename: Schema.String, files: Schema.Array(Schema.Struct({ path: Schema.String })) }))
+)
+
+const run = (folder: string, command: string, ...args: ReadonlyArray<string>) =>
+  Effect.promise(() =>
+    promisify(execFile)(command, args, { cwd: folder, maxBuffer: 1e8 }).catch((error: unknown) => error)
+  ).pipe(
+    Effect.map((outcome) => {
+      const { code = 0, stderr = "", stdout = "" } = Schema.decodeUnknownSync(Outcome)(outcome)
+      return { code, output: `${stdout}${stderr}`, stdout }
+    })
+  )
+
+const Outcome = Schema.Struct({
+  code: Schema.optional(Schema.Int),
+  stdout: Schema.optional(Schema.String),
+  stderr: Schema.optional(Schema.String)
+})
+
+const bin = (name: string) => path.join(root, "node_modules", ".bin", name)
+
+/** What an embedder may write: the package by each of its names. */
+const program = `
+import { Effect } from "effect"
+import { Routes, Services, Sql, Tasks, UserId } from "taskchat"
+import { Client, type Received } from "taskchat/client"
+import { ScriptedModel, TestServer } from "taskchat/testing"
+
+export const routes = Routes.layer({ messageMaxLength: 4000 })
+export const services = Services.layer()
+export const layers = [Tasks.layerTest, Sql.layerTest, Client.layer] as const
+export const isText = (event: Received): boolean => event._tag === "Text"
+
+const user = UserId.make(1)
+const answer = Effect.gen(function* () {
+  const client = yield* (yield* TestServer).client(user)
+  return yield* client.chat.send({ path: { user_id: user }, headers: {}, payload: { message: "Hello" } })
+}).pipe(Effect.provide(TestServer.layer({ script: ["It works."] })))
+
+console.log((await Effect.runPromise(answer)).assistantMessage)
+`
+
+/** An empty project into which the package was installed from its tarball, with what it asks for and nothing else. */
+class Project extends Context.Tag("test/Package/Project")<
+  Project,
+  { readonly folder: string; readonly tarball: string; readonly contents: ReadonlyArray<string> }
+>() {
+  static readonly layer = Layer.scoped(
+    Project,
+    Effect.gen(function* () {
+      yield* build
+      const folder = yield* temporaryFolder
+      const packed = yield* run(root, "npm", "pack", "--json", "--ignore-scripts", "--pack-destination", folder)
+      assert.strictEqual(packed.code, 0, packed.output)
+      const [{ filename, files: contents }] = Schema.decodeSync(Packed)(packed.stdout)
+      const tarball = path.join(folder, filename)
+      const modules = path.join(folder, "node_modules")
+      mkdirSync(path.join(modules, "taskchat"), { recursive: true })
+      yield* run(folder, "tar", "-xzf", tarball, "-C", path.join(modules, "taskchat"), "--strip-components", "1")
+      const needed = [...Object.keys(dependencies), ...Object.keys(peerDependencies)]
+      for (const name of [...needed, "@effect/ai-anthropic", "@types/node"]) {
+        mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
+        symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
+      }
+      writeFileSync(path.join(folder, "package.json"), `{ "type": "module", "private": true }`)
+      writeFileSync(path.join(folder, "program.ts"), program)
+      for (const file of files("examples").filter((file) => /^examples\/\w+\.ts$/.test(file))) {
+        cpSync(path.join(root, file), path.join(folder, path.basename(file)))
+      }
+      return { folder, tarball, contents: contents.map(({ path }) => path) }
+    })
+  )
+}
+
+const settings = (module: string, moduleResolution: string) => ({
+  compilerOptions: {
+    target: "ES2023",
+    lib: ["ES2024", "ESNext.Disposable"],
+    types: ["node"],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: true,
+    rewriteRelativeImportExtensions: true,
+    outDir: "out",
+    module,
+    moduleResolution
+  },
+  include: ["*.ts"]
+})
+
+layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
+  it.effect("holds what runs, its types and its sources, and nothing else", () =>
+    Effect.map(Project, ({ contents }) => {
+      const kinds = /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|LICENSE)$/
+      assert.deepStrictEqual(
+        contents.filter((file) => !kinds.test(file)),
+        []
+      )
+      assert.includeMembers(Array.from(contents), [
+        "dist/index.js",
+        "dist/client.d.ts",
+        "dist/testing.js.map",
+        "dist/main.js"
+      ])
+    })
+  )
+
+  it.effect("publint finds nothing", () =>
+    Effect.gen(function* () {
+      const { folder, tarball } = yield* Project
+      const { code, output } = yield* run(folder, bin("publint"), tarball, "--strict")
+      assert.strictEqual(code, 0, output)
+      assert.include(output, "All good!")
+    })
+  )
+
+  it.effect("the types are right wherever ES modules are resolved", () =>
+    Effect.gen(function* () {
+      const { folder, tarball } = yield* Project
+      const { code, output } = yield* run(
+        folder,
+        bin("attw"),
+        tarball,
+        "--profile",
+        "esm-only",
+        "--no-definitely-typed"
+      )
+      assert.strictEqual(code, 0, output)
+    })
+  )
+
+  it.effect(
+    "programs and the examples compile against it as Node resolves it, and run",
+    () =>
+      Effect.gen(function* () {
+        const { folder } = yield* Project
+        writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings("NodeNext", "NodeNext")))
+        const compiled = yield* run(folder, bin("tsc"), "-p", folder)
+        assert.deepStrictEqual([compiled.code, compiled.output], [0, ""])
+        const { code, output, stdout } = yield* run(folder, process.execPath, path.join("out", "program.js"))
+        assert.strictEqual(code, 0, output)
+        assert.include(stdout, "It works.\n")
+      }),
+    { timeout: 300_000 }
+  )
+
+  it.effect(
+    "programs and the examples compile against it as bundlers resolve it",
+    () =>
+      Effect.gen(function* () {
+        const { folder } = yield* Project
+        writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings("ESNext", "bundler")))
+        const { code, output } = yield* run(folder, bin("tsc"), "-p", folder, "--noEmit")
+        assert.deepStrictEqual([code, output], [0, ""])
+      }),
+    { timeout: 300_000 }
+  )
+})

@@ -1,0 +1,201 @@
+import { createServer, type Socket } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Array as Arr, Deferred, Effect, Layer, Logger, Redacted, Ref } from "effect"
+import { UserId } from "../src/domain/Id.ts"
+import { type Limits, type Policy, RateLimits } from "../src/services/RateLimits.ts"
+
+const redisUrl = process.env["REDIS_URL"]
+
+const limits: Limits = { chat: { limit: 5 }, api: { limit: 100 } }
+const [ada, bob] = [UserId.make(1), UserId.make(2)]
+
+const take = (policy: Policy, user: UserId, requests?: number) =>
+  Effect.flatMap(RateLimits, (limits) => limits.take(policy, user, requests))
+
+/** Windows go by the system's clock: these wait for them. */
+const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
+  it.live("of 500 requests at once as many as the limit says are allowed", () =>
+    Effect.gen(function* () {
+      const standings = yield* Effect.all(
+        Arr.makeBy(500, () => take("api", ada)),
+        { concurrency: "unbounded" }
+      )
+      const allowed = standings.filter((standing) => standing.allowed)
+      assert.strictEqual(allowed.length, 100)
+      assert.sameMembers(
+        allowed.map((standing) => standing.remaining),
+        Arr.range(0, 99)
+      )
+    }).pipe(Effect.provide(layer(limits)))
+  )
+
+  it.live("users and policies are counted apart", () =>
+    Effect.gen(function* () {
+      yield* Effect.all(Arr.makeBy(6, () => take("chat", ada)))
+      assert.isFalse((yield* take("chat", ada)).allowed)
+      assert.isTrue((yield* take("chat", bob)).allowed)
+      assert.strictEqual((yield* take("api", ada)).remaining, 99)
+    }).pipe(Effect.provide(layer(limits)))
+  )
+
+  it.live("a standing says what is left and when it is given back", () =>
+    Effect.gen(function* () {
+      const before = Math.floor(Date.now() / 1000)
+      const first = yield* take("chat", ada)
+      assert.deepInclude(first, { allowed: true, limit: 5, remaining: 4, windowSeconds: 60, retryAfter: undefined })
+      assert.isTrue(first.resetSeconds > 50 && first.resetSeconds <= 60)
+      assert.isTrue(first.resetAt >= before + 50 && first.resetAt <= Math.ceil(Date.now() / 1000) + 60)
+      yield* Effect.all(Arr.makeBy(4, () => take("chat", ada)))
+      const sixth = yield* take("chat", ada)
+      assert.deepInclude(sixth, { allowed: false, limit: 5, remaining: 0 })
+      assert.strictEqual(sixth.retryAfter, sixth.resetSeconds)
+      assert.isTrue(sixth.resetSeconds >= 1 && sixth.resetSeconds <= first.resetSeconds)
+    }).pipe(Effect.provide(layer(limits)))
+  )
+
+  it.live("asking how a user stands costs nothing", () =>
+    Effect.gen(function* () {
+      assert.deepInclude(yield* take("chat", ada, 0), { allowed: true, remaining: 5 })
+      yield* take("chat", ada)
+      assert.deepInclude(yield* take("chat", ada, 0), { allowed: true, remaining: 4 })
+      assert.deepInclude(yield* take("chat", ada), { allowed: true, remaining: 3 })
+      yield* Effect.all(Arr.makeBy(4, () => take("chat", ada)))
+      assert.deepInclude(yield* take("chat", ada, 0), { allowed: false, remaining: 0 })
+    }).pipe(Effect.provide(layer(limits)))
+  )
+
+  it.live("after the window the user begins anew, and asking too often does not lengthen it", () =>
+    Effect.gen(function* () {
+      const standings = yield* Effect.all(Arr.makeBy(3, () => take("chat", ada)))
+      assert.deepStrictEqual(
+        standings.map((standing) => standing.allowed),
+        [true, false, false]
+      )
+      yield* Effect.sleep("1050 millis")
+      assert.deepInclude(yield* take("chat", ada), { allowed: true, remaining: 0 })
+    }).pipe(Effect.provide(layer({ ...limits, chat: { limit: 1, window: "1 second" } })))
+  )
+
+  it.live("is ready", () =>
+    Effect.gen(function* () {
+      assert.isTrue(yield* Effect.flatMap(RateLimits, (limits) => limits.ready))
+    }).pipe(Effect.provide(layer(limits)))
+  )
+}
+
+describe("RateLimits.layerMemory", () => {
+  contract((limits) => RateLimits.layerMemory(limits))
+})
+
+const layerRedis = (limits: Limits, prefix: string, url = redisUrl ?? "") =>
+  RateLimits.layerRedis(Redacted.make(url), limits, { prefix })
+
+describe.runIf(redisUrl)("RateLimits.layerRedis", () => {
+  contract((limits) => layerRedis(limits, `test-${crypto.randomUUID()}`))
+
+  it.live("processes of one prefix count together", () =>
+    Effect.gen(function* () {
+      const prefix = `test-${crypto.randomUUID()}`
+      const nodes = yield* Effect.all(Arr.makeBy(3, () => Layer.build(Layer.fresh(layerRedis(limits, prefix)))))
+      const standings = yield* Effect.forEach(
+        nodes.flatMap((node) => Arr.makeBy(100, () => node)),
+        (node) => Effect.provide(take("api", ada), node),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(standings.filter((standing) => standing.allowed).length, 100)
+    }).pipe(Effect.scoped)
+  )
+})
+
+/** A port where `answer` decides what happens to a connection. */
+const listen = (answer: (socket: Socket) => void) =>
+  Effect.gen(function* () {
+    const listening = yield* Deferred.make<number>()
+    const sockets = new Set<Socket>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const server = createServer((socket) => {
+          sockets.add(socket.on("error", () => {}))
+          answer(socket)
+        })
+        server.listen(0, "127.0.0.1", () => {
+          const address = server.address()
+          Deferred.unsafeDone(listening, Effect.succeed(typeof address === "object" && address ? address.port : 0))
+        })
+        return server
+      }),
+      (server) =>
+        Effect.async<void>((resume) => {
+          for (const socket of sockets) socket.destroy()
+          server.close(() => resume(Effect.void))
+        })
+    )
+    return `redis://127.0.0.1:${yield* Deferred.await(listening)}`
+  })
+
+/** What is logged, by level. */
+const logged = Effect.map(Ref.make<ReadonlyArray<string>>([]), (ref) => ({
+  lines: Ref.get(ref),
+  layer: Logger.replace(
+    Logger.defaultLogger,
+    Logger.make(({ logLevel }) => {
+      Effect.runSync(Ref.update(ref, (lines) => [...lines, logLevel.label]))
+    })
+  )
+}))
+
+describe("a Redis that is away", () => {
+  const away = [
+    ["drops every connection", (socket: Socket) => void socket.destroy()],
+    ["never answers", () => {}]
+  ] as const
+
+  it.scopedLive.each(away)("and %s leaves each process to count for itself, and one warning", ([, answer]) =>
+    Effect.gen(function* () {
+      const log = yield* logged
+      const url = yield* listen(answer)
+      yield* Effect.gen(function* () {
+        const standings = yield* Effect.all(Arr.makeBy(7, () => take("chat", ada)))
+        assert.deepStrictEqual(
+          standings.map((standing) => standing.allowed),
+          [true, true, true, true, true, false, false]
+        )
+        assert.isFalse(yield* Effect.flatMap(RateLimits, (limits) => limits.ready))
+      }).pipe(Effect.provide(Layer.provideMerge(layerRedis(limits, "test", url), log.layer)))
+      assert.deepStrictEqual(yield* log.lines, ["WARN"])
+    })
+  )
+
+  it.scopedLive.skipIf(!redisUrl)("counts again for all as soon as it is back", () =>
+    Effect.gen(function* () {
+      const log = yield* logged
+      // Stands between us and Redis, and cuts on command.
+      let open = true
+      const { hostname, port } = new URL(redisUrl ?? "")
+      const { connect } = yield* Effect.promise(() => import("node:net"))
+      const pairs = new Set<Socket>()
+      const url = yield* listen((socket) => {
+        if (!open) return void socket.destroy()
+        const upstream = connect(Number(port || 6379), hostname)
+        upstream.on("error", () => socket.destroy())
+        socket.on("close", () => upstream.destroy())
+        pairs.add(socket)
+        socket.pipe(upstream).pipe(socket)
+      })
+      const prefix = `test-${crypto.randomUUID()}`
+      yield* Effect.gen(function* () {
+        assert.strictEqual((yield* take("chat", ada)).remaining, 4)
+        open = false
+        for (const socket of pairs) socket.destroy()
+        assert.strictEqual((yield* take("chat", ada)).remaining, 4)
+        open = true
+        // Counted by another process meanwhile.
+        yield* Effect.provide(take("chat", ada), Layer.fresh(layerRedis(limits, prefix)))
+        while (!(yield* Effect.flatMap(RateLimits, (limits) => limits.ready))) yield* Effect.sleep("20 millis")
+        yield* Effect.sleep("1 second")
+        assert.strictEqual((yield* take("chat", ada)).remaining, 2)
+      }).pipe(Effect.provide(Layer.provideMerge(layerRedis(limits, prefix, url), log.layer)))
+      assert.deepStrictEqual(yield* log.lines, ["WARN", "INFO"])
+    })
+  )
+})

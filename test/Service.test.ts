@@ -1,0 +1,497 @@
+import { spawnSync } from "node:child_process"
+import { cpSync, readdirSync } from "node:fs"
+import { createServer, type Server } from "node:http"
+import * as path from "node:path"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Context, Deferred, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
+import Pg from "pg"
+import { freshUrl, isRealPostgres } from "./support/Database.ts"
+import { call, ModelServer, say, wait } from "./support/ModelServer.ts"
+import { read } from "./support/Repository.ts"
+import { type CallOptions, eventsOf, run, type Service, secret, serve, tokenOf } from "./support/Service.ts"
+import { temporaryFolder } from "./support/Shell.ts"
+
+type Environment = Readonly<Record<string, string>>
+
+/** A data directory that `taskchat migrate` has made, to take copies of: a new database takes seconds to create. */
+class Base extends Context.Tag("test/Service/Base")<Base, { readonly folder: string }>() {
+  static readonly layer = Layer.scoped(
+    Base,
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const { code, stderr } = yield* run(["migrate"], { DATA_DIR: folder })
+      assert.strictEqual(code, 0, stderr)
+      return { folder }
+    })
+  )
+}
+
+/** An embedded database of one's own. */
+const embedded: Effect.Effect<Environment, never, Base | Scope.Scope> = Effect.gen(function* () {
+  const { folder } = yield* Base
+  const DATA_DIR = path.join(yield* temporaryFolder, "data")
+  cpSync(folder, DATA_DIR, { recursive: true })
+  return { DATA_DIR, JWT_SECRET: secret }
+})
+
+/** A database of one's own, of the kind these tests are run on. */
+const database: Effect.Effect<Environment, never, Base | Scope.Scope> = isRealPostgres
+  ? Effect.map(freshUrl, (url) => ({ DATABASE_URL: Redacted.value(url), JWT_SECRET: secret }))
+  : embedded
+
+/** A model that speaks when the test tells it to. */
+const modelled = Effect.map(ModelServer, ({ url }) => ({
+  MODEL_PROVIDER: "chat-completions",
+  OPENAI_BASE_URL: url,
+  AGENT_TIMEOUT: "2 minutes",
+  MODEL_IDLE_TIMEOUT: "2 minutes"
+}))
+
+const chat = (service: Service, message: string, options: CallOptions & { readonly conversation?: unknown } = {}) =>
+  service.call("POST", `/api/${options.user ?? 1}/chat`, {
+    ...options,
+    body: { message, conversation_id: options.conversation ?? null }
+  })
+
+const chatStream = (service: Service, message: string) =>
+  service.stream("POST", "/api/1/chat/stream", { body: { message } })
+
+/** Asks until the answer is so. */
+const until = <A>(effect: Effect.Effect<A>, isSo: (a: A) => boolean) =>
+  Effect.repeat(effect, { until: isSo, schedule: Schedule.identity<A>().pipe(Schedule.addDelay(() => "100 millis")) })
+
+const lines = (text: string) => text.split("\n").filter((line) => line !== "")
+
+/** One line that says why, and nothing else. */
+const assertRefused = (
+  { code, stderr, stdout }: { readonly code: number | null; readonly stdout: string; readonly stderr: string },
+  ...words: ReadonlyArray<string>
+) => {
+  assert.strictEqual(code, 1, stdout + stderr)
+  assert.strictEqual(stdout, "")
+  assert.lengthOf(lines(stderr), 1, stderr)
+  for (const word of words) assert.include(stderr, word)
+}
+
+/** On a free port until the scope closes. */
+const listening = (server: Server) =>
+  Effect.acquireRelease(
+    Effect.async<{ readonly port: number }>((resume) => {
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        resume(Effect.succeed({ port: typeof address === "object" && address !== null ? address.port : 0 }))
+      })
+    }),
+    () =>
+      Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  )
+
+// Processes start slowly where processors are few and busy.
+const timeout = 240_000
+
+describe("taskchat", { timeout }, () => {
+  it.live("says what it can do", () =>
+    Effect.gen(function* () {
+      const help = yield* run(["--help"])
+      assert.strictEqual(help.code, 0)
+      for (const command of ["serve", "migrate", "token"]) assert.include(help.stdout, command)
+      const version = yield* run(["--version"])
+      assert.strictEqual(version.code, 0)
+      assert.strictEqual(version.stdout.trim(), JSON.parse(read("package.json")).version)
+    })
+  )
+
+  it.live("refuses a command that it does not know, in words", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* run(["sing"])
+      assert.strictEqual(code, 1)
+      assert.include(stdout + stderr, "serve")
+      assert.notMatch(stdout + stderr, /^\s+at /m)
+    })
+  )
+
+  it.live("prints a token for the development secret, and for a secret that is set", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* run(["token", "--user", "7"], { JWT_SECRET: secret })
+      assert.strictEqual(code, 0)
+      assert.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/)
+      const own = yield* run(["token", "--user", "7", "--ttl", "5 minutes"])
+      assert.match(own.stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/)
+    })
+  )
+
+  it.live.each([
+    ["--user", "0"],
+    ["--user", "alice"],
+    ["--user", "1", "--ttl", "soon"]
+  ])("prints no token with %s %s", (args) =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* run(["token", ...args], { JWT_SECRET: secret })
+      assert.strictEqual(code, 1)
+      assert.notMatch(stdout, /^[\w-]+\.[\w-]+\.[\w-]+$/m)
+      assert.notMatch(stdout + stderr, /^\s+at /m)
+    })
+  )
+
+  it.live("prints no token where tokens are those of a key set", () =>
+    Effect.gen(function* () {
+      const finished = yield* run(["token", "--user", "1"], { JWT_JWKS_URL: "http://127.0.0.1:1/jwks.json" })
+      assertRefused(finished, "JWT_SECRET")
+    })
+  )
+})
+
+describe("a start that cannot be", { timeout }, () => {
+  it.live.each<[Environment, ReadonlyArray<string>, string]>([
+    [{ PORT: "http" }, ["PORT", '"http"', "0 to 65535"], ""],
+    [{ LOG_LEVEL: "loud", LOG_FORMAT: "json" }, ["LOG_LEVEL", '"loud"', "debug"], ""],
+    [{ HOST: "0.0.0.0" }, ["HOST", "0.0.0.0", "JWT_SECRET"], ""],
+    [{ JWT_SECRET: "hunter2" }, ["JWT_SECRET", "32"], "hunter2"],
+    [{ DATABASE_URL: "mysql://me:hunter2@db/x" }, ["DATABASE_URL", "postgres://"], "hunter2"],
+    [{ DATABASE_URL: "postgres://me:hunter2@127.0.0.1:1/x" }, ["DATABASE_URL", "127.0.0.1:1"], "hunter2"],
+    [{ DATABASE_URL: "postgres://me:hunter2@nowhere.invalid/x" }, ["DATABASE_URL", "nowhere.invalid"], "hunter2"],
+    [{ DATABASE_URL: "postgres://me:hunter2@[/x" }, ["DATABASE_URL"], "hunter2"],
+    [{ DATA_DIR: "/dev/null/data" }, ["/dev/null/data"], ""]
+  ])("says why in one line: %o", ([environment, words, hidden]) =>
+    Effect.gen(function* () {
+      const finished = yield* run(["serve"], { PORT: "0", ...environment })
+      assertRefused(finished, ...words)
+      if (hidden !== "") assert.notInclude(finished.stderr, hidden)
+    })
+  )
+
+  it.live("says in one line that the port is taken", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { port } = yield* listening(createServer())
+        assertRefused(yield* run(["serve"], { PORT: String(port) }), "PORT", String(port))
+      })
+    )
+  )
+})
+
+describe("a first start with nothing set", { timeout }, () => {
+  it.live("shows all it takes to try it, and the next one finds what was there", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const DATA_DIR = path.join(yield* temporaryFolder, "data")
+        const first = yield* serve({ DATA_DIR, LOG_FORMAT: "pretty" })
+        const welcome = yield* until(Effect.sync(first.stdout), (text) => text.includes("curl "))
+        assert.include(welcome, `${first.url}/docs`)
+        const token = /Token: (\S+)/.exec(welcome)?.[1] ?? ""
+        const line = /^\s*(curl .*)$/m.exec(welcome)?.[1] ?? ""
+        // A bare machine may have no curl.
+        if (spawnSync("curl", ["--version"]).status === 0) {
+          const pasted = spawnSync("sh", ["-c", line], { encoding: "utf8" })
+          assert.strictEqual(pasted.status, 0, pasted.stderr)
+          assert.match(JSON.parse(pasted.stdout).assistant_message, /call the bank/i)
+        }
+        const headers = { authorization: `Bearer ${token}` }
+        const body = { title: "Kept over restarts" }
+        assert.strictEqual((yield* first.call("POST", "/api/1/tasks", { headers, body })).status, 201)
+
+        assertRefused(yield* run(["serve"], { DATA_DIR, PORT: "0" }), DATA_DIR, "in use")
+
+        yield* first.kill("SIGTERM")
+        const { code, stderr } = yield* first.finished
+        assert.strictEqual(code, 0, stderr)
+        assert.strictEqual(stderr, "")
+        const secrets = readdirSync(DATA_DIR).filter((name) => name.startsWith("jwt-secret"))
+        assert.deepStrictEqual(secrets, ["jwt-secret"])
+
+        const second = yield* serve({ DATA_DIR, LOG_FORMAT: "json" })
+        const tasks = yield* second.call("GET", "/api/1/tasks", { headers })
+        assert.strictEqual(tasks.status, 200)
+        assert.include(tasks.text, "Kept over restarts")
+        yield* until(Effect.sync(second.stderr), (text) => text.includes("curl "))
+        for (const entry of lines(second.stdout())) assert.isObject(JSON.parse(entry), entry)
+
+        const printed = yield* run(["token", "--user", "2"], { DATA_DIR })
+        const authorization = `Bearer ${printed.stdout.trim()}`
+        const others = yield* second.call("GET", "/api/2/tasks", { headers: { authorization } })
+        assert.strictEqual(others.status, 200)
+      })
+    )
+  )
+})
+
+layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServices: true })("a service", (it) => {
+  describe("its log", () => {
+    it.scoped(
+      "is one JSON object a line, with the ids of what it is about and nothing that anyone wrote",
+      () =>
+        Effect.gen(function* () {
+          const service = yield* serve({ ...(yield* database), LOG_FORMAT: "json" })
+          const headers = { "x-request-id": "the-request" }
+          const { body, status, text } = yield* chat(service, "add zyzzyva and xylyl", { headers })
+          assert.strictEqual(status, 200, text)
+          yield* until(Effect.sync(service.stdout), (log) => log.includes("the-request"))
+          yield* service.kill("SIGTERM")
+          const { stderr, stdout } = yield* service.finished
+          const entries: ReadonlyArray<Record<string, unknown>> = lines(stdout).map((line) => JSON.parse(line))
+          const request = entries.find((entry) => entry["request_id"] === "the-request") ?? {}
+          assert.deepInclude(request, {
+            turn_id: body["turn_id"],
+            conversation_id: body["conversation_id"],
+            user_id: 1,
+            status: 200
+          })
+          assert.notMatch(stdout + stderr, /zyzzyva|xylyl/)
+          assert.notInclude(stdout + stderr, yield* tokenOf(1))
+        }),
+      timeout
+    )
+
+    it.scoped(
+      "is for people, or silent, when it is asked to be",
+      () =>
+        Effect.gen(function* () {
+          const service = yield* serve({ ...(yield* database), LOG_FORMAT: "pretty", LOG_LEVEL: "info" })
+          yield* service.call("GET", "/api/1/tasks", { headers: { "x-request-id": "the-request" } })
+          const log = yield* until(Effect.sync(service.stdout), (log) => log.includes("the-request"))
+          assert.notInclude(log, "{")
+          yield* service.kill("SIGTERM")
+          yield* service.finished
+
+          // What a newcomer is shown is no log, and tells the address.
+          const { JWT_SECRET: _, ...own } = yield* database
+          const quiet = yield* serve({
+            DATA_DIR: yield* temporaryFolder,
+            ...own,
+            LOG_FORMAT: "json",
+            LOG_LEVEL: "error"
+          })
+          yield* quiet.call("GET", "/health")
+          yield* quiet.kill("SIGTERM")
+          const { code, stdout } = yield* quiet.finished
+          assert.strictEqual(code, 0)
+          assert.strictEqual(stdout, "")
+        }),
+      timeout
+    )
+  })
+
+  describe("told to stop", () => {
+    it.scoped.each(["SIGTERM", "SIGINT"] as const)(
+      "by %s begins nothing, ends what runs, and goes",
+      (signal) =>
+        Effect.gen(function* () {
+          const service = yield* serve({ ...(yield* database), ...(yield* modelled) })
+          const model = yield* ModelServer
+          const goOn = yield* Deferred.make<void>()
+          const script = [say("One "), wait(Deferred.await(goOn)), say("two.")]
+          yield* model.enqueue(script, script)
+          const stream = yield* chatStream(service, "Count")
+          const answer = yield* Effect.fork(chat(service, "Count", { user: 2 }))
+          yield* stream.until("One ")
+          yield* model.until(({ open }) => open === 2)
+
+          yield* service.kill(signal)
+          const ready = yield* until(service.call("GET", "/ready"), ({ status }) => status !== 200)
+          assert.strictEqual(ready.status, 503)
+          const refused = yield* chat(service, "Another", { user: 3 })
+          assert.strictEqual(refused.status, 503)
+          assert.strictEqual(refused.body["code"], "unavailable")
+          assert.match(refused.headers.get("retry-after") ?? "", /^\d+$/)
+          const refusedStream = yield* service.call("POST", "/api/3/chat/stream", { user: 3, body: { message: "Hm" } })
+          assert.strictEqual(refusedStream.status, 503)
+          assert.strictEqual((yield* service.call("GET", "/api/1/conversations")).status, 200)
+
+          yield* Deferred.succeed(goOn, undefined)
+          const events = eventsOf(yield* stream.all)
+          assert.strictEqual(events.map(({ content = "" }) => content).join(""), "One two.")
+          assert.deepInclude(events.at(-1), { done: true, tool_calls: null })
+          assert.isDefined(events.at(-1)?.["message_id"])
+          const { body, status } = yield* answer
+          assert.strictEqual(status, 200)
+          assert.strictEqual(body["assistant_message"], "One two.")
+          const { code, stderr } = yield* service.finished
+          assert.strictEqual(code, 0, stderr)
+          assert.strictEqual(stderr, "")
+          const error = yield* Effect.flip(Effect.tryPromise(() => fetch(`${service.url}/health`)))
+          assert.include(String(error.error), "fetch failed")
+        }),
+      timeout
+    )
+
+    it.scoped(
+      "records what does not end in its time as interrupted, and tells whoever reads it",
+      () =>
+        Effect.gen(function* () {
+          const environment = { ...(yield* database), ...(yield* modelled), SHUTDOWN_GRACE: "0 seconds" }
+          const service = yield* serve(environment)
+          const model = yield* ModelServer
+          const script = [say("One "), wait(Effect.never)]
+          yield* model.enqueue(script, script)
+          const stream = yield* chatStream(service, "Count")
+          const answer = yield* Effect.fork(chat(service, "Count", { user: 2 }))
+          yield* stream.until("One ")
+          yield* model.until(({ open }) => open === 2)
+          yield* service.kill("SIGTERM")
+          const events = eventsOf(yield* stream.all)
+          assert.deepInclude(events.at(-1), { done: true, code: "turn_interrupted", tool_calls: null })
+          const { body, headers, status } = yield* answer
+          assert.strictEqual(status, 503)
+          assert.strictEqual(body["code"], "turn_interrupted")
+          assert.include(headers.get("content-type"), "application/problem+json")
+          assert.strictEqual((yield* service.finished).code, 0)
+          yield* model.until(({ open }) => open === 0)
+
+          const next = yield* serve(environment)
+          const turn = yield* next.call("GET", `/api/1/turns/${events[0]?.["turn_id"]}`)
+          assert.deepInclude(turn.body, { status: "interrupted" })
+          const messages = yield* next.call("GET", `/api/1/conversations/${events[0]?.["conversation_id"]}/messages`)
+          assert.containSubset(messages.body, {
+            messages: [
+              { role: "user", content: "Count", status: "completed" },
+              { role: "assistant", content: "One ", status: "interrupted" }
+            ]
+          })
+        }),
+      timeout
+    )
+  })
+
+  describe("killed in the middle of a turn", () => {
+    it.scoped(
+      "loses nothing that was acknowledged, and its conversation goes on",
+      () =>
+        Effect.gen(function* () {
+          const environment = { ...(yield* embedded), ...(yield* modelled) }
+          const service = yield* serve(environment)
+          const model = yield* ModelServer
+          yield* model.enqueue(
+            [call("create_task", { title: "Buy milk" })],
+            [say("Added, and "), wait(Effect.never)],
+            [say("Here again.")]
+          )
+          const stream = yield* chatStream(service, "Add buy milk")
+          const [begun] = eventsOf(yield* stream.until("Added, and "))
+          yield* service.kill("SIGKILL")
+          assert.strictEqual((yield* service.finished).code, null)
+
+          const next = yield* serve(environment)
+          const turn = yield* until(
+            next.call("GET", `/api/1/turns/${begun?.["turn_id"]}`),
+            ({ body }) => body["status"] !== "running"
+          )
+          assert.deepInclude(turn.body, { status: "interrupted" })
+          assert.containSubset(turn.body, {
+            tool_calls: [{ tool: "create_task", result: { status: "success", task: { title: "Buy milk" } } }]
+          })
+          const tasks = yield* next.call("GET", "/api/1/tasks")
+          assert.containSubset(tasks.body, { total: 1, tasks: [{ title: "Buy milk" }] })
+          const again = yield* chat(next, "Are you there?", { conversation: begun?.["conversation_id"] })
+          assert.strictEqual(again.status, 200, again.text)
+          assert.strictEqual(again.body["assistant_message"], "Here again.")
+          const messages = yield* next.call("GET", `/api/1/conversations/${begun?.["conversation_id"]}/messages`)
+          assert.containSubset(messages.body, {
+            messages: [
+              { sequence_number: 1, role: "user", content: "Add buy milk" },
+              { sequence_number: 2, role: "assistant", status: "interrupted" },
+              { sequence_number: 3, role: "user", content: "Are you there?" },
+              { sequence_number: 4, role: "assistant", content: "Here again.", status: "completed" }
+            ]
+          })
+        }),
+      timeout
+    )
+  })
+
+  describe("with a collector", () => {
+    it.scoped(
+      "sends it spans with the request's id, and nothing that anyone wrote",
+      () =>
+        Effect.gen(function* () {
+          const received = new Map<string, string>()
+          const { port } = yield* listening(
+            createServer((request, response) => {
+              const { url = "" } = request
+              request.setEncoding("utf8").on("data", (part: string) => {
+                received.set(url, `${received.get(url) ?? ""}${part}`)
+              })
+              request.on("end", () => response.end("{}"))
+            })
+          )
+          const service = yield* serve({
+            ...(yield* database),
+            OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`
+          })
+          const { text, status } = yield* chat(service, "add zyzzyva", { headers: { "x-request-id": "the-request" } })
+          assert.strictEqual(status, 200, text)
+          yield* service.kill("SIGTERM")
+          assert.strictEqual((yield* service.finished).code, 0)
+          const spans = received.get("/v1/traces") ?? ""
+          assert.include(spans, "the-request")
+          assert.include(spans, "Chat.turn")
+          assert.include(received.get("/v1/metrics"), "taskchat_turns_ended_total")
+          const all = Array.from(received.values()).join("")
+          assert.notInclude(all, "zyzzyva")
+          assert.notInclude(all, yield* tokenOf(1))
+        }),
+      timeout
+    )
+
+    it.scoped(
+      "that is away works as well",
+      () =>
+        Effect.gen(function* () {
+          const service = yield* serve({ ...(yield* database), OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1" })
+          assert.strictEqual((yield* chat(service, "add milk")).status, 200)
+          yield* service.kill("SIGTERM")
+          assert.strictEqual((yield* service.finished).code, 0)
+        }),
+      timeout
+    )
+  })
+
+  describe.skipIf(!isRealPostgres)("on a PostgreSQL that ends its connections", () => {
+    it.scoped(
+      "refuses in words or works, and recovers",
+      () =>
+        Effect.gen(function* () {
+          const environment = yield* database
+          const service = yield* serve({ ...environment, RATE_LIMIT_CHAT: "100000", RATE_LIMIT_API: "100000" })
+          const client = yield* Effect.acquireRelease(
+            Effect.promise(async () => {
+              const client = new Pg.Client({ connectionString: environment["DATABASE_URL"] })
+              await client.connect()
+              return client
+            }),
+            (client) => Effect.promise(() => client.end())
+          )
+          const terminate = Effect.promise(() =>
+            client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                          WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+          )
+          const users = Array.from({ length: 8 }, (_, i) => i + 1)
+          const answers = yield* Effect.fork(
+            Effect.forEach(
+              users,
+              (user) =>
+                Effect.all(
+                  Array.from({ length: 12 }, (_, i) =>
+                    i % 3 === 2
+                      ? service.call("GET", `/api/${user}/tasks`, { user })
+                      : chat(service, `add thing ${i}`, { user })
+                  )
+                ),
+              { concurrency: "unbounded" }
+            )
+          )
+          yield* Effect.repeat(terminate, Schedule.recurs(5).pipe(Schedule.addDelay(() => "150 millis")))
+          const wrong = (yield* answers).flat().filter(({ status }) => status !== 200 && status !== 503)
+          assert.deepStrictEqual(
+            wrong.map(({ text }) => text),
+            []
+          )
+          yield* until(service.call("GET", "/ready"), ({ status }) => status === 200)
+          assert.strictEqual((yield* chat(service, "add milk")).status, 200)
+        }),
+      timeout
+    )
+  })
+})

@@ -1,0 +1,342 @@
+import { HttpClient, HttpClientRequest, HttpLayerRouter } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, layer } from "@effect/vitest"
+import { Array as Arr, Effect, Layer, Redacted, Schema } from "effect"
+import { ApiRateLimit, Authentication } from "../src/api/Authentication.ts"
+import * as Base from "../src/api/Base.ts"
+import { TasksApi } from "../src/api/TasksApi.ts"
+import { UserId } from "../src/domain/Id.ts"
+import { wire } from "../src/domain/Problem.ts"
+import { InvalidRequest } from "../src/domain/Request.ts"
+import * as Exchange from "../src/http/Exchange.ts"
+import * as TasksHttp from "../src/http/TasksHttp.ts"
+import { Idempotency } from "../src/services/Idempotency.ts"
+import { Tasks } from "../src/services/Tasks.ts"
+import * as Database from "./support/Database.ts"
+
+/** Here a token is just the user's id: who may say who they are is another module's question. */
+const whoeverSaysSo = Layer.merge(
+  Layer.succeed(Authentication, {
+    bearer: (token) => Effect.succeed({ id: UserId.make(Number(Redacted.value(token))) })
+  }),
+  Layer.succeed(ApiRateLimit, Effect.void)
+)
+
+class TasksOnly extends Base.make("taskchat").add(TasksApi).addError(wire(InvalidRequest)) {}
+
+const server = HttpLayerRouter.addHttpApi(TasksOnly).pipe(
+  Layer.provide(TasksHttp.layer),
+  Layer.provide([whoeverSaysSo, Exchange.middleware.layer]),
+  (routes) => HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true }),
+  Layer.provide([Tasks.layer, Idempotency.layer]),
+  Layer.provide(Database.layer),
+  Layer.provideMerge(NodeHttpServer.layerTest)
+)
+
+type Method = "GET" | "POST" | "PATCH" | "DELETE"
+
+/** Requests of a user of their own; paths begin after `/tasks`. */
+const newUser = Effect.map(HttpClient.HttpClient, (client) => {
+  const user = 1 + Math.floor(Math.random() * 1e12)
+  const send = (method: Method, path = "", body?: unknown, headers: Readonly<Record<string, string>> = {}) =>
+    HttpClientRequest.make(method)(path.startsWith("/api/") ? path : `/api/${user}/tasks${path}`).pipe(
+      HttpClientRequest.bearerToken(String(user)),
+      HttpClientRequest.setHeaders(headers),
+      body === undefined ? (request) => request : HttpClientRequest.bodyText(JSON.stringify(body), "application/json"),
+      client.execute,
+      Effect.flatMap((response) =>
+        Effect.map(response.text, (text) => ({
+          status: response.status,
+          headers: response.headers,
+          body: text === "" ? undefined : decodeBody(text)
+        }))
+      )
+    )
+  return { user, send }
+})
+
+const decodeBody = Schema.decodeUnknownSync(
+  Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown }))
+)
+const decodeTasks = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({ id: Schema.Number, title: Schema.String })))
+const decodeChanges = Schema.decodeUnknownSync(
+  Schema.Array(
+    Schema.Struct({
+      version: Schema.Number,
+      kind: Schema.String,
+      before: Schema.NullOr(Schema.Struct({ title: Schema.String })),
+      after: Schema.NullOr(Schema.Struct({ title: Schema.String })),
+      cause: Schema.Struct({ type: Schema.String, request_id: Schema.String })
+    })
+  )
+)
+const decodeErrors = Schema.decodeUnknownSync(
+  Schema.Array(Schema.Struct({ path: Schema.String, message: Schema.String }))
+)
+
+const titles = (body: Readonly<Record<string, unknown>> | undefined) =>
+  decodeTasks(body?.["tasks"]).map(({ title }) => title)
+const invalidPaths = (body: Readonly<Record<string, unknown>> | undefined) => {
+  assert.strictEqual(body?.["code"], "invalid_request")
+  return decodeErrors(body?.["errors"]).map(({ path }) => path)
+}
+
+layer(server)("TasksHttp", (it) => {
+  it.effect("a created task has an address, where it is as it was given", () =>
+    Effect.gen(function* () {
+      const { send, user } = yield* newUser
+      const created = yield* send("POST", "?x=1", {
+        title: "  Call\u0007 ",
+        description: "the bank",
+        priority: "high",
+        labels: ["a", "b", "a"],
+        due_at: "2026-01-31T23:30:00+01:00",
+        time_zone: "Asia/Tokyo",
+        id: 1,
+        unknown: {}
+      })
+      assert.strictEqual(created.status, 201)
+      const { created_at, id, updated_at, ...rest } = created.body ?? {}
+      assert.deepStrictEqual(rest, {
+        title: "Call",
+        description: "the bank",
+        completed: false,
+        priority: "high",
+        labels: ["a", "b"],
+        due_date: "2026-02-01",
+        due_at: "2026-01-31T22:30:00.000Z",
+        completed_at: null
+      })
+      assert.strictEqual(created_at, updated_at)
+      assert.match(String(created_at), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+      assert.strictEqual(created.headers["location"], `/api/${user}/tasks/${id}`)
+      assert.strictEqual(created.headers["etag"], '"1"')
+      const read = yield* send("GET", created.headers["location"])
+      assert.deepStrictEqual([read.status, read.body, read.headers["etag"]], [200, created.body, '"1"'])
+    })
+  )
+
+  it.effect("an update is refused when the task is no longer the one that If-Match names", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const { body } = yield* send("POST", "", { title: "t" })
+      const path = `/${body?.["id"]}`
+      const patched = yield* send("PATCH", path, { title: "T", completed: true }, { "if-match": '"1"' })
+      assert.deepStrictEqual([patched.status, patched.headers["etag"], patched.body?.["completed"]], [200, '"2"', true])
+      for (const tags of ['"1"', 'W/"2"', "2", '"x"', '"99999999999999999999"', "", '"1", "3"']) {
+        const refused = yield* send("PATCH", path, { title: "stale" }, { "if-match": tags })
+        assert.deepStrictEqual([tags, refused.status, refused.body?.["code"]], [tags, 412, "task_changed"])
+        assert.strictEqual((yield* send("DELETE", path, undefined, { "if-match": tags })).status, 412)
+      }
+      assert.strictEqual((yield* send("PATCH", path, { title: "a" }, { "if-match": "*" })).headers["etag"], '"3"')
+      assert.strictEqual(
+        (yield* send("PATCH", path, { title: "b" }, { "if-match": '"1", "3"' })).headers["etag"],
+        '"4"'
+      )
+      assert.strictEqual((yield* send("PATCH", path, { title: "b" })).headers["etag"], '"4"')
+      assert.strictEqual((yield* send("DELETE", path, undefined, { "if-match": '"4"' })).status, 204)
+    })
+  )
+
+  it.effect("null clears, an absent member stays, and title and completed cannot be null", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const full = { title: "t", description: "d", priority: "low", labels: ["l"], due_date: "2026-01-31" }
+      const { body: made } = yield* send("POST", "", full)
+      const path = `/${made?.["id"]}`
+      const cleared = { description: null, priority: null, labels: null, due_date: null }
+      const { body } = yield* send("PATCH", path, cleared)
+      assert.deepStrictEqual(body, { ...made, ...cleared, labels: [], updated_at: body?.["updated_at"] })
+      for (const member of ["title", "completed"]) {
+        const refused = yield* send("PATCH", path, { [member]: null })
+        assert.deepStrictEqual([refused.status, invalidPaths(refused.body)], [400, [member]])
+      }
+    })
+  )
+
+  it.effect("a deleted task is gone, and another user's was never there; both keep their address's silence", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const other = yield* newUser
+      const { body } = yield* send("POST", "", { title: "t" })
+      const path = `/${body?.["id"]}`
+      for (const method of ["GET", "PATCH", "DELETE"] as const) {
+        const refused = yield* other.send(method, path, method === "PATCH" ? {} : undefined)
+        assert.deepStrictEqual([refused.status, refused.body?.["code"]], [404, "task_not_found"])
+        assert.strictEqual(refused.headers["x-error-details"], "Task not found")
+      }
+      assert.strictEqual((yield* other.send("GET", `${path}/history`)).status, 404)
+      const deleted = yield* send("DELETE", path)
+      assert.deepStrictEqual([deleted.status, deleted.body], [204, undefined])
+      for (const method of ["GET", "PATCH", "DELETE"] as const) {
+        assert.strictEqual((yield* send(method, path, method === "PATCH" ? {} : undefined)).status, 404)
+      }
+    })
+  )
+
+  it.effect("history tells which request made which version", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const { body } = yield* send("POST", "", { title: "a" }, { "x-request-id": "r1" })
+      const path = `/${body?.["id"]}`
+      yield* send("PATCH", path, { title: "b" }, { "x-request-id": "r2" })
+      yield* send("PATCH", path, { completed: true }, { "x-request-id": "r3" })
+      yield* send("DELETE", path, undefined, { "x-request-id": "r4" })
+      const first = yield* send("GET", `${path}/history?limit=3`)
+      const second = yield* send("GET", `${path}/history?limit=3&cursor=${first.body?.["next_cursor"]}`)
+      assert.deepStrictEqual(
+        [first.body?.["task_id"], first.body?.["total"], second.body?.["next_cursor"]],
+        [body?.["id"], 4, null]
+      )
+      const changes = [...decodeChanges(first.body?.["changes"]), ...decodeChanges(second.body?.["changes"])]
+      assert.deepStrictEqual(
+        changes.map(({ after, before, cause, kind, version }) => [
+          version,
+          kind,
+          before?.title,
+          after?.title,
+          cause.type,
+          cause.request_id
+        ]),
+        [
+          [4, "deleted", "b", undefined, "request", "r4"],
+          [3, "completed", "b", "b", "request", "r3"],
+          [2, "updated", "a", "b", "request", "r2"],
+          [1, "created", undefined, "a", "request", "r1"]
+        ]
+      )
+    })
+  )
+
+  it.effect("lists are narrowed by every parameter, and joined by cursors", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      yield* send("POST", "", { title: "100%", labels: ["work"], due_date: "2026-01-30" })
+      yield* send("POST", "", { title: "Äpfel", description: "100 of them", priority: "low", due_date: "2026-02-01" })
+      const { body } = yield* send("POST", "", { title: "plain" })
+      yield* send("PATCH", `/${body?.["id"]}`, { completed: true })
+      for (const [query, found] of [
+        ["", ["plain", "Äpfel", "100%"]],
+        ["?status=all&unknown=1", ["plain", "Äpfel", "100%"]],
+        ["?status=pending", ["Äpfel", "100%"]],
+        ["?status=completed", ["plain"]],
+        ["?priority=low", ["Äpfel"]],
+        ["?label=work", ["100%"]],
+        ["?due_before=2026-01-30", ["100%"]],
+        ["?due_after=2026-01-31", ["Äpfel"]],
+        ["?q=100%25", ["100%"]],
+        ["?q=%C3%A4PF", ["Äpfel"]],
+        ["?q=100&status=pending&due_before=2026-02-01&due_after=2026-02-01", ["Äpfel"]]
+      ] as const) {
+        const list = yield* send("GET", query)
+        assert.deepStrictEqual([query, titles(list.body), list.body?.["total"]], [query, found, found.length])
+        assert.strictEqual(list.body?.["next_cursor"], null)
+      }
+      const first = yield* send("GET", "?limit=2")
+      yield* send("POST", "", { title: "new" })
+      const second = yield* send("GET", `?limit=2&cursor=${first.body?.["next_cursor"]}`)
+      assert.deepStrictEqual([...titles(first.body), ...titles(second.body)], ["plain", "Äpfel", "100%"])
+    })
+  )
+
+  it.effect("values of the wrong form are refused, each by its name", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const refusal = (method: Method, path: string, body?: unknown) =>
+        Effect.map(send(method, path, body), (answer) => {
+          assert.deepStrictEqual([path, body, answer.status], [path, body, 400])
+          return invalidPaths(answer.body)
+        })
+      for (const name of ["status", "priority", "label", "due_before", "due_after", "limit", "cursor"]) {
+        assert.deepStrictEqual(yield* refusal("GET", `?${name}=`), [name])
+        assert.deepStrictEqual(yield* refusal("GET", `?${name}=${"x".repeat(51)}`), [name])
+      }
+      for (const limit of ["0", "101", "-1", "1e1", "0x10", "1.5", "+7", "99999999999999999999"]) {
+        assert.deepStrictEqual(yield* refusal("GET", `?limit=${encodeURIComponent(limit)}`), ["limit"])
+      }
+      for (const id of [
+        "0",
+        "-1",
+        "9007199254740992",
+        "9223372036854775808",
+        `1${"0".repeat(30)}`,
+        "1e3",
+        "abc",
+        "%00"
+      ]) {
+        assert.deepStrictEqual(yield* refusal("GET", `/${id}`), ["task_id"])
+        assert.deepStrictEqual(yield* refusal("DELETE", `/${id}`), ["task_id"])
+        assert.deepStrictEqual(yield* refusal("GET", `/${id}/history`), ["task_id"])
+      }
+      for (const [name, values] of [
+        ["title", [null, "", " \u0000\n", "x".repeat(201), "😀".repeat(201), 7, ["x"]]],
+        ["description", ["x".repeat(2001), 7]],
+        ["priority", ["urgent", "", 1]],
+        ["labels", [Arr.replicate("x", 11), "x", {}]],
+        ["due_date", ["2026-02-30", "31.1.2026", "tomorrow", "", 20260131, "2026-01-31T00:00:00Z"]],
+        ["due_at", ["2026-01-31", "2026-01-31T09:00:00", "2026-02-30T09:00:00Z", "soon", 1, "10000-01-01T00:00:00Z"]],
+        ["time_zone", ["Mars/Olympus", "", "+01:00", 1]]
+      ] as const) {
+        for (const value of values) {
+          assert.deepStrictEqual(yield* refusal("POST", "", { title: "t", [name]: value }), [name])
+        }
+      }
+      assert.deepStrictEqual(yield* refusal("POST", "", { title: "t", labels: ["a", "x".repeat(51), ""] }), [
+        "labels.1"
+      ])
+      assert.deepStrictEqual(
+        yield* refusal("POST", "", { title: "t", due_date: "2026-01-01", due_at: "2026-01-31T09:00:00Z" }),
+        ["due_at"]
+      )
+      assert.strictEqual((yield* send("POST", "", [])).status, 400)
+      assert.strictEqual((yield* send("GET")).body?.["total"], 0)
+    })
+  )
+
+  it.effect("lengths are counted in characters, whatever they are made of", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const longest = { title: "😀".repeat(200), description: "😀".repeat(2000), labels: ["😀".repeat(50)] }
+      const { body, status } = yield* send("POST", "", longest)
+      assert.deepStrictEqual(
+        [status, body?.["title"], body?.["description"]],
+        [201, longest.title, longest.description]
+      )
+    })
+  )
+
+  it.effect("a repeated request with the same Idempotency-Key creates one task and gives the first answer again", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const key = { "idempotency-key": "k-1" }
+      const answers = yield* Effect.forEach(
+        Arr.range(1, 10),
+        (n) => send("POST", "", n % 2 === 0 ? { title: "t", priority: "low" } : { priority: "low", title: "t" }, key),
+        { concurrency: "unbounded" }
+      )
+      const last = yield* send("POST", "", { title: "t", priority: "low" }, { "idempotency-key": '"k-1"' })
+      assert.deepStrictEqual(
+        [...answers, last].map(({ body, headers, status }) => [status, body, headers["location"], headers["etag"]]),
+        Arr.replicate([201, last.body, last.headers["location"], '"1"'], 11)
+      )
+      assert.strictEqual(answers.filter(({ headers }) => headers["idempotent-replayed"] === undefined).length, 1)
+      assert.strictEqual(last.headers["idempotent-replayed"], "true")
+      const reused = yield* send("POST", "", { title: "u" }, key)
+      assert.deepStrictEqual([reused.status, reused.body?.["code"]], [422, "idempotency_key_reused"])
+      assert.strictEqual((yield* send("GET")).body?.["total"], 1)
+    })
+  )
+
+  it.effect("a refused request does not use up its key, and a key of the wrong form is refused", () =>
+    Effect.gen(function* () {
+      const { send } = yield* newUser
+      const key = { "idempotency-key": "k" }
+      assert.strictEqual((yield* send("POST", "", { title: "" }, key)).status, 400)
+      assert.strictEqual((yield* send("POST", "", { title: "t" }, key)).status, 201)
+      for (const wrong of ["", "a b", '"', "x".repeat(256)]) {
+        const refused = yield* send("POST", "", { title: "t" }, { "idempotency-key": wrong })
+        assert.deepStrictEqual([wrong, refused.status, invalidPaths(refused.body)], [wrong, 400, ["idempotency-key"]])
+      }
+    })
+  )
+})

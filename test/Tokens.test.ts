@@ -1,0 +1,330 @@
+import { createServer } from "node:http"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Deferred, Duration, Effect, FastCheck, Layer, Redacted, Ref, TestClock } from "effect"
+import * as Jose from "jose"
+import { UserId } from "../src/domain/Id.ts"
+import { Tokens } from "../src/services/Tokens.ts"
+
+const secret = "a secret of more than thirty-two bytes"
+const key = new TextEncoder().encode(secret)
+const bySecret = Tokens.layer({ keys: { secret: Redacted.make(secret) } })
+
+/** The clock of a test begins at 0. */
+const hour = 3600
+
+const sign = (claims: Jose.JWTPayload, header: Jose.JWTHeaderParameters = { alg: "HS256" }, by: Uint8Array = key) =>
+  Effect.promise(() => new Jose.SignJWT(claims).setProtectedHeader(header).sign(by))
+
+const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
+
+/** The token's user, or the tag of what it fails with. */
+const userOf = (token: string): Effect.Effect<number | string, never, Tokens> =>
+  Tokens.pipe(
+    Effect.flatMap((tokens) => tokens.verify(Redacted.make(token))),
+    Effect.match({ onFailure: (error) => error._tag, onSuccess: (user) => user.id })
+  )
+
+const noUser: ReadonlyArray<readonly [string, Jose.JWTPayload]> = [
+  ["user_id 0", { user_id: 0 }],
+  ["user_id -1", { user_id: -1 }],
+  ["user_id 1.5", { user_id: 1.5 }],
+  ["user_id 2^53", { user_id: 2 ** 53 }],
+  ["user_id 10^30", { user_id: 1e30 }],
+  ["user_id as text", { user_id: "7" }],
+  ["user_id null", { user_id: null, sub: "7" }],
+  ["user_id in a list", { user_id: [7] }],
+  ["sub 0", { sub: "0" }],
+  ["sub 2^53", { sub: String(2n ** 53n) }],
+  ["sub with a sign", { sub: "+7" }],
+  ["sub with a leading zero", { sub: "07" }],
+  ["sub with a space", { sub: " 7" }],
+  ["sub in exponents", { sub: "1e3" }],
+  ["sub that is a name", { sub: "alice" }],
+  ["an empty sub", { sub: "" }],
+  ["no user", {}]
+]
+
+layer(bySecret)("a token signed with the secret", (it) => {
+  it.effect("names its user", () =>
+    Effect.gen(function* () {
+      const token = yield* sign({ user_id: 7, exp: hour })
+      assert.strictEqual(yield* userOf(token), 7)
+      assert.strictEqual(yield* userOf(token), 7)
+    })
+  )
+
+  it.effect.prop("names any user from 1 to 2^53 - 1, in user_id or in sub", [FastCheck.maxSafeNat()], ([n]) =>
+    Effect.gen(function* () {
+      const id = n + (n === 0 ? 1 : 0)
+      assert.strictEqual(yield* userOf(yield* sign({ user_id: id, exp: hour })), id)
+      assert.strictEqual(yield* userOf(yield* sign({ sub: String(id), exp: hour })), id)
+    })
+  )
+
+  it.effect("names the user of user_id, whatever sub says", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* userOf(yield* sign({ user_id: 1, sub: "2", exp: hour })), 1)
+      assert.strictEqual(yield* userOf(yield* sign({ user_id: 1, sub: "auth0|abc", exp: hour })), 1)
+      assert.strictEqual(yield* userOf(yield* sign({ user_id: "1", sub: "2", exp: hour })), "InvalidToken")
+    })
+  )
+
+  it.effect.each(noUser)("is refused with %s", ([, claims]) =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* userOf(yield* sign({ ...claims, exp: hour })), "InvalidToken")
+    })
+  )
+
+  it.effect("is refused without exp", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* userOf(yield* sign({ user_id: 7 })), "InvalidToken")
+    })
+  )
+
+  it.effect("is accepted up to 30 seconds after it expired, and known tokens are no exception", () =>
+    Effect.gen(function* () {
+      const token = yield* sign({ user_id: 7, exp: 60 })
+      yield* TestClock.setTime(89_999)
+      assert.strictEqual(yield* userOf(token), 7)
+      assert.strictEqual(yield* userOf(token), 7)
+      yield* TestClock.setTime(90_000)
+      assert.strictEqual(yield* userOf(token), "InvalidToken")
+    })
+  )
+
+  it.effect("is refused more than 30 seconds before nbf, and accepted from then on", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(0)
+      const token = yield* sign({ user_id: 7, exp: hour, nbf: 100 })
+      assert.strictEqual(yield* userOf(token), "InvalidToken")
+      yield* TestClock.setTime(69_999)
+      assert.strictEqual(yield* userOf(token), "InvalidToken")
+      yield* TestClock.setTime(70_000)
+      assert.strictEqual(yield* userOf(token), 7)
+    })
+  )
+
+  it.effect("is refused when it is not what was signed", () =>
+    Effect.gen(function* () {
+      const [header = "", claims = "", signature = ""] = (yield* sign({ user_id: 7, exp: hour })).split(".")
+      const others = [
+        `${header}.${base64({ user_id: 8, exp: hour })}.${signature}`,
+        `${header}.${claims}.`,
+        `${header}.${claims}`,
+        `${header}.${claims}.${signature}.${signature}`,
+        `${base64({ alg: "none" })}.${claims}.`,
+        `${base64({ alg: "None", typ: "JWT" })}.${claims}.${signature}`,
+        `${base64({ alg: "HS256", crit: ["x"], x: 1 })}.${claims}.${signature}`,
+        `${base64({ alg: "HS512" })}.${claims}.${signature}`,
+        "",
+        ".",
+        "..",
+        "null",
+        "a.b.c",
+        "\0",
+        "eyJhbGciOiJIUzI1NiJ9.\uD800.x"
+      ]
+      for (const other of others) assert.strictEqual(yield* userOf(other), "InvalidToken", other)
+    })
+  )
+
+  it.effect("is refused when signed with another key or algorithm", () =>
+    Effect.gen(function* () {
+      const claims = { user_id: 7, exp: hour }
+      const otherKey = new TextEncoder().encode("another secret of more than 32 bytes, too")
+      assert.strictEqual(yield* userOf(yield* sign(claims, { alg: "HS256" }, otherKey)), "InvalidToken")
+      const long = new Uint8Array([...key, ...key])
+      assert.strictEqual(yield* userOf(yield* sign(claims, { alg: "HS512" }, long)), "InvalidToken")
+    })
+  )
+
+  it.effect("is refused when longer than 8 KiB", () =>
+    Effect.gen(function* () {
+      const token = yield* sign({ user_id: 7, exp: hour, roles: "x".repeat(10_000) })
+      assert.strictEqual(yield* userOf(token), "InvalidToken")
+    })
+  )
+
+  it.effect("is issued for a user and a time", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(1_000_000)
+      const token = yield* Effect.flatMap(Tokens, (tokens) => tokens.issue(UserId.make(3), "1 minute"))
+      assert.strictEqual(yield* userOf(token), 3)
+      yield* TestClock.adjust("91 seconds")
+      assert.strictEqual(yield* userOf(token), "InvalidToken")
+    })
+  )
+})
+
+describe("a configured issuer and audience", () => {
+  const configured = Tokens.layer({ keys: { secret: Redacted.make(secret) }, issuer: "us", audience: "taskchat" })
+
+  it.effect("are demanded of every token", () =>
+    Effect.gen(function* () {
+      const claims = { user_id: 7, exp: hour }
+      const results = yield* Effect.forEach(
+        [
+          { ...claims, iss: "us", aud: "taskchat" },
+          { ...claims, iss: "us", aud: ["other", "taskchat"] },
+          { ...claims, iss: "us" },
+          { ...claims, aud: "taskchat" },
+          { ...claims, iss: "them", aud: "taskchat" },
+          { ...claims, iss: "us", aud: "other" }
+        ],
+        (claims) => Effect.flatMap(sign(claims), userOf)
+      )
+      assert.deepStrictEqual(results, [7, 7, ...Array.from({ length: 4 }, () => "InvalidToken" as const)])
+    }).pipe(Effect.provide(configured))
+  )
+
+  it.effect("are in the tokens it issues", () =>
+    Effect.gen(function* () {
+      const token = yield* Effect.flatMap(Tokens, (tokens) => tokens.issue(UserId.make(3), "1 hour"))
+      assert.strictEqual(yield* userOf(token), 3)
+    }).pipe(Effect.provide(configured))
+  )
+})
+
+/** An issuer of keys on a real socket; `answer` is what it says next. */
+const issuer = Effect.gen(function* () {
+  const answer = yield* Ref.make<{ readonly status: number; readonly body: string }>({ status: 503, body: "" })
+  const requests = yield* Ref.make(0)
+  const listening = yield* Deferred.make<number>()
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const server = createServer((_, response) => {
+        const { body, status } = Effect.runSync(
+          Effect.zipLeft(
+            Ref.get(answer),
+            Ref.update(requests, (n) => n + 1)
+          )
+        )
+        response.writeHead(status, { "content-type": "application/json" }).end(body)
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        Deferred.unsafeDone(listening, Effect.succeed(typeof address === "object" && address ? address.port : 0))
+      })
+      return server
+    }),
+    (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+  )
+  const url = new URL(`http://127.0.0.1:${yield* Deferred.await(listening)}/keys`)
+  const publish = (...keys: ReadonlyArray<Jose.JWK>) => Ref.set(answer, { status: 200, body: JSON.stringify({ keys }) })
+  return { url, publish, fail: Ref.set(answer, { status: 500, body: "" }), requests: Ref.get(requests) }
+})
+
+const pair = (alg: "RS256" | "ES256" | "EdDSA", kid: string) =>
+  Effect.promise(async () => {
+    const { privateKey, publicKey } = await Jose.generateKeyPair(alg, { extractable: true })
+    const jwk = { ...(await Jose.exportJWK(publicKey)), kid, alg }
+    const sign = (claims: Jose.JWTPayload) =>
+      Effect.promise(() => new Jose.SignJWT(claims).setProtectedHeader({ alg, kid }).sign(privateKey))
+    return { jwk, sign }
+  })
+
+describe("a token signed with a published key", () => {
+  it.scoped.each(["RS256", "ES256", "EdDSA"] as const)("of %s names its user", (alg) =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      const { jwk, sign } = yield* pair(alg, "one")
+      yield* keys.publish(jwk)
+      const layer = Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: [alg] } })
+      const token = yield* sign({ sub: "7", exp: hour })
+      assert.strictEqual(yield* Effect.provide(userOf(token), layer), 7)
+    })
+  )
+
+  it.scoped(
+    "is refused when its algorithm is not configured, its key unknown, or the public key was used as a secret",
+    () =>
+      Effect.gen(function* () {
+        const keys = yield* issuer
+        const rsa = yield* pair("RS256", "one")
+        const ec = yield* pair("ES256", "two")
+        const unknown = yield* pair("RS256", "three")
+        yield* keys.publish(rsa.jwk, ec.jwk)
+        const layer = Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["RS256"] } })
+        const claims = { user_id: 7, exp: hour }
+        const modulus = new TextEncoder().encode(rsa.jwk.n)
+        const results = yield* Effect.provide(
+          Effect.all([
+            Effect.flatMap(rsa.sign(claims), userOf),
+            Effect.flatMap(ec.sign(claims), userOf),
+            Effect.flatMap(unknown.sign(claims), userOf),
+            Effect.flatMap(sign(claims, { alg: "HS256", kid: "one" }, modulus), userOf),
+            userOf(`${base64({ alg: "none", kid: "one" })}.${base64(claims)}.`)
+          ]),
+          layer
+        )
+        assert.deepStrictEqual(results, [7, "InvalidToken", "InvalidToken", "InvalidToken", "InvalidToken"])
+      })
+  )
+
+  it.scoped("cannot be judged while no key could be had, and can as soon as one is published", () =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      const { jwk, sign } = yield* pair("ES256", "one")
+      const token = yield* sign({ user_id: 7, exp: hour })
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* userOf(token), "Unavailable")
+        yield* keys.publish(jwk)
+        assert.strictEqual(yield* userOf(token), 7)
+      }).pipe(Effect.provide(Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["ES256"] } })))
+    })
+  )
+
+  it.scoped("is judged by the keys last read while their issuer is away", () =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      const { jwk, sign } = yield* pair("ES256", "one")
+      yield* keys.publish(jwk)
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* userOf(yield* sign({ user_id: 7, exp: 10 * hour })), 7)
+        yield* keys.fail
+        yield* TestClock.adjust("1 hour")
+        assert.strictEqual(yield* userOf(yield* sign({ user_id: 8, exp: 10 * hour })), 8)
+      }).pipe(Effect.provide(Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["ES256"] } })))
+    })
+  )
+
+  it.scoped("is no longer accepted once its key was withdrawn and the keys were read again", () =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      const [old, fresh] = [yield* pair("ES256", "one"), yield* pair("ES256", "two")]
+      yield* keys.publish(old.jwk)
+      const token = yield* old.sign({ user_id: 7, exp: 10 * hour })
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* userOf(token), 7)
+        yield* keys.publish(fresh.jwk)
+        const before = yield* keys.requests
+        yield* TestClock.adjust("10 minutes")
+        while ((yield* keys.requests) === before) yield* Effect.promise(() => new Promise(setImmediate))
+        assert.strictEqual(yield* userOf(yield* fresh.sign({ user_id: 8, exp: 10 * hour })), 8)
+        assert.strictEqual(yield* userOf(token), "InvalidToken")
+      }).pipe(Effect.provide(Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["ES256"] } })))
+    })
+  )
+
+  it.scoped("cannot be issued here", () =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      const layer = Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["RS256"] } })
+      const error = yield* Tokens.pipe(
+        Effect.flatMap((tokens) => tokens.issue(UserId.make(1), Duration.hours(1))),
+        Effect.flip,
+        Effect.provide(layer)
+      )
+      assert.strictEqual(error._tag, "NoSigningKey")
+    })
+  )
+})
+
+describe("Tokens.layerTest", () => {
+  it.effect("issues tokens for any user", () =>
+    Effect.gen(function* () {
+      const token = yield* Effect.flatMap(Tokens, (tokens) => tokens.issue(UserId.make(42), "1 hour"))
+      assert.strictEqual(yield* userOf(token), 42)
+    }).pipe(Effect.provide(Layer.fresh(Tokens.layerTest)))
+  )
+})

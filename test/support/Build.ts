@@ -1,0 +1,12 @@
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import { Effect } from "effect"
+import { root } from "./Repository.ts"
+
+let built: Promise<unknown> | undefined
+
+/** Brings `dist` up to date, once a process; it takes a moment where nothing has changed. */
+export const build = Effect.promise(() => {
+  built ??= promisify(execFile)("npm", ["run", "--silent", "build"], { cwd: root })
+  return built
+})

@@ -1,0 +1,763 @@
+import { type AiError, LanguageModel, type Prompt, Tool, Toolkit } from "@effect/ai"
+import type { HttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Cause,
+  Chunk,
+  Deferred,
+  Effect,
+  Exit,
+  FastCheck,
+  Fiber,
+  Inspectable,
+  Layer,
+  Redacted,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
+import type { Options } from "../../src/models/Upstream.ts"
+import { fromAiError } from "../../src/services/AgentErrors.ts"
+import { InvalidToolCall } from "../../src/services/InvalidToolCall.ts"
+import {
+  call,
+  comment,
+  cut,
+  delay,
+  deny,
+  end,
+  error,
+  failed,
+  finish,
+  ModelServer,
+  open,
+  raw,
+  refuse,
+  respond,
+  type Script,
+  say,
+  stall,
+  think,
+  wait
+} from "./ModelServer.ts"
+
+const key = "sk-secret-0123456789"
+
+const AddTask = Tool.make("add_task", {
+  description: "Add a task",
+  parameters: {
+    title: Schema.String.annotations({ description: "What to do" }),
+    due: Schema.NullOr(Schema.String),
+    labels: Schema.NullOr(Schema.Array(Schema.String))
+  },
+  success: Schema.String
+})
+const ListTasks = Tool.make("list_tasks", { description: "List all tasks", success: Schema.String })
+/** A tool with a parameter that may be left out, which OpenAI's strict mode has no word for. */
+const Search = Tool.make("search", { parameters: { query: Schema.optional(Schema.String) }, success: Schema.String })
+
+export const toolkit = Toolkit.make(AddTask, ListTasks, Search, InvalidToolCall)
+const handlers = toolkit.toLayer({
+  add_task: ({ title }) => Effect.succeed(title),
+  list_tasks: () => Effect.succeed(""),
+  search: () => Effect.succeed(""),
+  _invalid_tool_call: ({ reason }) => Effect.fail({ status: "error" as const, error: reason })
+})
+
+export const streamText = (prompt: Prompt.RawInput) =>
+  LanguageModel.streamText({ prompt, toolkit, disableToolCallResolution: true })
+
+type Part = Stream.Stream.Success<ReturnType<typeof streamText>>
+
+export const textOf = (parts: Iterable<Part>) =>
+  Array.from(parts, (part) => (part.type === "text-delta" ? part.delta : "")).join("")
+export const callsOf = (parts: Iterable<Part>): Array<{ readonly name: string; readonly params: unknown }> =>
+  Array.from(parts).flatMap((part) => (part.type === "tool-call" ? [{ name: part.name, params: part.params }] : []))
+export const finishOf = (parts: Iterable<Part>) => Array.from(parts).find((part) => part.type === "finish")
+
+export const collect = (prompt: Prompt.RawInput) =>
+  Effect.map(Stream.runCollect(streamText(prompt)), Chunk.toReadonlyArray)
+
+/** Lets everything run that the network has brought. */
+const nextTurn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+/** Events whose members have the names that are read, and any values. */
+const nonsense = FastCheck.letrec((tie) => ({
+  value: FastCheck.oneof(
+    { depthSize: "small" },
+    FastCheck.constantFrom(null, "", "x", 0, -1, 1e300, true, "message", "function_call", "reasoning", "list_tasks"),
+    FastCheck.array(tie("value"), { maxLength: 2 }),
+    tie("object")
+  ),
+  object: FastCheck.dictionary(
+    FastCheck.constantFrom(
+      ...["choices", "delta", "content", "refusal", "tool_calls", "index", "id", "function", "name", "arguments"],
+      ...["finish_reason", "usage", "error", "code", "type", "created", "model", "response", "created_at", "item"],
+      ...["item_id", "output_index", "call_id", "incomplete_details", "reason", "prompt_tokens", "input_tokens"]
+    ),
+    tie("value"),
+    { maxKeys: 6 }
+  ),
+  events: FastCheck.array(
+    FastCheck.tuple(
+      tie("object"),
+      FastCheck.constantFrom(
+        ...["created", "output_item.added", "output_item.done", "output_text.delta", "refusal.delta"],
+        ...["function_call_arguments.delta", "completed", "incomplete", "failed"]
+      )
+    ).map(([event, type]) => ({ type: `response.${type}`, ...Object(event) })),
+    { minLength: 1, maxLength: 5 }
+  )
+})).events
+
+type Make = (options: Options) => Layer.Layer<LanguageModel.LanguageModel, never, HttpClient.HttpClient>
+
+/** What every model over HTTP has to do, on a real socket. */
+export const contract = (name: string, make: Make) => {
+  /** Runs a test with a server of its own and the model that talks to it. */
+  const test = (
+    fact: string,
+    effect: Effect.Effect<
+      void,
+      unknown,
+      | ModelServer
+      | LanguageModel.LanguageModel
+      | HttpClient.HttpClient
+      | Tool.HandlersFor<Toolkit.Tools<typeof toolkit>>
+    >,
+    options: (server: typeof ModelServer.Service) => Partial<Options> = () => ({})
+  ) =>
+    it.effect(fact, () => {
+      const model = Layer.unwrapEffect(
+        Effect.map(ModelServer, (server) =>
+          make({ apiKey: Redacted.make(key), apiUrl: server.url, model: "test-model", ...options(server) })
+        )
+      )
+      return effect.pipe(
+        Effect.provide(
+          Layer.merge(model, handlers).pipe(
+            Layer.provideMerge(Layer.merge(NodeHttpClient.layerUndici, ModelServer.layer({ apiKey: key })))
+          )
+        )
+      )
+    })
+
+  /** The failure of a request that gets `script`. */
+  const failureOf = (script: Script) =>
+    Effect.gen(function* () {
+      const server = yield* ModelServer
+      yield* server.enqueue(script)
+      return yield* Effect.flip(collect("Hello"))
+    })
+
+  const rate = { code: "rate_limit_exceeded", type: "requests", message: "Slow down" }
+  const quota = { code: "insufficient_quota", type: "insufficient_quota", message: "Pay" }
+  const html = "<html><body>Bad gateway</body></html>"
+
+  describe(name, () => {
+    test(
+      "text arrives in the pieces it was sent in, with the tokens counted",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([say("Hel", "lo", " 👋"), finish("stop", { input: 7, output: 3 })])
+        const parts = yield* collect("Hi")
+        const deltas = parts.flatMap((part) => (part.type === "text-delta" ? [part.delta] : []))
+        assert.deepStrictEqual(deltas, ["Hel", "lo", " 👋"])
+        assert.deepStrictEqual(
+          parts.map((part) => part.type),
+          ["response-metadata", "text-start", "text-delta", "text-delta", "text-delta", "text-end", "finish"]
+        )
+        const end = finishOf(parts)
+        assert.strictEqual(end?.reason, "stop")
+        assert.strictEqual(end?.usage.inputTokens, 7)
+        assert.strictEqual(end?.usage.outputTokens, 3)
+      })
+    )
+
+    test(
+      "each piece is handed on before the next one is produced",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const seen = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>(), Deferred.make<void>()])
+        const pieces = ["one ", "two ", "three"]
+        yield* server.enqueue(
+          pieces.flatMap((piece, index) => [say(piece), wait(Deferred.await(seen[index] ?? seen[0]))])
+        )
+        let count = 0
+        yield* Stream.runForEach(streamText("Hi"), (part) =>
+          part.type === "text-delta" ? Deferred.succeed(seen[count++] ?? seen[0], undefined) : Effect.void
+        )
+        assert.strictEqual(count, 3)
+      })
+    )
+
+    test(
+      "tool calls arrive with their arguments, several in one answer, after text",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([
+          say("Let me see."),
+          call("add_task", { title: "Milk", due: null, labels: ["shop"] }, { pieces: 5 }),
+          call("add_task", { title: "Bread 🍞", due: "tomorrow", labels: null }),
+          call("list_tasks", {})
+        ])
+        const parts = yield* collect("Add milk and bread")
+        assert.deepStrictEqual(callsOf(parts), [
+          { name: "add_task", params: { title: "Milk", due: null, labels: ["shop"] } },
+          { name: "add_task", params: { title: "Bread 🍞", due: "tomorrow", labels: null } },
+          { name: "list_tasks", params: {} }
+        ])
+        const ids = parts.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+        assert.strictEqual(new Set(ids).size, 3)
+        assert.strictEqual(textOf(parts), "Let me see.")
+        assert.strictEqual(finishOf(parts)?.reason, "tool-calls")
+      })
+    )
+
+    const invalid: ReadonlyArray<[string, string, string, string]> = [
+      ["arguments that are not JSON", "add_task", '{"title": "Mil', "not valid JSON"],
+      ["arguments off the schema", "add_task", '{"title": 5, "due": null, "labels": null}', "title"],
+      ["arguments that would change a prototype", "add_task", '{"__proto__": {"title": "x"}}', "not valid JSON"],
+      ["an unknown tool", "drop table!", "{}", "no such tool"]
+    ]
+    for (const [what, tool, text, reason] of invalid) {
+      test(
+        `${what}: the call arrives as one that cannot be run, and the answer goes on`,
+        Effect.gen(function* () {
+          const server = yield* ModelServer
+          yield* server.enqueue([call(tool, text), call("list_tasks", {})])
+          const parts = yield* collect("Hi")
+          const [first, second] = callsOf(parts)
+          assert.strictEqual(first?.name, InvalidToolCall.name)
+          const params = yield* Schema.decodeUnknown(InvalidToolCall.parametersSchema)(first?.params)
+          assert.strictEqual(params.tool, tool)
+          assert.strictEqual(params.arguments, text)
+          assert.include(params.reason, reason)
+          assert.strictEqual(second?.name, "list_tasks")
+          assert.strictEqual(finishOf(parts)?.reason, "tool-calls")
+        })
+      )
+    }
+
+    test(
+      "a refusal arrives as text",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([refuse("I can", "not.")])
+        const parts = yield* collect("Hi")
+        assert.strictEqual(textOf(parts), "I cannot.")
+        assert.strictEqual(finishOf(parts)?.reason, "stop")
+      })
+    )
+
+    test(
+      "what the model thinks is passed over",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([think("Hmm, ", "well."), say("Yes.")])
+        const parts = yield* collect("Hi")
+        assert.deepStrictEqual(
+          parts.map((part) => part.type),
+          ["response-metadata", "text-start", "text-delta", "text-end", "finish"]
+        )
+      })
+    )
+
+    test(
+      "an answer that is cut off or filtered says so",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([say("And so"), finish("length")], [say("Well"), finish("content-filter")])
+        assert.strictEqual(finishOf(yield* collect("Hi"))?.reason, "length")
+        assert.strictEqual(finishOf(yield* collect("Hi"))?.reason, "content-filter")
+      })
+    )
+
+    test(
+      "an empty answer is an answer",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([finish()])
+        const parts = yield* collect("Hi")
+        assert.strictEqual(textOf(parts), "")
+        assert.strictEqual(finishOf(parts)?.reason, "stop")
+      })
+    )
+
+    const faults: ReadonlyArray<[string, Script, AiError.AiError["_tag"], object]> = [
+      ["429", [deny(429, rate)], "HttpResponseError", { _tag: "AgentBusy" }],
+      ["429 with Retry-After", [deny(429, rate, { "retry-after": "7" })], "HttpResponseError", { retryAfter: 7 }],
+      [
+        "429 with milliseconds",
+        [deny(429, rate, { "retry-after-ms": "1500" })],
+        "HttpResponseError",
+        { retryAfter: 2 }
+      ],
+      ["429 for the quota", [deny(429, quota)], "HttpResponseError", { _tag: "AgentMisconfigured" }],
+      ["401", [deny(401)], "HttpResponseError", { _tag: "AgentMisconfigured" }],
+      ["403", [deny(403)], "HttpResponseError", { _tag: "AgentMisconfigured" }],
+      [
+        "404 for the model",
+        [deny(404, { code: "model_not_found" })],
+        "HttpResponseError",
+        { _tag: "AgentMisconfigured" }
+      ],
+      ["400", [deny(400)], "HttpResponseError", { _tag: "AgentFailed" }],
+      ["408", [deny(408)], "HttpResponseError", { _tag: "AgentSlow" }],
+      ["500", [deny(500)], "HttpResponseError", { _tag: "AgentFailed" }],
+      ["500 without a body", [respond(500, "")], "HttpResponseError", { _tag: "AgentFailed" }],
+      [
+        "502 with a page",
+        [respond(502, html, { "content-type": "text/html" })],
+        "HttpResponseError",
+        { _tag: "AgentFailed" }
+      ],
+      ["503", [deny(503)], "HttpResponseError", { _tag: "AgentBusy" }],
+      ["504", [respond(504, html, { "content-type": "text/html" })], "HttpResponseError", { _tag: "AgentSlow" }],
+      ["a reset before the headers", [cut], "HttpRequestError", { _tag: "AgentUnreachable" }],
+      ["a cut after the headers", [open, cut], "HttpRequestError", { _tag: "AgentUnreachable" }],
+      ["a cut within the text", [say("Hel"), cut], "HttpRequestError", { _tag: "AgentUnreachable" }],
+      ["a page", [respond(200, html, { "content-type": "text/html" })], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["a page that calls itself events", [raw(html), end], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["an empty body", [respond(200, "")], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["204", [respond(204, "")], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["a redirect", [respond(307, "", { location: "/elsewhere" })], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["JSON that breaks off", [raw('data: {"type": "respo\n\n'), end], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["events that are no objects", [raw("data: 7\n\n"), stall], "MalformedOutput", { _tag: "AgentFailed" }],
+      ["an end before the answer's", [say("Hel"), end], "MalformedOutput", { _tag: "AgentFailed" }],
+      [
+        "[DONE] before the answer's end",
+        [say("Hel"), raw("data: [DONE]\n\n"), stall],
+        "MalformedOutput",
+        { _tag: "AgentFailed" }
+      ],
+      [
+        "an endless event",
+        [raw(`data: ${"x".repeat(1024 * 1024 + 1)}`), stall],
+        "MalformedOutput",
+        { _tag: "AgentFailed" }
+      ],
+      ["a failed answer: too fast", failed(rate), "HttpResponseError", { _tag: "AgentBusy" }],
+      ["a failed answer: the quota", failed(quota), "HttpResponseError", { _tag: "AgentMisconfigured" }],
+      [
+        "a failed answer",
+        failed({ code: "server_error", message: "Oh" }),
+        "HttpResponseError",
+        { _tag: "AgentFailed" }
+      ],
+      [
+        "an error in the stream",
+        [say("Hel"), ...error({ code: null, message: "Oh" })],
+        "HttpResponseError",
+        { _tag: "AgentFailed" }
+      ],
+      ["an error in the stream: too fast", [say("Hel"), ...error(rate)], "HttpResponseError", { _tag: "AgentBusy" }]
+    ]
+    for (const [what, script, tag, expected] of faults) {
+      test(
+        `${what}: ${tag}, ${Object.values(expected).join()}`,
+        Effect.gen(function* () {
+          const failure = yield* failureOf(script)
+          assert.strictEqual(failure._tag, tag)
+          assert.include(fromAiError(failure), expected)
+        })
+      )
+    }
+
+    test(
+      "nobody there: HttpRequestError, AgentUnreachable",
+      Effect.gen(function* () {
+        const failure = yield* Effect.flip(collect("Hi"))
+        assert.include(failure, { _tag: "HttpRequestError", reason: "Transport", description: "ECONNREFUSED" })
+        assert.strictEqual(fromAiError(failure)._tag, "AgentUnreachable")
+      }),
+      (server) => ({ apiUrl: server.nowhere })
+    )
+
+    for (const apiUrl of ["not a url", "ftp://example.com/v1", ""]) {
+      test(
+        `the address "${apiUrl}": HttpRequestError, AgentMisconfigured`,
+        Effect.gen(function* () {
+          const failure = yield* Effect.flip(collect("Hi"))
+          assert.include(failure, { _tag: "HttpRequestError", reason: "InvalidUrl" })
+          assert.strictEqual(fromAiError(failure)._tag, "AgentMisconfigured")
+        }),
+        () => ({ apiUrl })
+      )
+    }
+
+    test(
+      "text that came before a cut is handed on before the failure",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const seen = yield* Deferred.make<void>()
+        yield* server.enqueue([say("Hel", "lo"), wait(Deferred.await(seen)), cut])
+        let text = ""
+        const exit = yield* Effect.exit(
+          Stream.runForEach(streamText("Hi"), (part) => {
+            if (part.type === "text-delta") text += part.delta
+            return text === "Hello" ? Deferred.succeed(seen, undefined) : Effect.void
+          })
+        )
+        assert.strictEqual(text, "Hello")
+        assert.isTrue(Exit.isFailure(exit))
+      })
+    )
+
+    const stalls: ReadonlyArray<[string, Script]> = [
+      ["before the headers", [stall]],
+      ["before the first piece", [open, stall]],
+      ["within the text", [say("Hel"), stall]],
+      ["before the end", [say("Hello"), call("list_tasks", {}), stall]]
+    ]
+    for (const [where, script] of stalls) {
+      test(
+        `silence ${where}: AgentSlow after the idle timeout, and the connection is closed`,
+        Effect.gen(function* () {
+          const server = yield* ModelServer
+          yield* server.enqueue(script)
+          const reached = yield* Deferred.make<void>()
+          const fiber = yield* Effect.fork(
+            Effect.flip(
+              Stream.runForEach(streamText("Hi"), (part) =>
+                part.type === "text-delta" ? Deferred.succeed(reached, undefined) : Effect.void
+              )
+            )
+          )
+          yield* server.until(({ open, requests }) => open === 1 && requests === 1)
+          if (script.includes(stall) && script.length > 1 && script[0] !== open) yield* Deferred.await(reached)
+          // What has been written by now has arrived when the answer to another request has.
+          yield* collect("Meanwhile")
+          yield* TestClock.adjust("14999 millis")
+          assert.isTrue((yield* server.counts).abandoned === 0)
+          yield* TestClock.adjust("1 millis")
+          const failure = yield* Fiber.join(fiber)
+          assert.include(failure, { _tag: "HttpRequestError", reason: "Transport" })
+          assert.strictEqual(fromAiError(failure)._tag, "AgentSlow")
+          yield* server.until(({ abandoned, open }) => abandoned === 1 && open === 0)
+        })
+      )
+    }
+
+    test(
+      "comments that keep a connection alive are no silence",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const beat = [comment, delay("10 seconds")]
+        yield* server.enqueue([...beat, ...beat, ...beat, ...beat, say("At last")])
+        const fiber = yield* Effect.fork(collect("Hi"))
+        yield* server.until(({ requests }) => requests === 1)
+        for (let beats = 0; beats < 4; beats++) {
+          // Each comment is read before time goes on.
+          yield* collect("Meanwhile")
+          yield* TestClock.adjust("10 seconds")
+        }
+        assert.strictEqual(textOf(yield* Fiber.join(fiber)), "At last")
+      })
+    )
+
+    test(
+      "a slow reader is not taken for a silent provider",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([say("one "), say("two "), say("three")])
+        const reading = yield* Deferred.make<void>()
+        let text = ""
+        const fiber = yield* Effect.fork(
+          Stream.runForEach(streamText("Hi"), (part) => {
+            if (part.type !== "text-delta") return Effect.void
+            text += part.delta
+            return Effect.zipRight(Deferred.succeed(reading, undefined), Effect.sleep("1 minute"))
+          })
+        )
+        yield* Deferred.await(reading)
+        yield* TestClock.adjust("1 minute")
+        yield* TestClock.adjust("1 minute")
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(fiber)
+        assert.strictEqual(text, "one two three")
+      })
+    )
+
+    test(
+      "the connection is closed at once when the reader is interrupted",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        for (const script of [[stall], [open, stall], [say("Hel"), stall]]) {
+          yield* server.enqueue(script)
+          const before = yield* server.counts
+          const fiber = yield* Effect.fork(collect("Hi"))
+          yield* server.until(({ requests }) => requests === before.requests + 1)
+          yield* Fiber.interrupt(fiber)
+          yield* server.until(({ abandoned, open }) => abandoned === before.abandoned + 1 && open === 0)
+        }
+      })
+    )
+
+    test(
+      "the connection is closed at once when the reader has enough",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([say("one "), stall])
+        const parts = yield* Stream.runCollect(Stream.takeUntil(streamText("Hi"), (part) => part.type === "text-delta"))
+        assert.strictEqual(textOf(parts), "one ")
+        yield* server.until(({ abandoned, open }) => abandoned === 1 && open === 0)
+      })
+    )
+
+    test(
+      "nothing is waited for after the answer's end",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([say("Hello"), finish(), stall])
+        assert.strictEqual(textOf(yield* collect("Hi")), "Hello")
+        // The rest is not waited for without end either, though nobody is there to see it.
+        yield* Effect.raceFirst(
+          server.until(({ abandoned, open }) => abandoned === 1 && open === 0),
+          Effect.forever(Effect.zipRight(nextTurn, TestClock.adjust("1 second")))
+        )
+      })
+    )
+
+    test(
+      "one connection serves one answer after another",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        for (let n = 0; n < 5; n++) {
+          yield* collect("Hi")
+          yield* server.until(({ open }) => open === 0)
+          yield* nextTurn
+        }
+        assert.strictEqual((yield* server.counts).connections, 1)
+      })
+    )
+
+    test(
+      "no failure holds the key or a header of the request",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const failures = [
+          yield* failureOf([deny(401, { message: `Incorrect API key provided: ${key}` })]),
+          yield* failureOf([respond(500, `Bearer ${key}`, { "x-debug": key })]),
+          yield* failureOf([cut]),
+          yield* failureOf([say("Hel"), cut]),
+          yield* failureOf(failed({ code: "server_error", message: `Bearer ${key}` })),
+          yield* failureOf([raw(`data: {"${key}\n\n`), end])
+        ]
+        for (const failure of failures) {
+          const shown = [
+            failure.message,
+            String(failure),
+            JSON.stringify(failure),
+            Inspectable.format(failure),
+            Cause.pretty(Cause.fail(failure), { renderErrorCause: true })
+          ].join("\n")
+          assert.notInclude(shown, key)
+          assert.notInclude(shown.toLowerCase(), "authorization")
+        }
+        assert.strictEqual((yield* server.counts).refused, 0)
+      })
+    )
+
+    test(
+      "a key that is refused is not repeated",
+      Effect.gen(function* () {
+        const failure = yield* Effect.flip(collect("Hi"))
+        assert.strictEqual(fromAiError(failure)._tag, "AgentMisconfigured")
+        assert.notInclude(failure.message + JSON.stringify(failure), "sk-other")
+      }),
+      () => ({ apiKey: Redacted.make("sk-other") })
+    )
+
+    test(
+      "a conversation with calls, odd names and empty texts is one the API takes",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const prompt: Array<Prompt.MessageEncoded> = [
+          { role: "system", content: "Be brief." },
+          { role: "user", content: "Add milk" },
+          {
+            role: "assistant",
+            content: [
+              { type: "reasoning", text: "Hmm", options: { openai: { itemId: "rs_1" } } },
+              { type: "text", text: "", options: { openai: { itemId: "msg_1" } } },
+              { type: "tool-call", id: "call_1", name: "drop table!", params: "{oops", providerExecuted: false },
+              { type: "tool-call", id: "call_2", name: "add_task", params: { title: "Milk" }, providerExecuted: false }
+            ]
+          },
+          {
+            role: "tool",
+            content: [
+              {
+                type: "tool-result",
+                id: "call_1",
+                name: "drop table!",
+                isFailure: true,
+                result: { error: "No" },
+                providerExecuted: false
+              },
+              {
+                type: "tool-result",
+                id: "call_2",
+                name: "add_task",
+                isFailure: false,
+                result: { id: 1 },
+                providerExecuted: false
+              }
+            ]
+          },
+          { role: "assistant", content: [{ type: "text", text: "" }] },
+          { role: "assistant", content: [{ type: "text", text: "Done." }] },
+          { role: "user", content: "Thanks" }
+        ]
+        yield* collect(prompt)
+        const [request] = yield* server.requests
+        assert.strictEqual(request?.system, "Be brief.")
+        assert.strictEqual(request?.user, "Thanks")
+        assert.deepStrictEqual(request?.items, [
+          { kind: "user", text: "Add milk" },
+          { kind: "call", id: "call_1", name: "unknown", arguments: '{"invalid_arguments":"{oops"}' },
+          { kind: "call", id: "call_2", name: "add_task", arguments: '{"title":"Milk"}' },
+          { kind: "result", id: "call_1", output: '{"error":"No"}' },
+          { kind: "result", id: "call_2", output: '{"id":1}' },
+          { kind: "assistant", text: "Done." },
+          { kind: "user", text: "Thanks" }
+        ])
+      })
+    )
+
+    test(
+      "the tools are offered, the reserved one is not, and none is strict that cannot be",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* collect("Hi")
+        const [request] = yield* server.requests
+        assert.deepStrictEqual(
+          request?.tools.map((tool) => tool.name),
+          ["add_task", "list_tasks", "search"]
+        )
+        assert.isFalse(request?.tools[2]?.strict)
+        assert.notProperty(request?.headers, "traceparent")
+      })
+    )
+
+    test(
+      "a request without tools asks for none",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const parts = yield* Stream.runCollect(LanguageModel.streamText({ prompt: "Hi" }))
+        assert.isAbove(parts.length, 0)
+        const [request] = yield* server.requests
+        assert.deepStrictEqual(request?.tools, [])
+        assert.isUndefined(request?.toolChoice)
+      })
+    )
+
+    test(
+      "no key, no authorization",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const failure = yield* Effect.flip(collect("Hi"))
+        assert.include(failure, { _tag: "HttpResponseError" })
+        assert.strictEqual((yield* server.counts).refused, 1)
+      }),
+      () => ({ apiKey: undefined })
+    )
+
+    test(
+      "the library's own running of tools gives the same parts, and their results",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const script = [
+          think("Hmm"),
+          say("Add", "ing."),
+          call("add_task", { title: "Milk", due: null, labels: null }, { id: "call_1", pieces: 1 }),
+          finish("stop", { input: 5, output: 2 })
+        ]
+        yield* server.enqueue(script, script)
+        const direct = yield* collect("Hi")
+        const parts = Chunk.toReadonlyArray(
+          yield* Stream.runCollect(LanguageModel.streamText({ prompt: "Hi", toolkit }))
+        )
+        const result = parts.find((part) => part.type === "tool-result")
+        assert.include(result, { id: "call_1", name: "add_task", result: "Milk" })
+        // Ids of messages and times are the server's, and new each time.
+        const plain = (part: Part) => {
+          const { id: _, metadata: __, ...rest } = { id: "", ...part }
+          return part.type === "response-metadata" ? { type: part.type } : JSON.parse(JSON.stringify(rest))
+        }
+        const own = (part: Part) => part.type !== "tool-result" && part.type !== "tool-params-delta"
+        assert.deepStrictEqual(parts.filter(own).map(plain), direct.filter(own).map(plain))
+      })
+    )
+
+    test(
+      "a whole answer is the same as its pieces, with tools run",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([
+          say("Add", "ing."),
+          call("add_task", { title: "Milk", due: null, labels: null }),
+          finish("stop", { input: 5, output: 2 })
+        ])
+        const response = yield* LanguageModel.generateText({ prompt: "Hi", toolkit })
+        assert.strictEqual(response.text, "Adding.")
+        assert.deepStrictEqual(
+          response.toolResults.map((result) => result.result),
+          ["Milk"]
+        )
+        assert.strictEqual(response.finishReason, "tool-calls")
+        assert.strictEqual(response.usage.inputTokens, 5)
+      })
+    )
+
+    test(
+      "an object is asked for by its schema and decoded",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.enqueue([say('{"city":', '"Kyoto"}')])
+        const response = yield* LanguageModel.generateObject({
+          prompt: "Where?",
+          schema: Schema.Struct({ city: Schema.String }),
+          objectName: "place"
+        })
+        assert.deepStrictEqual(response.value, { city: "Kyoto" })
+        const [request] = yield* server.requests
+        assert.include(JSON.stringify(request?.body), '"json_schema"')
+      })
+    )
+
+    test(
+      "no event, whatever is in it, is more than an answer that makes no sense",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        for (const events of FastCheck.sample(nonsense, { numRuns: 60, seed: 1 })) {
+          yield* server.enqueue([raw(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")), end])
+          const exit = yield* Effect.exit(collect("Hi"))
+          if (Exit.isFailure(exit)) assert.deepStrictEqual(Chunk.toReadonlyArray(Cause.defects(exit.cause)), [])
+        }
+      })
+    )
+
+    test(
+      "answers to many requests at once are not mixed up",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        yield* server.answer(({ user }) => [say(...user), call("add_task", { title: user, due: null, labels: null })])
+        const users = Array.from({ length: 40 }, (_, n) => `user ${n}`)
+        yield* Effect.forEach(
+          users,
+          (user) =>
+            Effect.map(collect(user), (parts) => {
+              assert.strictEqual(textOf(parts), user)
+              assert.deepStrictEqual(callsOf(parts)[0]?.params, { title: user, due: null, labels: null })
+            }),
+          { concurrency: "unbounded", discard: true }
+        )
+        assert.deepInclude(yield* server.counts, { requests: 40, abandoned: 0, refused: 0 })
+      })
+    )
+  })
+  return test
+}
