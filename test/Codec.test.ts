@@ -25,6 +25,9 @@ const Mixed = Schema.Struct({
 /** Schema takes a member of this name for the prototype. */
 const isKept = (value: unknown) => !(JSON.stringify(value) ?? "").includes("__proto__")
 
+/** What of a value goes out: members that cannot be enumerated do not, and Schema drops some of them. */
+const json = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
+
 const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
   describe(name, () => {
     const value = Arbitrary.make(schema).filter(isKept)
@@ -33,7 +36,7 @@ const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
     const reason = Either.mapLeft(String)
 
     it.prop("is encoded as Schema encodes it", [value], ([value]) => {
-      assert.deepStrictEqual(Codec.encode(schema)(value), encode(value))
+      assert.deepStrictEqual(json(Codec.encode(schema)(value)), json(encode(value)))
     })
 
     it.prop("is decoded as Schema decodes it", [value], ([value]) => {
