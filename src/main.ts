@@ -1,7 +1,10 @@
 #!/usr/bin/env node
-import { OtlpMetrics, OtlpSerialization, OtlpTracer } from "@effect/opentelemetry"
+import * as OtlpMetrics from "@effect/opentelemetry/OtlpMetrics"
+import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization"
+import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
 import { HttpLayerRouter } from "@effect/platform"
-import { NodeHttpClient, NodeRuntime } from "@effect/platform-node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, LogLevel, Option } from "effect"
 import type * as Config from "./Config.ts"
 import * as Cors from "./http/Cors.ts"
