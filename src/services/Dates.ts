@@ -1,4 +1,4 @@
-import * as en from "chrono-node/en"
+import { en } from "chrono-node"
 import { Clock, Data, DateTime, Effect, Either, Option } from "effect"
 import { dayIn, exactDuration, rewrite } from "./dates/Words.ts"
 
