@@ -100,7 +100,6 @@ export {
   type MessageQuery
 } from "./services/Conversations.ts"
 export { type Attempt, Idempotency, type Once } from "./services/Idempotency.ts"
-export { InvalidToolCall } from "./services/InvalidToolCall.ts"
 export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/RateLimits.ts"
 export * as Services from "./services/Services.ts"
 export { type HistoryPage, type TaskPage, type TaskQuery, Tasks, type Versioned } from "./services/Tasks.ts"

@@ -381,6 +381,24 @@ describe("Agent", () => {
     })
   )
 
+  it.effect("a tool gets its arguments decoded, once, and the record has them as the model gave them", () => {
+    const Later = Toolkit.make(
+      Tool.make("later", { parameters: { minutes: Schema.NumberFromString }, success: Schema.Number })
+    )
+    return run().pipe(
+      Effect.map(({ calls, results }) => {
+        assert.deepStrictEqual(calls[0]?.parameters, { minutes: "5" })
+        assert.deepStrictEqual(results, [{ status: "success", result: 6 }])
+      }),
+      Effect.provide(
+        Agent.layer(Later, { maxSteps: 2 }).pipe(
+          Layer.provide(Later.toLayer({ later: ({ minutes }) => Effect.succeed(minutes + 1) })),
+          Layer.provide(ScriptedModel.layer([call("later", { minutes: "5" }), "Done"]))
+        )
+      )
+    )
+  })
+
   it.effect("every call is recorded at its place, a defective one too", () =>
     scripted(
       [[call("echo", { text: "a" }), call("crash"), call("nothing")], call("refuse"), "Done"],

@@ -24,6 +24,68 @@ const sse = (events: ReadonlyArray<object & { readonly type: string }>) =>
     headers: { "content-type": "text/event-stream" }
   })
 
+type Block = ReadonlyArray<readonly [start: object, delta: object]>
+
+const words = (text: string): Block => [
+  [
+    { type: "text", text: "", citations: null },
+    { type: "text_delta", text }
+  ]
+]
+
+const toolUse = (...calls: ReadonlyArray<readonly [name: string, input: string]>): Block =>
+  calls.map(([name, input], i) => [
+    { type: "tool_use", id: `toolu_${i}`, name, input: {} },
+    { type: "input_json_delta", partial_json: input }
+  ])
+
+/** Anthropic's API, which gives these answers, each of some blocks. */
+const anthropic = (...answers: ReadonlyArray<ReadonlyArray<Block>>) => {
+  const asked: Array<string> = []
+  const usage = { input_tokens: 3, output_tokens: 2, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
+  const begin = {
+    type: "message_start",
+    message: {
+      id: "msg_1",
+      type: "message",
+      role: "assistant",
+      model: "claude-sonnet-4-5",
+      content: [],
+      stop_reason: null,
+      stop_sequence: null,
+      usage: { ...usage, cache_creation: null, server_tool_use: null, service_tier: "standard" },
+      container: null
+    }
+  }
+  const end = [
+    {
+      type: "message_delta",
+      delta: { stop_reason: "end_turn", stop_sequence: null, container: null },
+      usage: { ...usage, server_tool_use: null }
+    },
+    { type: "message_stop" }
+  ]
+  const eventsOf = (blocks: ReadonlyArray<Block>) =>
+    blocks.flat().flatMap(([content_block, delta], index) => [
+      { type: "content_block_start", index, content_block },
+      { type: "content_block_delta", index, delta },
+      { type: "content_block_stop", index }
+    ])
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    const request = new Request(input, init)
+    assert.strictEqual(request.headers.get("x-api-key"), "a key")
+    asked.push(await request.text())
+    return sse([begin, ...eventsOf(answers[asked.length - 1] ?? []), ...end])
+  }
+  const layer = Anthropic.services.pipe(
+    Layer.provide(FetchHttpClient.layer),
+    Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)),
+    Layer.provide(Database.layer),
+    Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["ANTHROPIC_API_KEY", "a key"]]))))
+  )
+  return { asked, layer }
+}
+
 describe("examples/", () => {
   it.live("model.ts: a model of one's own answers", () =>
     Effect.gen(function* () {
@@ -32,59 +94,7 @@ describe("examples/", () => {
   )
 
   it.live("anthropic.ts: Anthropic's model is asked with the tools, and its calls are run", () => {
-    const asked: Array<string> = []
-    const usage = { input_tokens: 3, output_tokens: 2, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
-    const begin = {
-      type: "message_start",
-      message: {
-        id: "msg_1",
-        type: "message",
-        role: "assistant",
-        model: "claude-sonnet-4-5",
-        content: [],
-        stop_reason: null,
-        stop_sequence: null,
-        usage: { ...usage, cache_creation: null, server_tool_use: null, service_tier: "standard" },
-        container: null
-      }
-    }
-    const end = (reason: string) => [
-      { type: "content_block_stop", index: 0 },
-      {
-        type: "message_delta",
-        delta: { stop_reason: reason, stop_sequence: null, container: null },
-        usage: { ...usage, server_tool_use: null }
-      },
-      { type: "message_stop" }
-    ]
-    const answers = [
-      [
-        begin,
-        {
-          type: "content_block_start",
-          index: 0,
-          content_block: { type: "tool_use", id: "toolu_1", name: "create_task", input: {} }
-        },
-        {
-          type: "content_block_delta",
-          index: 0,
-          delta: { type: "input_json_delta", partial_json: '{"title":"Milk"}' }
-        },
-        ...end("tool_use")
-      ],
-      [
-        begin,
-        { type: "content_block_start", index: 0, content_block: { type: "text", text: "", citations: null } },
-        { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Added." } },
-        ...end("end_turn")
-      ]
-    ]
-    const fetch: typeof globalThis.fetch = async (input, init) => {
-      const request = new Request(input, init)
-      assert.strictEqual(request.headers.get("x-api-key"), "a key")
-      asked.push(await request.text())
-      return sse(answers[asked.length - 1] ?? [])
-    }
+    const { asked, layer } = anthropic([toolUse(["create_task", '{"title":"Milk"}'])], [words("Added.")])
     return Effect.gen(function* () {
       const { content, toolCalls } = yield* say("Add milk")
       assert.strictEqual(content, "Added.")
@@ -94,17 +104,41 @@ describe("examples/", () => {
       )
       assert.lengthOf(asked, 2)
       assert.include(asked[0], '"list_tasks"')
-      assert.include(asked[1], "toolu_1")
-    }).pipe(
-      Effect.provide(
-        Anthropic.services.pipe(
-          Layer.provide(FetchHttpClient.layer),
-          Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)),
-          Layer.provide(Database.layer),
-          Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["ANTHROPIC_API_KEY", "a key"]]))))
-        )
-      )
+      assert.include(asked[1], "toolu_0")
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.live("anthropic.ts: calls that cannot be run are told to the model, which goes on", () => {
+    const { asked, layer } = anthropic(
+      [words("Let me see."), toolUse(["create_task", '{"title":7}'], ["list_tasks", '{"status":"pending"}'])],
+      [words("Then so."), toolUse(["add_milk", '{"litres":1}'])],
+      [toolUse(["create_task", '{"title":"Mil'])],
+      [words("I cannot do it.")]
     )
+    return Effect.gen(function* () {
+      const { content, status, toolCalls } = yield* say("Add milk")
+      assert.strictEqual(status, "completed")
+      assert.strictEqual(content, "Let me see.\n\nThen so.\n\nI cannot do it.")
+      assert.deepStrictEqual(
+        toolCalls?.map(({ parameters, tool }) => [tool, parameters]),
+        [
+          ["create_task", { title: 7 }],
+          ["list_tasks", { status: "pending" }],
+          ["add_milk", { litres: 1 }],
+          ["create_task", { arguments: '{"title":"Mil' }]
+        ]
+      )
+      const [off, list, unknown, broken] = toolCalls?.map(({ result }) => result) ?? []
+      assert.include(off, {
+        status: "error",
+        error: "The arguments do not fit the tool: title: Expected string, actual 7"
+      })
+      assert.include(list, { status: "success" })
+      assert.match(String(unknown?.["error"]), /^There is no such tool. The tools are: list_tasks, create_task,/)
+      assert.include(broken, { status: "error", error: "The arguments are not valid JSON, or no object." })
+      assert.lengthOf(asked, 4)
+      assert.notInclude(asked[0], "invalid")
+    }).pipe(Effect.provide(layer))
   })
 
   it.live("tools.ts: the agent has a tool of the embedder's, which knows whose turn it is", () =>

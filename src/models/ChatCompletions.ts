@@ -19,11 +19,7 @@ export const layer = (
     LanguageModel.LanguageModel,
     Effect.flatMap(Upstream.make("ChatCompletions", "/chat/completions", options), (upstream) => {
       const streamText = (request: LanguageModel.ProviderOptions) =>
-        Stream.unwrap(
-          Effect.map(requestBody(options, request), (body) =>
-            upstream.answer(body, new Answer(upstream, ToolCalls.offered(request.tools)))
-          )
-        )
+        Stream.unwrap(Effect.map(requestBody(options, request), (body) => upstream.answer(body, new Answer(upstream))))
       return Effect.map(
         LanguageModel.make({
           streamText,
@@ -39,7 +35,7 @@ const requestBody = (
   request: LanguageModel.ProviderOptions
 ): Effect.Effect<unknown, AiError.MalformedInput> =>
   Effect.map(Effect.forEach(request.prompt.content, messages), (content) => {
-    const tools = ToolCalls.offered(request.tools)
+    const { tools } = request
     return {
       model,
       messages: content.flat(),
@@ -118,7 +114,6 @@ interface Call {
 /** One answer, from `chat.completion.chunk` events. Their form is only as strict as the loosest server's. */
 class Answer implements Upstream.AnswerReader<Part> {
   readonly #upstream: Upstream.Upstream
-  readonly #tools: ReadonlyArray<Tool.Any>
   readonly #calls: Array<Call> = []
   /** The call that pieces with an index belong to at present. */
   readonly #open = new Map<unknown, Call>()
@@ -128,9 +123,8 @@ class Answer implements Upstream.AnswerReader<Part> {
   #usage: typeof Response.Usage.Encoded = { inputTokens: undefined, outputTokens: undefined, totalTokens: undefined }
   #finish: Response.FinishReason | undefined
 
-  constructor(upstream: Upstream.Upstream, tools: ReadonlyArray<Tool.Any>) {
+  constructor(upstream: Upstream.Upstream) {
     this.#upstream = upstream
-    this.#tools = tools
   }
 
   onEvent(event: unknown, out: Array<Part>): AiError.AiError | "complete" | undefined {
@@ -217,7 +211,7 @@ class Answer implements Upstream.AnswerReader<Part> {
     if (this.#speaking) out.push({ type: "text-end", id: textId })
     for (const { arguments: text, id, name } of this.#calls) {
       out.push({ type: "tool-params-end", id })
-      out.push({ type: "tool-call", id, ...ToolCalls.readCall(this.#tools, name, text) })
+      out.push({ type: "tool-call", id, name, params: ToolCalls.argumentsOf(text) })
     }
     const asked = this.#calls.length > 0 && reason === "stop"
     out.push({ type: "finish", reason: asked ? "tool-calls" : reason, usage: this.#usage })

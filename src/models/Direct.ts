@@ -1,4 +1,4 @@
-import { type AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool } from "@effect/ai"
+import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool } from "@effect/ai"
 import { Chunk, Context, DateTime, Effect, Option, Schema, Stream, Tracer } from "effect"
 
 /** The parts our models make. */
@@ -21,8 +21,8 @@ export type Part = Extract<
 /**
  * `model`, except that those who run the tools themselves get the parts of `streamText` without detour.
  * `LanguageModel.make` makes a schema of all parts and all tools for each request, which takes milliseconds, and decodes
- * each chunk with it, which takes longer than all else that is done per token. There is nothing left for it to find
- * in parts that were made here and in calls that `ToolCalls.readCall` has checked.
+ * each chunk with it, which takes longer than all else that is done per token. In parts that were made here there is
+ * nothing to find for it but arguments that do not fit. A call of a tool that there is not comes as it is.
  */
 export const make = (
   model: LanguageModel.Service,
@@ -55,7 +55,7 @@ export const make = (
         responseFormat: { type: "text" },
         span
       }).pipe(
-        Stream.mapChunks(Chunk.map(decode)),
+        Stream.mapChunksEffect((parts) => Effect.try({ try: () => Chunk.map(parts, decode), catch: malformed })),
         Stream.mapInputContext((context: Context.Context<never>) => Context.add(context, Tracer.ParentSpan, span))
       )
     }).pipe(Stream.unwrapScoped)
@@ -68,6 +68,9 @@ export const make = (
       : model.streamText(options)
   return { ...model, streamText: direct }
 }
+
+const malformed = (cause: unknown) =>
+  new AiError.MalformedOutput({ module: "LanguageModel", method: "streamText", cause })
 
 const annotate = Telemetry.addGenAIAnnotations
 
@@ -86,7 +89,7 @@ const decodePart = (tools: Readonly<Record<string, Tool.Any>>, part: Part) => {
     case "tool-params-end":
       return Response.makePart("tool-params-end", { id: part.id })
     case "tool-call": {
-      const schema = tools[part.name]?.parametersSchema
+      const schema = Object.hasOwn(tools, part.name) ? tools[part.name]?.parametersSchema : undefined
       const params =
         schema === undefined ? part.params : Schema.decodeUnknownSync(Schema.make<unknown>(schema.ast))(part.params)
       return Response.makePart("tool-call", { id: part.id, name: part.name, params, providerExecuted: false })

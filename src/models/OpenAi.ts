@@ -1,8 +1,7 @@
-import { type AiError, LanguageModel, type Prompt, type Response, type Tool } from "@effect/ai"
+import { type AiError, LanguageModel, type Prompt, type Response } from "@effect/ai"
 import { type Generated, OpenAiClient, OpenAiLanguageModel } from "@effect/ai-openai"
 import type { HttpClient } from "@effect/platform"
-import { type Chunk, Context, Effect, Layer, Stream } from "effect"
-import { InvalidToolCall } from "../services/InvalidToolCall.ts"
+import { type Chunk, Effect, Layer, Stream } from "effect"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
@@ -23,8 +22,7 @@ export const layer = (
     LanguageModel.LanguageModel,
     Effect.gen(function* () {
       const upstream = yield* Upstream.make("OpenAi", "/responses", options)
-      const answer = (body: unknown, tools: ReadonlyArray<Tool.Any>) =>
-        upstream.answer(body, new Answer(upstream, tools))
+      const answer = (body: unknown) => upstream.answer(body, new Answer(upstream))
       const config = {
         store: false,
         ...(options.temperature !== undefined && { temperature: options.temperature }),
@@ -32,8 +30,7 @@ export const layer = (
       }
 
       const client = yield* OpenAiClient.make({ apiKey: options.apiKey, apiUrl: options.apiUrl })
-      const mended = (request: Request) =>
-        Stream.unwrap(Effect.map(OfferedTools, (tools) => answer(mend(request), tools)))
+      const mended = (request: Request) => answer(mend(request))
       const model = yield* OpenAiLanguageModel.make({ model: options.model, config }).pipe(
         Effect.provideService(OpenAiClient.OpenAiClient, {
           ...client,
@@ -44,7 +41,7 @@ export const layer = (
             Effect.map(Stream.runCollect(mended(request)), whole) as Effect.Effect<never, AiError.AiError>
         })
       )
-      return Direct.make(offering(model), { provider: "openai", model: options.model }, (request) =>
+      return Direct.make(model, { provider: "openai", model: options.model }, (request) =>
         Stream.unwrap(
           Effect.gen(function* () {
             const {
@@ -53,7 +50,7 @@ export const layer = (
               ...overrides
             } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
             const input = yield* Effect.forEach(request.prompt.content, inputOf)
-            const tools = ToolCalls.offered(request.tools)
+            const { tools } = request
             const body = {
               model: options.model,
               ...config,
@@ -62,7 +59,7 @@ export const layer = (
               input: input.flat(),
               ...(tools.length > 0 && { tools: tools.map(functionOf), tool_choice: choiceOf(request.toolChoice) })
             }
-            return answer(body, tools)
+            return answer(body)
           })
         )
       )
@@ -106,45 +103,13 @@ const choiceOf = (choice: LanguageModel.ProviderOptions["toolChoice"]) => {
 
 type Request = Omit<typeof Generated.CreateResponse.Encoded, "stream">
 
-/** The tools of the request at hand; `OpenAiClient` is only given their JSON Schemas. */
-class OfferedTools extends Context.Reference<OfferedTools>()("taskchat/models/OpenAi/OfferedTools", {
-  defaultValue: (): ReadonlyArray<Tool.Any> => []
-}) {}
-
-/** Lets `OfferedTools` be the tools that `model` is used with. */
-const offering = (model: LanguageModel.Service): LanguageModel.Service => ({
-  generateText: (options) =>
-    Effect.flatMap(resolve(options.toolkit), ({ context, toolkit }) =>
-      Effect.mapInputContext(model.generateText({ ...options, ...toolkit }), context)
-    ),
-  generateObject: (options) =>
-    Effect.flatMap(resolve(options.toolkit), ({ context, toolkit }) =>
-      Effect.mapInputContext(model.generateObject({ ...options, ...toolkit }), context)
-    ),
-  streamText: (options) =>
-    Stream.unwrap(
-      Effect.map(resolve(options.toolkit), ({ context, toolkit }) =>
-        Stream.mapInputContext(model.streamText({ ...options, ...toolkit }), context)
-      )
-    )
-})
-
-const resolve = <Tools extends Record<string, Tool.Any>>(
-  toolkit: LanguageModel.GenerateTextOptions<Tools>["toolkit"]
-) =>
-  Effect.map(Effect.isEffect(toolkit) ? toolkit : Effect.succeed(toolkit), (resolved) => ({
-    toolkit: resolved === undefined ? {} : { toolkit: resolved },
-    context: <R>(context: Context.Context<R>): Context.Context<R> =>
-      Context.add(context, OfferedTools, ToolCalls.offered(Object.values(resolved?.tools ?? {})))
-  }))
-
 /** A request of `OpenAiLanguageModel`, without what OpenAI refuses. */
 const mend = ({ input, tool_choice, tools, ...request }: Request): unknown => {
   const items: ReadonlyArray<unknown> = Array.isArray(input) ? input : []
-  const offered = (tools ?? [])
-    .filter((tool) => tool.type !== "function" || tool.name !== InvalidToolCall.name)
-    // The strict mode, in which arguments always fit, has no optional members.
-    .map((tool) => (tool.type === "function" ? { ...tool, strict: isStrict(tool.parameters) } : tool))
+  // The strict mode, in which arguments always fit, has no optional members.
+  const offered = (tools ?? []).map((tool) =>
+    tool.type === "function" ? { ...tool, strict: isStrict(tool.parameters) } : tool
+  )
   return {
     ...request,
     stream: true,
@@ -206,16 +171,14 @@ const isStrict = (schema: unknown): boolean => {
 /** One answer, from the events of the Responses API. */
 class Answer implements Upstream.AnswerReader<Part> {
   readonly #upstream: Upstream.Upstream
-  readonly #tools: ReadonlyArray<Tool.Any>
   readonly #speaking = new Set<string>()
   /** The calls by the place of their items in the output, and the ids of all there have been. */
   readonly #calls = new Map<number, string>()
   readonly #callIds = new Set<string>()
   #size = 0
 
-  constructor(upstream: Upstream.Upstream, tools: ReadonlyArray<Tool.Any>) {
+  constructor(upstream: Upstream.Upstream) {
     this.#upstream = upstream
-    this.#tools = tools
   }
 
   onEvent(event: unknown, out: Array<Part>): AiError.AiError | "complete" | undefined {
@@ -297,7 +260,7 @@ class Answer implements Upstream.AnswerReader<Part> {
     }
     this.#size += text.length
     if (this.#size > Upstream.maxLength) return this.#upstream.malformed("the arguments of the calls are too large")
-    out.push({ type: "tool-params-end", id }, { type: "tool-call", id, ...ToolCalls.readCall(this.#tools, name, text) })
+    out.push({ type: "tool-params-end", id }, { type: "tool-call", id, name, params: ToolCalls.argumentsOf(text) })
     return undefined
   }
 }

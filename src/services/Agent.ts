@@ -1,4 +1,4 @@
-import { AiError, LanguageModel, Prompt, type Response, type Tool, type Toolkit } from "@effect/ai"
+import { AiError, LanguageModel, Prompt, Response, type Tool, type Toolkit } from "@effect/ai"
 import {
   Array as Arr,
   Chunk,
@@ -6,7 +6,6 @@ import {
   Context,
   Cause as Defect,
   Effect,
-  Either,
   Layer,
   Option,
   Predicate,
@@ -23,8 +22,8 @@ import { type ToolCall, ToolResult } from "../domain/ToolCall.ts"
 import type { TurnLost, TurnStatus } from "../domain/Turn.ts"
 import { fromAiError, isTransient } from "./AgentErrors.ts"
 import { sentence, todayIn } from "./Dates.ts"
-import { InvalidToolCall } from "./InvalidToolCall.ts"
 import { ToolContext } from "./TaskTools.ts"
+import * as ToolOffers from "./ToolOffers.ts"
 
 /** One turn, as the agent needs to know it. */
 export interface AgentTurn {
@@ -72,10 +71,8 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
         // Here it is just some toolkit, and which call is for which tool is known at run time only: `handle` looks the
         // tool up by its name and checks the arguments itself.
         const hands: Hands = {
-          offered: {
-            tools: { ...tools, [InvalidToolCall.name]: InvalidToolCall },
-            handle
-          } as unknown as Hands["offered"],
+          tools,
+          offered: { tools: ToolOffers.lenient(tools), handle } as unknown as Hands["offered"],
           handle: handle as unknown as Hands["handle"]
         }
         return Agent.of({ run: (turn) => answer(model, hands, options, turn) })
@@ -94,6 +91,7 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
 
 /** A toolkit with the types of its tools forgotten. */
 interface Hands {
+  readonly tools: ToolOffers.Tools
   readonly offered: Toolkit.WithHandler<Record<string, Tool.Any>>
   readonly handle: (
     tool: string,
@@ -101,7 +99,7 @@ interface Hands {
   ) => Effect.Effect<{ readonly encodedResult: unknown }, unknown, ToolContext>
 }
 
-/** What the model asked for. A call that cannot be run comes as one of a reserved tool, and keeps its own name here. */
+/** What the model asked for. */
 interface Call {
   readonly id: string
   readonly tool: string
@@ -131,6 +129,7 @@ const answer = (
       let text = ""
       let half = ""
       let usage: Response.Usage | undefined
+      const unfinished = new Map<string, { readonly name: string; text: string }>()
 
       const say = (words: string): AgentEvent | undefined => {
         const said = text === "" ? storable(words).trimStart() : storable(words)
@@ -150,8 +149,17 @@ const answer = (
             half = rest
             return say(whole)
           }
+          case "tool-params-start":
+            unfinished.set(part.id, { name: part.name, text: "" })
+            return undefined
+          case "tool-params-delta": {
+            const call = unfinished.get(part.id)
+            if (call !== undefined) call.text += part.delta
+            return undefined
+          }
           case "tool-call":
-            calls = [...calls, callOf(part)]
+            unfinished.delete(part.id)
+            calls = [...calls, callOf(hands.tools, part)]
             return undefined
           case "finish":
             usage = part.usage
@@ -162,10 +170,22 @@ const answer = (
         }
       }
 
+      /** What there is of an answer that the model's layer gave up for a call that cannot be run, if it did. */
+      const salvage = (error: AiError.AiError): ReadonlyArray<AgentEvent> | undefined => {
+        const parts = ToolOffers.givenUp(hands.offered.tools, error)
+        if (parts === undefined || (ToolOffers.isNotJson(error) && unfinished.size === 0)) return undefined
+        const events = Arr.filterMap(parts, (part) => Option.fromNullable(read(part)))
+        for (const [id, { name, text }] of unfinished)
+          calls = [...calls, callOf(hands.tools, { id, name, params: text })]
+        usage ??= unknownUsage
+        return events
+      }
+
       const ask = (tries: number): Stream.Stream<AgentEvent, AgentError> => {
         calls = []
         half = ""
         usage = undefined
+        unfinished.clear()
         return model
           .streamText({
             prompt,
@@ -176,6 +196,8 @@ const answer = (
           .pipe(
             Stream.mapChunks(Chunk.filterMap((part) => Option.fromNullable(read(part)))),
             Stream.catchAll((error) => {
+              const events = salvage(error)
+              if (events !== undefined) return Stream.fromIterable(events)
               const failure = fromAiError(error)
               return begun || tries === maxTries || !isTransient(error)
                 ? Stream.fail(failure)
@@ -282,6 +304,9 @@ const toResult = (value: unknown): ToolResult => {
     : { status: "success", result: value }
 }
 
+/** Its end, where the tokens are counted, is lost. */
+const unknownUsage = new Response.Usage({ inputTokens: undefined, outputTokens: undefined, totalTokens: undefined })
+
 /** The first try counts. */
 const maxTries = 3
 
@@ -307,33 +332,21 @@ const tokens = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(M
 const splitPair = (text: string): readonly [whole: string, half: string] =>
   /[\uD800-\uDBFF]$/.test(text) ? [text.slice(0, -1), text.slice(-1)] : [text, ""]
 
-const callOf = ({
-  id,
-  name,
-  params
-}: {
-  readonly id: string
-  readonly name: string
-  readonly params: unknown
-}): Call => {
-  if (name !== InvalidToolCall.name) {
-    return { id: storable(id), tool: name, parameters: clean(params), refusal: undefined }
+const callOf = (
+  tools: ToolOffers.Tools,
+  { id, name, params }: { readonly id: string; readonly name: string; readonly params: unknown }
+): Call => {
+  const refusal = ToolOffers.refusalOf(tools, name, params)
+  return {
+    id: storable(id),
+    tool: storable(name),
+    // In an object, which is what every provider takes back.
+    parameters: clean(Predicate.isReadonlyRecord(params) ? params : { arguments: rawOf(params).slice(0, 2000) }),
+    refusal: refusal === undefined ? undefined : storable(refusal)
   }
-  const { arguments: raw, reason, tool } = decodeInvalid(params)
-  return { id: storable(id), tool: storable(tool), parameters: clean(parse(raw)), refusal: storable(reason) }
 }
 
-const decodeInvalid = Schema.decodeUnknownSync(InvalidToolCall.parametersSchema)
-
-/** Arguments that are not JSON are kept as text, in an object, which is what every provider takes back. */
-const parse = (raw: string): unknown =>
-  Either.match(
-    Schema.decodeEither(Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown })))(raw),
-    {
-      onLeft: () => ({ arguments: raw.slice(0, 2000) }),
-      onRight: (parameters) => parameters
-    }
-  )
+const rawOf = (params: unknown) => (typeof params === "string" ? params : (JSON.stringify(params) ?? ""))
 
 /** JSON as PostgreSQL can store it. */
 const clean = (value: unknown): unknown => {

@@ -5,8 +5,6 @@ import { type JSONSchema, Record, Schema } from "effect"
  * A tool's parameters, with a JSON Schema that every provider accepts, in their strict modes too: all members are
  * required, and what may be absent is nullable. Without references, patterns, formats and limits, which one or another
  * refuses: say limits in the descriptions, and check them in the handler.
- *
- * No schema within may transform: arguments are decoded when the model gives them, and again when the tool is run.
  */
 export const parameters = <Fields extends Schema.Struct.Fields>(fields: Fields): Schema.Struct<Fields> => {
   const schema = Schema.Struct(fields)

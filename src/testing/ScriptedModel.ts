@@ -12,6 +12,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
+import * as Direct from "../models/Direct.ts"
 import * as ToolCalls from "../models/ToolCalls.ts"
 
 /** What a model does within one answer. A string is a piece of text, streamed on its own. */
@@ -52,10 +53,7 @@ export type Script = ReadonlyArray<Answer> | ((asked: Asked) => Answer)
 
 const { Call, Cut, Fault, Pause, Used, Wait } = Data.taggedEnum<Exclude<Piece, string>>()
 
-/**
- * Asks for a tool. `parameters` is its arguments, or the text that stands in their place. As with every model here, a call
- * that does not fit its tool reaches the agent as one of `InvalidToolCall`. Ids count up unless given.
- */
+/** Asks for a tool. `parameters` is its arguments, or the text that stands in their place. Ids count up unless given. */
 export const call = (tool: string, parameters: object | string = {}, id?: string): Piece =>
   Call({ tool, arguments: typeof parameters === "string" ? parameters : JSON.stringify(parameters), id })
 
@@ -149,16 +147,13 @@ const make = (script: Script) =>
         return Effect.succeed(isPiece(answer) ? [answer] : answer)
       })
 
-    const partsOf = (
-      piece: Piece,
-      { tools }: LanguageModel.ProviderOptions
-    ): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> => {
+    const partsOf = (piece: Piece): Stream.Stream<Direct.Part, AiError.AiError> => {
       if (typeof piece === "string") return Stream.succeed({ type: "text-delta", id: "text", delta: piece })
       switch (piece._tag) {
         case "Call":
           return Stream.sync(() => {
             const id = piece.id ?? `call_${++calls}`
-            return { type: "tool-call", id, ...ToolCalls.readCall(tools, piece.tool, piece.arguments) }
+            return { type: "tool-call", id, name: piece.tool, params: ToolCalls.argumentsOf(piece.arguments) }
           })
         case "Wait":
           return Stream.execute(piece.until)
@@ -186,10 +181,8 @@ const make = (script: Script) =>
             isOver = true
           })
           open++
-          return Stream.succeed<Response.StreamPartEncoded>({ type: "text-start", id: "text" }).pipe(
-            Stream.concat(
-              Stream.flatMap(Stream.rechunk(Stream.fromIterable(played), 1), (piece) => partsOf(piece, options))
-            ),
+          return Stream.succeed<Direct.Part>({ type: "text-start", id: "text" }).pipe(
+            Stream.concat(Stream.flatMap(Stream.rechunk(Stream.fromIterable(played), 1), partsOf)),
             Stream.concat(Stream.fromIterable(cutAt < 0 ? endOf(options, pieces) : [])),
             Stream.concat(Stream.execute(over)),
             Stream.tapError(() => over),
@@ -207,7 +200,8 @@ const make = (script: Script) =>
       streamText,
       generateText: (options) => Effect.map(Stream.runCollect(streamText(options)), whole)
     })
-    return Context.make(LanguageModel.LanguageModel, model).pipe(
+    const direct = Direct.make(model, { provider: "taskchat", model: "scripted" }, streamText)
+    return Context.make(LanguageModel.LanguageModel, direct).pipe(
       Context.add(ScriptedModel, {
         asked: Effect.sync(() => [...asked]),
         untilAsked: (count) =>
@@ -237,7 +231,7 @@ const read = ({ prompt, toolChoice, tools }: LanguageModel.ProviderOptions): Ask
       .flatMap((message) =>
         message.role === "tool" ? message.content.map(({ id, name, result }) => ({ id, tool: name, result })) : []
       ),
-    tools: ToolCalls.offered(tools).map(({ name }) => name),
+    tools: tools.map(({ name }) => name),
     mayCallTools: toolChoice !== "none"
   }
 }
@@ -250,10 +244,7 @@ export const textOf = (message: Prompt.Message | undefined): string => {
   return parts.map((part) => (part.type === "text" ? part.text : "")).join("")
 }
 
-const endOf = (
-  { prompt }: LanguageModel.ProviderOptions,
-  pieces: ReadonlyArray<Piece>
-): ReadonlyArray<Response.StreamPartEncoded> => {
+const endOf = ({ prompt }: LanguageModel.ProviderOptions, pieces: ReadonlyArray<Piece>): ReadonlyArray<Direct.Part> => {
   const calls = pieces.some((piece) => typeof piece !== "string" && piece._tag === "Call")
   const given = pieces.find((piece) => typeof piece !== "string" && piece._tag === "Used")
   const { inputTokens, outputTokens } =
@@ -270,7 +261,7 @@ const endOf = (
   ]
 }
 
-const whole = (parts: Chunk.Chunk<Response.StreamPartEncoded>): Array<Response.PartEncoded> => {
+const whole = (parts: Chunk.Chunk<Direct.Part>): Array<Response.PartEncoded> => {
   const all = Chunk.toReadonlyArray(parts)
   const text = all.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
   return [

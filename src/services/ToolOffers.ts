@@ -1,0 +1,72 @@
+import { type AiError, Response, Tool, Toolkit } from "@effect/ai"
+import { Chunk, Either, Option, ParseResult, Record, Schema } from "effect"
+
+/** Tools by their names. */
+export type Tools = Readonly<Record<string, Tool.Any>>
+
+/**
+ * The tools as a model is offered them: described as they are, but taking anything. A `LanguageModel` fails with its whole
+ * answer when a call does not fit; what does not fit these is for `refusalOf` to say, so that the model can be told.
+ */
+export const lenient = (tools: Tools): Record<string, Tool.Any> =>
+  Record.map(tools, (tool) =>
+    Tool.isUserDefined(tool)
+      ? tool.setParameters(anything(Tool.getJsonSchemaFromSchemaAst(tool.parametersSchema.ast)))
+      : tool
+  )
+
+const anything = (jsonSchema: object): Tool.AnyParametersSchema =>
+  Object.assign(Schema.Unknown.annotations({ jsonSchema }), { fields: {}, make: (params: unknown) => params })
+
+/** Why a call cannot be run, in words for the model, if it cannot. Text in place of arguments is what was no JSON. */
+export const refusalOf = (tools: Tools, name: string, params: unknown): string | undefined => {
+  const tool = Object.hasOwn(tools, name) ? tools[name] : undefined
+  if (tool === undefined) return `There is no such tool. The tools are: ${Object.keys(tools).join(", ")}.`
+  if (typeof params === "string") return "The arguments are not valid JSON, or no object."
+  const problem = misfit(tool, params)
+  return problem === undefined ? undefined : `The arguments do not fit the tool: ${problem}`
+}
+
+/** Told to the model, so it is kept short even if every argument is wrong. */
+const misfit = (tool: Tool.Any, params: unknown): string | undefined => {
+  // By its syntax tree, as the type of any tool's parameters says nothing of what decoding them needs.
+  const schema = Schema.make<unknown>(tool.parametersSchema.ast)
+  return Either.match(Schema.decodeUnknownEither(schema, { errors: "all" })(params), {
+    onLeft: (error) =>
+      ParseResult.ArrayFormatter.formatErrorSync(error)
+        .slice(0, 10)
+        .map(({ message, path }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`))
+        .join("; ")
+        .slice(0, 2000),
+    onRight: () => undefined
+  })
+}
+
+/**
+ * What comes of an answer that was given up for a call that cannot be run: the parts that went with it, if any, and
+ * nothing if it was given up for another reason. What would have come after them is lost.
+ *
+ * A call of a tool that was not offered is one that no offer can be made to take; arguments that are no JSON are what
+ * other models than ours do not pass on at all.
+ */
+export const givenUp = (offered: Tools, error: AiError.AiError): ReadonlyArray<StreamPart> | undefined => {
+  if (isNotJson(error)) return []
+  if (error._tag !== "MalformedOutput" || !ParseResult.isParseError(error.cause)) return undefined
+  const { actual } = error.cause.issue
+  const parts = Chunk.isChunk(actual) ? Chunk.toReadonlyArray(actual) : []
+  const unknown = parts.filter(isCall).filter(({ name }) => !Object.hasOwn(offered, name))
+  if (unknown.length === 0) return undefined
+  const called = unknown.map(({ name }): Tool.Any => Tool.make(name).setParameters(anything({})))
+  const decode = Schema.decodeUnknownOption(
+    Schema.Array(Response.StreamPart(Toolkit.make(...Object.values(offered), ...called)))
+  )
+  return Option.getOrUndefined(decode(parts))
+}
+
+/** Whether an answer was given up for arguments that are no JSON. */
+export const isNotJson = (error: AiError.AiError) =>
+  error._tag === "MalformedOutput" && error.cause instanceof SyntaxError
+
+type StreamPart = Response.StreamPart<Record<string, Tool.Any>>
+
+const isCall = Schema.is(Schema.Struct({ type: Schema.Literal("tool-call"), name: Schema.String }))
