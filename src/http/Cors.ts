@@ -5,6 +5,8 @@ import { exchange } from "./Exchange.ts"
 const methods = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
 
 const allowed = [
+  // With a quoted profile in it, it is not among those that pages may send anyway.
+  "Accept",
   "Authorization",
   "Content-Type",
   "Idempotency-Key",
