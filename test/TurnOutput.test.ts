@@ -42,7 +42,7 @@ const actions = (all: ReadonlyArray<Write>): ReadonlyArray<(output: TurnOutput) 
     if ("text" in write) return [(output: TurnOutput) => output.say(write.text)]
     const call = callNamed(write.call)
     return [
-      ...(write.isKnownBefore ? [(output: TurnOutput) => output.callStarted(call)] : []),
+      ...(write.isKnownBefore ? [(output: TurnOutput) => output.callStarted(call, step)] : []),
       (output: TurnOutput) => output.callEnded(call, { step, offset: output.text.length })
     ]
   })

@@ -30,7 +30,8 @@ export interface Ended {
 /** What the readers of a turn are told, in order; exactly one `Ended`, and it is the last. */
 export type TurnEvent = Data.TaggedEnum<{
   Text: { readonly text: string }
-  ToolCallStarted: { readonly call: ToolCallStarted }
+  /** `step` is the agent's that asked for the call. */
+  ToolCallStarted: { readonly call: ToolCallStarted; readonly step: number }
   ToolCallEnded: { readonly call: ToolCall }
   Ended: { readonly end: Ended }
 }>
@@ -47,6 +48,12 @@ export interface Cursor {
 }
 
 export const start: Cursor = { calls: 0, begun: false, text: 0 }
+
+/** Whether `place` lies behind `cursor`, so that what led to it is news to a reader at `cursor`. */
+export const isBehind = (place: Cursor, cursor: Cursor) =>
+  place.calls > cursor.calls ||
+  place.text > cursor.text ||
+  (place.calls === cursor.calls && place.begun && !cursor.begun && place.text >= cursor.text)
 
 /** The id of the last event. */
 export const endId = "end"

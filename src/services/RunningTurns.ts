@@ -46,7 +46,7 @@ const turnsEnded = Metric.counter("taskchat_turns_ended_total", {
 })
 const turnsRunning = Metric.gauge("taskchat_turns_running", { description: "Turns that run on this node" })
 const toolCallsEnded = Metric.counter("taskchat_tool_calls_total", {
-  description: "Tool calls, by tool and status",
+  description: "Tool calls, by status",
   incremental: true
 })
 const tokensUsed = Metric.counter("taskchat_model_tokens_total", {
@@ -172,7 +172,7 @@ export const make = (
         case "Text":
           return turn.output.say(event.text)
         case "ToolCallStarted":
-          return turn.output.callStarted(event.call)
+          return turn.output.callStarted(event.call, event.step)
         case "ToolCallEnded":
           return turn.output.callEnded(event.call, { step: event.step, offset: turn.output.text.length })
         case "StepEnded":

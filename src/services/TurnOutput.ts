@@ -1,6 +1,6 @@
 import { Chunk, Deferred, Effect, FiberId, Option, Stream } from "effect"
 import type { Place, ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
-import { type Cursor, type Ended, start, TurnEvent } from "../domain/TurnEvent.ts"
+import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../domain/TurnEvent.ts"
 
 /** An event and the place right behind it. */
 export interface Positioned {
@@ -48,12 +48,12 @@ export class TurnOutput {
     this.push(TurnEvent.Text({ text }), { ...this.last, text: this.said.length })
   }
 
-  callStarted(call: ToolCallStarted) {
-    this.push(TurnEvent.ToolCallStarted({ call }), { ...this.last, begun: true })
+  callStarted(call: ToolCallStarted, step: number) {
+    this.push(TurnEvent.ToolCallStarted({ call, step }), { ...this.last, begun: true })
   }
 
   callEnded(call: ToolCall, place: Place) {
-    if (!this.last.begun) this.callStarted({ id: call.id, tool: call.tool, parameters: call.parameters })
+    if (!this.last.begun) this.callStarted({ id: call.id, tool: call.tool, parameters: call.parameters }, place.step)
     this.calls.push(call)
     this.places.push(place)
     this.push(TurnEvent.ToolCallEnded({ call }), { ...this.last, begun: false, calls: this.calls.length })
@@ -178,9 +178,3 @@ const maxText = 16 * 1024
 const silence: Silence = { _tag: "Silence" }
 
 const isSame = (a: Cursor, b: Cursor) => a.calls === b.calls && a.begun === b.begun && a.text === b.text
-
-/** Whether `place` lies behind `cursor`, so that what led to it is news to a reader at `cursor`. */
-const isBehind = (place: Cursor, cursor: Cursor) =>
-  place.calls > cursor.calls ||
-  place.text > cursor.text ||
-  (place.calls === cursor.calls && place.begun && !cursor.begun && place.text >= cursor.text)
