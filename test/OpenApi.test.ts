@@ -3,6 +3,7 @@ import { Array as Arr, Effect, Predicate, Schema } from "effect"
 import { Api } from "../src/api/Api.ts"
 import { openApi } from "../src/api/OpenApi.ts"
 import { example, StreamEvent } from "../src/api/StreamEvent.ts"
+import * as UiMessageChunk from "../src/api/UiMessageChunk.ts"
 import * as ScriptedModel from "../src/testing/ScriptedModel.ts"
 import { faults, type Operation, operations } from "./support/ApiDocument.ts"
 import { files } from "./support/Repository.ts"
@@ -214,6 +215,7 @@ layer(Server.layer())("the server", (it) => {
         yield* ask("POST", chat, { user: yield* newUser, body: { message: "Hi" } }),
         yield* ask("GET", turn, { user }),
         yield* ask("GET", `${turn}/events`, { user }),
+        yield* ask("GET", `${turn}/events`, { user, headers: { Accept: UiMessageChunk.contentType } }),
         yield* ask("GET", `${turn}/events`, { user, headers: { "Last-Event-ID": "nonsense" } }),
         yield* ask("GET", `${turn}/events`, { user, headers: { "Last-Event-ID": "end" } }),
         yield* ask("POST", `${turn}/cancel`, { user }),
@@ -230,7 +232,7 @@ layer(Server.layer())("the server", (it) => {
       ].map(({ status }) => status)
       assert.deepStrictEqual(
         statuses,
-        [200, 500, 400, 404, 404, 403, 200, 200, 400, 204, 200, 200, 404, 200, 200, 200, 200, 204, 404, 204, 404]
+        [200, 500, 400, 404, 404, 403, 200, 200, 200, 400, 204, 200, 200, 404, 200, 200, 200, 200, 204, 404, 204, 404]
       )
     })
   )

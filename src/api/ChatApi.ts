@@ -99,10 +99,10 @@ export const IdempotencyHeaders = Schema.Struct({ "idempotency-key": Schema.opti
 /** The user that a URL is about; it has to be the token's. */
 export const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
 
-/** Server-sent events; `StreamEvent.ts` has each of them. */
+/** Server-sent events; `StreamEvent.ts` has each of them, and `UiMessageChunk.ts` those of the AI SDK. */
 export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream" }).annotations({
   description:
-    "Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has an `id`, opaque and different from the others, to read on from with `Last-Event-ID`. Comments fill long silences."
+    'Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has an `id`, opaque and different from the others, to read on from with `Last-Event-ID`. Comments fill long silences. To whoever asks for `text/event-stream; profile="ai-sdk-v1"` a UI message stream, which the AI SDK\'s `useChat` reads.'
 })
 
 const begin = <Name extends string>(name: Name, path: `/${string}`) =>

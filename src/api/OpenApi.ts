@@ -5,6 +5,7 @@ import { MethodNotAllowed, NotFound } from "../domain/Request.ts"
 import { Api } from "./Api.ts"
 import { complete } from "./openapi/Document.ts"
 import { StreamEvent } from "./StreamEvent.ts"
+import { UiMessageChunk } from "./UiMessageChunk.ts"
 
 class Docs extends HttpApiGroup.make("docs")
   .add(
@@ -35,7 +36,7 @@ class Docs extends HttpApiGroup.make("docs")
 
 /** The API as it is documented, which is with its documentation. */
 export class DocumentedApi extends Api.add(Docs)
-  .annotate(HttpApi.AdditionalSchemas, [StreamEvent, wire(NotFound), wire(MethodNotAllowed)])
+  .annotate(HttpApi.AdditionalSchemas, [StreamEvent, UiMessageChunk, wire(NotFound), wire(MethodNotAllowed)])
   .annotate(OpenApi.Transform, ({ components, paths, ...rest }) => complete({ ...rest, paths, components })) {}
 
 /** The OpenAPI 3.1 document of the whole API. */

@@ -65,13 +65,12 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
             })
           })
         )
-        .handleRaw("stream", ({ headers, request: { json } }) =>
+        .handleRaw("stream", ({ headers, request }) =>
           Effect.gen(function* () {
-            const payload = yield* Effect.flatMap(Effect.orDie(json), decodeChat)
-            const request = yield* turnRequest("chat/stream", { headers, payload })
-            const reading = yield* chat.start(request)
+            const payload = yield* Effect.flatMap(Effect.orDie(request.json), decodeChat)
+            const reading = yield* Effect.flatMap(turnRequest("chat/stream", { headers, payload }), chat.start)
             yield* note({ turn_id: reading.turnId, conversation_id: reading.conversationId })
-            return Sse.respond(reading)
+            return Sse.respond(request.headers["accept"], reading)
           }).pipe(Effect.catchTag("ParseError", HttpApiError.HttpApiDecodeError.refailParseError))
         )
     })

@@ -1,29 +1,41 @@
 import { HttpServerResponse } from "@effect/platform"
-import { Chunk, DateTime, Schema, Stream } from "effect"
-import type { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../api/StreamEvent.ts"
-import { ToolCall, ToolCalls } from "../domain/ToolCall.ts"
-import { Usage } from "../domain/Turn.ts"
-import { type Cursor, cursorId, type Ended, endId, start, type TurnEvent } from "../domain/TurnEvent.ts"
+import { Chunk, Stream } from "effect"
+import { mediaType, profile } from "../api/UiMessageChunk.ts"
+import type { Cursor } from "../domain/TurnEvent.ts"
 import type { Reading } from "../services/Chat.ts"
-import type { Positioned, Silence } from "../services/TurnOutput.ts"
+import type { Positioned } from "../services/TurnOutput.ts"
+import { prefersProfile } from "./Accept.ts"
+import * as StreamEvents from "./StreamEvents.ts"
+import * as UiMessages from "./UiMessages.ts"
 
-const encodeCall = Schema.encodeSync(ToolCall)
-const encodeCalls = Schema.encodeSync(ToolCalls)
-const encodeUsage = Schema.encodeSync(Usage)
+/** How one turn is written for one reader. */
+export interface Encoding {
+  readonly headers: Readonly<Record<string, string>>
+  /** Where the turn has to be read from. */
+  readonly from: Cursor
+  /** What the reader gets at once. */
+  readonly head: string
+  readonly frame: (item: Positioned) => string
+}
 
 /**
- * A turn as server-sent events, from behind `cursor` or from its start. The status is 200 before the first one leaves,
- * so whatever becomes of the turn is an event, and the last one says so. A closed connection ends the reading, never the
- * turn.
+ * A turn as server-sent events, from behind `cursor` or from its start, in the form that the `Accept` field asks for. The
+ * status is 200 before the first one leaves, so whatever becomes of the turn is an event, and the last one says so. A
+ * closed connection ends the reading, never the turn.
  */
-export const respond = (reading: Reading, cursor?: Cursor) => {
-  const head = cursor === undefined ? opening + begun(reading) : opening
+export const respond = (accept: string | undefined, reading: Reading, cursor?: Cursor) => {
+  const form = prefersProfile(accept, mediaType, profile) ? UiMessages : StreamEvents
+  const { frame, from, head, headers } = form.encoding(reading, cursor)
   const frames = reading.output
-    .events(cursor ?? start)
-    .pipe(Stream.mapChunks((items) => Chunk.of(Chunk.reduce(items, "", (text, item) => text + frame(item)))))
-  return HttpServerResponse.stream(Stream.encodeText(Stream.concat(Stream.succeed(head), frames)), {
-    contentType: "text/event-stream",
+    .events(from)
+    .pipe(
+      Stream.mapChunks((items) =>
+        Chunk.of(Chunk.reduce(items, "", (text, item) => text + ("_tag" in item ? keepAlive : frame(item))))
+      )
+    )
+  return HttpServerResponse.stream(Stream.encodeText(Stream.concat(Stream.succeed(opening + head), frames)), {
     headers: {
+      ...headers,
       "cache-control": "no-cache, no-transform",
       "x-accel-buffering": "no",
       ...(reading.isReplay ? { "idempotent-replayed": "true" } : {})
@@ -35,62 +47,3 @@ export const respond = (reading: Reading, cursor?: Cursor) => {
 const opening = ": ok\n\n"
 
 const keepAlive = ": keep-alive\n\n"
-
-const begun = ({ conversationId, turnId, userMessageId }: Reading) =>
-  named(cursorId(start), "turn", {
-    turn_id: turnId,
-    conversation_id: conversationId,
-    user_message_id: userMessageId,
-    done: false
-  } satisfies typeof Turn.Encoded)
-
-const frame = (item: Positioned | Silence): string => {
-  if ("_tag" in item) return keepAlive
-  const id = cursorId(item.after)
-  const event: TurnEvent = item.event
-  switch (event._tag) {
-    case "Text":
-      return data(id, { content: event.text, done: false } satisfies typeof Text.Encoded)
-    case "ToolCallStarted":
-      return named(id, "tool_call", { tool_call: event.call, done: false } satisfies typeof CallBegun.Encoded)
-    case "ToolCallEnded":
-      return named(id, "tool_result", {
-        tool_call: encodeCall(event.call),
-        done: false
-      } satisfies typeof CallEnded.Encoded)
-    case "Ended":
-      return data(endId, ended(event.end))
-  }
-}
-
-// Written by hand: a schema would take longer over a piece of text than the model.
-const ended = ({
-  conversationId,
-  error,
-  message,
-  status,
-  toolCalls,
-  turnId,
-  usage
-}: Ended): typeof Completed.Encoded | typeof Failed.Encoded =>
-  status === "completed" && message !== null
-    ? {
-        done: true,
-        conversation_id: conversationId,
-        message_id: message.id,
-        tool_calls: encodeCalls(toolCalls),
-        timestamp: DateTime.formatIso(message.createdAt),
-        turn_id: turnId,
-        usage: encodeUsage(usage)
-      }
-    : {
-        error: error?.detail ?? "The turn did not complete.",
-        code: error?.code ?? "internal_error",
-        done: true,
-        turn_id: turnId,
-        tool_calls: encodeCalls(toolCalls)
-      }
-
-const data = (id: string, value: unknown) => `id: ${id}\ndata: ${JSON.stringify(value)}\n\n`
-const named = (id: string, event: string, value: unknown) =>
-  `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(value)}\n\n`

@@ -14,7 +14,7 @@ export const layer = HttpApiBuilder.group(Api, "turns", (handlers) =>
   Effect.map(Chat, (chat) =>
     handlers
       .handle("get", ({ path }) => Effect.flatMap(CurrentUser, ({ id }) => chat.find(id, path.turn_id)))
-      .handleRaw("events", ({ headers, path }) =>
+      .handleRaw("events", ({ headers, path, request }) =>
         Effect.gen(function* () {
           const { id } = yield* CurrentUser
           const last = headers["last-event-id"]
@@ -24,7 +24,7 @@ export const layer = HttpApiBuilder.group(Api, "turns", (handlers) =>
             return reading.output.isOver ? HttpServerResponse.empty({ status: 204 }) : yield* invalidCursor
           }
           if (!reading.isElsewhere && !reading.output.hasReached(cursor)) return yield* invalidCursor
-          return Sse.respond(reading, last === undefined ? undefined : cursor)
+          return Sse.respond(request.headers["accept"], reading, last === undefined ? undefined : cursor)
         })
       )
       .handleRaw("cancel", ({ path }) =>

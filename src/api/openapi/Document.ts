@@ -1,6 +1,7 @@
 import { Array as Arr, Predicate, Record } from "effect"
 import { contentType } from "../../domain/Problem.ts"
 import * as StreamEvent from "../StreamEvent.ts"
+import * as UiMessageChunk from "../UiMessageChunk.ts"
 import { capitals, type Header, headers, rateLimit } from "./Headers.ts"
 import { exampleOf, type JsonSchema, nameOf, oneOf, reachable, refTo, type Schemas, tidy } from "./JsonSchema.ts"
 import { examplesOf, isPassing, isTurnEnd } from "./Problems.ts"
@@ -54,9 +55,15 @@ const when = (condition: boolean, ...names: ReadonlyArray<Header>) => (condition
 const refsTo = (kind: string, names: ReadonlyArray<string>) =>
   Record.fromIterableWith(names, (name) => [name, { $ref: `#/components/${kind}/${name}` }])
 
-const stream: Media = {
-  schema: { type: "string", contentMediaType: "text/event-stream", contentSchema: refTo("StreamEvent") },
-  example: StreamEvent.example
+const events = (contentMediaType: string, event: string, example: string): Media => ({
+  schema: { type: "string", contentMediaType, contentSchema: refTo(event) },
+  example
+})
+
+/** A turn's stream in each of its forms. */
+const stream: Content = {
+  "text/event-stream": events("text/event-stream", "StreamEvent", StreamEvent.example),
+  [UiMessageChunk.contentType]: events("text/event-stream", "UiMessageChunk", UiMessageChunk.example)
 }
 
 const requestId: Parameter = {
@@ -103,9 +110,8 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
   }
 
   const success = (status: string, given: Response, { isIdempotent, isSecured }: Traits): Response => {
-    const content = Record.map(given.content ?? {}, (body, type) =>
-      type === "text/event-stream" ? stream : media(body)
-    )
+    const isStream = given.content?.["text/event-stream"] !== undefined
+    const content = isStream ? stream : Record.map(given.content ?? {}, media)
     const isTask = Object.values(content).some(({ schema }) => nameOf(schema) === "Task")
     return {
       description: given.description,
@@ -114,7 +120,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
         ...when(isSecured, ...rateLimit),
         ...when(isTask, "ETag"),
         ...when(status === "201", "Location"),
-        ...when("text/event-stream" in content, "Cache-Control", "X-Accel-Buffering"),
+        ...when(isStream, "Cache-Control", "X-Accel-Buffering", "X-Vercel-AI-UI-Message-Stream"),
         ...when("text/html" in content, "Content-Security-Policy"),
         ...when(isIdempotent, "Idempotent-Replayed")
       ]),

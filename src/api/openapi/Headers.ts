@@ -80,6 +80,11 @@ export const headers = {
     schema: { type: "string" },
     example: "no"
   },
+  "X-Vercel-AI-UI-Message-Stream": {
+    description: "Of a UI message stream: its version",
+    schema: { type: "string", enum: ["v1"] },
+    example: "v1"
+  },
   "Content-Security-Policy": {
     description: "What the page may load: nothing from anywhere else",
     required: true,

@@ -1,0 +1,167 @@
+import { Schema } from "effect"
+import { ConversationId, MessageId, TurnId } from "../domain/Id.ts"
+import { Time } from "../domain/Json.ts"
+import { TurnEnd, TurnError, Usage } from "../domain/Turn.ts"
+import { cursorId, endId, start } from "../domain/TurnEvent.ts"
+
+export const mediaType = "text/event-stream"
+
+/** Names the form in which the `useChat` of Vercel's AI SDK reads a turn. */
+export const profile = "ai-sdk-v1"
+
+/** To ask for a turn in that form, and what it then is. */
+export const contentType = `${mediaType}; profile="${profile}"`
+
+/** What the AI SDK's own servers say of such a stream. */
+export const protocol = { "x-vercel-ai-ui-message-stream": "v1" }
+
+// The names are the AI SDK's; what it leaves to the application has names as everywhere else here.
+const chunk = <const Type extends string, Fields extends Schema.Struct.Fields>(
+  type: Type,
+  fields: Fields,
+  description: string
+) =>
+  Schema.Struct({ type: Schema.Literal(type), ...fields }).annotations({
+    identifier: `Ui${type.replaceAll(/(?:^|-)(\w)/g, (_, first: string) => first.toUpperCase())}`,
+    description
+  })
+
+const id = { id: Schema.String.annotations({ description: "Of the part of text", examples: ["1"] }) }
+
+const toolCallId = { toolCallId: Schema.String.annotations({ examples: ["call_1"] }) }
+
+/** The tools are the service's: none of them is the page's to run, and their names are not known beforehand. */
+const ours = { providerExecuted: Schema.Literal(true), dynamic: Schema.Literal(true) }
+
+/** Metadata at the start. */
+const Begun = Schema.Struct({
+  turn_id: TurnId,
+  conversation_id: ConversationId,
+  user_message_id: MessageId
+}).annotations({ identifier: "UiTurnBegun", description: "Which turn this is, and where its messages go" })
+
+/** Metadata at the end. */
+const Over = Schema.Struct({
+  status: TurnEnd,
+  message_id: Schema.optional(MessageId),
+  timestamp: Schema.optional(Schema.encodedSchema(Time)).annotations({
+    description: "The assistant message's, if the turn left one"
+  }),
+  usage: Schema.encodedSchema(Usage),
+  error: Schema.optional(TurnError)
+}).annotations({ identifier: "UiTurnEnded", description: "How the turn ended" })
+
+/** One chunk of a turn as a UI message stream. */
+export const UiMessageChunk = Schema.Union(
+  chunk(
+    "start",
+    { messageId: TurnId, messageMetadata: Begun },
+    "First. The message goes by its turn's id, as its own is not known yet"
+  ),
+  chunk("start-step", {}, "The model is asked"),
+  chunk("text-start", id, "A part of text begins"),
+  chunk(
+    "text-delta",
+    { ...id, delta: Schema.String },
+    "The next piece; those of all parts joined are exactly the assistant message"
+  ),
+  chunk("text-end", id, "The part of text is over"),
+  chunk(
+    "tool-input-available",
+    {
+      ...toolCallId,
+      toolName: Schema.String.annotations({ examples: ["create_task"] }),
+      input: Schema.Unknown.annotations({ description: "The arguments, as the model gave them" }),
+      ...ours
+    },
+    "A tool call has begun"
+  ),
+  chunk(
+    "tool-output-available",
+    { ...toolCallId, output: Schema.Unknown.annotations({ description: "A `ToolResult`" }), ...ours },
+    "A tool call has succeeded, and its effect is kept"
+  ),
+  chunk("tool-output-error", { ...toolCallId, errorText: Schema.String, ...ours }, "A tool call has come to nothing"),
+  chunk("finish-step", {}, "The step is over"),
+  chunk("message-metadata", { messageMetadata: Over }, "How a turn ended that did not complete"),
+  chunk("error", { errorText: TurnError.fields.detail }, "The turn failed, ran out of time or was interrupted"),
+  chunk("abort", {}, "Last, when the turn was cancelled"),
+  chunk(
+    "finish",
+    { finishReason: Schema.Literal("stop", "error"), messageMetadata: Schema.optional(Over) },
+    "Last, when it was not"
+  )
+).annotations({
+  identifier: "UiMessageChunk",
+  description: "What an event of a UI message stream holds; behind the last one comes `[DONE]`, which is no JSON"
+})
+export type UiMessageChunk = typeof UiMessageChunk.Encoded
+
+/** As it is on the wire: the last chunk that came of an event of the turn has that event's id. */
+export const frames = (chunks: ReadonlyArray<UiMessageChunk>, id: string) =>
+  chunks.map((chunk, i) => `${i === chunks.length - 1 ? `id: ${id}\n` : ""}data: ${JSON.stringify(chunk)}\n\n`).join("")
+
+/** Behind the last chunk. */
+export const done = "data: [DONE]\n\n"
+
+const turn_id = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"
+const call = { toolCallId: "call_1", providerExecuted: true, dynamic: true } as const
+
+/** A whole stream. */
+export const example = [
+  ": ok\n\n",
+  frames(
+    [
+      {
+        type: "start",
+        messageId: turn_id,
+        messageMetadata: { turn_id, conversation_id: 12, user_message_id: 33 }
+      }
+    ],
+    cursorId(start)
+  ),
+  frames(
+    [
+      { type: "start-step" },
+      { type: "tool-input-available", ...call, toolName: "create_task", input: { title: "Buy milk" } }
+    ],
+    cursorId({ calls: 0, begun: true, text: 0 })
+  ),
+  frames(
+    [
+      {
+        type: "tool-output-available",
+        ...call,
+        output: { status: "success", task: { id: 7, title: "Buy milk", completed: false } }
+      }
+    ],
+    cursorId({ calls: 1, begun: false, text: 0 })
+  ),
+  frames(
+    [
+      { type: "finish-step" },
+      { type: "start-step" },
+      { type: "text-start", id: "1" },
+      { type: "text-delta", id: "1", delta: "I've added “Buy milk”." }
+    ],
+    cursorId({ calls: 1, begun: false, text: 22 })
+  ),
+  frames(
+    [
+      { type: "text-end", id: "1" },
+      { type: "finish-step" },
+      {
+        type: "finish",
+        finishReason: "stop",
+        messageMetadata: {
+          status: "completed",
+          message_id: 34,
+          timestamp: "2026-01-31T12:00:00.000Z",
+          usage: { input_tokens: 412, output_tokens: 38 }
+        }
+      }
+    ],
+    endId
+  ),
+  done
+].join("")

@@ -1,0 +1,57 @@
+/** One of the media types that a client takes, as an `Accept` field has them. */
+interface Range {
+  readonly type: string
+  /** By lower-case names, `q` left out. */
+  readonly parameters: ReadonlyMap<string, string>
+  /** How much it is liked, from 0, not at all, to 1. */
+  readonly q: number
+}
+
+/**
+ * Whether a client would rather have `type` in `profile` than `type` alone. It has to name the profile: to take anything
+ * is to take the usual.
+ */
+export const prefersProfile = (accept: string | undefined, type: string, profile: string): boolean => {
+  if (accept === undefined) return false
+  const ranges = rangesOf(accept)
+  const named = ranges.find((range) => range.type === type && range.parameters.get("profile") === profile)
+  if (named === undefined || named.q === 0) return false
+  const plain = [type, `${type.slice(0, type.indexOf("/"))}/*`, "*/*"]
+    .map((usual) => ranges.find((range) => range.type === usual && range.parameters.size === 0))
+    .find((range) => range !== undefined)
+  return named.q >= (plain?.q ?? 0)
+}
+
+/** What makes no sense is left out. */
+const rangesOf = (accept: string): ReadonlyArray<Range> =>
+  split(accept, ",").flatMap((element) => {
+    const [type = "", ...rest] = split(element, ";").map((part) => part.trim())
+    const parameters = new Map(rest.flatMap(parameterOf))
+    const q = Number(parameters.get("q") ?? 1)
+    parameters.delete("q")
+    return type.includes("/") && q >= 0 && q <= 1 ? [{ type: type.toLowerCase(), parameters, q }] : []
+  })
+
+const parameterOf = (text: string): ReadonlyArray<readonly [string, string]> => {
+  const at = text.indexOf("=")
+  if (at < 0) return []
+  const value = text.slice(at + 1).trim()
+  const quoted = /^"(.*)"$/s.exec(value)?.[1]
+  return [[text.slice(0, at).trim().toLowerCase(), quoted === undefined ? value : quoted.replace(/\\(.)/gs, "$1")]]
+}
+
+/** The parts between separators that do not stand in a quoted string. */
+const split = (text: string, separator: string): ReadonlyArray<string> => {
+  const parts: Array<string> = []
+  let from = 0
+  let isQuoted = false
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === '"') isQuoted = !isQuoted
+    else if (text[i] === "\\" && isQuoted) i++
+    else if (text[i] === separator && !isQuoted) {
+      parts.push(text.slice(from, i))
+      from = i + 1
+    }
+  }
+  return [...parts, text.slice(from)]
+}

@@ -1,0 +1,146 @@
+import { DateTime, Schema } from "effect"
+import { contentType, done, frames, protocol, type UiMessageChunk } from "../api/UiMessageChunk.ts"
+import type { ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
+import { Usage } from "../domain/Turn.ts"
+import { type Cursor, cursorId, type Ended, endId, isBehind, start, TurnEvent } from "../domain/TurnEvent.ts"
+import type { Reading } from "../services/Chat.ts"
+import type { Encoding } from "./Sse.ts"
+
+const encodeUsage = Schema.encodeSync(Usage)
+
+/**
+ * A turn as a UI message stream, from behind `cursor` or from its start. The turn is read from its start in any case:
+ * which part a piece belongs to is told by what came before it.
+ */
+export const encoding = (reading: Reading, cursor?: Cursor): Encoding => {
+  const message = new UiMessage()
+  const seen = cursor ?? start
+  return {
+    headers: { "content-type": contentType, ...protocol },
+    from: start,
+    head: cursor === undefined ? frames([begun(reading)], cursorId(start)) : "",
+    frame: ({ after, event }) => {
+      if (event._tag === "Ended") return frames(message.add(event), endId) + done
+      if (!isBehind(after, seen)) {
+        message.add(event)
+        return ""
+      }
+      const known = event._tag === "Text" ? seen.text - (after.text - event.text.length) : 0
+      if (event._tag !== "Text" || known <= 0) return frames(message.add(event), cursorId(after))
+      message.add(TurnEvent.Text({ text: event.text.slice(0, known) }))
+      return frames(message.add(TurnEvent.Text({ text: event.text.slice(known) })), cursorId(after))
+    }
+  }
+}
+
+const begun = ({ conversationId, turnId, userMessageId }: Reading): UiMessageChunk => ({
+  type: "start",
+  messageId: turnId,
+  messageMetadata: { turn_id: turnId, conversation_id: conversationId, user_message_id: userMessageId }
+})
+
+/** The tools are the service's: none of them is the page's to run, and their names are not known beforehand. */
+const ours = { providerExecuted: true, dynamic: true } as const
+
+/** A message in the making: what each event of its turn adds to it. */
+class UiMessage {
+  private chunks: Array<UiMessageChunk> = []
+  private isInStep = false
+  /** Which of the agent's steps asked for the calls of the step that is open, if it has any. */
+  private calling: number | undefined
+  private texts = 0
+  private isSpeaking = false
+  private running: ToolCallStarted | undefined
+
+  add(event: TurnEvent): ReadonlyArray<UiMessageChunk> {
+    this.chunks = []
+    switch (event._tag) {
+      case "Text":
+        this.say(event.text)
+        break
+      case "ToolCallStarted":
+        this.call(event.call, event.step)
+        break
+      case "ToolCallEnded":
+        this.answer(event.call)
+        break
+      case "Ended":
+        this.end(event.end)
+    }
+    return this.chunks
+  }
+
+  private say(text: string) {
+    if (!this.isSpeaking) {
+      // Within a step the words come first.
+      if (this.calling !== undefined) this.leaveStep()
+      this.enterStep()
+      this.isSpeaking = true
+      this.texts++
+      this.chunks.push({ type: "text-start", id: String(this.texts) })
+    }
+    this.chunks.push({ type: "text-delta", id: String(this.texts), delta: text })
+  }
+
+  private call(call: ToolCallStarted, step: number) {
+    if (this.calling !== undefined && this.calling !== step) this.leaveStep()
+    this.enterStep()
+    this.hush()
+    this.calling = step
+    this.running = call
+    const { id, parameters, tool } = call
+    this.chunks.push({ type: "tool-input-available", toolCallId: id, toolName: tool, input: parameters, ...ours })
+  }
+
+  private answer({ id, result }: ToolCall) {
+    this.running = undefined
+    this.chunks.push(
+      result.status === "success"
+        ? { type: "tool-output-available", toolCallId: id, output: result, ...ours }
+        : { type: "tool-output-error", toolCallId: id, errorText: String(result["error"]), ...ours }
+    )
+  }
+
+  private end(end: Ended) {
+    if (this.running !== undefined) {
+      const errorText = "The turn ended before this was done."
+      this.chunks.push({ type: "tool-output-error", toolCallId: this.running.id, errorText, ...ours })
+    }
+    if (this.isInStep) this.leaveStep()
+    const { error, message, status, usage } = end
+    const messageMetadata = {
+      status,
+      ...(message !== null && { message_id: message.id, timestamp: DateTime.formatIso(message.createdAt) }),
+      usage: encodeUsage(usage),
+      ...(error !== null && { error })
+    }
+    if (status === "completed") {
+      this.chunks.push({ type: "finish", finishReason: "stop", messageMetadata })
+      return
+    }
+    // Before the error, as readers stop there.
+    this.chunks.push({ type: "message-metadata", messageMetadata })
+    if (status === "cancelled") this.chunks.push({ type: "abort" })
+    else {
+      this.chunks.push({ type: "error", errorText: error?.detail ?? "The turn did not complete." })
+      this.chunks.push({ type: "finish", finishReason: "error" })
+    }
+  }
+
+  private enterStep() {
+    if (!this.isInStep) this.chunks.push({ type: "start-step" })
+    this.isInStep = true
+  }
+
+  private leaveStep() {
+    this.hush()
+    this.chunks.push({ type: "finish-step" })
+    this.isInStep = false
+    this.calling = undefined
+  }
+
+  private hush() {
+    if (this.isSpeaking) this.chunks.push({ type: "text-end", id: String(this.texts) })
+    this.isSpeaking = false
+  }
+}
