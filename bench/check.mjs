@@ -1,0 +1,85 @@
+/** Whether the servers do the same: what is compared is not measured before they do. */
+import assert from "node:assert/strict"
+import { chat, getJson, stream } from "./client.mjs"
+import { answer, taskTitle, toolAnswer } from "./words.mjs"
+
+const user = 900_000_000
+
+/** What one user sees of a server, and the model of the user, less what differs from run to run. */
+const impression = async (server, modelUrl) => {
+  const told = async () => (await fetch(`${modelUrl}/last`)).json()
+  const first = await chat(server, user, "Good morning")
+  const conversation = first.conversation_id
+  const second = await chat(server, user, "Please add it [[tool]]", conversation)
+  const events = await stream(server, user, "And again [[tool]]", conversation)
+  const plain = await stream(server, user, "What now?", conversation)
+  const heard = await told()
+  const path = `/conversations/${conversation}/messages`
+  const page = await getJson(server, user, path)
+  const list = await getJson(server, user, "/conversations?limit=1")
+  const { rows: tasks } = await server.database.use((client) =>
+    client.query("SELECT title FROM tasks WHERE user_id = $1", [user])
+  )
+  return {
+    answer: answerOf(first),
+    toolAnswer: answerOf(second),
+    streams: [events, plain].map((stream) => ({
+      names: stream.filter(({ data }) => data.content === undefined).map(({ name }) => name ?? "end"),
+      text: stream.map(({ data }) => data.content ?? "").join(""),
+      pieces: stream.filter(({ data }) => data.content !== undefined).length > 0,
+      end: answerOf(stream.at(-1).data)
+    })),
+    messages: page.messages.map(({ content, role, sequence_number, status, tool_calls }) => ({
+      content,
+      role,
+      sequence_number,
+      status,
+      calls: callsOf(tool_calls)
+    })),
+    members: Object.keys(page.messages[0]).sort(),
+    total: page.total,
+    hasMore: page.has_more,
+    conversations: list.conversations.map(({ title }) => title),
+    conversationMembers: Object.keys(list.conversations[0]).sort(),
+    tasks: tasks.map(({ title }) => title),
+    heard: heard.map(({ content, role, tool_calls }) => ({
+      role,
+      text: role === "tool" ? "" : (content ?? ""),
+      calls: tool_calls?.map(({ function: { name, arguments: text } }) => [name, JSON.parse(text)]) ?? []
+    }))
+  }
+}
+
+const callsOf = (calls) =>
+  calls?.map(({ parameters, result, tool }) => ({
+    tool,
+    parameters,
+    status: result.status,
+    task: { ...result.task, id: 0, created_at: "", updated_at: "" }
+  })) ?? null
+
+const answerOf = ({ assistant_message: text, conversation_id, message_id, timestamp, tool_calls, turn_id, usage }) => ({
+  text,
+  calls: callsOf(tool_calls),
+  usage,
+  members: [typeof conversation_id, typeof message_id, typeof turn_id, new Date(timestamp).toISOString() === timestamp]
+})
+
+/** Fails, with the difference, unless all servers give the same impression, and the right one. */
+export const check = async (servers, modelUrl) => {
+  const impressions = []
+  for (const server of servers) impressions.push(await impression(server, modelUrl))
+  for (const [i, seen] of impressions.entries()) {
+    assert.equal(seen.answer.text, answer, servers[i].name)
+    assert.equal(seen.streams[0].text, toolAnswer, servers[i].name)
+    assert.deepEqual(seen.tasks, [taskTitle, taskTitle], servers[i].name)
+    assert.equal(seen.total, 8, servers[i].name)
+    // Another wire words the same history otherwise.
+    const { heard, ...visible } = seen
+    const { heard: heardFirst, ...visibleFirst } = impressions[0]
+    assert.deepEqual(visible, visibleFirst, `${servers[i].name} does not do the same as ${servers[0].name}`)
+    if (servers.every(({ name }) => name !== "taskchat-responses")) {
+      assert.deepEqual(heard, heardFirst, `${servers[i].name} tells the model something else than ${servers[0].name}`)
+    }
+  }
+}

@@ -1,0 +1,380 @@
+/** The figures, by group. Each gives rows: for every server one value a round. */
+import { chat, forget, get, getJson, say, streamTimes } from "./client.mjs"
+import { seed } from "./seed.mjs"
+import { startServer } from "./servers.mjs"
+import { micros } from "./words.mjs"
+
+const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis))
+
+const percentile = (values, p) =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))]
+
+const sum = (values) => values.reduce((total, value) => total + value, 0)
+
+/** What the server and its part of PostgreSQL work, in seconds of CPU, while `act` is under way. */
+const cpuOf = async (server, act) => {
+  const before = await server.databaseCpu(server.client)
+  const from = server.cpu()
+  const result = await act()
+  const cpu = server.cpu() - from
+  const after = await server.databaseCpu(server.client)
+  const databaseCpu = sum([...after].map(([pid, seconds]) => seconds - (before.get(pid) ?? 0)))
+  return { cpu, databaseCpu, result }
+}
+
+/** `loops` that act for `seconds`, each as soon as it has been answered; `act` is given the loop's number. */
+const load = async (server, loops, seconds, act) => {
+  const latencies = []
+  const from = performance.now()
+  const { cpu, databaseCpu } = await cpuOf(server, () =>
+    Promise.all(
+      Array.from({ length: loops }, async (_, loop) => {
+        while (performance.now() - from < seconds * 1000) {
+          const start = performance.now()
+          await act(loop)
+          latencies.push(performance.now() - start)
+        }
+      })
+    )
+  )
+  return {
+    cpu: (cpu / latencies.length) * 1000,
+    databaseCpu: (databaseCpu / latencies.length) * 1000,
+    rate: latencies.length / ((performance.now() - from) / 1000),
+    p50: percentile(latencies, 0.5),
+    p95: percentile(latencies, 0.95),
+    p99: percentile(latencies, 0.99)
+  }
+}
+
+/** As often as it takes until the JIT compiler has done what it does, at most for 10 seconds. */
+const warmUp = (loops, times, act) => {
+  let left = times
+  const until = performance.now() + 10_000
+  const loop = async (n) => {
+    while (left-- > 0 && performance.now() < until) await act(n)
+  }
+  return Promise.all(Array.from({ length: loops }, (_, n) => loop(n)))
+}
+
+/** So many rounds of every server, in turns, so that whatever drifts meets all of them. */
+const alternate = async (servers, rounds, measure) => {
+  const samples = new Map(servers.map((server) => [server.name, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < servers.length; i++) {
+      const server = servers[(round + i) % servers.length]
+      samples.get(server.name).push(await measure(server))
+    }
+  }
+  return samples
+}
+
+/** A row of a table out of samples: its label, and what of each sample it shows, in which unit. */
+const row = (samples, key, label, unit, of) => ({
+  key,
+  label,
+  unit,
+  values: new Map([...samples].map(([name, all]) => [name, all.map(of)]))
+})
+
+const cpu = (samples, key, label) => row(samples, key, `${label}: CPU per 1,000`, "s", ({ cpu }) => cpu)
+const databaseCpu = (samples, label) =>
+  row(samples, undefined, `${label}: PostgreSQL's CPU per 1,000`, "s", ({ databaseCpu }) => databaseCpu)
+const latency = (samples, label, p) => row(samples, undefined, `${label}: ${p}`, "ms", (sample) => sample[p])
+const rate = (samples, label) => row(samples, undefined, `${label}: per second`, "/s", ({ rate }) => rate)
+
+/** Users of one figure, who do not meet those of another. */
+let users = 0
+const someUsers = (count) => {
+  users += 10_000
+  return Array.from({ length: count }, (_, i) => users + i)
+}
+
+/** Users who each go on in a conversation of their own, so that from the tenth turn on the history is full. */
+const talkers = async (servers, count, message) => {
+  const people = someUsers(count)
+  const conversations = new Map()
+  for (const server of servers) {
+    const begun = await Promise.all(people.map((user) => chat(server, user, message)))
+    conversations.set(
+      server,
+      begun.map(({ conversation_id: id }) => id)
+    )
+  }
+  return (server) => (loop) => say(server, people[loop], message, conversations.get(server)[loop])
+}
+
+const turns = async ({ quick, servers }, count, message, rounds, seconds) => {
+  const act = await talkers(servers, count, message)
+  for (const server of servers) await warmUp(count, quick ? 500 : 2000, act(server))
+  return alternate(servers, rounds, (server) => load(server, count, seconds, act(server)))
+}
+
+const json = async (bench) => {
+  const { quick } = bench
+  const sixteen = await turns(bench, 16, "What should I do today?", quick ? 3 : 5, quick ? 1.2 : 4)
+  const rows = [
+    cpu(sixteen, "json", "16 users"),
+    databaseCpu(sixteen, "16 users"),
+    rate(sixteen, "16 users"),
+    ...["p50", "p95", "p99"].map((p) => latency(sixteen, "16 users", p))
+  ]
+  if (quick) return rows
+  for (const count of [1, 64]) {
+    const label = count === 1 ? "1 user" : `${count} users`
+    const samples = await turns(bench, count, "What should I do today?", 3, 2.5)
+    rows.push(
+      cpu(samples, undefined, label),
+      rate(samples, label),
+      ...["p50", "p95", "p99"].map((p) => latency(samples, label, p))
+    )
+  }
+  return rows
+}
+
+const tool = async (bench) => {
+  const samples = await turns(bench, 16, "Please buy milk [[tool]]", bench.quick ? 3 : 5, bench.quick ? 1.2 : 3)
+  return [
+    cpu(samples, "tool", "16 users"),
+    databaseCpu(samples, "16 users"),
+    rate(samples, "16 users"),
+    ...["p50", "p95", "p99"].map((p) => latency(samples, "16 users", p))
+  ]
+}
+
+/** Milliseconds from the request to the first token in the client, less what the model took over it. */
+const firstToken = async (server, user) => {
+  const from = micros()
+  let came
+  const times = {}
+  await streamTimes(server, user, "Hello [[first 5]]", (mark, time) => {
+    came ??= micros()
+    times[mark] = time
+  })
+  return (came - from - (times["@"] - times["^"])) / 1000
+}
+
+/**
+ * Opens `count` streams of a token every `interval` milliseconds, and once all of them speak, watches them for `seconds`.
+ * `cpu` is for 1,000 tokens; a token's lateness is the time from the model's sending it to its coming here, in ms.
+ */
+const tokenStreams = async (server, people, interval, seconds) => {
+  const late = []
+  let isWatching = false
+  const tokens = Math.ceil(((rampSeconds + seconds + 1) * 1000) / interval) + 1
+  const streams = people.map(async (user, i) => {
+    await sleep((i / people.length) * rampSeconds * 1000)
+    let count = 0
+    await streamTimes(server, user, `Go on [[tokens ${tokens} ${interval}]]`, (_, sent) => {
+      count++
+      if (isWatching) late.push((micros() - sent) / 1000)
+    })
+    if (count !== tokens) throw new Error(`${server.name}: ${count} of ${tokens} tokens came`)
+  })
+  const watched = (async () => {
+    await sleep((rampSeconds + 0.5) * 1000 + interval)
+    return cpuOf(server, async () => {
+      isWatching = true
+      await sleep(seconds * 1000)
+      isWatching = false
+    })
+  })()
+  await Promise.all(streams)
+  const { cpu, databaseCpu } = await watched
+  return {
+    cpu: (cpu / late.length) * 1000,
+    databaseCpu: (databaseCpu / late.length) * 1000,
+    p50: percentile(late, 0.5),
+    p99: percentile(late, 0.99)
+  }
+}
+const rampSeconds = 1.5
+
+const tokens = async ({ quick, servers }) => {
+  const [user] = someUsers(1)
+  const firsts = async (server) => {
+    const times = []
+    for (let i = 0; i < (quick ? 30 : 60); i++) times.push(await firstToken(server, user))
+    return { p50: percentile(times, 0.5), p95: percentile(times, 0.95) }
+  }
+  for (const server of servers) await firsts(server)
+  const first = await alternate(servers, 3, firsts)
+  const rows = ["p50", "p95"].map((p) => latency(first, "first token over the model's own", p))
+  // A thousand tokens a second, whatever the number of streams: all of the servers keep up with that.
+  for (const count of [100, 500]) {
+    const people = someUsers(count)
+    const watch = (seconds) => (server) => tokenStreams(server, people, count, seconds)
+    await alternate(servers, 1, watch(1))
+    const samples = await alternate(servers, quick ? 2 : 3, watch(quick ? 2.5 : 6))
+    const label = `${count} streams`
+    rows.push(
+      cpu(samples, `tokens${count}`, `${label}: tokens one by one`),
+      databaseCpu(samples, label),
+      ...["p50", "p99"].map((p) => latency(samples, `${label}: a token's lateness`, p))
+    )
+  }
+  return rows
+}
+
+const gets = async ({ quick, servers }) => {
+  const [few, many, list] = [1, 1, 1].map(() => someUsers(1)[0])
+  const ids = new Map()
+  for (const server of servers) {
+    const [[[short]], [[long]]] = [
+      await seed(server, { first: few, users: 1, conversations: 1, messages: 20 }),
+      await seed(server, { first: many, users: 1, conversations: 1, messages: 1000 })
+    ]
+    await seed(server, { first: list, users: 1, conversations: 1000, messages: 2 })
+    ids.set(server, { short, long })
+  }
+  const reads = {
+    "20 messages": (server) => get(server, few, `/conversations/${ids.get(server).short}/messages`),
+    "1,000 messages": (server) => get(server, many, `/conversations/${ids.get(server).long}/messages`),
+    "1,000 conversations, in 10 pages of 100": async (server) => {
+      let cursor = ""
+      do {
+        const page = await getJson(server, list, `/conversations?limit=100${cursor && `&cursor=${cursor}`}`)
+        cursor = page.next_cursor
+      } while (cursor !== null)
+    }
+  }
+  const rows = []
+  for (const [label, read] of Object.entries(reads)) {
+    for (const server of servers) await warmUp(4, quick ? 200 : 500, () => read(server))
+    const samples = await alternate(servers, quick ? 3 : 4, (server) =>
+      load(server, 4, quick ? 0.8 : 2, () => read(server))
+    )
+    rows.push(
+      cpu(samples, label === "1,000 messages" ? "get" : undefined, label),
+      databaseCpu(samples, label),
+      latency(samples, label, "p50")
+    )
+  }
+  return rows
+}
+
+/** Each round in a fresh process: what was used once is not given back. */
+const memory = async ({ instances, modelUrl, quick }) => {
+  const people = someUsers(500)
+  const measure = async (instance) => {
+    const server = await startServer(instance, instance.database, modelUrl)
+    const warm = (count) =>
+      Promise.all(people.slice(0, count).map((user) => streamTimes(server, user, "Hello", () => {})))
+    for (let i = 0; i < 5; i++) await warm(40)
+    await sleep(500)
+    const before = await server.memory()
+    const open = people.map(
+      (user) => streamTimes(server, user, "Go on [[tokens 28 1000]]", () => {}).catch(() => {}) // ends with the server
+    )
+    await sleep(5000)
+    const after = await server.memory()
+    await server.stop()
+    await forget(server)
+    await Promise.all(open)
+    return { rss: (after.rss - before.rss) / open.length / 1024, live: (after.live - before.live) / open.length / 1024 }
+  }
+  const samples = await alternate(instances, quick ? 1 : 3, measure)
+  return [
+    row(samples, "memory", "per open stream, of 500: RSS", "KiB", ({ rss }) => rss),
+    row(samples, "memoryLive", "per open stream, of 500: heap and buffers in use", "KiB", ({ live }) => live)
+  ]
+}
+
+const loops = 8
+
+/** A short conversation is used for so many turns, and then the next one, so that it stays short. */
+const turnsOfShort = 3
+
+const size = async ({ quick, servers }) => {
+  const rows = []
+  const rounds = quick ? 2 : 4
+  const seconds = quick ? 1 : 2
+  const sizes = [10, 1000, 20_000]
+  const seeded = new Map()
+  for (const messages of sizes) {
+    const first = someUsers(loops)[0]
+    const conversations = messages === 10 ? 1000 : 1
+    for (const server of servers) {
+      const ids = await seed(server, { first, users: loops, conversations, messages })
+      seeded.set(`${server.name} ${messages}`, { first, ids, used: Array(loops).fill(0) })
+    }
+  }
+  const act = (server, messages) => {
+    const { first, ids, used } = seeded.get(`${server.name} ${messages}`)
+    return (loop) => {
+      const next = messages === 10 ? Math.floor(used[loop]++ / turnsOfShort) : 0
+      return say(server, first + loop, "What should I do today?", ids[loop][next])
+    }
+  }
+  for (const server of servers) for (const messages of sizes) await warmUp(loops, 200, act(server, messages))
+  const samples = await alternate(servers, rounds, async (server) => {
+    const bySize = {}
+    for (const messages of sizes) bySize[messages] = await load(server, loops, seconds, act(server, messages))
+    return bySize
+  })
+  for (const messages of sizes) {
+    const ofSize = new Map([...samples].map(([name, all]) => [name, all.map((bySize) => bySize[messages])]))
+    const label = `turn in a conversation of ${messages.toLocaleString("en")}`
+    rows.push(cpu(ofSize, `messages${messages}`, label), databaseCpu(ofSize, label), latency(ofSize, label, "p50"))
+  }
+
+  // From here on the databases grow, and nothing but turns at their size is measured.
+  const people = 16
+  const first = someUsers(1000)[0]
+  const talk = await talkersFrom(servers, first, people)
+  let there = 0
+  for (const conversations of quick ? [10, 10_000] : [10, 10_000, 1_000_000]) {
+    // The talkers have as large a share as anyone else.
+    const users = Math.min(1000, Math.max(10, conversations / 100))
+    for (const server of servers) {
+      await seed(server, { first, users, conversations: (conversations - there) / users, messages: 2 })
+    }
+    there = conversations
+    for (const server of servers) await warmUp(people, 200, talk(server))
+    const samples = await alternate(servers, rounds, (server) => load(server, people, seconds, talk(server)))
+    const label = `turn with ${conversations.toLocaleString("en")} conversations there`
+    rows.push(cpu(samples, `there${conversations}`, label), databaseCpu(samples, label), latency(samples, label, "p50"))
+  }
+  return rows
+}
+
+const talkersFrom = async (servers, first, count) => {
+  const conversations = new Map()
+  const message = "What should I do today?"
+  for (const server of servers) {
+    const ids = []
+    for (let i = 0; i < count; i++) {
+      const { conversation_id: id } = await chat(server, first + i, message)
+      for (let n = 0; n < 10; n++) await say(server, first + i, message, id)
+      ids.push(id)
+    }
+    conversations.set(server, ids)
+  }
+  return (server) => (loop) => say(server, first + loop, message, conversations.get(server)[loop])
+}
+
+const start = async ({ instances, modelUrl, quick }) => {
+  const samples = await alternate(instances, quick ? 2 : 5, async (instance) => {
+    const server = await startServer(instance, instance.database, modelUrl)
+    await sleep(1000)
+    const { live, rss } = await server.memory()
+    await server.stop()
+    return { startup: server.startup, rss: rss / 2 ** 20, live: live / 2 ** 20 }
+  })
+  return [
+    row(samples, "startup", "from nothing to the first answer", "ms", ({ startup }) => startup),
+    row(samples, "idle", "idle memory: RSS", "MiB", ({ rss }) => rss),
+    row(samples, undefined, "idle memory: heap and buffers in use", "MiB", ({ live }) => live)
+  ]
+}
+
+/** By name; the ones that fill the databases last. */
+export const groups = {
+  json: { title: "JSON turns", run: json },
+  tool: { title: "Turns with one tool call, JSON", run: tool },
+  tokens: { title: "Streams", run: tokens },
+  get: { title: "Reading", run: gets },
+  memory: { title: "Memory of open streams", run: memory },
+  start: { title: "Starting", run: start },
+  size: { title: "Size of what is there", run: size }
+}

@@ -1,0 +1,84 @@
+/** Tables in Markdown out of rows, and whether they reach the targets. */
+
+const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2
+}
+
+const short = (value) =>
+  Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString()
+
+const spread = (values, unit) =>
+  values.length === 1
+    ? `${short(values[0])} ${unit}`
+    : `${short(median(values))} ${unit} (${short(Math.min(...values))}–${short(Math.max(...values))})`
+
+/** The median over the rounds of what one server takes over what another takes. */
+const ratio = (values, others) => median(values.map((value, round) => value / others[round]))
+
+const line = (cells) => `| ${cells.join(" | ")} |`
+
+/** Values are medians of the rounds, with the least and the greatest; ratios are medians of each round's ratio. */
+export const table = (title, rows) => {
+  const names = [...rows[0].values.keys()]
+  const pairs = names
+    .filter((name) => !references.includes(name))
+    .flatMap((name) => references.filter((other) => names.includes(other)).map((other) => [name, other]))
+  const head = ["", ...names, ...pairs.map(([name, other]) => `${name} / ${other}`)]
+  return [
+    `### ${title}`,
+    "",
+    line(head),
+    line(head.map((_, i) => (i === 0 ? "---" : "---:"))),
+    ...rows.map(({ label, unit, values }) =>
+      line([
+        label,
+        ...names.map((name) => spread(values.get(name), unit)),
+        ...pairs.map(([name, other]) => `${short(ratio(values.get(name), values.get(other)))} ×`)
+      ])
+    ),
+    ""
+  ].join("\n")
+}
+
+const references = ["bare", "fastify"]
+
+/** By the key of a row: at most so many times the bare ceiling, and Fastify with the AI SDK. */
+const targets = [
+  ["json", "JSON turn", { bare: 2.5, fastify: 0.35 }],
+  ["tool", "turn with a tool call", { bare: 3, fastify: 0.4 }],
+  ["tokens100", "streamed token, at 100 streams", { bare: 3, fastify: 0.5 }],
+  ["tokens500", "streamed token, at 500 streams", { bare: 3, fastify: 0.5 }],
+  ["get", "GET of 1,000 messages", { bare: 2, fastify: 1 }],
+  ["memory", "memory per open stream, RSS", { bare: 1.5, fastify: 0.6 }]
+]
+
+/** Which targets were measured and reached, for each server that is none of the references. */
+export const verdict = (rows) => {
+  const byKey = new Map(rows.map((row) => [row.key, row.values]))
+  const servers = [...rows[0].values.keys()].filter((name) => !references.includes(name))
+  const judge = (server, what, actual, most) =>
+    line([server, what, `${short(actual)} ×`, `at most ${most} ×`, actual <= most ? "ok" : "**not**"])
+  const lines = servers.flatMap((server) => [
+    ...targets.flatMap(([key, label, limits]) =>
+      Object.entries(limits).flatMap(([reference, most]) => {
+        const values = byKey.get(key)
+        return values?.has(reference)
+          ? [judge(server, `${label} / ${reference}`, ratio(values.get(server), values.get(reference)), most)]
+          : []
+      })
+    ),
+    ...(byKey.has("messages20000")
+      ? [
+          judge(
+            server,
+            "turn at 20,000 messages / at 10",
+            ratio(byKey.get("messages20000").get(server), byKey.get("messages10").get(server)),
+            1.1
+          )
+        ]
+      : [])
+  ])
+  const head = ["server", "CPU of the server, or memory", "measured", "target", ""]
+  return lines.length === 0 ? "" : ["### Targets", "", line(head), line(head.map(() => "---")), ...lines, ""].join("\n")
+}

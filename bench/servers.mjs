@@ -1,0 +1,188 @@
+/** Starts, measures and stops what the bench needs: the model's stand-in, databases, and servers on them. */
+import { execFileSync, fork } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { existsSync, readFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { fileURLToPath } from "node:url"
+import pg from "pg"
+import { micros } from "./words.mjs"
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
+
+export const secret = randomBytes(32).toString("base64url")
+
+const taskchat = (file) => ({ file, args: ["serve"], env: { MODEL_PROVIDER: "chat-completions" } })
+
+/** By name. `name=path/to/main.js` is another build of taskchat. */
+const servers = {
+  taskchat: taskchat(path("../dist/main.js")),
+  "taskchat-responses": { ...taskchat(path("../dist/main.js")), env: { MODEL_PROVIDER: "openai" } },
+  bare: { file: path("bare.mjs"), args: [], env: {} },
+  fastify: { file: path("fastify.mjs"), args: [], env: {} }
+}
+
+export const serverOf = (given) => {
+  const [name, file] = given.split("=")
+  const server = file === undefined ? servers[name] : taskchat(file)
+  if (server === undefined) throw new Error(`There is no server ${name}; there are ${Object.keys(servers).join(", ")}`)
+  if (!existsSync(server.file)) throw new Error(`${server.file} is missing: npm run build`)
+  return { name, ...server }
+}
+
+const cleanups = []
+
+/** Ends every process and drops every database, the last first. */
+export const cleanUp = async () => {
+  for (let end = cleanups.pop(); end !== undefined; end = cleanups.pop()) await end()
+}
+
+const children = new Set()
+
+const child = (file, args, options) => {
+  const process = fork(file, args, { stdio: ["ignore", "ignore", "inherit", "ipc"], ...options })
+  const ended = new Promise((resolve) => process.once("exit", resolve))
+  const entry = { process, ended }
+  children.add(entry)
+  ended.then(() => children.delete(entry))
+  return entry
+}
+
+cleanups.push(async () => {
+  for (const { process } of children) process.kill("SIGKILL")
+  await Promise.all([...children].map(({ ended }) => ended))
+})
+
+/** Gives its URL, without a path. */
+export const startModel = async () => {
+  const { process } = child(path("model.mjs"), [], {})
+  return `http://127.0.0.1:${await new Promise((resolve) => process.once("message", resolve))}`
+}
+
+const adminUrl = process.env.DATABASE_URL
+
+const withClient = async (url, use) => {
+  const client = new pg.Client({ connectionString: url })
+  client.on("error", () => {})
+  await client.connect()
+  try {
+    return await use(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** A database of the bench's own, dropped at its end. */
+export const createDatabase = async (name) => {
+  const database = `bench_${process.pid}_${name.replace(/\W/g, "_")}`
+  const drop = (client) => client.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)
+  await withClient(adminUrl, async (client) => {
+    await drop(client)
+    await client.query(`CREATE DATABASE ${database}`)
+  })
+  cleanups.splice(0, 0, () => withClient(adminUrl, drop)) // once the servers have ended
+  const url = new URL(adminUrl)
+  url.pathname = `/${database}`
+  return { name: database, url: url.href, use: (use) => withClient(url.href, use) }
+}
+
+const freePort = () =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+
+/** Of Linux, whatever the machine's own clock. */
+const ticksPerSecond = 100
+
+/** Seconds of CPU that a process has used so far, all of its threads. */
+const cpuOf = (pid) => {
+  if (process.platform === "linux") {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+  }
+  // macOS, in hundredths of seconds
+  const [seconds, ...larger] = execFileSync("ps", ["-o", "cputime=", "-p", pid])
+    .toString()
+    .trim()
+    .split(/[:-]/)
+    .reverse()
+  const units = [60, 3600, 86400]
+  return larger.reduce((sum, value, i) => sum + Number(value) * units[i], Number(seconds))
+}
+
+const isPostgres = (pid) =>
+  existsSync(`/proc/${pid}/comm`) && readFileSync(`/proc/${pid}/comm`, "utf8") === "postgres\n"
+
+/** Starts a server on its database, and waits until it answers. `startup`: milliseconds from nothing to its first 200. */
+export const startServer = async ({ args, env, file, name }, database, modelUrl) => {
+  const port = await freePort()
+  const from = micros()
+  const { ended, process: server } = child(file, args, {
+    execArgv: ["--expose-gc", "--import", path("gauge.mjs")],
+    env: {
+      PATH: process.env.PATH,
+      PORT: port,
+      DATABASE_URL: database.url,
+      JWT_SECRET: secret,
+      OPENAI_BASE_URL: `${modelUrl}/v1`,
+      OPENAI_API_KEY: "none",
+      RATE_LIMIT_CHAT: 1_000_000,
+      RATE_LIMIT_API: 1_000_000,
+      ...env
+    }
+  })
+  const url = `http://127.0.0.1:${port}`
+  await answers(`${url}/health`, server)
+  const startup = (micros() - from) / 1000
+
+  let questions = 0
+  const ask = (question, argument) =>
+    new Promise((resolve) => {
+      const id = ++questions
+      const onMessage = ([answered, answer]) => {
+        if (answered !== id) return
+        server.off("message", onMessage)
+        resolve(answer)
+      }
+      server.on("message", onMessage)
+      server.send([id, question, argument])
+    })
+
+  return {
+    name,
+    url,
+    database,
+    startup,
+    cpu: () => cpuOf(server.pid),
+    /** Seconds of CPU by process of PostgreSQL's that works for it; none if PostgreSQL is elsewhere. */
+    databaseCpu: async (client) => {
+      const { rows } = await client.query("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+      return new Map(rows.filter(({ pid }) => isPostgres(pid)).map(({ pid }) => [pid, cpuOf(pid)]))
+    },
+    /** After a garbage collection, in bytes: `rss`, and `live`, what is in use. */
+    memory: () => ask("memory"),
+    startProfile: () => ask("startProfile"),
+    stopProfile: (file) => ask("stopProfile", file),
+    stop: async () => {
+      server.kill("SIGKILL")
+      await ended
+    }
+  }
+}
+
+const answers = async (url, server) => {
+  const until = Date.now() + 30_000
+  while (Date.now() < until) {
+    if (server.exitCode !== null) throw new Error("A server ended at its start")
+    const isThere = await fetch(url).then(
+      (response) => response.ok,
+      () => false
+    )
+    if (isThere) return
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  throw new Error(`Nothing answers at ${url}`)
+}
