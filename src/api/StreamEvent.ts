@@ -122,8 +122,7 @@ const at = (calls: number, begun: boolean, text: number) => cursorId({ calls, be
 
 /** A whole stream, as it is on the wire. */
 export const example = [
-  ": ok",
-  `id: ${cursorId(start)}\nevent: turn\ndata: ${JSON.stringify(begun)}`,
+  `: ok\nid: ${cursorId(start)}\nevent: turn\ndata: ${JSON.stringify(begun)}`,
   `id: ${at(0, true, 0)}\nevent: tool_call\ndata: ${JSON.stringify({ tool_call: call, done: false })}`,
   `id: ${at(1, false, 0)}\nevent: tool_result\ndata: ${JSON.stringify({ tool_call: ended, done: false })}`,
   `id: ${at(1, false, 10)}\ndata: ${JSON.stringify(piece("I've added"))}`,

@@ -109,7 +109,7 @@ const call = { toolCallId: "call_1", providerExecuted: true, dynamic: true } as 
 
 /** A whole stream. */
 export const example = [
-  ": ok\n\n",
+  ": ok\n",
   frames(
     [
       {

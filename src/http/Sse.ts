@@ -43,7 +43,9 @@ export const respond = (accept: string | undefined, reading: Reading, cursor?: C
   })
 }
 
-// The head of the answer leaves with its first byte.
-const opening = ": ok\n\n"
+// No empty line ends a comment: there are readers that take it for the end of an event, one without data.
 
-const keepAlive = ": keep-alive\n\n"
+// The head of the answer leaves with its first byte.
+const opening = ": ok\n"
+
+const keepAlive = ": keep-alive\n"

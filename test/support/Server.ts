@@ -266,7 +266,7 @@ export const say = (
   headers: Readonly<Record<string, string>> = {}
 ) => send("POST", `/api/${user}/chat`, { user, body: { message, ...fields }, headers })
 
-/** One part of an event stream, up to its empty line. */
+/** One part of an event stream: an event up to its empty line, or a comment. */
 export interface Frame {
   readonly raw: string
   readonly comment: string | undefined
@@ -357,9 +357,13 @@ async function* framesOf(response: Http.IncomingMessage): AsyncGenerator<Frame, 
   const decoder = new TextDecoder("utf-8", { fatal: true })
   for await (const chunk of response) {
     text += decoder.decode(Buffer.from(chunk), { stream: true })
-    const parts = text.split("\n\n")
-    text = parts.pop() ?? ""
-    for (const part of parts) yield frameOf(part)
+    for (;;) {
+      const mark = text.startsWith(":") ? "\n" : "\n\n"
+      const end = text.indexOf(mark)
+      if (end < 0) break
+      yield frameOf(text.slice(0, end))
+      text = text.slice(end + mark.length)
+    }
   }
   if (text !== "") throw new Error(`cut within a frame: ${text}`)
 }
