@@ -6,7 +6,10 @@ import { authentication } from "./users.ts"
 
 const own = HttpLayerRouter.add("GET", "/", HttpServerResponse.text("The app's own page"))
 
-/** All of it: `POST /assistant/api/{user_id}/chat` and so on, with its documentation at `/assistant/docs`. */
+/**
+ * All of it: `POST /assistant/api/{user_id}/chat` and so on, with its documentation at `/assistant/docs`. What it does not
+ * have under its prefix it answers itself.
+ */
 const assistant = Routes.layerOpen({ messageMaxLength: 4000 }).pipe(
   Layer.provide(authentication),
   Routes.under("/assistant")

@@ -1,15 +1,15 @@
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpLayerRouter } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Array as Arr, ConfigProvider, Effect, Layer, Option } from "effect"
-import { Chat, type ConversationId, RateLimits, Services, Tasks, UserId } from "taskchat"
+import { Chat, type ConversationId, RateLimits, Routes, Services, Tasks, UserId } from "taskchat"
 import { ScriptedModel } from "taskchat/testing"
 import * as AgentOnly from "../examples/agent.ts"
 import * as Anthropic from "../examples/anthropic.ts"
 import * as OwnModel from "../examples/model.ts"
 import * as Mounted from "../examples/mounted.ts"
 import * as Tools from "../examples/tools.ts"
-import { Sessions } from "../examples/users.ts"
+import { authentication, Sessions } from "../examples/users.ts"
 import * as Database from "./support/Database.ts"
 
 const user = UserId.make(1)
@@ -190,51 +190,71 @@ describe("examples/", () => {
       )
     )
 
-  it.effect("mounted.ts and users.ts: the API is part of another app, for that app's users", () =>
-    Effect.gen(function* () {
-      const chat = HttpClientRequest.post("/assistant/api/1/chat").pipe(
-        HttpClientRequest.bodyUnsafeJson({ message: "Hi" })
-      )
-      assert.strictEqual((yield* request(HttpClientRequest.get("/"))).text, "The app's own page")
-      const answer = yield* request(chat, "mine")
-      assert.strictEqual(answer.status, 200)
-      assert.include(answer.text, '"assistant_message":"Hello."')
-      const stranger = yield* request(chat)
-      assert.strictEqual(stranger.status, 401)
-      assert.include(stranger.text, "Log in first.")
-      assert.include((yield* request(chat, "old")).text, "The session has ended.")
-      const other = HttpClientRequest.get("/assistant/api/2/tasks")
-      assert.strictEqual((yield* request(other, "mine")).status, 403)
-      const created = yield* request(
-        HttpClientRequest.post("/assistant/api/1/tasks").pipe(HttpClientRequest.bodyUnsafeJson({ title: "Milk" })),
-        "mine"
-      )
-      const { location = "" } = created.headers
-      assert.match(location, /^\/assistant\/api\/1\/tasks\/\d+$/)
-      assert.strictEqual((yield* request(HttpClientRequest.get(location), "mine")).status, 200)
-      assert.strictEqual((yield* request(HttpClientRequest.get("/assistant/openapi.json"))).status, 200)
-      assert.strictEqual((yield* request(HttpClientRequest.get("/api/1/tasks"), "mine")).status, 404)
-    }).pipe(
-      Effect.provide(
-        HttpLayerRouter.serve(Mounted.app, { disableListenLog: true }).pipe(
-          Layer.provide(services),
-          Layer.provideMerge(NodeHttpServer.layerTest)
-        )
-      )
-    )
-  )
+  const alsoThere = Routes.tasks.pipe(Layer.provide(authentication), Routes.under("/also"), Routes.under("/there"))
 
-  it.effect("mounted.ts: a single group needs only its own service", () =>
-    Effect.gen(function* () {
-      assert.strictEqual((yield* request(HttpClientRequest.get("/todo/api/1/tasks"), "mine")).status, 200)
-      assert.strictEqual((yield* request(HttpClientRequest.get("/todo/api/1/conversations"), "mine")).status, 404)
-    }).pipe(
-      Effect.provide(
-        HttpLayerRouter.serve(Mounted.tasksOnly, { disableListenLog: true }).pipe(
-          Layer.provide(services),
-          Layer.provideMerge(NodeHttpServer.layerTest)
-        )
-      )
+  layer(
+    HttpLayerRouter.serve(Layer.mergeAll(Mounted.app, Mounted.tasksOnly, alsoThere), { disableListenLog: true }).pipe(
+      Layer.provide(services),
+      Layer.provideMerge(NodeHttpServer.layerTest)
     )
-  )
+  )((it) => {
+    it.effect("mounted.ts and users.ts: the API is part of another app, for that app's users", () =>
+      Effect.gen(function* () {
+        const chat = HttpClientRequest.post("/assistant/api/1/chat").pipe(
+          HttpClientRequest.bodyUnsafeJson({ message: "Hi" })
+        )
+        assert.strictEqual((yield* request(HttpClientRequest.get("/"))).text, "The app's own page")
+        const answer = yield* request(chat, "mine")
+        assert.strictEqual(answer.status, 200)
+        assert.include(answer.text, '"assistant_message":"Hello."')
+        const stranger = yield* request(chat)
+        assert.strictEqual(stranger.status, 401)
+        assert.include(stranger.text, "Log in first.")
+        assert.include((yield* request(chat, "old")).text, "The session has ended.")
+        const other = HttpClientRequest.get("/assistant/api/2/tasks")
+        assert.strictEqual((yield* request(other, "mine")).status, 403)
+        const created = yield* request(
+          HttpClientRequest.post("/assistant/api/1/tasks").pipe(HttpClientRequest.bodyUnsafeJson({ title: "Milk" })),
+          "mine"
+        )
+        const { location = "" } = created.headers
+        assert.match(location, /^\/assistant\/api\/1\/tasks\/\d+$/)
+        assert.strictEqual((yield* request(HttpClientRequest.get(location), "mine")).status, 200)
+        assert.strictEqual((yield* request(HttpClientRequest.get("/assistant/openapi.json"))).status, 200)
+      })
+    )
+
+    it.effect("mounted.ts: what the API does not have it answers itself, and nothing that is the app's", () =>
+      Effect.gen(function* () {
+        const asked = (method: "GET" | "HEAD" | "PUT", path: string, session?: string) =>
+          Effect.map(request(HttpClientRequest.make(method)(path), session), ({ headers, status, text }) => [
+            status,
+            headers["allow"] ?? "",
+            text === "" ? "" : JSON.parse(text).code
+          ])
+        assert.deepStrictEqual(yield* asked("GET", "/assistant/api/1/nothing"), [401, "", "missing_token"])
+        assert.deepStrictEqual(yield* asked("GET", "/assistant/api/1/nothing", "mine"), [404, "", "not_found"])
+        assert.deepStrictEqual(yield* asked("GET", "/Assistant//api/2/nothing", "mine"), [403, "", "user_mismatch"])
+        assert.deepStrictEqual(yield* asked("HEAD", "/assistant/api/1/nothing", "mine"), [404, "", ""])
+        assert.deepStrictEqual(yield* asked("PUT", "/assistant/api/1/tasks", "mine"), [
+          405,
+          "GET, POST, HEAD",
+          "method_not_allowed"
+        ])
+        assert.deepStrictEqual(yield* asked("PUT", "/assistant/docs"), [405, "GET, HEAD", "method_not_allowed"])
+        assert.deepStrictEqual(yield* asked("GET", "/assistant/nothing"), [404, "", "not_found"])
+        assert.deepStrictEqual(yield* asked("GET", "/assistants"), [404, "", ""])
+        assert.deepStrictEqual(yield* asked("GET", "/api/1/tasks", "mine"), [404, "", ""])
+      })
+    )
+
+    it.effect("mounted.ts: a single group may be mounted alone, and in several places", () =>
+      Effect.gen(function* () {
+        for (const prefix of ["/todo", "/there/also"]) {
+          assert.strictEqual((yield* request(HttpClientRequest.get(`${prefix}/api/1/tasks`), "mine")).status, 200)
+          assert.strictEqual((yield* request(HttpClientRequest.get(`${prefix}/api/1/turns`), "mine")).status, 404)
+        }
+      })
+    )
+  })
 })

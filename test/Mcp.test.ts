@@ -9,6 +9,7 @@ import {
 import { Array as Arr, DateTime, Effect, Layer, Predicate, Schema, TestClock } from "effect"
 import { UserId } from "../src/domain/Id.ts"
 import * as Mcp from "../src/http/Mcp.ts"
+import * as Mount from "../src/http/Mount.ts"
 import { RateLimits } from "../src/services/RateLimits.ts"
 import { Tasks } from "../src/services/Tasks.ts"
 import * as TaskTools from "../src/services/TaskTools.ts"
@@ -16,8 +17,12 @@ import { Tokens } from "../src/services/Tokens.ts"
 import * as Database from "./support/Database.ts"
 
 const limit = 50
+const issuer = "https://login.example.com"
 const server = HttpLayerRouter.serve(
-  Mcp.layer({ origins: ["https://app.example.com"], issuer: "https://login.example.com" }),
+  Layer.merge(
+    Mcp.layer({ origins: ["https://app.example.com"], issuer }),
+    Mcp.layer({ origins: [], issuer }).pipe(Mount.under("/assistant"))
+  ),
   { disableListenLog: true, disableLogger: true }
 ).pipe(
   Layer.provide(TaskTools.layer),
@@ -64,10 +69,10 @@ const envelope = (version: Version, method: string, params: Fields) =>
       }
     : { headers: {}, params }
 
-const post = (body: string, headers: Readonly<Record<string, string>>) =>
+const post = (body: string, headers: Readonly<Record<string, string>>, path = "/mcp") =>
   Effect.gen(function* () {
     const client = yield* HttpClient.HttpClient
-    const response = yield* HttpClientRequest.post("/mcp").pipe(
+    const response = yield* HttpClientRequest.post(path).pipe(
       HttpClientRequest.setHeaders({ accept: "application/json, text/event-stream", ...headers }),
       HttpClientRequest.bodyText(body, headers["content-type"] ?? "application/json"),
       client.execute
@@ -275,6 +280,22 @@ layer(server)("Mcp", (it) => {
           authorization_servers: ["https://login.example.com"]
         })
       }
+    })
+  )
+
+  it.effect("under a prefix of an app it is a resource of its own, whose metadata are at the app's root", () =>
+    Effect.gen(function* () {
+      const { authorization } = yield* clientOf(yield* newUser)
+      const ping = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" })
+      const answer = yield* post(ping, { authorization }, "/assistant/mcp")
+      assert.deepStrictEqual([answer.status, answer.message?.["result"]], [200, {}])
+      const { headers, status } = yield* post(ping, {}, "/assistant/mcp")
+      const [, path = ""] = /resource_metadata="https?:\/\/[^/]+([^"]+)"/.exec(headers["www-authenticate"] ?? "") ?? []
+      assert.deepStrictEqual([status, path], [401, "/.well-known/oauth-protected-resource/assistant/mcp"])
+      const client = yield* HttpClient.HttpClient
+      const { authorization_servers, resource } = fieldsOf(yield* (yield* client.get(path)).json)
+      assert.match(String(resource), /^http:\/\/[^/]+\/assistant\/mcp$/)
+      assert.deepStrictEqual(authorization_servers, [issuer])
     })
   )
 

@@ -1,11 +1,11 @@
-import { HttpLayerRouter, HttpServerError, HttpServerRequest } from "@effect/platform"
-import { Effect } from "effect"
+import { HttpLayerRouter, HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Effect, Layer, Redacted } from "effect"
 import { Api } from "../api/Api.ts"
-import { MethodNotAllowed, NotFound } from "../domain/Request.ts"
-import { RateLimits } from "../services/RateLimits.ts"
-import { Tokens } from "../services/Tokens.ts"
-import { authenticate, ownUrl, spend } from "./Authentication.ts"
+import { ApiRateLimit, Authentication } from "../api/Authentication.ts"
+import { CurrentUser, MethodNotAllowed, NotFound } from "../domain/Request.ts"
+import * as Users from "./Authentication.ts"
 import { exchange } from "./Exchange.ts"
+import { Mount } from "./Mount.ts"
 
 interface Known {
   readonly method: string
@@ -56,30 +56,60 @@ const pathOf = (target: string) => {
 
 const isRouteNotFound = (u: unknown) => u instanceof HttpServerError.RouteNotFound
 
+/** The part of a path below the place where the API is mounted, if it is below. */
+const below = (prefix: string, path: string) => {
+  const [above, rest] = [path.slice(0, prefix.length), path.slice(prefix.length)]
+  const isBelow = prefix === "" || (above.toLowerCase() === prefix.toLowerCase() && /^(\/|$)/.test(rest))
+  return isBelow ? rest : undefined
+}
+
+/** Stands for the route that there is not. */
+const nowhere = HttpRouter.makeRoute("GET", "/*", HttpServerResponse.empty())
+
+/**
+ * What `layer` does, for whoever embeds the API and says who asks. Where it is mounted under a prefix, what lies elsewhere
+ * is left to the app.
+ */
+export const layerOpen = Layer.fresh(
+  HttpLayerRouter.middleware(
+    Effect.gen(function* () {
+      const { bearer } = yield* Authentication
+      const spend = yield* ApiRateLimit
+      const { prefix } = yield* Mount
+
+      const answer = (path: string) =>
+        Effect.gen(function* () {
+          if (/^\/(api|mcp)(\/|$)/i.test(path)) {
+            yield* Effect.provideServiceEffect(spend, CurrentUser, bearer(Redacted.make("")))
+          }
+          const { method } = yield* HttpServerRequest.HttpServerRequest
+          const methods = methodsOf(path)
+          // What would have been found if it were mounted is not.
+          if (methods.length === 0 || methods.includes(method)) return yield* new NotFound()
+          return yield* new MethodNotAllowed({ headers: { allow: methods.join(", ") } })
+        }).pipe(
+          Effect.provideService(HttpServerRequest.ParsedSearchParams, {}),
+          Effect.provideService(HttpLayerRouter.RouteContext, {
+            [HttpRouter.RouteContextTypeId]: HttpRouter.RouteContextTypeId,
+            params: { user_id: /^\/api\/([^/]+)/i.exec(path)?.[1] },
+            route: nowhere
+          })
+        )
+
+      return (handler) =>
+        Effect.catchAll(handler, (error) =>
+          Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) => {
+            const path = below(prefix, pathOf(url))
+            return isRouteNotFound(error) && path !== undefined ? exchange(answer(path), "*") : Effect.fail(error)
+          })
+        )
+    }),
+    { global: true }
+  )
+)
+
 /**
  * Answers what no route does: 401 first for whatever lies under `/api` and `/mcp`, so that strangers learn nothing of
  * what there is; then 405 with `Allow`, or 404.
  */
-export const layer = HttpLayerRouter.middleware(
-  Effect.gen(function* () {
-    const tokens = yield* Tokens
-    const limits = yield* RateLimits
-
-    const answer = Effect.gen(function* () {
-      const { url } = yield* HttpServerRequest.HttpServerRequest
-      const path = pathOf(url)
-      if (/^\/(api|mcp)(\/|$)/i.test(path)) {
-        const { id } = yield* authenticate(tokens)
-        yield* ownUrl(limits, "api", id, /^\/api\/([^/]+)/i.exec(path)?.[1])
-        yield* spend(limits, "api", id)
-      }
-      const methods = methodsOf(path)
-      if (methods.length === 0) return yield* new NotFound()
-      return yield* new MethodNotAllowed({ headers: { allow: methods.join(", ") } })
-    })
-
-    return (handler) =>
-      Effect.catchAll(handler, (error) => (isRouteNotFound(error) ? exchange(answer, "*") : Effect.fail(error)))
-  }),
-  { global: true }
-)
+export const layer = Layer.provide(layerOpen, Users.layer)

@@ -8,6 +8,7 @@ import { Tokens } from "../services/Tokens.ts"
 import { authenticate, spend } from "./Authentication.ts"
 import * as Exchange from "./Exchange.ts"
 import * as McpServer from "./McpServer.ts"
+import { Mount } from "./Mount.ts"
 
 export interface McpOptions {
   /** Pages of these may call it, besides those on the machine itself, whatever their port. */
@@ -29,10 +30,12 @@ export const layer = ({ issuer, origins }: McpOptions) =>
       const tokens = yield* Tokens
       const limits = yield* RateLimits
       const serverFor = yield* McpServer.make
+      const { prefix, root = router } = yield* Mount
+      const resource = `${prefix}${path}`
 
       const serve = Effect.gen(function* () {
         const request = yield* HttpServerRequest.HttpServerRequest
-        yield* pointToMetadata
+        yield* pointTo(`${metadataPath}${resource}`)
         const { id: user } = yield* authenticate(tokens)
         if (!isWelcome(request.headers["origin"], origins)) return yield* new OriginForbidden()
         yield* spend(limits, "api", user)
@@ -54,7 +57,7 @@ export const layer = ({ issuer, origins }: McpOptions) =>
 
       const metadata = Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
         HttpServerResponse.unsafeJson({
-          resource: new URL(path, addressOf(request)).href,
+          resource: new URL(resource, addressOf(request)).href,
           resource_name: "taskchat",
           bearer_methods_supported: ["header"],
           // An issuer is any text to a JWT, but an address to OAuth.
@@ -63,9 +66,9 @@ export const layer = ({ issuer, origins }: McpOptions) =>
       )
 
       for (const method of ["GET", "POST", "DELETE"] as const) yield* router.add(method, path, serve)
-      yield* router.add("GET", metadataPath, metadata)
-      // Where RFC 9728 has it for a resource with a path.
-      yield* router.add("GET", `${metadataPath}${path}`, metadata)
+      // Where RFC 9728 has it for a resource with a path: before the path, whatever the prefix.
+      yield* root.add("GET", `${metadataPath}${resource}`, metadata)
+      if (prefix === "") yield* root.add("GET", metadataPath, metadata)
     })
   ).pipe(Layer.provide(Exchange.middleware.layer))
 
@@ -78,13 +81,14 @@ const addressOf = ({ headers, originalUrl }: HttpServerRequest.HttpServerRequest
 }
 
 /** RFC 9728, section 5.1: a refusal says where to learn who issues tokens. */
-const pointToMetadata = HttpApp.appendPreResponseHandler((request, response) => {
-  const challenge = response.status === 401 ? response.headers["www-authenticate"] : undefined
-  if (challenge === undefined) return Effect.succeed(response)
-  const metadata = new URL(`${metadataPath}${path}`, addressOf(request)).href
-  const pointed = `${challenge}${challenge.includes("=") ? "," : ""} resource_metadata="${metadata}"`
-  return Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", pointed))
-})
+const pointTo = (path: string) =>
+  HttpApp.appendPreResponseHandler((request, response) => {
+    const challenge = response.status === 401 ? response.headers["www-authenticate"] : undefined
+    if (challenge === undefined) return Effect.succeed(response)
+    const metadata = new URL(path, addressOf(request)).href
+    const pointed = `${challenge}${challenge.includes("=") ? "," : ""} resource_metadata="${metadata}"`
+    return Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", pointed))
+  })
 
 const local = ["localhost", "127.0.0.1", "[::1]"]
 

@@ -12,16 +12,21 @@ import * as ChatHttp from "./ChatHttp.ts"
 import * as ConversationsHttp from "./ConversationsHttp.ts"
 import * as Docs from "./Docs.ts"
 import * as Exchange from "./Exchange.ts"
+import * as Fallback from "./Fallback.ts"
+import { Mount } from "./Mount.ts"
 import * as OperatingHttp from "./OperatingHttp.ts"
 import * as TasksHttp from "./TasksHttp.ts"
 import * as TurnsHttp from "./TurnsHttp.ts"
 
-/** The whole API: contract, handlers and docs. Whoever embeds it provides the services. */
+/**
+ * The whole API: contract, handlers and docs. Whoever embeds it provides the services. Under a prefix it also answers what
+ * it does not have; else that is the app's, or `Fallback`'s.
+ */
 export const layer = (options: ChatHttp.ChatHttpOptions) => Layer.provide(layerOpen(options), Authentication.layer)
 
 /** The whole API as `layer` has it, but whoever embeds it says who asks: `authentication` makes a layer that does. */
 export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
-  Layer.merge(
+  Layer.mergeAll(
     HttpLayerRouter.addHttpApi(Api).pipe(
       Layer.provide([
         ChatHttp.layer(options),
@@ -31,7 +36,8 @@ export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
         OperatingHttp.layer
       ])
     ),
-    Docs.layer
+    Docs.layer,
+    Layer.unwrapEffect(Effect.map(Mount, ({ prefix }) => (prefix === "" ? Layer.empty : Fallback.layerOpen)))
   ).pipe(Layer.provide(Exchange.middleware.layer))
 
 const part = Base.make("taskchat")
@@ -44,28 +50,20 @@ const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, 
 export const chat = (options: ChatHttp.ChatHttpOptions) =>
   Layer.provide(mount(part.add(ChatApi)), ChatHttp.layer(options))
 
-export const turns = Layer.provide(mount(part.add(TurnsApi)), TurnsHttp.layer)
+// Fresh, as a layer is else built once, and would be mounted in one of the places where it is to be.
 
-export const conversations = Layer.provide(mount(part.add(ConversationsApi)), ConversationsHttp.layer)
+export const turns = Layer.fresh(Layer.provide(mount(part.add(TurnsApi)), TurnsHttp.layer))
 
-export const tasks = Layer.provide(mount(part.add(TasksApi)), TasksHttp.layer)
+export const conversations = Layer.fresh(Layer.provide(mount(part.add(ConversationsApi)), ConversationsHttp.layer))
+
+export const tasks = Layer.fresh(Layer.provide(mount(part.add(TasksApi)), TasksHttp.layer))
 
 /** `/health`, `/ready` and `/metrics`, for everybody. */
-export const operating = Layer.provide(mount(part.add(OperatingApi)), OperatingHttp.layer)
+export const operating = Layer.fresh(Layer.provide(mount(part.add(OperatingApi)), OperatingHttp.layer))
 
 /** `/openapi.json` and `/docs`, for everybody. */
-export const docs = Layer.provide(Docs.layer, Exchange.middleware.layer)
+export const docs = Layer.fresh(Layer.provide(Docs.layer, Exchange.middleware.layer))
 
 export { layerOf as authentication } from "./Authentication.ts"
 
-/** Puts routes under a prefix, such as `/assistant`, of the app they are mounted into. */
-export const under =
-  (prefix: `/${string}`) =>
-  <A, E, R>(routes: Layer.Layer<A, E, R>): Layer.Layer<A, E, R | HttpLayerRouter.HttpRouter> =>
-    Layer.provide(
-      routes,
-      Layer.effect(
-        HttpLayerRouter.HttpRouter,
-        Effect.map(HttpLayerRouter.HttpRouter, (router) => router.prefixed(prefix))
-      )
-    )
+export { under } from "./Mount.ts"
