@@ -123,13 +123,9 @@ describe("taskchat", { timeout }, () => {
     })
   )
 
-  it.live.each([
-    ["--user", "0"],
-    ["--user", "alice"],
-    ["--user", "1", "--ttl", "soon"]
-  ])("prints no token with %s %s", (args) =>
+  it.live("prints no token for what is no user", () =>
     Effect.gen(function* () {
-      const { code, stderr, stdout } = yield* run(["token", ...args], { JWT_SECRET: secret })
+      const { code, stderr, stdout } = yield* run(["token", "--user", "0"], { JWT_SECRET: secret })
       assert.strictEqual(code, 1)
       assert.notMatch(stdout, /^[\w-]+\.[\w-]+\.[\w-]+$/m)
       assert.notMatch(stdout + stderr, /^\s+at /m)
@@ -146,12 +142,8 @@ describe("taskchat", { timeout }, () => {
 
 describe("a start that cannot be", { timeout }, () => {
   it.live.each<[Environment, ReadonlyArray<string>, string]>([
-    [{ PORT: "http" }, ["PORT", '"http"', "0 to 65535"], ""],
     [{ LOG_LEVEL: "loud", LOG_FORMAT: "json" }, ["LOG_LEVEL", '"loud"', "debug"], ""],
-    [{ HOST: "0.0.0.0" }, ["HOST", "0.0.0.0", "JWT_SECRET"], ""],
     [{ JWT_SECRET: "hunter2" }, ["JWT_SECRET", "32"], "hunter2"],
-    [{ DATABASE_URL: "mysql://me:hunter2@db/x" }, ["DATABASE_URL", "postgres://"], "hunter2"],
-    [{ DATABASE_URL: "postgres://me:hunter2@127.0.0.1:1/x" }, ["DATABASE_URL", "127.0.0.1:1"], "hunter2"],
     [{ DATABASE_URL: "postgres://me:hunter2@nowhere.invalid/x" }, ["DATABASE_URL", "nowhere.invalid"], "hunter2"],
     [{ DATABASE_URL: "postgres://me:hunter2@[/x" }, ["DATABASE_URL"], "hunter2"],
     [{ DATA_DIR: "/dev/null/data" }, ["/dev/null/data"], ""]
