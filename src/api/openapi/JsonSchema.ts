@@ -70,7 +70,11 @@ export const tidy =
     const referred = only !== undefined && others.length === 0 ? resolve(only, all) : {}
     const said = Record.filter(
       given,
-      (value, keyword) => !isBuiltIn(value) && JSON.stringify(value) !== JSON.stringify(referred[keyword])
+      (value, keyword) =>
+        !isBuiltIn(value) &&
+        // Objects are open anyway; said aloud, generated types take any member for known.
+        !(keyword === "additionalProperties" && value === true) &&
+        JSON.stringify(value) !== JSON.stringify(referred[keyword])
     )
     return { ...(others.length === 0 ? only : { allOf }), ...said }
   }
