@@ -3,9 +3,8 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { differences, lineDifferences } from "./support/Answers.ts"
-import { blocks, links } from "./support/Markdown.ts"
+import { anchors, blocks, code, links, rows } from "./support/Markdown.ts"
 import * as Shell from "./support/Shell.ts"
-import { diagnostics } from "./support/Snippets.ts"
 
 // The documents are tested by these; that they can fail is tested here.
 
@@ -17,16 +16,45 @@ describe("blocks", () => {
     ])
   })
 
+  it("finds those within a list, without its indentation", () => {
+    assert.deepStrictEqual(blocks("- a\n\n  ```sh\n  x \\\n    y\n  ```\n"), [
+      { language: "sh", text: "x \\\n  y", line: 4 }
+    ])
+  })
+
   it("refuses a block that is never closed", () => {
     assert.throws(() => blocks("```sh\nx\n"))
   })
 })
 
-it("links are those within the repository", () => {
-  assert.deepStrictEqual(links("[a](docs/a.md#x) [b](https://example.org) [c](#here) [d](LICENSE)"), [
-    "docs/a.md",
-    "LICENSE"
+it("links are those within the repository, outside of blocks", () => {
+  assert.deepStrictEqual(
+    links("[a](docs/a.md#x) [b](https://example.org#c) [c](#here)\n```sh\n[e](f)\n```\n[d](LICENSE)"),
+    [
+      { target: "docs/a.md", fragment: "x" },
+      { target: "", fragment: "here" },
+      { target: "LICENSE", fragment: "" }
+    ]
+  )
+})
+
+it("anchors are GitHub's", () => {
+  assert.deepStrictEqual(anchors("# One `node`, two\n```sh\n# no\n```\n## Über uns\n## Über uns\n"), [
+    "one-node-two",
+    "über-uns",
+    "über-uns-1"
   ])
+})
+
+it("rows are those of tables, without their heads", () => {
+  assert.deepStrictEqual(rows("| a | b |\n| --- | :-: |\n| `c` | d e |\n\n|  |\n| -- |\n| f |\n"), [
+    ["`c`", "d e"],
+    ["f"]
+  ])
+})
+
+it("code stands between backticks", () => {
+  assert.deepStrictEqual(code("`A`, `B c` and D"), ["A", "B c"])
 })
 
 describe("differences", () => {
@@ -115,18 +143,4 @@ describe("Shell", () => {
       assert.deepInclude(yield* run("echo again"), { code: 1, stdout: "" })
     })
   )
-})
-
-it("snippets are compiled as strictly as our own code", () => {
-  const [right, wrong, unknown] = diagnostics(
-    [
-      `import { UserId } from "taskchat/example"\nexport const id: UserId = UserId.make(1)`,
-      `import { UserId } from "taskchat/example"\nexport const id: UserId = 1`,
-      `import "taskchat/nothing"\nimport { nothing } from "taskchat/example"\nnothing`
-    ],
-    { "taskchat/example": "src/domain/Id.ts" }
-  )
-  assert.deepStrictEqual(right, [])
-  assert.lengthOf(wrong ?? [], 1)
-  assert.isNotEmpty(unknown ?? [])
 })

@@ -1,9 +1,23 @@
+import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { defineConfig } from "vitest/config"
+import { defineConfig, type Plugin } from "vitest/config"
+import { blocks } from "./support/Markdown.ts"
 
 const source = (file: string) => fileURLToPath(new URL(`../src/${file}`, import.meta.url))
 
+/** `docs/page.md.12.ts` is the block that begins at line 12 of that page, as a module. */
+const snippets: Plugin = {
+  name: "snippets",
+  resolveId: (id) => (/\.md\.\d+\.ts$/.test(id) ? id : undefined),
+  load: (id) => {
+    const [, page, line] = /^(.+\.md)\.(\d+)\.ts$/.exec(id) ?? []
+    if (page === undefined) return undefined
+    return blocks(readFileSync(page, "utf8")).find((block) => block.line === Number(line))?.text
+  }
+}
+
 export default defineConfig({
+  plugins: [snippets],
   // The examples name the package, as its users do.
   resolve: {
     alias: [

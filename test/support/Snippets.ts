@@ -4,20 +4,13 @@ import { root } from "./Repository.ts"
 
 /**
  * What the compiler says against each text, under the repository's own settings and as if the text stood in a file at
- * its root. `names` says which module of ours each package name stands for.
+ * its root. All are compiled at once, as most of the time goes into what they import.
  */
-export const diagnostics = (
-  snippets: ReadonlyArray<string>,
-  names: Readonly<Record<string, string>>
-): ReadonlyArray<ReadonlyArray<string>> => {
+export const diagnostics = (snippets: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
   const { config } = ts.readConfigFile(path.join(root, "tsconfig.json"), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root)
   const texts = new Map(snippets.map((text, index) => [path.join(root, `snippet-${index + 1}.ts`), text]))
-  const settings: ts.CompilerOptions = {
-    ...options,
-    paths: Object.fromEntries(Object.entries(names).map(([name, module]) => [name, [path.join(root, module)]]))
-  }
-  const host = ts.createCompilerHost(settings, true)
+  const host = ts.createCompilerHost(options, true)
   const { fileExists, getSourceFile, readFile } = host
   host.fileExists = (file) => texts.has(file) || fileExists(file)
   host.readFile = (file) => texts.get(file) ?? readFile(file)
@@ -25,7 +18,7 @@ export const diagnostics = (
     const text = texts.get(file)
     return text === undefined ? getSourceFile(file, language, ...rest) : ts.createSourceFile(file, text, language, true)
   }
-  const program = ts.createProgram(Array.from(texts.keys()), settings, host)
+  const program = ts.createProgram(Array.from(texts.keys()), options, host)
   return Array.from(texts.keys(), (file) =>
     ts
       .getPreEmitDiagnostics(program, program.getSourceFile(file))

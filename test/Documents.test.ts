@@ -1,0 +1,311 @@
+import { existsSync } from "node:fs"
+import * as path from "node:path"
+import { SqlClient } from "@effect/sql"
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Either, Predicate, type Schema, SchemaAST } from "effect"
+import * as Taskchat from "taskchat"
+import { ScriptedModel, TestServer } from "taskchat/testing"
+import { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../src/api/StreamEvent.ts"
+import * as Settings from "../src/Config.ts"
+import * as Database from "./support/Database.ts"
+import { answerTo, type Document, documentOf, documents, notRun } from "./support/Documents.ts"
+import { anchors, type Block, code, links, rows } from "./support/Markdown.ts"
+import { files, read, root } from "./support/Repository.ts"
+import { diagnostics } from "./support/Snippets.ts"
+
+const readme = documentOf("README.md")
+const operating = documentOf("docs/operating.md")
+const security = documentOf("docs/security.md")
+const wire = documentOf("docs/wire.md")
+
+const sources = files("src").filter((file) => file.endsWith(".ts"))
+const source = sources.map(read).join("\n")
+
+/** Every first group of the pattern, each once, in order. */
+const all = (text: string, pattern: RegExp) =>
+  Array.from(
+    new Set(Array.from(text.matchAll(pattern), (match) => match.slice(1).find(Predicate.isString) ?? ""))
+  ).sort()
+
+/** For each document what is wrong with it, as `file: …`. */
+const complaints = (check: (document: Document) => ReadonlyArray<string>) =>
+  documents.flatMap((document) => check(document).map((complaint) => `${document.file}: ${complaint}`))
+
+const place = ({ line, text }: Block) => `line ${line}, ${text.split("\n")[0]}`
+
+const isJson = (text: string) => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe("every document", () => {
+  it("holds commands, their answers, TypeScript, SQL and plain text, and no block that nobody checks", () => {
+    const unchecked = complaints((document) =>
+      document.blocks
+        .filter((block, index) => {
+          const before = document.blocks[index - 1]
+          const isAnswer = before?.language === "sh" && answerTo(document, before) === block
+          return block.language === "json"
+            ? !isAnswer && !isJson(block.text)
+            : !["sh", "ts", "text"].includes(block.language) && !(block.language === "sql" && document === operating)
+        })
+        .map(place)
+    )
+    assert.deepStrictEqual(unchecked, [])
+  })
+
+  it("links to files and headings that there are", () => {
+    const broken = complaints(({ file, text }) =>
+      links(text)
+        .filter(({ fragment, target }) => {
+          const to = target === "" ? file : path.posix.join(path.posix.dirname(file), target)
+          if (!existsSync(path.join(root, to))) return true
+          return fragment !== "" && to.endsWith(".md") && !anchors(read(to)).includes(fragment)
+        })
+        .map(({ fragment, target }) => `${target}#${fragment}`)
+    )
+    assert.deepStrictEqual(broken, [])
+  })
+
+  it("names scripts, commands, settings and files that there are", () => {
+    const { scripts }: { scripts: Record<string, string> } = JSON.parse(read("package.json"))
+    const commands = all(read("src/server/Cli.ts"), /Command\.make\("(\w+)"/g)
+    const settings = [...known, "ANTHROPIC_API_KEY"]
+    const wrong = complaints(({ text }) => [
+      ...all(text, /\bnpm (?:run (?:--silent )?([a-z]+(?::[a-z]+)*)|(start|test)\b)/g).filter(
+        (name) => !(name in scripts)
+      ),
+      ...all(text, /`(?:npx )?taskchat ([a-z]+)/g).filter((name) => !commands.includes(name)),
+      ...all(text, /`([A-Z][A-Z\d]*(?:_[A-Z\d]+)+)(?:=[^`]*)?`/g).filter((name) => !settings.includes(name)),
+      ...all(text, /`((?:src|test|docs|examples|bench|\.ci)\/[\w./-]+)`/g).filter(
+        // `XApi.ts` stands for any of them.
+        (name) => !/\/X[A-Z]/.test(name) && !existsSync(path.join(root, name))
+      )
+    ])
+    assert.deepStrictEqual(wrong, [])
+  })
+
+  it("shows in full what is not run", () => {
+    const shown = documents.flatMap(({ blocks }) =>
+      blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.split("\n"))
+    )
+    assert.deepStrictEqual(
+      Array.from(notRun.keys()).filter((command) => !shown.includes(command)),
+      []
+    )
+    const ci = read(".ci/run")
+    for (const [command, reason] of notRun) {
+      if (reason.endsWith(".ci/run runs it")) assert.include(ci, "check:", command)
+    }
+    assert.include(ci, "npm test")
+  })
+
+  it("holds TypeScript that compiles, as strictly as our own code", { timeout: 120_000 }, () => {
+    const snippets = documents.flatMap(({ blocks, file }) =>
+      blocks.filter(({ language }) => language === "ts").map((block) => ({ file, block }))
+    )
+    // That the compiler would have minded is seen by two snippets that are wrong.
+    const [wrong, unknown, ...found] = diagnostics([
+      `import { UserId } from "taskchat"\nexport const id: UserId = 1`,
+      `import "taskchat/nothing"\nimport { nothing } from "taskchat"\nnothing`,
+      ...snippets.map(({ block }) => block.text)
+    ])
+    assert.lengthOf(wrong ?? [], 1)
+    assert.isNotEmpty(unknown ?? [])
+    assert.isNotEmpty(snippets)
+    assert.deepStrictEqual(
+      snippets.flatMap(({ block, file }, index) =>
+        (found[index] ?? []).map((problem) => `${file}: ${place(block)}: ${problem}`)
+      ),
+      []
+    )
+  })
+})
+
+/** The environment variables that Config.ts reads. */
+const known = all(read("src/Config.ts"), /"([A-Z][A-Z\d]*(?:_[A-Z\d]+)+|HOST|PORT)"/g)
+
+const settings = (variables: Readonly<Record<string, string>>) =>
+  Effect.runSync(
+    Effect.either(
+      Effect.withConfigProvider(
+        Settings.settings,
+        ConfigProvider.fromMap(new Map(Object.entries(variables)), { pathDelim: "." })
+      )
+    )
+  )
+
+describe("README.md", () => {
+  const table = rows(readme.text).filter(([names = ""]) => code(names).some((name) => known.includes(name)))
+
+  it("lists the environment variables that Config.ts reads, each once, and no others", () => {
+    assert.deepStrictEqual(table.flatMap(([names = ""]) => code(names)).sort(), known)
+  })
+
+  it("tells their defaults", () => {
+    const told = table.flatMap(([names = "", defaults = ""]) => {
+      const [variables, values] = [code(names), code(defaults)]
+      return variables.length === values.length
+        ? variables.map((name, index) => [name, values[index] ?? ""] as const)
+        : []
+    })
+    assert.isAtLeast(told.length, 10)
+    for (const [name, value] of told) assert.deepStrictEqual(settings({ [name]: value }), settings({}), name)
+  })
+})
+
+describe("docs/operating.md", () => {
+  it("tells the bounds of settings", () => {
+    const bounds = rows(operating.text).filter((row) => row.length === 3 && known.includes(code(row[0] ?? "")[0] ?? ""))
+    assert.isAtLeast(bounds.length, 10)
+    const beyond = (value: string, by: number) => value.replace(/^\d+/, (number) => String(Number(number) + by))
+    const isTaken = (name: string, value: string) => Either.isRight(settings({ [name]: value }))
+    for (const [names = "", from = "", to = ""] of bounds) {
+      const [least = ""] = code(from)
+      const [most = ""] = code(to)
+      for (const name of code(names)) {
+        assert.isTrue(isTaken(name, least) && isTaken(name, most), name)
+        assert.isFalse(isTaken(name, beyond(most, 1)), name)
+        assert.isFalse(!/^0\b/.test(least) && isTaken(name, beyond(least, -1)), name)
+      }
+    }
+  })
+
+  it("has every metric of ours", () => {
+    const listed = rows(operating.text).flatMap(([name = ""]) => code(name).filter((it) => it.startsWith("taskchat_")))
+    const counted = all(source, /Metric\.\w+\(\s*"(taskchat_\w+)"/g)
+    assert.isNotEmpty(counted)
+    assert.deepStrictEqual(listed.sort(), counted)
+  })
+
+  it("has every line that the log may hold", () => {
+    const logged = all(source, /\blog(?:Info|Warning|Error)\("([^"]+)"/g)
+    assert.isNotEmpty(logged)
+    assert.deepStrictEqual(
+      logged.filter((line) => !operating.text.includes(`\`${line}\``)),
+      []
+    )
+  })
+
+  it.effect("erases all of a user's data, and nobody else's", () =>
+    Effect.gen(function* () {
+      const server = yield* TestServer
+      const sql = yield* SqlClient.SqlClient
+      for (const id of [1, 2]) {
+        const user = Taskchat.UserId.make(id)
+        const client = yield* server.client(user)
+        yield* client.chat.send({
+          path: { user_id: user },
+          headers: { "idempotency-key": "once" },
+          payload: { message: "Add milk" }
+        })
+      }
+      yield* sql.unsafe(operating.blocks.find(({ language }) => language === "sql")?.text ?? "")
+      const tables = yield* sql<{ readonly name: string }>`
+        SELECT table_name AS name FROM information_schema.columns
+        WHERE column_name = 'user_id' AND table_schema = current_schema() ORDER BY 1`
+      const usersIn = (name: string) =>
+        Effect.map(
+          sql<{ readonly id: number }>`SELECT DISTINCT user_id::int AS id FROM ${sql(name)}`,
+          (rows) => [name, rows.map(({ id }) => id)] as const
+        )
+      const left = Object.fromEntries(yield* Effect.forEach(tables, ({ name }) => usersIn(name)))
+      // While no turn runs, two of them are empty.
+      assert.deepStrictEqual(left, {
+        conversations: [2],
+        idempotency_keys: [2],
+        messages: [2],
+        task_changes: [2],
+        tasks: [2],
+        tool_calls: [],
+        turn_output: [],
+        turns: [2]
+      })
+      for (const name of Object.keys(left)) assert.include(operating.text, `\`${name}\``)
+    }).pipe(
+      Effect.provide(
+        TestServer.layer({
+          database: Database.layer,
+          script: ({ results }) =>
+            results.length === 0 ? ScriptedModel.call("create_task", { title: "Milk" }) : "Done."
+        })
+      )
+    )
+  )
+})
+
+/** The members of a schema's wire form. */
+const encodedNames = ({ ast }: Schema.Schema.All) =>
+  SchemaAST.getPropertySignatures(SchemaAST.encodedBoundAST(ast)).map(({ name }) => String(name))
+
+describe("docs/wire.md", () => {
+  const table = rows(wire.text)
+
+  it("has every code, and no others", () => {
+    const listener = /\brefuse\(\s*socket,\s*\d+,\s*"([a-z_]+)"/g
+    const own = all(source, /\bcodes: \[([^\]]+)\]|readonly code = "([a-z_]+)"/g).flatMap((some) =>
+      some.split(",").map((one) => one.replaceAll(/["\s]/g, ""))
+    )
+    const codes = Array.from(new Set([...own, ...all(source, listener)])).filter((one) => one !== "")
+    const listed = table.filter(([status = ""]) => /^\d{3}/.test(status)).flatMap(([, names = ""]) => code(names))
+    assert.isAtLeast(codes.length, 30)
+    assert.deepStrictEqual(Array.from(new Set(listed)).sort(), codes.sort())
+  })
+
+  it("has the status of every problem, and its further members", () => {
+    const problems = Object.values(Taskchat).filter(
+      (it): it is typeof Taskchat.InvalidRequest => Predicate.isFunction(it) && "about" in it && "members" in it
+    )
+    assert.isAtLeast(problems.length, 25)
+    for (const { about, members } of problems) {
+      for (const name of about.codes) {
+        const row = table.find(([, names = ""]) => code(names).includes(name)) ?? []
+        assert.include(row[0], String(about.status), name)
+        for (const member of encodedNames(members)) assert.include(code(row[2] ?? ""), member, name)
+      }
+    }
+  })
+
+  it("has every event with its members", () => {
+    // One of them is the union of the three that have no name.
+    assert.strictEqual(SchemaAST.isUnion(Taskchat.StreamEvent.ast) && Taskchat.StreamEvent.ast.types.length, 4)
+    const events = [
+      ["`turn`", Turn],
+      ["–", Text],
+      ["`tool_call`", CallBegun],
+      ["`tool_result`", CallEnded],
+      ["–", Completed],
+      ["–", Failed]
+    ] as const
+    for (const [event, schema] of events) {
+      const members = encodedNames(schema)
+      const told = table.filter(([name]) => name === event).map(([, data = ""]) => all(data, /(?:^|[`,{ ])([a-z_]+)/g))
+      assert.isTrue(
+        told.some((names) => members.every((member) => names.includes(member))),
+        `${event} with ${members.join(", ")}`
+      )
+    }
+  })
+})
+
+describe("docs/security.md", () => {
+  it("names what sets each limit", () => {
+    const limits = rows(security.text).filter(([, , by = ""]) => /^(?:`\w+` in )?\[|^`[A-Z_]+`/.test(by))
+    assert.isAtLeast(limits.length, 20)
+    for (const [what = "", , by = ""] of limits) {
+      const [name = ""] = code(by)
+      const [link] = links(by)
+      if (link === undefined) assert.include(known, name, what)
+      else assert.match(read(path.posix.join("docs", link.target)), new RegExp(`\\b${name}\\b`), what)
+    }
+  })
+})
+
+it("CHANGELOG.md has the package's version", () => {
+  const { version }: { version: string } = JSON.parse(read("package.json"))
+  assert.match(documentOf("CHANGELOG.md").text, new RegExp(`^## \\[${version.replaceAll(".", "\\.")}\\]`, "m"))
+})
