@@ -158,6 +158,23 @@ describe("README.md", () => {
   })
 })
 
+it("docs/architecture.md tells what each part imports", () => {
+  const told = rows(documentOf("docs/architecture.md").text)
+    .map(([part = "", imports = ""]) => [part.replaceAll("`", ""), code(imports).sort()] as const)
+    .filter(([part]) => /^(?:[a-z]+\/|main)$/.test(part))
+  assert.lengthOf(told, 8)
+  const partOf = (file: string) => path.posix.relative("src", file).replace(/(?<=\/).*|\.ts$/, "")
+  for (const [part, imports] of told) {
+    const own = sources.filter((file) => partOf(file) === part)
+    const found = own.flatMap((file) =>
+      all(read(file), /(?:from|import\() ?"(\.[^"]+)"/g).map((to) =>
+        partOf(path.posix.join(path.posix.dirname(file), to))
+      )
+    )
+    assert.deepStrictEqual(Array.from(new Set(found.filter((to) => to !== part))).sort(), imports, part)
+  }
+})
+
 describe("docs/operating.md", () => {
   it("tells the bounds of settings", () => {
     const bounds = rows(operating.text).filter((row) => row.length === 3 && known.includes(code(row[0] ?? "")[0] ?? ""))
