@@ -20,6 +20,7 @@ import { ConversationId, type TurnId, UserId } from "../src/domain/Id.ts"
 import { type Cursor, start } from "../src/domain/TurnEvent.ts"
 import { Agent } from "../src/services/Agent.ts"
 import { Chat, type ChatOptions, type Reading } from "../src/services/Chat.ts"
+import { Conversations } from "../src/services/Conversations.ts"
 import { Tasks } from "../src/services/Tasks.ts"
 import * as TaskTools from "../src/services/TaskTools.ts"
 import type { Positioned } from "../src/services/TurnOutput.ts"
@@ -64,7 +65,7 @@ const newNode = (script: ScriptedModel.Script, options: NodeOptions = {}) => {
   const built = Chat.layer({ timeout: Duration.seconds(30), maxRunning: 100, lease, ...others }).pipe(
     Layer.provide(agent ?? Agent.layer(TaskTools.TaskTools, { maxSteps: 8 }).pipe(Layer.provide(TaskTools.layer))),
     Layer.provideMerge(wrapped),
-    Layer.provideMerge(Tasks.layer),
+    Layer.provideMerge(Layer.merge(Tasks.layer, Conversations.layer)),
     Layer.provideMerge(ScriptedModel.layer(script)),
     signals === undefined ? (self) => self : Layer.provide(Layer.succeed(Signals, signals))
   )
@@ -72,6 +73,7 @@ const newNode = (script: ScriptedModel.Script, options: NodeOptions = {}) => {
     chat: Context.get(context, Chat),
     turns: Context.get(context, Turns),
     tasks: Context.get(context, Tasks),
+    conversations: Context.get(context, Conversations),
     model: Context.get(context, ScriptedModel.ScriptedModel)
   }))
 }
@@ -669,14 +671,45 @@ layer(Database.layer)("Chat", (it) => {
 
   it.scoped("the replay of a turn in a conversation that was deleted finds no conversation", () =>
     Effect.gen(function* () {
-      const { chat } = yield* newNode(["Hi."])
+      const { chat, conversations } = yield* newNode(["Hi."])
       const user = yield* newUser
       const request = requestOf(user, { key: { scope: "chat", key: "k", hash: "h" } })
       const { end } = yield* chat.answer(request)
-      const sql = yield* SqlClient.SqlClient
-      yield* sql`UPDATE conversations SET deleted_at = now() WHERE user_id = ${user} AND id = ${end.conversationId}`
+      yield* conversations.remove(user, end.conversationId)
       assert.strictEqual((yield* Effect.flip(chat.answer(request)))._tag, "ConversationNotFound")
       assert.strictEqual((yield* Effect.flip(chat.read(user, end.turnId)))._tag, "TurnNotFound")
+    })
+  )
+
+  it.scoped("a turn whose answer was deleted tells nothing of it any more, and can still be undone", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode([["Adding.", create("Milk")], "Added."])
+      const { chat, conversations } = node
+      const user = yield* newUser
+      const request = requestOf(user, { key: { scope: "chat", key: "k", hash: "h" } })
+      const { end, message } = yield* chat.answer(request)
+      yield* conversations.removeMessage(user, end.conversationId, message.id)
+      const { messageId, status, toolCalls } = yield* chat.find(user, end.turnId)
+      assert.deepStrictEqual([status, messageId, toolCalls], ["completed", null, null])
+      assert.strictEqual((yield* Effect.flip(chat.read(user, end.turnId)))._tag, "MessageNotFound")
+      assert.strictEqual((yield* Effect.flip(chat.start(request)))._tag, "MessageNotFound")
+      assert.strictEqual((yield* Effect.flip(chat.answer(request)))._tag, "MessageNotFound")
+      const [{ tool, toolCallId } = { tool: "", toolCallId: "" }] = yield* chat.undo(user, end.turnId)
+      assert.deepStrictEqual([tool, toolCallId], ["create_task", "call_1"])
+      assert.deepStrictEqual(yield* titlesOf(node, user), [])
+    })
+  )
+
+  it.scoped("a conversation that is deleted takes its running turn with it, wherever it runs", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode([["Hm", silence]])
+      const other = yield* newNode([])
+      const user = yield* newUser
+      const { conversationId, output } = yield* node.chat.start(requestOf(user))
+      yield* node.model.untilAsked(1)
+      yield* other.conversations.remove(user, conversationId)
+      assert.strictEqual((yield* passing(output.awaitEnd)).status, "cancelled")
+      assert.strictEqual(yield* node.model.interrupted, 1)
     })
   )
 
@@ -763,9 +796,8 @@ layer(Database.layer)("Chat", (it) => {
       const user = yield* newUser
       const begun = yield* dead.turns.begin(requestOf(user))
       const reading = yield* other.chat.read(user, begun.turnId)
-      const sql = yield* SqlClient.SqlClient
-      yield* sql`UPDATE conversations SET deleted_at = now() WHERE user_id = ${user}`
-      assert.strictEqual((yield* passing(reading.output.awaitEnd)).status, "interrupted")
+      yield* other.conversations.remove(user, reading.conversationId)
+      assert.strictEqual((yield* passing(reading.output.awaitEnd)).status, "cancelled")
     })
   )
 

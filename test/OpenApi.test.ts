@@ -227,12 +227,17 @@ layer(Server.layer())("the server", (it) => {
         yield* ask("GET", `${conversation}/messages`, { user }),
         yield* ask("DELETE", `${conversation}/messages/${String(message_id)}`, { user }),
         yield* ask("DELETE", `${conversation}/messages/${String(message_id)}`, { user }),
+        yield* ask("GET", turn, { user }),
+        yield* ask("GET", `${turn}/events`, { user }),
         yield* ask("DELETE", conversation, { user }),
         yield* ask("GET", conversation, { user })
       ].map(({ status }) => status)
       assert.deepStrictEqual(
         statuses,
-        [200, 500, 400, 404, 404, 403, 200, 200, 200, 400, 204, 200, 200, 404, 200, 200, 200, 200, 204, 404, 204, 404]
+        [
+          200, 500, 400, 404, 404, 403, 200, 200, 200, 400, 204, 200, 200, 404, 200, 200, 200, 200, 204, 404, 200, 404,
+          204, 404
+        ]
       )
     })
   )

@@ -1,6 +1,6 @@
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
-import { ConversationForbidden, ConversationNotFound } from "../domain/Conversation.ts"
+import { ConversationForbidden, ConversationNotFound, MessageNotFound } from "../domain/Conversation.ts"
 import { ConversationId, fromPath, MessageId, TurnId, UserId } from "../domain/Id.ts"
 import { key, Time } from "../domain/Json.ts"
 import { wire } from "../domain/Problem.ts"
@@ -115,6 +115,7 @@ const begin = <Name extends string>(name: Name, path: `/${string}`) =>
     .addError(wire(TurnInProgress))
     .addError(wire(TooManyTurns))
     .addError(wire(IdempotencyKeyReused))
+    .addError(wire(MessageNotFound))
     .addError(wire(PayloadTooLarge))
     .addError(wire(UnsupportedMediaType))
     .addError(wire(Unavailable))

@@ -1,5 +1,6 @@
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
+import { MessageNotFound } from "../domain/Conversation.ts"
 import { fromPath, TurnId, UserId } from "../domain/Id.ts"
 import { key } from "../domain/Json.ts"
 import { wire } from "../domain/Problem.ts"
@@ -44,11 +45,12 @@ export class TurnsApi extends HttpApiGroup.make("turns")
       .addSuccess(EventStream)
       .addSuccess(HttpApiSchema.NoContent.annotations({ description: "The last event has been read: nothing follows" }))
       .addError(wire(TurnNotFound))
+      .addError(wire(MessageNotFound))
       .annotate(OpenApi.Identifier, "turnEvents")
       .annotate(OpenApi.Summary, "Read a turn's events, from the start or from where you left")
       .annotate(
         OpenApi.Description,
-        "Live while the turn runs, on whichever node. Text may come in other pieces than the first time; nothing is missing and nothing comes twice."
+        "Live while the turn runs, on whichever node. Text may come in other pieces than the first time; nothing is missing and nothing comes twice. 404 `message_not_found` once the answer was deleted."
       )
   )
   .add(

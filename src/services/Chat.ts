@@ -1,5 +1,5 @@
 import { Array as Arr, Context, type Duration, Effect, Layer, Schedule, Schema, type Scope, Stream } from "effect"
-import { ConversationNotFound } from "../domain/Conversation.ts"
+import { ConversationNotFound, type MessageNotFound } from "../domain/Conversation.ts"
 import { type ConversationId, type MessageId, TurnId, type UserId } from "../domain/Id.ts"
 import { Unavailable } from "../domain/Request.ts"
 import {
@@ -58,16 +58,21 @@ export class Chat extends Context.Tag("taskchat/services/Chat")<
     /** Begins a turn, or finds the one that the request's Idempotency-Key stands for. */
     readonly start: (
       request: TurnRequest
-    ) => Effect.Effect<Reading, Refusal | IdempotencyKeyReused | Unavailable, Scope.Scope>
+    ) => Effect.Effect<Reading, Refusal | IdempotencyKeyReused | MessageNotFound | Unavailable, Scope.Scope>
     /** Begins a turn and waits for its answer; a turn that does not complete is a problem. */
     readonly answer: (
       request: TurnRequest
     ) => Effect.Effect<
       Answer,
-      Refusal | IdempotencyKeyReused | IdempotencyInProgress | Unavailable | ReturnType<typeof problemOf>
+      | Refusal
+      | IdempotencyKeyReused
+      | IdempotencyInProgress
+      | MessageNotFound
+      | Unavailable
+      | ReturnType<typeof problemOf>
     >
-    /** A turn, to be read from any place in it. The scope is that of the reading. */
-    readonly read: (user: UserId, turnId: TurnId) => Effect.Effect<Reading, TurnNotFound, Scope.Scope>
+    /** A turn, to be read from any place in it, unless its answer was deleted. The scope is that of the reading. */
+    readonly read: (user: UserId, turnId: TurnId) => Effect.Effect<Reading, TurnNotFound | MessageNotFound, Scope.Scope>
     readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Turn, TurnNotFound>
     /** Stops a turn wherever it runs; returns whether it was still running. */
     readonly cancel: (user: UserId, turnId: TurnId) => Effect.Effect<boolean, TurnNotFound>
@@ -107,7 +112,7 @@ const make = (options: ChatOptions) =>
         return "output" in begun ? reading(begun) : yield* replay(request.user, begun.turnId)
       })
 
-    /** Its conversation may have been deleted since. */
+    /** Its conversation, or its answer, may have been deleted since. */
     const replay = (user: UserId, turnId: TurnId) =>
       read(user, turnId).pipe(
         Effect.map((reading) => ({ ...reading, isReplay: true })),
@@ -123,7 +128,7 @@ const make = (options: ChatOptions) =>
       isReplay: false
     })
 
-    const read = (user: UserId, turnId: TurnId): Effect.Effect<Reading, TurnNotFound, Scope.Scope> =>
+    const read: (typeof Chat.Service)["read"] = (user, turnId) =>
       Effect.suspend(() => {
         const turn = running.find(user, turnId)
         return turn !== undefined

@@ -123,7 +123,16 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
 
         remove: Effect.fn("Conversations.remove")(function* (owner, id) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
-          yield* only(sql`UPDATE conversations SET deleted_at = now() WHERE ${living(owner, id)} RETURNING ${columns}`)
+          // In two statements: the second one sees a turn that began while the first one waited for it.
+          yield* only(
+            sql`UPDATE conversations SET deleted_at = now() WHERE ${living(owner, id)} RETURNING ${columns}`
+          ).pipe(
+            Effect.zipLeft(sql`
+              UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now())
+              WHERE user_id = ${owner} AND conversation_id = ${id} AND status = 'running'`),
+            sql.withTransaction,
+            Effect.catchTag("SqlError", Effect.die)
+          )
         }),
 
         messages: Effect.fn("Conversations.messages")(function* (owner, id, { after, before, limit = 1000 }) {

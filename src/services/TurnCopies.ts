@@ -1,6 +1,7 @@
 import { Cause, Data, Effect, Queue, RcMap, Schedule, type Scope } from "effect"
+import { MessageNotFound } from "../domain/Conversation.ts"
 import type { TurnId, UserId } from "../domain/Id.ts"
-import { TurnInterrupted, type TurnNotFound } from "../domain/Turn.ts"
+import { TurnCancelled, type TurnNotFound } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
 import type { Signals } from "../sql/Signals.ts"
 import { isUnavailable } from "../sql/SqlErrors.ts"
@@ -31,16 +32,17 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
         Effect.timeoutOption("500 millis"),
         Effect.zipRight(ifThere(false)(look)),
         Effect.repeat({ until: (isOver) => isOver }),
-        // Deleted while it ran.
-        Effect.catchTag("TurnNotFound", () => Effect.sync(() => output.end(interrupted(stored)))),
+        // Its conversation was deleted, and it is being stopped.
+        Effect.catchTag("TurnNotFound", () => Effect.sync(() => output.end(stopped(stored)))),
         Effect.race(Effect.repeat(ifThere<void>(undefined)(ask), Schedule.spaced("5 seconds")))
       )
     }
 
     const copies = yield* RcMap.make({
-      lookup: (key: Key): Effect.Effect<Copy, TurnNotFound, Scope.Scope> =>
+      lookup: (key: Key): Effect.Effect<Copy, TurnNotFound | MessageNotFound, Scope.Scope> =>
         Effect.gen(function* () {
           const stored = yield* turns.find(key.user, key.turnId)
+          if (stored.isDeleted) return yield* new MessageNotFound()
           const output = new TurnOutput()
           const copy = { stored, output }
           if (keepUp(output, stored)) return copy
@@ -123,14 +125,14 @@ export const endOf = ({ calls, content, createdAt, retryAfter, turn }: Stored): 
         retryAfter
       }
 
-const interrupted = ({ turn }: Stored): Ended => ({
+const stopped = ({ turn }: Stored): Ended => ({
   turnId: turn.turnId,
   conversationId: turn.conversationId,
-  status: "interrupted",
+  status: "cancelled",
   content: "",
   toolCalls: null,
   usage: { inputTokens: 0, outputTokens: 0 },
   message: null,
-  error: { code: "turn_interrupted", detail: TurnInterrupted.about.detail },
+  error: { code: "turn_cancelled", detail: TurnCancelled.about.detail },
   retryAfter: null
 })

@@ -63,6 +63,7 @@ export const decodeStored = rows(
     toolCalls: Schema.NullOr(ToolCalls),
     places: Schema.NullOr(Schema.Array(PlaceRow)),
     createdAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
+    isDeleted: Schema.Boolean,
     said: Schema.NullOr(Schema.String),
     records: Schema.NullOr(Schema.Array(Recorded))
   })

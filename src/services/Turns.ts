@@ -83,6 +83,8 @@ export interface Stored {
   readonly node: string
   readonly createdAt: DateTime.Utc | null
   readonly retryAfter: number | null
+  /** Whether the message it left was deleted since. What it said and did is then for undoing it alone. */
+  readonly isDeleted: boolean
 }
 
 /** What others want of a turn that runs here. */
@@ -200,6 +202,7 @@ const make = (options: TurnsOptions) =>
           t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.input_tokens AS "inputTokens",
           t.output_tokens AS "outputTokens", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
           m.content, m.tool_calls AS "toolCalls", m.tool_places AS places, m.created_at AS "createdAt",
+          m.deleted_at IS NOT NULL AS "isDeleted",
           CASE WHEN t.status = 'running' THEN ${said} END AS said,
           CASE WHEN t.status = 'running' THEN ${records} END AS records
         FROM turns t
@@ -221,8 +224,8 @@ const make = (options: TurnsOptions) =>
           conversationId: row.conversationId,
           status: row.status,
           userMessageId: row.userMessageId,
-          messageId: row.messageId,
-          toolCalls: calls.length === 0 ? null : calls,
+          messageId: row.isDeleted ? null : row.messageId,
+          toolCalls: row.isDeleted || calls.length === 0 ? null : calls,
           usage:
             row.inputTokens === null || row.outputTokens === null
               ? null
@@ -231,8 +234,8 @@ const make = (options: TurnsOptions) =>
           startedAt: row.startedAt,
           finishedAt: row.finishedAt
         })
-        const { createdAt, node, retryAfter } = row
-        return { turn, content, calls, places, node, createdAt, retryAfter }
+        const { createdAt, isDeleted, node, retryAfter } = row
+        return { turn, content, calls, places, node, createdAt, retryAfter, isDeleted }
       })
 
     return Turns.of({
