@@ -309,6 +309,18 @@ describe("docs/wire.md", () => {
   })
 })
 
+it("docs/wire.md has every end of a turn, and every header of ours", () => {
+  const first = rows(wire.text).map(([cell = ""]) => code(cell))
+  const isOurs = (name: string) => !["Authorization", "Content-Type"].includes(name) && !/^mcp-/i.test(name)
+  const headers = all(read("src/http/Cors.ts"), /"([A-Z][A-Za-z]*(?:-[A-Za-z]+)*)"/g).filter(isOurs)
+  for (const name of [...Taskchat.TurnEnd.literals, ...headers.filter((name) => !/^[A-Z]+$/.test(name))]) {
+    assert.isTrue(
+      first.some((names) => names.includes(name)),
+      name
+    )
+  }
+})
+
 describe("docs/security.md", () => {
   it("names what sets each limit", () => {
     const limits = rows(security.text).filter(([, , by = ""]) => /^(?:`\w+` in )?\[|^`[A-Z_]+`/.test(by))
