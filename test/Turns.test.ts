@@ -4,6 +4,7 @@ import { Array as Arr, Context, Deferred, Duration, Effect, Either, Exit, Fiber,
 import { ConversationId, TurnId, UserId } from "../src/domain/Id.ts"
 import type { ToolCall } from "../src/domain/ToolCall.ts"
 import { TurnInProgress } from "../src/domain/Turn.ts"
+import * as Metrics from "../src/http/Metrics.ts"
 import { type Begun, type Outcome, type TurnRequest, Turns, type TurnsOptions } from "../src/services/Turns.ts"
 import * as Database from "./support/Database.ts"
 
@@ -61,6 +62,11 @@ const lapse = (turn: Begun) =>
     (sql) => sql`UPDATE turns SET lease_until = now() - interval '1 second'
       WHERE user_id = ${turn.user} AND id = ${turn.turnId} AND status = 'running'`
   ).pipe(Effect.orDie)
+
+/** As `/metrics` tells it. */
+const lapsedSoFar = Effect.map(Metrics.text, (text) =>
+  Number(/^taskchat_turns_lapsed_total (\d+)$/m.exec(text)?.[1] ?? 0)
+)
 
 const Rows = Schema.Array(
   Schema.Struct({ n: Schema.Int, role: Schema.String, content: Schema.String, status: Schema.String })
@@ -472,11 +478,13 @@ layer(Database.layer)("Turns", (it) => {
       const node = yield* newNode()
       const turns = yield* Effect.forEach(Arr.range(1, 60), () => Effect.flatMap(newUser, (user) => begin(dead, user)))
       yield* Effect.forEach(turns, lapse)
+      const before = yield* lapsedSoFar
       const swept = new Set((yield* node.sweep).map(({ turnId }) => turnId))
       assert.deepStrictEqual(
         turns.filter(({ turnId }) => !swept.has(turnId)),
         []
       )
+      assert.isAtLeast((yield* lapsedSoFar) - before, turns.length)
     })
   )
 

@@ -1,10 +1,15 @@
 import type { SqlClient, Statement } from "@effect/sql"
-import { Effect } from "effect"
+import { Effect, Metric } from "effect"
 import type { TurnId, UserId } from "../domain/Id.ts"
 import { TurnCancelled, TurnInterrupted } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
 import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
 import type { Outcome } from "./Turns.ts"
+
+const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
+  description: "Turns that their own node left, and this one ended",
+  incremental: true
+})
 
 /** What running turns leave in the database, and how at their end it becomes a message. */
 export const make = (sql: SqlClient.SqlClient) => {
@@ -120,7 +125,15 @@ export const make = (sql: SqlClient.SqlClient) => {
           )
         )
       ),
-      sql.withTransaction
+      sql.withTransaction,
+      Effect.tap(({ length }) =>
+        length === 0
+          ? Effect.void
+          : Effect.zipRight(
+              Metric.incrementBy(turnsLapsed, length),
+              Effect.logWarning("Turns were left by their node").pipe(Effect.annotateLogs({ turns: length }))
+            )
+      )
     )
 
   return { left, leftovers, finish, lapse }
