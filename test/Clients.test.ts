@@ -1,27 +1,191 @@
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
-import { call } from "../src/testing/ScriptedModel.ts"
+import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source"
+import { AbstractChat, type ChatState } from "ai"
+import { Array as Arr, Deferred, Effect } from "effect"
+import { type EventSourceMessage, EventSourceParserStream } from "eventsource-parser/stream"
+import { cancel, type Me, type Message, transport } from "../examples/ai-sdk.ts"
+import { call, fail, faults, wait } from "../src/testing/ScriptedModel.ts"
 import { programs } from "./support/ClientPrograms.ts"
 import * as Server from "./support/Server.ts"
-import { newUser, tokenOf } from "./support/Server.ts"
+import { type Fields, fieldsOf, newUser, send, tokenOf } from "./support/Server.ts"
+
+const me = Effect.gen(function* () {
+  const { port } = yield* Server.Server
+  const user = yield* newUser
+  return { baseUrl: `http://127.0.0.1:${port}`, user, token: yield* tokenOf(user) } satisfies Me
+})
+
+/** Pieces of which each is only said when the one before has been received. */
+const pieces = ["One, ", "two, ", "three."]
+
+const oneByOne = Effect.gen(function* () {
+  const { plays } = yield* Server.Server
+  const receipts = yield* Effect.all(Arr.makeBy(pieces.length, () => Deferred.make<void>()))
+  const message = `Count ${crypto.randomUUID()}`
+  yield* plays(
+    message,
+    pieces.flatMap((piece, i) => [piece, wait(receipts[i] ?? Effect.void)])
+  )
+  /** To be told all that has come so far, whenever there is more. */
+  const received = (content: string) => {
+    for (const [i, receipt] of receipts.entries()) {
+      if (content.includes(pieces[i] ?? "")) Deferred.unsafeDone(receipt, Effect.void)
+    }
+  }
+  return { message, received }
+})
+
+const toolTurn = Effect.gen(function* () {
+  const { plays } = yield* Server.Server
+  const message = `Add ${crypto.randomUUID()}`
+  yield* plays(
+    message,
+    ["Let me see. ", call("create_task", { title: "Milk" }), call("get_task", { task_id: 1e9 })],
+    "Done."
+  )
+  return message
+})
+
+const post = ({ token }: Me, message: string, headers: Fields = {}) => ({
+  method: "POST",
+  headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
+  body: JSON.stringify({ message })
+})
+
+const contentOf = (events: ReadonlyArray<Fields>) => events.map(({ content = "" }) => content).join("")
+
+const until = (isSo: () => boolean) =>
+  Effect.promise(async () => {
+    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5))
+  })
 
 layer(Server.layer())("clients", (it) => {
+  it.scoped.skipIf(spawnSync("curl", ["--version"]).error !== undefined)(
+    "curl -N has each piece before the next one is said, and ends with the last event",
+    () =>
+      Effect.gen(function* () {
+        const { baseUrl, token, user } = yield* me
+        const { message, received } = yield* oneByOne
+        const curl = spawn(
+          "curl",
+          [
+            ...["-sSN", `${baseUrl}/api/${user}/chat/stream`],
+            ...["-H", `Authorization: Bearer ${token}`],
+            ...["-H", "Content-Type: application/json"],
+            ...["-d", JSON.stringify({ message })]
+          ],
+          { stdio: ["ignore", "pipe", "pipe"] }
+        )
+        yield* Effect.addFinalizer(() => Effect.sync(() => curl.kill()))
+        let text = ""
+        const events = () => Array.from(text.matchAll(/^data: (.*)$/gm), ([, data = ""]) => fieldsOf(JSON.parse(data)))
+        curl.stdout.setEncoding("utf8").on("data", (more: string) => {
+          text += more
+          received(contentOf(events()))
+        })
+        const [code] = yield* Effect.promise(() => once(curl, "close"))
+        assert.strictEqual(code, 0)
+        assert.deepStrictEqual(
+          events().flatMap(({ content }) => content ?? []),
+          pieces
+        )
+        assert.strictEqual(events().at(-1)?.["done"], true)
+      })
+  )
+
+  it.scoped("eventsource-parser reads events and ids, each piece before the next one is said", () =>
+    Effect.gen(function* () {
+      const caller = yield* me
+      const { message, received } = yield* oneByOne
+      const messages: Array<EventSourceMessage> = []
+      const events = () => messages.map(({ data }) => fieldsOf(JSON.parse(data)))
+      yield* Effect.promise(async () => {
+        const { body } = await fetch(`${caller.baseUrl}/api/${caller.user}/chat/stream`, post(caller, message))
+        const stream = body?.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())
+        for await (const next of stream ?? []) {
+          messages.push(next)
+          received(contentOf(events()))
+        }
+      })
+      assert.deepStrictEqual(
+        events().flatMap(({ content }) => content ?? []),
+        pieces
+      )
+      assert.strictEqual(messages[0]?.event, "turn")
+      assert.strictEqual(events().at(-1)?.["done"], true)
+      assert.lengthOf(Arr.dedupe(messages.map(({ id }) => id)), messages.length)
+    })
+  )
+
+  it.scoped("@microsoft/fetch-event-source reads on after a cut, and stops at the end", () =>
+    Effect.gen(function* () {
+      const { baseUrl, token, user } = yield* me
+      const message = yield* toolTurn
+      const { json } = yield* send("POST", `/api/${user}/chat`, { user, body: { message } })
+      const events = `${baseUrl}/api/${user}/turns/${json["turn_id"]}/events`
+      // It is made for pages.
+      const page = { window: globalThis, document: new EventTarget() }
+      Object.assign(globalThis, page)
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          for (const name of Object.keys(page)) Reflect.deleteProperty(globalThis, name)
+        })
+      )
+      const whole = yield* Effect.promise(async () =>
+        (await fetch(events, { headers: { authorization: `Bearer ${token}` } })).text()
+      )
+      const read = (cutAfter: ReadonlyArray<number>) =>
+        Effect.promise(async () => {
+          const statuses: Array<number> = []
+          const messages: Array<{ readonly id: string; readonly data: string }> = []
+          const over = new AbortController()
+          await fetchEventSource(events, {
+            headers: { authorization: `Bearer ${token}` },
+            signal: over.signal,
+            // What it makes of comments with an empty line behind them would be no JSON.
+            onmessage: ({ data, id }) => messages.push({ id, data: JSON.stringify(JSON.parse(data)) }),
+            onopen: async ({ headers, status }) => {
+              statuses.push(status)
+              if (status === 204) over.abort()
+              else assert.strictEqual(headers.get("content-type"), EventStreamContentType)
+            },
+            onerror: () => 1,
+            // It would go on behind an id it has seen, though the event that has it was cut.
+            fetch: async (input, init) => {
+              const headers = new Headers(init?.headers)
+              headers.delete("last-event-id")
+              const last = messages.at(-1)
+              if (last !== undefined) headers.set("last-event-id", last.id)
+              return cut(await fetch(input, { ...init, headers }), cutAfter[statuses.length])
+            }
+          })
+          return { messages, statuses }
+        })
+      const all = yield* read([])
+      assert.deepStrictEqual(all.statuses, [200])
+      assert.strictEqual(
+        contentOf(all.messages.map(({ data }) => fieldsOf(JSON.parse(data)))),
+        json["assistant_message"]
+      )
+      // Within an event, in the first one that is left, and behind the last one.
+      const inParts = yield* read([whole.indexOf("event: tool_call"), 40, whole.length])
+      assert.deepStrictEqual(inParts.messages, all.messages)
+      assert.deepStrictEqual(inParts.statuses, [200, 200, 200, 204])
+    })
+  )
+
   it.scoped(
     "openapi-typescript with openapi-fetch, and @hey-api/openapi-ts: what they generate compiles and works",
     () =>
       Effect.gen(function* () {
-        const { port, plays } = yield* Server.Server
+        const { plays } = yield* Server.Server
         yield* plays("Add milk", call("create_task", { title: "Milk" }), "Added.")
         const { complaints, run } = yield* programs
         assert.deepStrictEqual(complaints, [])
         for (const name of ["openapi-fetch", "hey-api"] as const) {
-          const user = yield* newUser
-          const report = yield* run(name, {
-            baseUrl: `http://127.0.0.1:${port}`,
-            token: yield* tokenOf(user),
-            user
-          })
-          assert.deepStrictEqual(report, {
+          assert.deepStrictEqual(yield* run(name, yield* me), {
             said: "Added.",
             tools: ["create_task"],
             titles: [["Call the bank", "high"]],
@@ -33,4 +197,154 @@ layer(Server.layer())("clients", (it) => {
         }
       })
   )
+
+  it.scoped("the AI SDK's chat shows text, tool calls and results, and goes on with the conversation", () =>
+    Effect.gen(function* () {
+      const caller = yield* me
+      const chat = new Page(caller)
+      const message = yield* toolTurn
+      yield* chat.says(message)
+      assert.deepStrictEqual([chat.status, chat.error], ["ready", undefined])
+      const parts = chat.lastMessage?.parts ?? []
+      assert.deepStrictEqual(
+        parts.map((part) => {
+          switch (part.type) {
+            case "text":
+              return part.text
+            case "dynamic-tool":
+              return [part.toolName, part.input, part.state, part.errorText]
+            default:
+              return part.type
+          }
+        }),
+        [
+          "step-start",
+          "Let me see. ",
+          ["create_task", { title: "Milk" }, "output-available", undefined],
+          ["get_task", { task_id: 1e9 }, "output-error", "Task not found"],
+          "step-start",
+          "\n\nDone."
+        ]
+      )
+      const made = parts.find((part) => part.type === "dynamic-tool")
+      assert.deepInclude(fieldsOf(fieldsOf(made?.output)["task"]), { title: "Milk", completed: false })
+      const first = chat.lastMessage
+      assert.strictEqual(first?.id, first?.metadata?.turn_id)
+      assert.deepInclude(first?.metadata, { status: "completed" })
+      yield* chat.says("Hello")
+      assert.lengthOf(chat.messages, 4)
+      assert.strictEqual(chat.lastMessage?.metadata?.conversation_id, first?.metadata?.conversation_id)
+    })
+  )
+
+  it.scoped(
+    "the AI SDK's chat shows a failure as its error, which the message's metadata names, and a refusal as it is",
+    () =>
+      Effect.gen(function* () {
+        const caller = yield* me
+        const { plays } = yield* Server.Server
+        yield* plays("Break", ["So far ", fail(faults.status(400))])
+        const chat = new Page(caller)
+        yield* chat.says("Break")
+        assert.deepStrictEqual(
+          [chat.status, chat.error?.message, chat.text],
+          ["error", "The assistant failed to answer. Please try again.", "So far "]
+        )
+        assert.deepStrictEqual(chat.lastMessage?.metadata?.error, {
+          code: "agent_failed",
+          detail: chat.error?.message ?? ""
+        })
+        const stranger = new Page({ ...caller, user: caller.user + 1 })
+        yield* stranger.says("Hello")
+        assert.deepInclude(JSON.parse(stranger.error?.message ?? "{}"), { status: 403, code: "user_mismatch" })
+      })
+  )
+
+  it.scoped("the AI SDK's chat stops, and resumes with the whole turn, running or over", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      const gate = yield* Deferred.make<void>()
+      yield* plays("Slowly", ["One, ", wait(Deferred.await(gate)), "two."])
+      const chat = new Page(yield* me)
+      const asked = chat.sendMessage({ text: "Slowly" })
+      yield* until(() => chat.text === "One, ")
+      yield* Effect.promise(() => chat.stop())
+      yield* Effect.promise(() => asked)
+      assert.deepStrictEqual([chat.status, chat.text], ["ready", "One, "])
+      const metadata = { ...chat.lastMessage?.metadata }
+      const resumed = chat.resumeStream({ metadata })
+      yield* until(() => chat.status === "streaming" && chat.text === "One, ")
+      yield* Deferred.succeed(gate, undefined)
+      yield* Effect.promise(() => resumed)
+      assert.deepStrictEqual([chat.status, chat.text, chat.messages.length], ["ready", "One, two.", 2])
+      assert.strictEqual(chat.lastMessage?.metadata?.status, "completed")
+      yield* Effect.promise(() => chat.resumeStream({ metadata }))
+      assert.deepStrictEqual([chat.status, chat.text, chat.messages.length], ["ready", "One, two.", 2])
+    })
+  )
+
+  it.scoped("the AI SDK's chat is told that its turn was cancelled", () =>
+    Effect.gen(function* () {
+      const caller = yield* me
+      const { plays } = yield* Server.Server
+      yield* plays("Forever", ["One, ", wait(Effect.never)])
+      const chat = new Page(caller)
+      const asked = chat.sendMessage({ text: "Forever" })
+      yield* until(() => chat.text === "One, ")
+      const { metadata } = chat.lastMessage ?? {}
+      if (metadata === undefined) return assert.fail("no metadata")
+      assert.strictEqual((yield* Effect.promise(() => cancel(caller, metadata))).status, 202)
+      yield* Effect.promise(() => asked)
+      assert.deepStrictEqual([chat.status, chat.text], ["ready", "One, "])
+      assert.strictEqual(chat.lastMessage?.metadata?.status, "cancelled")
+    })
+  )
 })
+
+/** The answer, whose body breaks off after so many characters. */
+const cut = (response: Response, after: number | undefined) => {
+  if (after === undefined || response.body === null) return response
+  let left = after
+  const breaking = new TransformStream<Uint8Array, Uint8Array>({
+    transform: (bytes, controller) => {
+      controller.enqueue(bytes.subarray(0, left))
+      left -= bytes.length
+      if (left < 0) controller.error(new TypeError("network error"))
+    },
+    flush: (controller) => controller.error(new TypeError("network error"))
+  })
+  return new Response(response.body.pipeThrough(breaking), response)
+}
+
+/** What `useChat` is around a component's state. */
+class Page extends AbstractChat<Message> {
+  constructor(me: Me) {
+    const state: ChatState<Message> = {
+      status: "ready",
+      error: undefined,
+      messages: [],
+      pushMessage: (message) => {
+        state.messages = [...state.messages, message]
+      },
+      popMessage: () => {
+        state.messages = state.messages.slice(0, -1)
+      },
+      replaceMessage: (index, message) => {
+        state.messages = state.messages.with(index, structuredClone(message))
+      },
+      snapshot: (thing) => structuredClone(thing)
+    }
+    super({ transport: transport(me), state })
+  }
+
+  /** Says something and waits for the whole answer. */
+  says(text: string) {
+    return Effect.promise(() => this.sendMessage({ text }))
+  }
+
+  /** Of the last answer. */
+  get text() {
+    const { parts = [], role } = this.lastMessage ?? {}
+    return role === "assistant" ? parts.map((part) => (part.type === "text" ? part.text : "")).join("") : ""
+  }
+}
