@@ -3,7 +3,7 @@ import { symlinkSync } from "node:fs"
 import { createServer } from "node:net"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Array as Arr, Context, Effect, Layer } from "effect"
 import { differences, lineDifferences } from "./support/Answers.ts"
 import { build } from "./support/Build.ts"
 import { answerTo, documentOf, documents, notRun } from "./support/Documents.ts"
@@ -52,7 +52,7 @@ const freePort = Effect.async<number>((resume) => {
 /**
  * A script as a reader would run it, but for these: the ports are a free one, and so the nodes of a cluster one service;
  * the packages are those already installed; what a reader leaves running in one terminal runs beside the shell, awaited
- * until it is ready; migrations have a database of their own beside it; and a `<turn_id>` is the one that was last seen.
+ * until it is ready; and a `<turn_id>` is the one that was last seen.
  */
 const rehearsed = (script: string, port: number) =>
   script
@@ -61,7 +61,6 @@ const rehearsed = (script: string, port: number) =>
     .join("\n")
     .replaceAll(/127\.0\.0\.1:300\d/g, `127.0.0.1:${port}`)
     .replace(/^npm ci$/m, "npm ls --omit=dev --silent >/dev/null")
-    .replace(/^npx taskchat migrate$/m, "DATA_DIR=migrated npx taskchat migrate")
     .replace(
       /^npm start$/m,
       // Its `prestart`, the build, has been run: here it would find no sources.
@@ -89,24 +88,27 @@ const timeout = 240_000
 const isRun = ({ language, text }: Block) =>
   language === "sh" && text.split("\n").some((line) => !notRun.has(line) && !/^\s*(#.*)?$/.test(line))
 
+const commands = pages.flatMap((page) => page.blocks.filter(isRun).map((block) => ({ page, block })))
+
+// Before the service is started, as that holds the embedded database.
+const [migrations, others] = Arr.partition(commands, ({ block }) => block.text !== "npx taskchat migrate")
+
 describe.skipIf(!hasCurl)("the documents' commands, run from top to bottom", () => {
   layer(Terminal.layer, { timeout })((it) => {
-    for (const page of pages) {
-      for (const block of page.blocks.filter(isRun)) {
-        it.effect(
-          `${page.file} ${name(block)}`,
-          () =>
-            Effect.gen(function* () {
-              const terminal = yield* Terminal
-              const { code, stderr, stdout } = yield* terminal.run(block.text)
-              assert.strictEqual(code, 0, stderr)
-              const shown = answerTo(page, block)
-              if (shown === undefined) assert.notInclude(stdout, '"/problems/')
-              else assert.deepStrictEqual(compare(shown, stdout), [], stdout)
-            }),
-          timeout
-        )
-      }
+    for (const { block, page } of [...migrations, ...others]) {
+      it.effect(
+        `${page.file} ${name(block)}`,
+        () =>
+          Effect.gen(function* () {
+            const terminal = yield* Terminal
+            const { code, stderr, stdout } = yield* terminal.run(block.text)
+            assert.strictEqual(code, 0, stderr)
+            const shown = answerTo(page, block)
+            if (shown === undefined) assert.notInclude(stdout, '"/problems/')
+            else assert.deepStrictEqual(compare(shown, stdout), [], stdout)
+          }),
+        timeout
+      )
     }
   })
 })
