@@ -160,7 +160,7 @@ describe("README.md", () => {
 
 it("docs/architecture.md tells what each part imports", () => {
   const told = rows(documentOf("docs/architecture.md").text)
-    .map(([part = "", imports = ""]) => [part.replaceAll("`", ""), code(imports).sort()] as const)
+    .map(([part = "", imports = ""]) => [part.replaceAll("`", ""), [...code(imports)].sort()] as const)
     .filter(([part]) => /^(?:[a-z]+\/|main)$/.test(part))
   assert.lengthOf(told, 8)
   const partOf = (file: string) => path.posix.relative("src", file).replace(/(?<=\/).*|\.ts$/, "")
