@@ -155,32 +155,53 @@ const firstToken = async (server, user) => {
 }
 
 /**
- * Opens `count` streams of a token every `interval` milliseconds, and once all of them speak, watches them for `seconds`.
- * `cpu` is for 1,000 tokens; a token's lateness is the time from the model's sending it to its coming here, in ms.
+ * Opens a stream for each of `people`, a token every `interval` milliseconds, a few at a time, as this is about those
+ * that are open. `finish` ends them, and fails unless every token has come. `onToken` is given when a token was sent.
  */
-const tokenStreams = async (server, people, interval, seconds) => {
+const openStreams = async (server, modelUrl, people, interval, onToken) => {
+  const streams = []
+  let came = 0
+  const waiting = people.values()
+  const opener = async () => {
+    for (const user of waiting) {
+      await new Promise((resolve, reject) => {
+        const stream = streamTimes(server, user, `Go on [[tokens ${interval}]]`, (_, sent) => {
+          came++
+          resolve()
+          onToken(sent)
+        })
+        stream.catch(reject)
+        streams.push(stream)
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, opener))
+  return {
+    finish: async () => {
+      const sent = await (await fetch(`${modelUrl}/finish`)).json()
+      await Promise.all(streams)
+      if (came !== sent) throw new Error(`${server.name}: ${came} of ${sent} tokens came`)
+    }
+  }
+}
+
+/**
+ * What open streams cost. `cpu` is for 1,000 tokens; a token's lateness is the time from the model's sending it to its
+ * coming here, in ms.
+ */
+const tokenStreams = async (server, modelUrl, people, interval, seconds) => {
   const late = []
   let isWatching = false
-  const tokens = Math.ceil(((rampSeconds + seconds + 1) * 1000) / interval) + 1
-  const streams = people.map(async (user, i) => {
-    await sleep((i / people.length) * rampSeconds * 1000)
-    let count = 0
-    await streamTimes(server, user, `Go on [[tokens ${tokens} ${interval}]]`, (_, sent) => {
-      count++
-      if (isWatching) late.push((micros() - sent) / 1000)
-    })
-    if (count !== tokens) throw new Error(`${server.name}: ${count} of ${tokens} tokens came`)
+  const { finish } = await openStreams(server, modelUrl, people, interval, (sent) => {
+    if (isWatching) late.push((micros() - sent) / 1000)
   })
-  const watched = (async () => {
-    await sleep((rampSeconds + 0.5) * 1000 + interval)
-    return cpuOf(server, async () => {
-      isWatching = true
-      await sleep(seconds * 1000)
-      isWatching = false
-    })
-  })()
-  await Promise.all(streams)
-  const { cpu, databaseCpu } = await watched
+  await sleep(interval)
+  const { cpu, databaseCpu } = await cpuOf(server, async () => {
+    isWatching = true
+    await sleep(seconds * 1000)
+    isWatching = false
+  })
+  await finish()
   return {
     cpu: (cpu / late.length) * 1000,
     databaseCpu: (databaseCpu / late.length) * 1000,
@@ -188,9 +209,8 @@ const tokenStreams = async (server, people, interval, seconds) => {
     p99: percentile(late, 0.99)
   }
 }
-const rampSeconds = 1.5
 
-const tokens = async ({ quick, servers }) => {
+const tokens = async ({ modelUrl, quick, servers }) => {
   const [user] = someUsers(1)
   const firsts = async (server) => {
     const times = []
@@ -203,7 +223,7 @@ const tokens = async ({ quick, servers }) => {
   // A thousand tokens a second, whatever the number of streams: all of the servers keep up with that.
   for (const count of [100, 500]) {
     const people = someUsers(count)
-    const watch = (seconds) => (server) => tokenStreams(server, people, count, seconds)
+    const watch = (seconds) => (server) => tokenStreams(server, modelUrl, people, count, seconds)
     await alternate(servers, 1, watch(1))
     const samples = await alternate(servers, quick ? 2 : 3, watch(quick ? 2.5 : 6))
     const label = `${count} streams`
@@ -263,15 +283,16 @@ const memory = async ({ instances, modelUrl, quick }) => {
     for (let i = 0; i < 5; i++) await warm(40)
     await sleep(500)
     const before = await server.memory()
-    const open = people.map(
-      (user) => streamTimes(server, user, "Go on [[tokens 28 1000]]", () => {}).catch(() => {}) // ends with the server
-    )
-    await sleep(5000)
+    const { finish } = await openStreams(server, modelUrl, people, 1000, () => {})
+    await sleep(1000)
     const after = await server.memory()
+    await finish()
     await server.stop()
     await forget(server)
-    await Promise.all(open)
-    return { rss: (after.rss - before.rss) / open.length / 1024, live: (after.live - before.live) / open.length / 1024 }
+    return {
+      rss: (after.rss - before.rss) / people.length / 1024,
+      live: (after.live - before.live) / people.length / 1024
+    }
   }
   const samples = await alternate(instances, quick ? 1 : 3, measure)
   return [

@@ -92,11 +92,16 @@ const end = async (code) => {
 process.on("SIGINT", () => end(130))
 process.on("SIGTERM", () => end(143))
 
+const fail = async (error) => {
+  if (!isEnding) console.error(error)
+  await end(1)
+}
+process.on("unhandledRejection", fail)
+
 try {
   const bench = await prepare()
   await (options.profile === undefined ? measure : profile)(bench)
   await end(0)
 } catch (error) {
-  if (!isEnding) console.error(error)
-  await end(1)
+  await fail(error)
 }

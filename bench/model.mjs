@@ -6,7 +6,8 @@
  * - none: `answer`, word by word, all at once
  * - `[[tool]]`: a call of `create_task`, and an answer when its result comes
  * - `[[first MS]]`: after MS milliseconds the words `^received @sent `
- * - `[[tokens N MS]]`: N words `@sent `, MS milliseconds apart
+ * - `[[tokens MS]]`: words `@sent `, the first at once, MS milliseconds apart, until `GET /finish` ends all such answers; that gives how
+ *   many words there were
  *
  * Times are microseconds of the machine's monotonic clock, which all processes share. `GET /last` gives the messages of
  * the last request, less the instructions. Sends its port to whoever forked it.
@@ -109,16 +110,16 @@ const json = { "content-type": "application/json" }
 
 const reply = (wire, body, received, response) => {
   const last = body.slice(body.lastIndexOf('"role":"user"'))
-  const [, kind, first, second] = /\[\[(\w+) ?(\d*) ?(\d*)\]\]/.exec(last) ?? []
+  const [, kind, millis] = /\[\[(\w+) ?(\d*)\]\]/.exec(last) ?? []
   const isStream = body.includes('"stream":true')
-  if (kind === "tokens") return tokens(wire, Number(first), Number(second), response)
+  if (kind === "tokens") return tokens(wire, Number(millis), response)
   if (kind === "first") {
     response.writeHead(200, sse)
     response.write(wire.begin)
     setTimeout(() => {
       const text = `^${received} @${micros()} `
       response.end(wire.delta(text) + wire.end(text))
-    }, Number(first))
+    }, Number(millis))
     return
   }
   response.writeHead(200, isStream ? sse : json)
@@ -130,20 +131,27 @@ const reply = (wire, body, received, response) => {
   response.end(isStream ? wire.answers.get(text) : wire.whole(text))
 }
 
-const tokens = (wire, count, interval, response) => {
+const open = new Set()
+let words = 0
+
+const tokens = (wire, interval, response) => {
   let said = ""
-  let left = count
   response.writeHead(200, sse)
   response.write(wire.begin)
-  const timer = setInterval(() => {
+  const say = () => {
     const token = `@${micros()} `
+    words++
     said += token
     response.write(wire.delta(token))
-    if (--left > 0) return
+  }
+  say()
+  const timer = setInterval(say, interval)
+  const finish = () => response.end(wire.end(said))
+  open.add(finish)
+  response.on("close", () => {
     clearInterval(timer)
-    response.end(wire.end(said))
-  }, interval)
-  response.on("close", () => clearInterval(timer))
+    open.delete(finish)
+  })
 }
 
 const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) => {
@@ -152,6 +160,13 @@ const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) =
     const { input, messages = input } = JSON.parse(lastBody)
     response.writeHead(200, json)
     return response.end(JSON.stringify(messages.filter(({ role }) => role !== "system")))
+  }
+  if (request.url === "/finish") {
+    for (const finish of open) finish()
+    response.writeHead(200, json)
+    response.end(JSON.stringify(words))
+    words = 0
+    return
   }
   const wire = wires[request.url]
   const pieces = []

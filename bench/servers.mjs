@@ -1,7 +1,7 @@
 /** Starts, measures and stops what the bench needs: the model's stand-in, databases, and servers on them. */
 import { execFileSync, fork } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { fileURLToPath } from "node:url"
 import pg from "pg"
@@ -93,25 +93,21 @@ const freePort = () =>
     })
   })
 
-/** Of Linux, whatever the machine's own clock. */
-const ticksPerSecond = 100
-
 /** Seconds of CPU that a process has used so far, all of its threads. */
 const cpuOf = (pid) => {
   if (process.platform === "linux") {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+    // In nanoseconds, where `stat` counts ticks of 10 ms; a thread that ends takes its share along, but none here do.
+    const threads = readdirSync(`/proc/${pid}/task`)
+    return threads.reduce((sum, id) => sum + onCpu(`/proc/${pid}/task/${id}/schedstat`), 0) / 1e9
   }
   // macOS, in hundredths of seconds
-  const [seconds, ...larger] = execFileSync("ps", ["-o", "cputime=", "-p", pid])
-    .toString()
-    .trim()
-    .split(/[:-]/)
-    .reverse()
+  const text = execFileSync("ps", ["-o", "cputime=", "-p", pid]).toString()
+  const [seconds, ...larger] = text.trim().split(/[:-]/).reverse()
   const units = [60, 3600, 86400]
   return larger.reduce((sum, value, i) => sum + Number(value) * units[i], Number(seconds))
 }
+
+const onCpu = (file) => Number(readFileSync(file, "utf8").split(" ")[0])
 
 const isPostgres = (pid) =>
   existsSync(`/proc/${pid}/comm`) && readFileSync(`/proc/${pid}/comm`, "utf8") === "postgres\n"
@@ -131,6 +127,7 @@ export const startServer = async ({ args, env, file, name }, database, modelUrl)
       OPENAI_API_KEY: "none",
       RATE_LIMIT_CHAT: 1_000_000,
       RATE_LIMIT_API: 1_000_000,
+      AGENT_TIMEOUT: "5 minutes",
       ...env
     }
   })
