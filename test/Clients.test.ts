@@ -151,7 +151,10 @@ layer(Server.layer())("clients", (it) => {
               if (status === 204) over.abort()
               else assert.strictEqual(headers.get("content-type"), EventStreamContentType)
             },
-            onerror: () => 1,
+            onerror: (error) => {
+              if (!(error instanceof TypeError)) throw error
+              return 1
+            },
             // It would go on behind an id it has seen, though the event that has it was cut.
             fetch: async (input, init) => {
               const headers = new Headers(init?.headers)
@@ -297,6 +300,48 @@ layer(Server.layer())("clients", (it) => {
       yield* Effect.promise(() => asked)
       assert.deepStrictEqual([chat.status, chat.text], ["ready", "One, "])
       assert.strictEqual(chat.lastMessage?.metadata?.status, "cancelled")
+    })
+  )
+
+  it.scoped("the AI SDK's form is for those who ask for it, refuses as the other does, and is read on likewise", () =>
+    Effect.gen(function* () {
+      const { user } = yield* me
+      const message = yield* toolTurn
+      const accept = 'text/event-stream; profile="ai-sdk-v1"'
+      const key = { "idempotency-key": "one" }
+      const ask = (headers: Readonly<Record<string, string>>, body: object = { message }) =>
+        send("POST", `/api/${user}/chat/stream`, { user, body, headers: { ...key, ...headers } })
+      const { headers, status, text } = yield* ask({ accept })
+      assert.deepStrictEqual(
+        [status, headers["content-type"], headers["x-vercel-ai-ui-message-stream"], headers["idempotent-replayed"]],
+        [200, accept, "v1", undefined]
+      )
+      const again = yield* ask({ accept: `text/html, ${accept};q=0.8, */*;q=0.1` })
+      assert.deepStrictEqual([again.text, again.headers["idempotent-replayed"]], [text, "true"])
+      const plain = yield* ask({ accept: `${accept};q=0.5, text/event-stream` })
+      assert.deepStrictEqual(
+        [plain.headers["content-type"], plain.headers["x-vercel-ai-ui-message-stream"]],
+        ["text/event-stream", undefined]
+      )
+      const refused = yield* ask({ accept }, { message: " " })
+      assert.deepStrictEqual([refused.status, refused.headers["content-type"]], [400, "application/problem+json"])
+
+      const turn = /"turn_id":"([^"]+)"/.exec(text)?.[1]
+      const readOn = (id: string) =>
+        send("GET", `/api/${user}/turns/${turn}/events`, { user, headers: { accept, "last-event-id": id } })
+      const ids = Array.from(text.matchAll(/^id: (.*)$/gm), ([, id = ""]) => id)
+      assert.deepStrictEqual(
+        ids,
+        Array.from(plain.text.matchAll(/^id: (.*)$/gm), ([, id = ""]) => id)
+      )
+      for (const id of ids.slice(0, -1)) {
+        const [before = "", after = ""] = (yield* readOn(id)).text.split(": ok\n")
+        assert.strictEqual(before, "")
+        assert.isTrue(text.endsWith(after))
+        assert.match(text.slice(0, -after.length), new RegExp(`id: ${id}\ndata: .*\n\n$`))
+      }
+      assert.strictEqual((yield* readOn("end")).status, 204)
+      assert.strictEqual((yield* readOn("9.9")).status, 400)
     })
   )
 })

@@ -8,7 +8,7 @@ import ts from "typescript"
 import { root } from "./Repository.ts"
 
 /** Where the service is, and as whom to call it. */
-export interface Service {
+interface Service {
   readonly baseUrl: string
   readonly token: string
   readonly user: number
