@@ -52,6 +52,8 @@ export const layer = ({ issuer, origins }: McpOptions) =>
         )
         // There is nothing to subscribe to, so that is said and the stream ends, instead of staying open for nothing.
         if (isSubscription(body.value)) yield* Effect.promise(() => handler.close())
+        // Whether the connection stays open is for the listener and the client.
+        response.headers.delete("connection")
         return HttpServerResponse.fromWeb(response)
       })
 
