@@ -8,7 +8,7 @@ import * as ScriptedModel from "../src/testing/ScriptedModel.ts"
 import { faults, type Operation, operations } from "./support/ApiDocument.ts"
 import { files } from "./support/Repository.ts"
 import * as Server from "./support/Server.ts"
-import { newUser, send, stream } from "./support/Server.ts"
+import { answersIn, newUser, raw, send, stream } from "./support/Server.ts"
 
 const cases = operations.map((operation) => ({ name: `${operation.method} ${operation.path}`, operation }))
 
@@ -70,7 +70,7 @@ describe("the OpenAPI document", () => {
     }
   })
 
-  it("has every code that a problem may have, but for those of MCP", async () => {
+  it("has every code that a problem may have", async () => {
     const modules = await Promise.all(
       files("src/domain").map((file): Promise<object> => import(/* @vite-ignore */ `../${file}`))
     )
@@ -78,7 +78,6 @@ describe("the OpenAPI document", () => {
       .flatMap((module) => Object.values(module))
       .map((it) => (Predicate.hasProperty(it, "about") ? it.about : undefined))
       .flatMap((about) => (isAbout(about) ? about.codes : []))
-      .filter((code) => code !== "origin_forbidden")
     const documented = operations.flatMap(({ responses }) => responses.flatMap(({ codes }) => codes))
     assert.includeMembers(known, ["invalid_request", "agent_timeout"])
     assert.deepStrictEqual(Arr.dedupe(documented).sort(), Arr.dedupe(known).sort())
@@ -239,6 +238,46 @@ layer(Server.layer())("the server", (it) => {
           204, 404
         ]
       )
+    })
+  )
+
+  it.effect("answers MCP clients as the document says", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const list = { jsonrpc: "2.0", id: 1, method: "tools/list" }
+      const version = { Accept: "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25" }
+      const meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { name: "test", version: "1" },
+        "io.modelcontextprotocol/clientCapabilities": {}
+      }
+      const newest = { ...version, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list" }
+      const ping = (headers: Readonly<Record<string, string>>, as?: typeof user) =>
+        ask("POST", "/mcp", { body: list, headers: { ...version, ...headers }, ...(as && { user: as }) })
+      const statuses = [
+        yield* ping({}, user),
+        yield* ask("POST", "/mcp", { user, body: { ...list, params: { _meta: meta } }, headers: newest }),
+        yield* ask("POST", "/mcp", {
+          user,
+          body: { ...list, id: undefined, method: "notifications/initialized" },
+          headers: version
+        }),
+        yield* ping({}),
+        yield* ping({ Origin: "https://evil.example.com" }, user),
+        yield* ping({ "Time-Zone": "Mars" }, user),
+        yield* ask("POST", "/mcp", { user, body: "{}", headers: { ...version, "Content-Type": "text/plain" } }),
+        yield* ask("GET", "/.well-known/oauth-protected-resource"),
+        yield* ask("GET", "/.well-known/oauth-protected-resource/mcp")
+      ].map(({ status }) => status)
+      assert.deepStrictEqual(statuses, [200, 200, 202, 401, 403, 400, 415, 200, 200])
+    })
+  )
+
+  it.effect("refuses what is too long to be read as the document says", () =>
+    Effect.gen(function* () {
+      const [answer] = answersIn(yield* raw(`GET /health HTTP/1.1\r\nHost: a\r\nA: ${"b".repeat(20_000)}\r\n\r\n`))
+      assert.strictEqual(answer?.json["code"], "headers_too_large")
+      assert.deepStrictEqual(answer && surprises(operationOf("GET", "/health"), answer), [])
     })
   )
 

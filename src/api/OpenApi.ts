@@ -1,8 +1,9 @@
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
 import { wire } from "../domain/Problem.ts"
-import { MethodNotAllowed, NotFound } from "../domain/Request.ts"
+import { HeadersTooLarge, MethodNotAllowed, NotFound, RequestTimeout } from "../domain/Request.ts"
 import { Api } from "./Api.ts"
+import { McpApi } from "./McpApi.ts"
 import { complete } from "./openapi/Document.ts"
 import { StreamEvent } from "./StreamEvent.ts"
 import { UiMessageChunk } from "./UiMessageChunk.ts"
@@ -35,8 +36,16 @@ class Docs extends HttpApiGroup.make("docs")
   .annotate(OpenApi.Description, "What you are reading") {}
 
 /** The API as it is documented, which is with its documentation. */
-export class DocumentedApi extends Api.add(Docs)
-  .annotate(HttpApi.AdditionalSchemas, [StreamEvent, UiMessageChunk, wire(NotFound), wire(MethodNotAllowed)])
+export class DocumentedApi extends Api.add(McpApi)
+  .add(Docs)
+  .annotate(HttpApi.AdditionalSchemas, [
+    StreamEvent,
+    UiMessageChunk,
+    wire(NotFound),
+    wire(MethodNotAllowed),
+    wire(RequestTimeout),
+    wire(HeadersTooLarge)
+  ])
   .annotate(OpenApi.Transform, ({ components, paths, ...rest }) => complete({ ...rest, paths, components })) {}
 
 /** The OpenAPI 3.1 document of the whole API. */

@@ -82,6 +82,20 @@ export const Problem: {
   } as any
 }
 
+/** The document of a problem in the answer to one request. */
+export const documentOf = (
+  { about, code = about.codes[0], detail = about.detail, encodedMembers }: AnyProblem,
+  requestId: string
+) => ({
+  type: typeOf(code),
+  title: about.title,
+  status: about.status,
+  detail,
+  code,
+  request_id: requestId,
+  ...encodedMembers
+})
+
 const common = Schema.Struct({
   type: Schema.String.annotations({
     jsonSchema: {

@@ -93,6 +93,22 @@ export class MethodNotAllowed extends Problem("MethodNotAllowed", {
   detail: "This address does not take that method; see Allow."
 }) {}
 
+/** It was begun and not finished in time; the connection is closed. */
+export class RequestTimeout extends Problem("RequestTimeout", {
+  status: 408,
+  codes: ["request_timeout"],
+  title: "Request timeout",
+  detail: "The request did not arrive in time."
+}) {}
+
+/** The connection is closed. */
+export class HeadersTooLarge extends Problem("HeadersTooLarge", {
+  status: 431,
+  codes: ["headers_too_large"],
+  title: "Headers too large",
+  detail: "The request's target and headers have more than 16 KiB."
+}) {}
+
 export class PayloadTooLarge extends Problem("PayloadTooLarge", {
   status: 413,
   codes: ["payload_too_large"],

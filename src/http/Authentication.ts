@@ -48,7 +48,7 @@ const announce = (policy: Policy, { limit, remaining, resetAt, resetSeconds, win
   )
 
 /** A URL of someone else's spends nobody's quota. What is no number at all is refused later, as such. */
-export const ownUrl = (limits: typeof RateLimits.Service, policy: Policy, user: UserId, inUrl: string | undefined) =>
+const ownUrl = (limits: typeof RateLimits.Service, policy: Policy, user: UserId, inUrl: string | undefined) =>
   inUrl === undefined || !/^[0-9]+$/.test(inUrl) || inUrl === String(user)
     ? Effect.void
     : Effect.zipRight(

@@ -1,6 +1,6 @@
 import { Headers, HttpApiError, HttpServerError, HttpServerResponse } from "@effect/platform"
 import { Cause } from "effect"
-import { type AnyProblem, contentType, isProblem, typeOf } from "../domain/Problem.ts"
+import { type AnyProblem, contentType, documentOf, isProblem } from "../domain/Problem.ts"
 import { InternalError, InvalidRequest, NotFound, Unavailable } from "../domain/Request.ts"
 import { isUnavailable } from "../sql/SqlErrors.ts"
 
@@ -27,18 +27,9 @@ const invalid = ({ issues }: HttpApiError.HttpApiDecodeError) => {
 
 /** The answer that a problem is. */
 export const respond = (problem: AnyProblem, requestId: string) => {
-  const { about, encodedMembers } = problem
-  const detail = problem.detail ?? about.detail
-  const code = problem.code ?? about.codes[0]
-  const body = {
-    type: typeOf(code),
-    title: about.title,
-    status: about.status,
-    detail,
-    code,
-    request_id: requestId,
-    ...encodedMembers
-  }
+  const { about } = problem
+  const body = documentOf(problem, requestId)
+  const { code, detail } = body
   return HttpServerResponse.unsafeJson(body, {
     status: about.status,
     contentType,

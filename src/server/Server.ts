@@ -1,8 +1,10 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http"
+import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from "node:http"
 import { Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Context, type Duration, Effect, Layer, Schedule } from "effect"
+import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
+import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
 import { Chat } from "../services/Chat.ts"
 
 export interface ServerOptions {
@@ -22,20 +24,25 @@ class Response<Request extends IncomingMessage> extends ServerResponse<Request> 
 }
 
 /** Answers what is no request to anyone else, and closes the connection. */
-const refuse = (socket: Duplex, status: number, code: string, title: string, headers = "") => {
+const refuse = (socket: Duplex, problem: AnyProblem) => {
+  const { status } = problem.about
   const requestId = crypto.randomUUID()
-  const body = JSON.stringify({
-    type: `/problems/${code}`,
-    title,
-    status,
-    detail: "The request could not be read.",
-    code,
-    request_id: requestId
-  })
-  socket.end(
-    `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json\r\nX-Request-Id: ${requestId}\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
-  )
+  const body = JSON.stringify(documentOf(problem, requestId))
+  const fields = {
+    "Content-Type": contentType,
+    "X-Request-Id": requestId,
+    ...problem.headers,
+    "Content-Length": Buffer.byteLength(body),
+    Connection: "close"
+  }
+  const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join("")}\r\n${body}`)
 }
+
+const unreadable = new InvalidRequest({
+  detail: "The request could not be read.",
+  errors: [{ path: "", message: "the request is not valid HTTP/1.1" }]
+})
 
 const listener = Layer.sync(Listener, () => {
   const server = createServer({
@@ -53,17 +60,17 @@ const listener = Layer.sync(Listener, () => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy()
     switch (error.code) {
       case "HPE_HEADER_OVERFLOW":
-        return refuse(socket, 431, "headers_too_large", "Request Header Fields Too Large")
+        return refuse(socket, new HeadersTooLarge())
       case "ERR_HTTP_REQUEST_TIMEOUT":
-        return refuse(socket, 408, "request_timeout", "Request Timeout")
+        return refuse(socket, new RequestTimeout())
       default:
-        return refuse(socket, 400, "invalid_request", "Bad Request")
+        return refuse(socket, unreadable)
     }
   })
   server.on("connect", (_, socket) => {
     // Its client may reset it, which nobody has to hear of.
     socket.on("error", () => socket.destroy())
-    refuse(socket, 405, "method_not_allowed", "Method Not Allowed", "Allow: \r\n")
+    refuse(socket, new MethodNotAllowed({ headers: { allow: "" } }))
   })
   // Whatever else is expected of us than "100-continue", the answer says what came of it.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response))

@@ -1,5 +1,6 @@
 import { Array as Arr, Predicate, Record } from "effect"
 import { contentType } from "../../domain/Problem.ts"
+import * as McpApi from "../McpApi.ts"
 import * as StreamEvent from "../StreamEvent.ts"
 import * as UiMessageChunk from "../UiMessageChunk.ts"
 import { capitals, type Header, headers, rateLimit } from "./Headers.ts"
@@ -29,7 +30,7 @@ type Content = Readonly<Record<string, Media>>
 
 interface Response {
   readonly description: string
-  readonly headers?: Readonly<Record<string, Ref>>
+  readonly headers?: Readonly<Record<string, Ref | object>>
   readonly content?: Content
 }
 
@@ -50,6 +51,8 @@ interface Traits {
   readonly isIdempotent: boolean
 }
 
+const noTraits: Traits = { isSecured: false, isIdempotent: false }
+
 const when = (condition: boolean, ...names: ReadonlyArray<Header>) => (condition ? names : [])
 
 const refsTo = (kind: string, names: ReadonlyArray<string>) =>
@@ -65,6 +68,12 @@ const stream: Content = {
   "text/event-stream": events("text/event-stream", "StreamEvent", StreamEvent.example),
   [UiMessageChunk.contentType]: events("text/event-stream", "UiMessageChunk", UiMessageChunk.example)
 }
+
+const mcpEvent: Content = { "text/event-stream": events("text/event-stream", "JsonRpcAnswer", McpApi.event) }
+
+/** What answers may have that are not always streams. */
+const unrequired = (...names: ReadonlyArray<Header>) =>
+  Record.fromIterableWith(names, (name) => [name, { ...headers[name], required: false }])
 
 const requestId: Parameter = {
   name: "X-Request-Id",
@@ -111,19 +120,24 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
 
   const success = (status: string, given: Response, { isIdempotent, isSecured }: Traits): Response => {
     const isStream = given.content?.["text/event-stream"] !== undefined
-    const content = isStream ? stream : Record.map(given.content ?? {}, media)
+    const json = Record.map(given.content ?? {}, media)
+    const isMcp = Object.values(json).some(({ schema }) => nameOf(schema) === "JsonRpcAnswer")
+    const content = isStream ? stream : isMcp ? { ...json, ...mcpEvent } : json
     const isTask = Object.values(content).some(({ schema }) => nameOf(schema) === "Task")
     return {
       description: given.description,
-      headers: refsTo("headers", [
-        "X-Request-Id",
-        ...when(isSecured, ...rateLimit),
-        ...when(isTask, "ETag"),
-        ...when(status === "201", "Location"),
-        ...when(isStream, "Cache-Control", "X-Accel-Buffering", "X-Vercel-AI-UI-Message-Stream"),
-        ...when("text/html" in content, "Content-Security-Policy"),
-        ...when(isIdempotent, "Idempotent-Replayed")
-      ]),
+      headers: {
+        ...(isMcp && unrequired("Cache-Control", "X-Accel-Buffering")),
+        ...refsTo("headers", [
+          "X-Request-Id",
+          ...when(isSecured, ...rateLimit),
+          ...when(isTask, "ETag"),
+          ...when(status === "201", "Location"),
+          ...when(isStream, "Cache-Control", "X-Accel-Buffering", "X-Vercel-AI-UI-Message-Stream"),
+          ...when("text/html" in content, "Content-Security-Policy"),
+          ...when(isIdempotent, "Idempotent-Replayed")
+        ])
+      },
       ...(given.content && { content })
     }
   }
@@ -171,14 +185,19 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
       ...rest,
       parameters: [...parameters.map(parameter), { $ref: `#/components/parameters/${requestId.name}` }],
       ...(requestBody && { requestBody: { ...requestBody, content: Record.map(requestBody.content, media) } }),
-      responses: Record.mapEntries(responses, (response, status): [string, Response | Ref] =>
-        Number(status) < 400
-          ? [status, success(status, response, traits)]
-          : // It cannot be asked wrongly, but beside.
-            status === "400" && takesNothing
-            ? ["4XX", refuse(["NotFoundProblem", "MethodNotAllowedProblem"], traits)]
-            : [status, failure(response, traits)]
-      )
+      responses: {
+        ...Record.mapEntries(responses, (response, status): [string, Response | Ref] =>
+          Number(status) < 400
+            ? [status, success(status, response, traits)]
+            : // It cannot be asked wrongly, but beside.
+              status === "400" && takesNothing
+              ? ["4XX", refuse(["NotFoundProblem", "MethodNotAllowedProblem"], traits)]
+              : [status, failure(response, traits)]
+        ),
+        // Of the listener, before anyone has looked at what is asked.
+        408: refuse(["RequestTimeoutProblem"], noTraits),
+        431: refuse(["HeadersTooLargeProblem"], noTraits)
+      }
     }
   }
 

@@ -108,5 +108,7 @@ export const rateLimit = [
 export const capitals: Readonly<Record<string, string>> = {
   "idempotency-key": "Idempotency-Key",
   "if-match": "If-Match",
-  "last-event-id": "Last-Event-ID"
+  "last-event-id": "Last-Event-ID",
+  "mcp-protocol-version": "MCP-Protocol-Version",
+  "time-zone": "Time-Zone"
 }
