@@ -50,7 +50,10 @@ class UiMessage {
   private calling: number | undefined
   private texts = 0
   private isSpeaking = false
-  private running: ToolCallStarted | undefined
+  private calls = 0
+  private readonly ids = new Set<string>()
+  /** The id of the call that has begun and not ended. */
+  private running: string | undefined
 
   add(event: TurnEvent): ReadonlyArray<UiMessageChunk> {
     this.chunks = []
@@ -82,29 +85,38 @@ class UiMessage {
     this.chunks.push({ type: "text-delta", id: String(this.texts), delta: text })
   }
 
-  private call(call: ToolCallStarted, step: number) {
+  private call({ id, parameters, tool }: ToolCallStarted, step: number) {
     if (this.calling !== undefined && this.calling !== step) this.leaveStep()
     this.enterStep()
     this.hush()
     this.calling = step
-    this.running = call
-    const { id, parameters, tool } = call
-    this.chunks.push({ type: "tool-input-available", toolCallId: id, toolName: tool, input: parameters, ...ours })
+    const toolCallId = this.own(id)
+    this.running = toolCallId
+    this.chunks.push({ type: "tool-input-available", toolCallId, toolName: tool, input: parameters, ...ours })
+  }
+
+  /** The call's id, unless another call of the message has it: there are models that count anew in every step. */
+  private own(id: string) {
+    this.calls++
+    const own = this.ids.has(id) ? `${id}#${this.calls}` : id
+    this.ids.add(own)
+    return own
   }
 
   private answer({ id, result }: ToolCall) {
+    const toolCallId = this.running ?? id
     this.running = undefined
     this.chunks.push(
       result.status === "success"
-        ? { type: "tool-output-available", toolCallId: id, output: result, ...ours }
-        : { type: "tool-output-error", toolCallId: id, errorText: String(result["error"]), ...ours }
+        ? { type: "tool-output-available", toolCallId, output: result, ...ours }
+        : { type: "tool-output-error", toolCallId, errorText: String(result["error"]), ...ours }
     )
   }
 
   private end(end: Ended) {
     if (this.running !== undefined) {
       const errorText = "The turn ended before this was done."
-      this.chunks.push({ type: "tool-output-error", toolCallId: this.running.id, errorText, ...ours })
+      this.chunks.push({ type: "tool-output-error", toolCallId: this.running, errorText, ...ours })
     }
     if (this.isInStep) this.leaveStep()
     const { error, message, status, usage } = end
