@@ -139,22 +139,26 @@ const settings = (variables: Readonly<Record<string, string>>) =>
     )
   )
 
-describe("README.md", () => {
-  const table = rows(readme.text).filter(([names = ""]) => code(names).some((name) => known.includes(name)))
+const table = rows(readme.text).filter(([names = ""]) => code(names).some((name) => known.includes(name)))
 
+/** Of the settings that have one, as the README tells them. */
+const defaults = new Map(
+  table.flatMap(([names = "", told = ""]) => {
+    const [variables, values] = [code(names), code(told)]
+    return variables.length === values.length
+      ? variables.map((name, index) => [name, values[index] ?? ""] as const)
+      : []
+  })
+)
+
+describe("README.md", () => {
   it("lists the environment variables that Config.ts reads, each once, and no others", () => {
     assert.deepStrictEqual(table.flatMap(([names = ""]) => code(names)).sort(), known)
   })
 
   it("tells their defaults", () => {
-    const told = table.flatMap(([names = "", defaults = ""]) => {
-      const [variables, values] = [code(names), code(defaults)]
-      return variables.length === values.length
-        ? variables.map((name, index) => [name, values[index] ?? ""] as const)
-        : []
-    })
-    assert.isAtLeast(told.length, 10)
-    for (const [name, value] of told) assert.deepStrictEqual(settings({ [name]: value }), settings({}), name)
+    assert.isAtLeast(defaults.size, 10)
+    for (const [name, value] of defaults) assert.deepStrictEqual(settings({ [name]: value }), settings({}), name)
   })
 })
 
@@ -323,16 +327,44 @@ it("docs/wire.md has every end of a turn, and every header of ours", () => {
   }
 })
 
+const units: Readonly<Record<string, number>> = { KiB: 1024, MiB: 1024 * 1024, s: 1000, seconds: 1000 }
+
+/** The first quantity in a text, in bytes, milliseconds or as it is. */
+const quantity = (text: string) => {
+  const [, digits, unit = ""] = /(\d[\d,]*)(?: (\w+))?/.exec(text) ?? []
+  return digits === undefined ? undefined : Number(digits.replaceAll(",", "")) * (units[unit] ?? 1)
+}
+
+/** What a source calls by this name, if that is a number. */
+const constant = (text: string, name: string) => {
+  const [, product] = new RegExp(`\\b${name}(?: =|:) (\\d[\\d_]*(?: \\* \\d+)*)`).exec(text) ?? []
+  return product?.split(" * ").reduce((all, factor) => all * Number(factor.replaceAll("_", "")), 1)
+}
+
 describe("docs/security.md", () => {
+  const limits = rows(security.text)
+    .filter(([, , by = ""]) => /^`\w+`(?: in \[|$)/.test(by))
+    .map(([what = "", bound = "", by = ""]) => ({ what, bound, name: code(by)[0] ?? "", link: links(by)[0] }))
+  const sourceOf = (target: string) => read(path.posix.join("docs", target))
+
   it("names what sets each limit", () => {
-    const limits = rows(security.text).filter(([, , by = ""]) => /^(?:`\w+` in )?\[|^`[A-Z_]+`/.test(by))
-    assert.isAtLeast(limits.length, 20)
-    for (const [what = "", , by = ""] of limits) {
-      const [name = ""] = code(by)
-      const [link] = links(by)
+    assert.isAtLeast(limits.length, 25)
+    for (const { link, name, what } of limits) {
       if (link === undefined) assert.include(known, name, what)
-      else assert.match(read(path.posix.join("docs", link.target)), new RegExp(`\\b${name}\\b`), what)
+      else assert.match(sourceOf(link.target), new RegExp(`\\b${name}\\b`), what)
     }
+  })
+
+  it("tells each limit's number", () => {
+    const compared = limits.flatMap(({ bound, link, name, what }) => {
+      const set = link === undefined ? quantity(defaults.get(name) ?? "") : constant(sourceOf(link.target), name)
+      return set === undefined ? [] : [[`${what}: ${quantity(bound)}`, `${what}: ${set}`] as const]
+    })
+    assert.isAtLeast(compared.length, 20)
+    assert.deepStrictEqual(
+      compared.map(([told]) => told),
+      compared.map(([, set]) => set)
+    )
   })
 })
 
