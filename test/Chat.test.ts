@@ -801,6 +801,29 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
+  it.scoped("readers of a turn elsewhere are let go when their node has drained, and can read on", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode([["So far", pause, " so good"]])
+      const [leaving, other] = [yield* newNode([]), yield* newNode([])]
+      const user = yield* newUser
+      const { turnId } = yield* node.chat.start(requestOf(user))
+      const read = yield* reader(yield* leaving.chat.read(user, turnId))
+      yield* until(
+        Effect.sync(() => read.text() === "So far"),
+        "100 millis"
+      )
+      yield* leaving.chat.drain(Duration.zero)
+      yield* Fiber.join(read.fiber)
+      const late = yield* reader(yield* leaving.chat.read(user, turnId))
+      yield* Fiber.join(late.fiber)
+      assert.deepStrictEqual([read.tags(), late.tags()], [["Text"], ["Text"]])
+      const there = yield* reader(yield* other.chat.read(user, turnId), read.items.at(-1)?.after)
+      yield* node.model.resume
+      yield* passing(Fiber.join(there.fiber))
+      assert.deepStrictEqual([there.text(), there.tags()], [" so good", ["Text", "Ended"]])
+    })
+  )
+
   it.scoped("another user's turn is not found", () =>
     Effect.gen(function* () {
       const { chat } = yield* newNode([["a", silence]])

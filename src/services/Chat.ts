@@ -85,7 +85,10 @@ export class Chat extends Context.Tag("taskchat/services/Chat")<
     readonly running: Effect.Effect<number>
     /** Whether new turns are taken. */
     readonly isAccepting: Effect.Effect<boolean>
-    /** Refuses new turns, gives the running ones `grace` to end and ends the rest as `interrupted`. */
+    /**
+     * Refuses new turns, gives the running ones `grace` to end and ends the rest as `interrupted`. Then readings of turns
+     * on other nodes end, without the turn's end: they can go on elsewhere.
+     */
     readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
   }
 >() {
@@ -211,7 +214,7 @@ const make = (options: ChatOptions) =>
       undo: Effect.fn("Chat.undo")(undo),
       running: Effect.sync(running.count),
       isAccepting: Effect.sync(running.isAccepting),
-      drain: running.drain
+      drain: (grace) => Effect.zipRight(running.drain(grace), Effect.sync(copies.leave))
     })
   })
 

@@ -23,6 +23,7 @@ class Key extends Data.Class<{ readonly user: UserId; readonly turnId: TurnId }>
 export const make = (turns: typeof Turns.Service, signals: typeof Signals.Service) =>
   Effect.gen(function* () {
     const followed = new Map<TurnId, { readonly output: TurnOutput; readonly said: Queue.Queue<void> }>()
+    let isLeaving = false
 
     /** Signals make it quick; without them it still keeps up. */
     const follow = (key: Key, { output, stored }: Copy, said: Queue.Queue<void>) => {
@@ -46,6 +47,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
           const output = new TurnOutput()
           const copy = { stored, output }
           if (keepUp(output, stored)) return copy
+          if (isLeaving) output.leave()
           const said = yield* Queue.sliding<void>(1)
           yield* Effect.acquireRelease(
             Effect.sync(() => followed.set(key.turnId, { output, said })),
@@ -71,6 +73,11 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
       },
       wake: () => {
         for (const { output } of followed.values()) output.wake()
+      },
+      /** Ends the readings of turns that run on elsewhere, those to come too. */
+      leave: () => {
+        isLeaving = true
+        for (const { output } of followed.values()) output.leave()
       }
     }
   })

@@ -24,6 +24,7 @@ export class TurnOutput {
   private readonly waiting = new Set<() => void>()
   private said = ""
   private last: Cursor = start
+  private isLeft = false
   private readonly over = Deferred.unsafeMake<Ended>(FiberId.none)
   /** The calls that ended, and their places. */
   readonly calls: Array<ToolCall> = []
@@ -62,6 +63,12 @@ export class TurnOutput {
   end(end: Ended) {
     this.push(TurnEvent.Ended({ end }), this.last)
     Deferred.unsafeDone(this.over, Effect.succeed(end))
+  }
+
+  /** Ends every reading behind what there is: the turn goes on elsewhere, and there its readers can go on. */
+  leave() {
+    this.isLeft = true
+    this.wake()
   }
 
   /** Has readers that wait look up once, though nothing was said. */
@@ -117,8 +124,11 @@ export class TurnOutput {
         const over = next.at(-1)?.event._tag === "Ended"
         return Effect.succeed([Chunk.unsafeFromArray(next), over ? Option.none() : Option.some(seen)])
       }
+      if (this.isLeft) return Effect.succeed([Chunk.empty(), Option.none()])
       return Effect.map(this.changed(seen), () => [
-        this.items.length === seen ? Chunk.of<Positioned | Silence>(silence) : Chunk.empty<Positioned | Silence>(),
+        this.items.length === seen && !this.isLeft
+          ? Chunk.of<Positioned | Silence>(silence)
+          : Chunk.empty<Positioned | Silence>(),
         Option.some(seen)
       ])
     })
@@ -155,7 +165,7 @@ export class TurnOutput {
   private changed(seen: number): Effect.Effect<void> {
     return Effect.async<void>((resume) => {
       // The writer may have come between the reader's look and here.
-      if (this.items.length > seen) return resume(Effect.void)
+      if (this.items.length > seen || this.isLeft) return resume(Effect.void)
       const wake = () => {
         this.waiting.delete(wake)
         resume(Effect.void)
