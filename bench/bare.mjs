@@ -9,8 +9,13 @@ import pg from "pg"
 import { cursorOf, instructions, pageOf, resultOf, schema, statements, titleOf, tools } from "./service.mjs"
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
+// Straight from PostgreSQL's words to JSON's, without a Date in between; the zone is UTC.
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
+  const time = text.slice(11, -3)
+  return `${text.slice(0, 10)}T${time.length === 8 ? `${time}.000` : time.padEnd(12, "0")}Z`
+})
 const { DATABASE_URL, JWT_SECRET, OPENAI_BASE_URL, PORT } = process.env
-const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 10 })
+const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 10, options: "-c TimeZone=UTC" })
 
 const query = async (name, text, values) => (await pool.query({ name, text, values })).rows
 
@@ -164,10 +169,14 @@ const bodyOf = async (request) => {
 }
 
 const messagesOf = async (user, conversation, limit) => {
-  const rows = await query("messages", statements.messages, [user, conversation, limit, 0])
-  if (rows[0] === undefined) throw new Refusal(404, "Conversation not found")
-  const messages = rows[0].id === null ? [] : rows.slice(0, limit).map(({ total: _, ...message }) => message)
-  return { conversation_id: conversation, messages, total: rows[0].total, has_more: rows.length > limit }
+  const [[found], messages] = await Promise.all([
+    query("countMessages", statements.countMessages, [user, conversation]),
+    query("messages", statements.messages, [user, conversation, limit, 0])
+  ])
+  if (found === undefined) throw new Refusal(404, "Conversation not found")
+  const hasMore = messages.length > limit
+  if (hasMore) messages.pop()
+  return { conversation_id: conversation, messages, total: found.total, has_more: hasMore }
 }
 
 const conversationsOf = async (user, limit, cursor) => {

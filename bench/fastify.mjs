@@ -242,10 +242,11 @@ await app.register(
       { schema: { querystring: pageQuery(1000), response: { 200: messagePage } } },
       async ({ params, query: { limit }, user: { user_id: user } }, reply) => {
         const conversation = Number(params.conversation)
+        const { rows: found } = await pool.query(statements.countMessages, [user, conversation])
+        if (found[0] === undefined) return reply.code(404).send({ detail: "Conversation not found" })
         const { rows } = await pool.query(statements.messages, [user, conversation, limit, 0])
-        if (rows[0] === undefined) return reply.code(404).send({ detail: "Conversation not found" })
-        const messages = rows[0].id === null ? [] : rows.slice(0, limit)
-        return { conversation_id: conversation, messages, total: rows[0].total, has_more: rows.length > limit }
+        const messages = rows.slice(0, limit)
+        return { conversation_id: conversation, messages, total: found[0].total, has_more: rows.length > limit }
       }
     )
   },

@@ -274,7 +274,7 @@ const gets = async ({ quick, servers }) => {
 }
 
 /** Each round in a fresh process: what was used once is not given back. */
-const memory = async ({ instances, modelUrl, quick }) => {
+const memory = async ({ heapProfile, instances, modelUrl, quick }) => {
   const people = someUsers(500)
   const measure = async (instance) => {
     const server = await startServer(instance, instance.database, modelUrl)
@@ -283,9 +283,11 @@ const memory = async ({ instances, modelUrl, quick }) => {
     for (let i = 0; i < 5; i++) await warm(40)
     await sleep(500)
     const before = await server.memory()
+    if (heapProfile !== undefined) await server.startHeapProfile()
     const { finish } = await openStreams(server, modelUrl, people, 1000, () => {})
     await sleep(1000)
     const after = await server.memory()
+    if (heapProfile !== undefined) await server.stopHeapProfile(heapProfile)
     await finish()
     await server.stop()
     await forget(server)

@@ -7,6 +7,16 @@ import { Session } from "node:inspector/promises"
 
 let session
 
+const connect = () => {
+  session = new Session()
+  session.connect()
+}
+
+const write = ({ profile }, file) => {
+  session.disconnect()
+  writeFileSync(file, JSON.stringify(profile))
+}
+
 const questions = {
   async memory() {
     for (let i = 0; i < 4; i++) {
@@ -16,17 +26,23 @@ const questions = {
     const { external, heapUsed, rss } = process.memoryUsage()
     return { rss, live: heapUsed + external }
   },
+  async startHeapProfile() {
+    connect()
+    await session.post("HeapProfiler.startSampling", { samplingInterval: 4096 })
+  },
+  /** What was allocated meanwhile and is still in use. */
+  async stopHeapProfile(file) {
+    globalThis.gc()
+    write(await session.post("HeapProfiler.stopSampling"), file)
+  },
   async startProfile() {
-    session = new Session()
-    session.connect()
+    connect()
     await session.post("Profiler.enable")
     await session.post("Profiler.setSamplingInterval", { interval: 250 })
     await session.post("Profiler.start")
   },
   async stopProfile(file) {
-    const { profile } = await session.post("Profiler.stop")
-    session.disconnect()
-    writeFileSync(file, JSON.stringify(profile))
+    write(await session.post("Profiler.stop"), file)
   }
 }
 

@@ -7,7 +7,8 @@
  *                                                   `taskchat-responses` asks the model by OpenAI's Responses
  *   --quick                                         fewer and shorter rounds: less than 3 minutes for all
  *   --json FILE                                     writes every round's values there, too
- *   --profile FOLDER                                instead: a CPU profile of the first server, for each figure
+ *   --profile FOLDER                                instead: a CPU profile of the first server, for each figure, or what
+ *                                                   its memory is for
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -15,7 +16,7 @@ import { parseArgs } from "node:util"
 import pg from "pg"
 import { check } from "./check.mjs"
 import { groups } from "./figures.mjs"
-import { summary } from "./profile.mjs"
+import { cpuSummary, heapSummary } from "./profile.mjs"
 import { table, verdict } from "./report.mjs"
 import { cleanUp, createDatabase, serverOf, startModel, startServer } from "./servers.mjs"
 
@@ -73,12 +74,19 @@ const profile = async (bench) => {
   mkdirSync(options.profile, { recursive: true })
   const [server] = bench.servers
   for (const name of chosen) {
-    const file = join(options.profile, `${server.name}-${name}.cpuprofile`)
-    await groups[name].run({ ...bench, quick: true }) // warms it up
-    await server.startProfile()
-    await groups[name].run({ ...bench, quick: true })
-    await server.stopProfile(file)
-    console.log(`### ${groups[name].title}: ${file}\n\n${summary(file)}`)
+    const file = join(options.profile, `${server.name}-${name}`)
+    const run = (more) => groups[name].run({ ...bench, quick: true, ...more })
+    console.log(`### ${groups[name].title}: ${file}\n`)
+    if (name === "memory") {
+      await run({ heapProfile: `${file}.heapprofile` })
+      console.log(heapSummary(`${file}.heapprofile`))
+    } else {
+      await run() // warms it up
+      await server.startProfile()
+      await run()
+      await server.stopProfile(`${file}.cpuprofile`)
+      console.log(cpuSummary(`${file}.cpuprofile`))
+    }
   }
 }
 

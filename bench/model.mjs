@@ -6,8 +6,8 @@
  * - none: `answer`, word by word, all at once
  * - `[[tool]]`: a call of `create_task`, and an answer when its result comes
  * - `[[first MS]]`: after MS milliseconds the words `^received @sent `
- * - `[[tokens MS]]`: words `@sent `, the first at once, MS milliseconds apart, until `GET /finish` ends all such answers; that gives how
- *   many words there were
+ * - `[[tokens MS]]`: words `@sent `, the first at once, MS milliseconds apart, until `GET /finish` ends all such answers;
+ *   that gives how many words there were
  *
  * Times are microseconds of the machine's monotonic clock, which all processes share. `GET /last` gives the messages of
  * the last request, less the instructions. Sends its port to whoever forked it.

@@ -1,4 +1,7 @@
-/** Where the time of a CPU profile went: by package and by function, without what it spent waiting. */
+/**
+ * Where the time of a CPU profile went, without what it spent waiting, and what the memory of a heap profile is for: by
+ * package and by function.
+ */
 import { readFileSync } from "node:fs"
 
 /** The package and the file in it; of what is in no package, the last folders. */
@@ -19,42 +22,66 @@ const lines = (totals, all, count) =>
 
 const add = (totals, name, micros) => totals.set(name, (totals.get(name) ?? 0) + micros)
 
-export const summary = (file) => {
-  const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(file, "utf8"))
-  const byId = new Map(nodes.map((node) => [node.id, node]))
-  const callers = new Map(nodes.flatMap(({ children = [], id }) => children.map((child) => [child, id])))
-  const self = new Map()
-  for (const [i, id] of samples.entries()) add(self, id, timeDeltas[i])
-
+const report = (all, what, self, callers) => {
   const packages = new Map()
   const functions = new Map()
   const inclusive = new Map()
-  let all = 0
-  const nameOf = ({ callFrame: { functionName, lineNumber, url } }) => {
-    const place = placeOf(url)
-    return { ...place, label: `${functionName || "(anonymous)"}  ${url && `${place.file}:${lineNumber + 1}`}` }
-  }
-  for (const [id, micros] of self) {
-    const node = byId.get(id)
-    if (["(idle)", "(program)"].includes(node.callFrame.functionName)) continue
+  for (const [node, amount] of self) {
     const { label, name } = nameOf(node)
-    all += micros
-    add(packages, name || node.callFrame.functionName, micros)
-    add(functions, label, micros)
+    add(packages, name || node.callFrame.functionName, amount)
+    add(functions, label, amount)
     const seen = new Set()
-    for (let at = id; at !== undefined; at = callers.get(at)) {
-      const { isOurs, label: caller } = nameOf(byId.get(at))
+    for (let at = node; at !== undefined; at = callers.get(at)) {
+      const { isOurs, label: caller } = nameOf(at)
       if (!isOurs || seen.has(caller)) continue
       seen.add(caller)
-      add(inclusive, caller, micros)
+      add(inclusive, caller, amount)
     }
   }
   return [
-    `Self time by package, of ${(all / 1e6).toFixed(2)} s:`,
+    `By package, of ${what}:`,
     lines(packages, all, 25),
-    "Self time by function:",
+    "By function:",
     lines(functions, all, 40),
-    "Time in the server's own functions and in what they call:",
+    "The server's own functions, with what they call:",
     lines(inclusive, all, 40)
   ].join("\n\n")
+}
+
+const nameOf = ({ callFrame: { functionName, lineNumber, url } }) => {
+  const place = placeOf(url)
+  return { ...place, label: `${functionName || "(anonymous)"}  ${url && `${place.file}:${lineNumber + 1}`}` }
+}
+
+const total = (self) => [...self.values()].reduce((sum, amount) => sum + amount, 0)
+
+/** Of a CPU profile: self time. */
+export const cpuSummary = (file) => {
+  const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(file, "utf8"))
+  const byId = new Map(nodes.map((node) => [node.id, node]))
+  const callers = new Map(nodes.flatMap((node) => (node.children ?? []).map((id) => [byId.get(id), node])))
+  const self = new Map()
+  for (const [i, id] of samples.entries()) {
+    const node = byId.get(id)
+    if (!["(idle)", "(program)"].includes(node.callFrame.functionName)) add(self, node, timeDeltas[i])
+  }
+  const all = total(self)
+  return report(all, `${(all / 1e6).toFixed(2)} s`, self, callers)
+}
+
+/** Of a sampled heap: what each function allocated. */
+export const heapSummary = (file) => {
+  const { head } = JSON.parse(readFileSync(file, "utf8"))
+  const self = new Map()
+  const callers = new Map()
+  const visit = (node) => {
+    self.set(node, node.selfSize)
+    for (const child of node.children) {
+      callers.set(child, node)
+      visit(child)
+    }
+  }
+  visit(head)
+  const all = total(self)
+  return report(all, `${(all / 2 ** 20).toFixed(1)} MiB`, self, callers)
 }

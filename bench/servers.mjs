@@ -161,6 +161,8 @@ export const startServer = async ({ args, env, file, name }, database, modelUrl)
     },
     /** After a garbage collection, in bytes: `rss`, and `live`, what is in use. */
     memory: () => ask("memory"),
+    startHeapProfile: () => ask("startHeapProfile"),
+    stopHeapProfile: (file) => ask("stopHeapProfile", file),
     startProfile: () => ask("startProfile"),
     stopProfile: (file) => ask("stopProfile", file),
     stop: async () => {

@@ -161,15 +161,13 @@ export const statements = {
     RETURNING id, created_at`,
   /** user, conversation, before which number */
   history: history("$3"),
-  /** user, conversation, how many, after which number; a row without an id where there are no messages */
+  /** user, conversation; no row if there is no such conversation */
+  countMessages: `SELECT message_count AS total FROM conversations WHERE ${own}`,
+  /** user, conversation, how many, after which number */
   messages: `
-    SELECT c.message_count AS total, m.* FROM conversations c LEFT JOIN (
-      SELECT id, sequence_number, role, content, tool_calls, status, created_at, turn_id FROM messages
-      WHERE user_id = $1 AND conversation_id = $2 AND sequence_number > $4 AND deleted_at IS NULL
-      ORDER BY sequence_number LIMIT $3 + 1
-    ) m ON true
-    WHERE c.user_id = $1 AND c.id = $2 AND c.deleted_at IS NULL
-    ORDER BY m.sequence_number`,
+    SELECT id, sequence_number, role, content, tool_calls, status, created_at, turn_id FROM messages
+    WHERE user_id = $1 AND conversation_id = $2 AND sequence_number > $4 AND deleted_at IS NULL
+    ORDER BY sequence_number LIMIT $3 + 1`,
   /** user, how many, the last page's last time and id */
   conversations: `
     SELECT id, title, created_at, updated_at FROM conversations
@@ -186,7 +184,7 @@ export const titleOf = (message) => message.slice(0, 60)
 export const pageOf = (rows, limit, total) => {
   const conversations = rows.slice(0, limit)
   const last = rows.length > limit ? conversations.at(-1) : undefined
-  const cursor = last && Buffer.from(`${last.updated_at.toISOString()}|${last.id}`).toString("base64url")
+  const cursor = last && Buffer.from(`${new Date(last.updated_at).toISOString()}|${last.id}`).toString("base64url")
   return { conversations, total, next_cursor: cursor ?? null }
 }
 
