@@ -1,9 +1,8 @@
 /** Fills databases with conversations, straight into the tables: the columns named here are the same for all servers. */
 
 /** A turn's id, from a conversation's and a message's number: two messages a turn. */
-const turnId = (conversation, number) => `
-  ('00000000-0000-7000-8' || lpad(to_hex((${number} + 1) / 2), 3, '0') || '-' ||
-    lpad(to_hex(${conversation} * 64 + (${number} + 1) / 2 / 4096), 12, '0'))::uuid`
+const turnId = (conversation, number) =>
+  `('00000000-0000-7000-8000-' || lpad(to_hex(${conversation} * 32768 + (${number} + 1) / 2), 12, '0'))::uuid`
 
 /**
  * Gives users `first` and following so many conversations each, with so many messages. Returns their ids, by user from
@@ -30,9 +29,12 @@ export const seed = (server, { conversations, first, messages, users }) =>
     if (tables[0].turns !== null) {
       await client.query(`
         INSERT INTO turns (user_id, id, conversation_id, status, node, time_zone, user_message_id, message_id, finished_at)
-        SELECT q.user_id, q.turn_id, q.conversation_id, 'completed', gen_random_uuid(), 'UTC', q.id, a.id, now()
-        FROM messages q JOIN messages a USING (user_id, conversation_id, turn_id)
-        WHERE q.user_id >= ${first} AND q.user_id < ${first + users} AND q.role = 'user' AND a.role = 'assistant'
+        SELECT user_id, turn_id, conversation_id, 'completed', gen_random_uuid(), 'UTC', id, answer, now()
+        FROM (
+          SELECT *, lead(id) OVER (PARTITION BY user_id, conversation_id ORDER BY sequence_number) AS answer
+          FROM messages WHERE user_id >= ${first} AND user_id < ${first + users}
+        ) m
+        WHERE role = 'user'
         ON CONFLICT DO NOTHING`)
     }
     await client.query("VACUUM (ANALYZE)")
