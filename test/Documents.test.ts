@@ -104,26 +104,31 @@ describe("every document", () => {
     assert.include(ci, "npm test")
   })
 
-  it("holds TypeScript that compiles, as strictly as our own code", { timeout: 120_000 }, () => {
-    const snippets = documents.flatMap(({ blocks, file }) =>
-      blocks.filter(({ language }) => language === "ts").map((block) => ({ file, block }))
-    )
-    // That the compiler would have minded is seen by two snippets that are wrong.
-    const [wrong, unknown, ...found] = diagnostics([
-      `import { UserId } from "taskchat"\nexport const id: UserId = 1`,
-      `import "taskchat/nothing"\nimport { nothing } from "taskchat"\nnothing`,
-      ...snippets.map(({ block }) => block.text)
-    ])
-    assert.lengthOf(wrong ?? [], 1)
-    assert.isNotEmpty(unknown ?? [])
-    assert.isNotEmpty(snippets)
-    assert.deepStrictEqual(
-      snippets.flatMap(({ block, file }, index) =>
-        (found[index] ?? []).map((problem) => `${file}: ${place(block)}: ${problem}`)
-      ),
-      []
-    )
-  })
+  it.effect(
+    "holds TypeScript that compiles, as strictly as our own code",
+    () =>
+      Effect.gen(function* () {
+        const snippets = documents.flatMap(({ blocks, file }) =>
+          blocks.filter(({ language }) => language === "ts").map((block) => ({ file, block }))
+        )
+        assert.isNotEmpty(snippets)
+        // That the compiler would have minded is seen by two snippets that are wrong.
+        const [wrong, unknown, ...found] = yield* diagnostics([
+          `import { UserId } from "taskchat"\nexport const id: UserId = 1`,
+          `import "taskchat/nothing"\nimport { nothing } from "taskchat"\nnothing`,
+          ...snippets.map(({ block }) => block.text)
+        ])
+        assert.lengthOf(wrong ?? [], 1)
+        assert.isNotEmpty(unknown ?? [])
+        assert.deepStrictEqual(
+          snippets.flatMap(({ block, file }, index) =>
+            (found[index] ?? []).map((problem) => `${file}: ${place(block)}: ${problem}`)
+          ),
+          []
+        )
+      }),
+    120_000
+  )
 })
 
 /** The environment variables that Config.ts reads. */

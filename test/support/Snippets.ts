@@ -1,27 +1,43 @@
+import { execFile } from "node:child_process"
+import { symlinkSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
-import ts from "typescript"
+import { Effect } from "effect"
+import { build } from "./Build.ts"
 import { root } from "./Repository.ts"
+import { temporaryFolder } from "./Shell.ts"
+
+/** The package by its names, as built: as its users see it, and so that our own sources are not compiled once more. */
+const names = Object.fromEntries(
+  ["index", "client", "testing"].map((entry) => [
+    entry === "index" ? "taskchat" : `taskchat/${entry}`,
+    [path.join(root, "dist", `${entry}.d.ts`)]
+  ])
+)
 
 /**
- * What the compiler says against each text, under the repository's own settings and as if the text stood in a file at
- * its root. All are compiled at once, as most of the time goes into what they import.
+ * What the compiler says against each text, under the repository's own settings. All are compiled at once, as most of the
+ * time goes into what they import, and by a process of its own, as this one could do nothing else meanwhile.
  */
-export const diagnostics = (snippets: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
-  const { config } = ts.readConfigFile(path.join(root, "tsconfig.json"), ts.sys.readFile)
-  const { options } = ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root)
-  const texts = new Map(snippets.map((text, index) => [path.join(root, `snippet-${index + 1}.ts`), text]))
-  const host = ts.createCompilerHost(options, true)
-  const { fileExists, getSourceFile, readFile } = host
-  host.fileExists = (file) => texts.has(file) || fileExists(file)
-  host.readFile = (file) => texts.get(file) ?? readFile(file)
-  host.getSourceFile = (file, language, ...rest) => {
-    const text = texts.get(file)
-    return text === undefined ? getSourceFile(file, language, ...rest) : ts.createSourceFile(file, text, language, true)
-  }
-  const program = ts.createProgram(Array.from(texts.keys()), options, host)
-  return Array.from(texts.keys(), (file) =>
-    ts
-      .getPreEmitDiagnostics(program, program.getSourceFile(file))
-      .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"))
-  )
-}
+export const diagnostics = (snippets: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<ReadonlyArray<string>>> =>
+  Effect.gen(function* () {
+    yield* build
+    const folder = yield* temporaryFolder
+    for (const name of ["package.json", "node_modules"]) symlinkSync(path.join(root, name), path.join(folder, name))
+    const settings = { extends: path.join(root, "tsconfig.json"), include: ["*.ts"], compilerOptions: { paths: names } }
+    writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings))
+    for (const [index, text] of snippets.entries()) writeFileSync(path.join(folder, `${index}.ts`), text)
+    const lines = (yield* compile(folder)).split("\n")
+    return snippets.map((_, index) =>
+      lines.flatMap((line) => (line.startsWith(`${index}.ts(`) ? [line.slice(line.indexOf("(")).trimEnd()] : []))
+    )
+  }).pipe(Effect.scoped)
+
+/** What it prints; it fails if there is anything to print. */
+const compile = (folder: string) =>
+  Effect.async<string>((resume) => {
+    const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc")
+    const running = execFile(process.execPath, [tsc, "-p", folder, "--pretty", "false"], { cwd: folder }, (_, stdout) =>
+      resume(Effect.succeed(stdout))
+    )
+    return Effect.sync(() => running.kill())
+  })
