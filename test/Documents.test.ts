@@ -206,6 +206,8 @@ describe("docs/operating.md", () => {
     const counted = all(source, /Metric\.\w+\(\s*"(taskchat_\w+)"/g)
     assert.isNotEmpty(counted)
     assert.deepStrictEqual(listed.sort(), counted)
+    const named = all(operating.text, /\b(taskchat_(?!migrations\b)[a-z_]+)/g)
+    assert.deepStrictEqual(named, counted)
   })
 
   it("has every line that the log may hold", () => {
