@@ -46,7 +46,7 @@ const model = (settings: Config.Model) => {
 
 const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Upstream) =>
   Layer.unwrapEffect(Effect.map(Effect.promise(load), ({ layer }) => layer(upstream(settings)))).pipe(
-    Layer.provide(NodeHttpClient.layerUndici)
+    Layer.provide(NodeHttpClient.dispatcherLayer)
   )
 
 const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upstream) => ({

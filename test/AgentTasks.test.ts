@@ -1,4 +1,4 @@
-import { FetchHttpClient } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, layer } from "@effect/vitest"
 import { Array as Arr, Clock, DateTime, Duration, Effect, Layer, Schema } from "effect"
 import { type ConversationId, UserId } from "../src/domain/Id.ts"
@@ -26,7 +26,7 @@ const chat = Chat.layer({ timeout: Duration.seconds(30), maxRunning: 100, lease 
 
 const openAi = Layer.unwrapEffect(
   Effect.map(ModelServer.ModelServer, ({ url }) => OpenAi.layer({ apiUrl: url, model: "scripted" }))
-).pipe(Layer.provide(FetchHttpClient.layer), Layer.provideMerge(ModelServer.ModelServer.layer()))
+).pipe(Layer.provide(NodeHttpClient.dispatcherLayer), Layer.provideMerge(ModelServer.ModelServer.layer()))
 
 /** It goes on from a Friday, 14:05 in Berlin. */
 const clock = Effect.map(Effect.clock, (real): Clock.Clock => {

@@ -1,10 +1,11 @@
 import { type AiError, LanguageModel, type Prompt, type Response, Tool } from "@effect/ai"
-import type { HttpClient } from "@effect/platform"
+import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Chunk, Effect, Layer, Stream } from "effect"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
+import * as Source from "./Source.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 import * as Upstream from "./Upstream.ts"
 
@@ -14,18 +15,19 @@ import * as Upstream from "./Upstream.ts"
  */
 export const layer = (
   options: Upstream.Options
-): Layer.Layer<LanguageModel.LanguageModel, never, HttpClient.HttpClient> =>
+): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
   Layer.effect(
     LanguageModel.LanguageModel,
     Effect.flatMap(Upstream.make("ChatCompletions", "/chat/completions", options), (upstream) => {
-      const streamText = (request: LanguageModel.ProviderOptions) =>
-        Stream.unwrap(Effect.map(requestBody(options, request), (body) => upstream.answer(body, new Answer(upstream))))
+      const open = (request: LanguageModel.ProviderOptions) =>
+        Effect.map(requestBody(options, request), (body) => upstream.answer(body, new Answer(upstream)))
+      const streamText = (request: LanguageModel.ProviderOptions) => Source.toStream(open(request))
       return Effect.map(
         LanguageModel.make({
           streamText,
           generateText: (request) => Effect.map(Stream.runCollect(streamText(request)), whole)
         }),
-        (model) => Direct.make(model, { provider: "openai", model: options.model }, streamText)
+        (model) => Direct.make(model, { provider: "openai", model: options.model }, open)
       )
     })
   )

@@ -1,5 +1,6 @@
 import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool } from "@effect/ai"
-import { Chunk, Context, DateTime, Effect, Option, Schema, Stream, Tracer } from "effect"
+import { Chunk, type Clock, DateTime, Effect, Option, Schema, Stream, type Tracer } from "effect"
+import * as Source from "./Source.ts"
 
 /** The parts our models make. */
 export type Part = Extract<
@@ -27,38 +28,41 @@ export type Part = Extract<
 export const make = (
   model: LanguageModel.Service,
   name: { readonly provider: string; readonly model: string },
-  streamText: (options: LanguageModel.ProviderOptions) => Stream.Stream<Part, AiError.AiError>
+  open: (options: LanguageModel.ProviderOptions) => Effect.Effect<Source.Source<Part, AiError.AiError>, AiError.AiError>
 ): LanguageModel.Service => {
   const answer = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
-    Effect.gen(function* () {
-      const choice = options.toolChoice ?? "auto"
-      const span = yield* Effect.makeSpanScoped("LanguageModel.streamText", {
-        captureStackTrace: false,
-        attributes: { toolChoice: choice }
-      })
-      const { toolkit } = options
-      const { tools = {} } = (Effect.isEffect(toolkit) ? yield* toolkit : toolkit) ?? {}
-      const all = Object.values(tools)
-      annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
-      const decode = (part: Part) => {
-        if (part.type === "finish") {
-          const { inputTokens, outputTokens } = part.usage
-          annotate(span, { usage: { inputTokens, outputTokens }, response: { finishReasons: [part.reason] } })
+    Stream.suspend(() => {
+      let span: Tracer.Span | undefined
+      let clock: Clock.Clock | undefined
+      return Source.toStream(
+        Effect.gen(function* () {
+          const toolChoice = options.toolChoice ?? "auto"
+          clock = yield* Effect.clock
+          span = yield* Effect.makeSpan("LanguageModel.streamText", {
+            captureStackTrace: false,
+            attributes: { toolChoice }
+          })
+          annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
+          const { toolkit } = options
+          const { tools = {} } = (Effect.isEffect(toolkit) ? yield* toolkit : toolkit) ?? {}
+          const all = Object.values(tools)
+          const source = yield* open({
+            prompt: Prompt.make(options.prompt),
+            tools:
+              typeof toolChoice === "object" && "oneOf" in toolChoice
+                ? all.filter(({ name }) => toolChoice.oneOf.includes(name))
+                : all,
+            toolChoice,
+            responseFormat: { type: "text" },
+            span
+          })
+          return { ...source, pull: Effect.flatMap(source.pull, (parts) => decode(tools, span, parts)) }
+        }),
+        (exit) => {
+          if (clock !== undefined) span?.end(clock.unsafeCurrentTimeNanos(), exit)
         }
-        return decodePart(tools, part)
-      }
-      return streamText({
-        prompt: Prompt.make(options.prompt),
-        tools:
-          typeof choice === "object" && "oneOf" in choice ? all.filter(({ name }) => choice.oneOf.includes(name)) : all,
-        toolChoice: choice,
-        responseFormat: { type: "text" },
-        span
-      }).pipe(
-        Stream.mapChunksEffect((parts) => Effect.try({ try: () => Chunk.map(parts, decode), catch: malformed })),
-        Stream.mapInputContext((context: Context.Context<never>) => Context.add(context, Tracer.ParentSpan, span))
       )
-    }).pipe(Stream.unwrapScoped)
+    })
 
   const direct: LanguageModel.Service["streamText"] = (options) =>
     options.disableToolCallResolution === true
@@ -67,6 +71,26 @@ export const make = (
         (answer(options) as ReturnType<typeof model.streamText<typeof options>>)
       : model.streamText(options)
   return { ...model, streamText: direct }
+}
+
+const decode = (
+  tools: Readonly<Record<string, Tool.Any>>,
+  span: Tracer.Span | undefined,
+  parts: Chunk.Chunk<Part>
+): Effect.Effect<Chunk.Chunk<ReturnType<typeof decodePart>>, Option.Option<AiError.AiError>> => {
+  try {
+    return Effect.succeed(
+      Chunk.map(parts, (part) => {
+        if (part.type === "finish" && span !== undefined) {
+          const { inputTokens, outputTokens } = part.usage
+          annotate(span, { usage: { inputTokens, outputTokens }, response: { finishReasons: [part.reason] } })
+        }
+        return decodePart(tools, part)
+      })
+    )
+  } catch (cause) {
+    return Effect.fail(Option.some(malformed(cause)))
+  }
 }
 
 const malformed = (cause: unknown) =>

@@ -1,11 +1,12 @@
 import { type AiError, LanguageModel, type Prompt, type Response } from "@effect/ai"
 import { type Generated, OpenAiClient, OpenAiLanguageModel } from "@effect/ai-openai"
-import type { HttpClient } from "@effect/platform"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { type Chunk, Effect, Layer, Stream } from "effect"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
+import * as Source from "./Source.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 import * as Upstream from "./Upstream.ts"
 
@@ -17,7 +18,7 @@ import * as Upstream from "./Upstream.ts"
  */
 export const layer = (
   options: Upstream.Options
-): Layer.Layer<LanguageModel.LanguageModel, never, HttpClient.HttpClient> =>
+): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
   Layer.scoped(
     LanguageModel.LanguageModel,
     Effect.gen(function* () {
@@ -30,7 +31,7 @@ export const layer = (
       }
 
       const client = yield* OpenAiClient.make({ apiKey: options.apiKey, apiUrl: options.apiUrl })
-      const mended = (request: Request) => answer(mend(request))
+      const mended = (request: Request) => Source.toStream(Effect.succeed(answer(mend(request))))
       const model = yield* OpenAiLanguageModel.make({ model: options.model, config }).pipe(
         Effect.provideService(OpenAiClient.OpenAiClient, {
           ...client,
@@ -42,29 +43,26 @@ export const layer = (
         })
       )
       return Direct.make(model, { provider: "openai", model: options.model }, (request) =>
-        Stream.unwrap(
-          Effect.gen(function* () {
-            const {
-              fileIdPrefixes: _,
-              strict: __,
-              ...overrides
-            } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
-            const input = yield* Effect.forEach(request.prompt.content, inputOf)
-            const { tools } = request
-            const body = {
-              model: options.model,
-              ...config,
-              ...overrides,
-              stream: true,
-              input: input.flat(),
-              ...(tools.length > 0 && { tools: tools.map(functionOf), tool_choice: choiceOf(request.toolChoice) })
-            }
-            return answer(body)
+        Effect.gen(function* () {
+          const {
+            fileIdPrefixes: _,
+            strict: __,
+            ...overrides
+          } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
+          const input = yield* Effect.forEach(request.prompt.content, inputOf)
+          const { tools } = request
+          return answer({
+            model: options.model,
+            ...config,
+            ...overrides,
+            stream: true,
+            input: input.flat(),
+            ...(tools.length > 0 && { tools: tools.map(functionOf), tool_choice: choiceOf(request.toolChoice) })
           })
-        )
+        })
       )
     })
-  )
+  ).pipe(Layer.provide(NodeHttpClient.layerUndiciWithoutDispatcher))
 
 /** The items of a message. */
 const inputOf = (message: Prompt.Message): Effect.Effect<ReadonlyArray<unknown>, AiError.MalformedInput> => {

@@ -1,8 +1,10 @@
 import { AiError } from "@effect/ai"
-import { HttpClient, HttpClientRequest, type HttpClientResponse } from "@effect/platform"
-import { Cause, Chunk, Duration, Effect, Exit, Option, type Redacted, Scope, Stream } from "effect"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type * as Undici from "@effect/platform-node/Undici"
+import { Cause, Chunk, Duration, Effect, FiberId, Option, Redacted } from "effect"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
 import { isFields } from "./Fields.ts"
+import * as Source from "./Source.ts"
 
 /** What every model behind an HTTP API is told. */
 export interface Options {
@@ -31,10 +33,10 @@ export interface AnswerReader<A> {
 /** An endpoint that answers a POST with server-sent events. */
 export interface Upstream {
   /**
-   * What `reader` makes of the answer to `body`. A chunk of the network stays one chunk. The connection is closed at
-   * once when the stream is left early; after a complete answer it is kept for the next request.
+   * What `reader` makes of the answer to `body`. What has come meanwhile is one chunk. The connection is closed at once
+   * when the answer is left early; after a complete answer it is kept for the next request.
    */
-  readonly answer: <A>(body: unknown, reader: AnswerReader<A>) => Stream.Stream<A, AiError.AiError>
+  readonly answer: <A>(body: unknown, reader: AnswerReader<A>) => Source.Source<A, AiError.AiError>
   /** The answer makes no sense. `description` says why in our words, never in the provider's. */
   readonly malformed: (description: string) => AiError.MalformedOutput
   /** A failure that the provider reports within a stream, as the HTTP failure that means the same. */
@@ -49,10 +51,8 @@ export const make = (
   module: string,
   path: string,
   options: Options
-): Effect.Effect<Upstream, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (client) => {
-    // The ids of our traces are nobody else's business.
-    const http = HttpClient.withScope(HttpClient.withTracerPropagation(client, false))
+): Effect.Effect<Upstream, never, NodeHttpClient.Dispatcher> =>
+  Effect.map(NodeHttpClient.Dispatcher, (dispatcher) => {
     const url = endpoint(options.apiUrl, path)
     const idle = Duration.toMillis(options.idleTimeout ?? "15 seconds")
     const where = {
@@ -75,144 +75,268 @@ export const make = (
         body: JSON.stringify({ error: codesOf(error) })
       })
     const malformed = (description: string) => new AiError.MalformedOutput({ ...where, description })
+    const invalidUrl = new AiError.HttpRequestError({
+      ...where,
+      reason: "InvalidUrl",
+      description: "not an http(s) address"
+    })
+    const lost = (description: string, cause?: unknown) =>
+      new AiError.HttpRequestError({
+        ...where,
+        reason: "Transport",
+        description,
+        ...(cause !== undefined && { cause })
+      })
 
-    const send = (body: unknown) =>
-      url === undefined
-        ? Effect.fail(
-            new AiError.HttpRequestError({ ...where, reason: "InvalidUrl", description: "not an http(s) address" })
-          )
-        : HttpClientRequest.post(url).pipe(
-            HttpClientRequest.bodyUnsafeJson(body),
-            HttpClientRequest.setHeader("accept", "text/event-stream"),
-            options.apiKey === undefined ? (bare) => bare : HttpClientRequest.bearerToken(options.apiKey),
-            http.execute,
-            Effect.mapError(
-              (error) =>
-                new AiError.HttpRequestError({ ...where, reason: "Transport", description: networkCode(error) })
-            )
-          )
-
-    /** Fails unless what follows the response's headers can be an answer. */
-    const accept = (response: HttpClientResponse.HttpClientResponse, bytes: Pull) => {
-      const { headers, status } = response
-      if (status >= 400) {
-        return Effect.flatMap(readError(bytes), (error) =>
-          Effect.fail(responseFailed(status, retryHeaders(headers), error))
-        )
-      }
-      if (status < 200 || status >= 300) return Effect.fail(malformed(`status ${status} instead of an answer`))
-      return headers["content-type"]?.startsWith("text/html")
-        ? Effect.fail(malformed("a web page instead of an answer"))
-        : Effect.void
+    const target = url !== undefined && {
+      method: "POST" as const,
+      origin: url.origin,
+      path: url.pathname + url.search,
+      headers: {
+        "content-type": "application/json",
+        accept: "text/event-stream",
+        ...(options.apiKey !== undefined && { authorization: `Bearer ${Redacted.value(options.apiKey)}` })
+      },
+      // How long is too long is decided here.
+      headersTimeout: 0,
+      bodyTimeout: 0
     }
 
-    const answer: Upstream["answer"] = <A>(body: unknown, reader: AnswerReader<A>) =>
-      Stream.unwrapScoped(
-        Effect.gen(function* () {
-          const clock = yield* Effect.clock
-          // Closing the first aborts the request, and so fails whoever waits for it; the second belongs to the reader.
-          const connection = yield* Scope.make()
-          const reading = yield* Scope.make()
-          const abort = Scope.close(connection, Exit.void)
-          const close = Effect.zipRight(Scope.close(reading, Exit.void), abort)
-          let bytes: Pull | undefined
-          let complete = false
-          yield* Effect.addFinalizer(() =>
-            complete && bytes !== undefined
-              ? // Read to its end, the connection can serve the next request; nobody waits for that.
-                // Finalizers are uninterruptible, and a time limit works by interruption.
-                Effect.forkDaemon(
-                  Effect.ensuring(Effect.interruptible(Effect.timeoutOption(drain(bytes), "1 second")), close)
-                )
-              : close
-          )
-
-          // One timer for the request rather than one for each wait: it looks how long the present wait has lasted.
-          let waitingSince: number | undefined = clock.unsafeCurrentTimeMillis()
-          let silent = false
-          const watch: Effect.Effect<void> = Effect.suspend(() => {
-            const left = waitingSince === undefined ? idle : waitingSince + idle - clock.unsafeCurrentTimeMillis()
-            if (left > 0) return Effect.zipRight(Effect.sleep(left), watch)
-            silent = true
-            return abort
+    const answer: Upstream["answer"] = (body, reader) =>
+      target === false
+        ? Source.fail(invalidUrl)
+        : new Answer(dispatcher, { ...target, body: JSON.stringify(body) }, idle, reader, {
+            lost,
+            malformed,
+            responseFailed
           })
-          if (Number.isFinite(idle)) yield* Effect.forkScoped(watch)
-          const lost = (description: string) =>
-            new AiError.HttpRequestError({
-              ...where,
-              reason: "Transport",
-              ...(silent
-                ? { description: "fell silent", cause: new Cause.TimeoutException("fell silent") }
-                : { description })
-            })
-
-          const response = yield* send(body).pipe(
-            Scope.extend(connection),
-            Effect.mapError((error) => (silent ? lost("") : error))
-          )
-          const pull = yield* Scope.extend(Stream.toPull(response.stream), reading)
-          bytes = pull
-          yield* accept(response, pull)
-
-          const events = new EventReader(maxLength)
-          let over = false
-          let failure: AiError.AiError | undefined
-          const end = (error: AiError.AiError, out: Array<A>) => {
-            over = true
-            failure = reader.onEnd(error, out)
-            complete = failure === undefined
-          }
-          const onData = (received: ReadonlyArray<ServerSentEvent>, out: Array<A>) => {
-            for (const { data: text } of received) {
-              if (text === "[DONE]") return end(malformed("the answer has no end"), out)
-              const event = parse(text)
-              const outcome = event === undefined ? malformed("an event is not JSON") : reader.onEvent(event, out)
-              if (outcome === undefined) continue
-              over = true
-              if (outcome === "complete") complete = true
-              else failure = outcome
-              return
-            }
-          }
-          const onBytes = (chunk: Chunk.Chunk<Uint8Array>) => {
-            waitingSince = undefined
-            const received: Array<ServerSentEvent> = []
-            let fits = true
-            for (const piece of chunk) fits = fits && events.read(piece, received)
-            const out: Array<A> = []
-            onData(received, out)
-            if (!fits && !over) {
-              over = true
-              failure = malformed("an event is too large")
-            }
-            return out.length === 0 ? next : Effect.succeed(Chunk.unsafeFromArray(out))
-          }
-          const onClose = (error: Option.Option<unknown>) => {
-            const out: Array<A> = []
-            if (Option.isSome(error)) end(lost(networkCode(error.value)), out)
-            else {
-              const received: Array<ServerSentEvent> = []
-              events.end(received)
-              onData(received, out)
-              if (!over) end(malformed("the answer has no end"), out)
-            }
-            return out.length === 0 ? next : Effect.succeed(Chunk.unsafeFromArray(out))
-          }
-          const next: Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>> = Effect.suspend(() => {
-            if (over) return Effect.fail(Option.fromNullable(failure))
-            waitingSince = clock.unsafeCurrentTimeMillis()
-            return Effect.matchEffect(pull, { onSuccess: onBytes, onFailure: onClose })
-          })
-          return Stream.repeatEffectChunkOption(next)
-        })
-      )
 
     return { answer, malformed, reported: (error) => responseFailed(statusOf(error), {}, error) }
   })
 
-type Pull = Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<unknown>>
+interface Failures {
+  readonly lost: (description: string, cause?: unknown) => AiError.AiError
+  readonly malformed: (description: string) => AiError.AiError
+  readonly responseFailed: (status: number, headers: Record<string, string>, error: unknown) => AiError.AiError
+}
 
-const drain = (bytes: Pull) => Effect.ignore(Effect.forever(bytes))
+/** Of what waits to be taken; more stays in the network. */
+const maxWaiting = 1024
+
+/** How long a connection may take to end after what counted has come, be it an answer or an error. */
+const patience = "1 second"
+
+/**
+ * A request and its answer. It is handed what comes as undici reads it, so that a token costs a few calls and wakes
+ * whoever waits, if anyone does: through `HttpClient` and its stream of bytes a request takes ten times the time.
+ */
+class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.DispatchHandler {
+  readonly #dispatcher: Undici.Dispatcher
+  readonly #request: Undici.Dispatcher.DispatchOptions
+  readonly #idle: number
+  readonly #reader: AnswerReader<A>
+  readonly #failures: Failures
+  readonly #events = new EventReader(maxLength)
+  #controller: Undici.Dispatcher.DispatchController | undefined
+  #waiting: Array<A> = []
+  #wake: (() => void) | undefined
+  #waitingSince: number | undefined
+  #began = false
+  /** What came with a status that is no answer's. */
+  #refusal: { readonly status: number; readonly headers: Record<string, string>; text: string } | undefined
+  readonly #decoder = new TextDecoder()
+  #over = false
+  #failure: AiError.AiError | undefined
+  #isComplete = false
+  /** The connection is done with this request. */
+  #isClosed = false
+  #isAborted = false
+
+  constructor(
+    dispatcher: Undici.Dispatcher,
+    request: Undici.Dispatcher.DispatchOptions,
+    idle: number,
+    reader: AnswerReader<A>,
+    failures: Failures
+  ) {
+    this.#dispatcher = dispatcher
+    this.#request = request
+    this.#idle = idle
+    this.#reader = reader
+    this.#failures = failures
+  }
+
+  readonly pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>> = Effect.suspend(() => {
+    if (this.#began) return this.#take
+    this.#began = true
+    const begin = Effect.zipRight(
+      Effect.sync(() => void this.#dispatcher.dispatch(this.#request, this)),
+      this.#take
+    )
+    return Number.isFinite(this.#idle) ? Effect.zipRight(this.#watched, begin) : begin
+  })
+
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.#stopWatching()
+    if (this.#isClosed) return Effect.void
+    if (!this.#isComplete) return Effect.sync(() => this.#abort())
+    // Read to its end, the connection can serve the next request; nobody waits for that.
+    return Effect.forkDaemon(
+      Effect.delay(
+        Effect.sync(() => this.#abort()),
+        patience
+      )
+    )
+  })
+
+  readonly #take: Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>> = Effect.suspend(() => {
+    if (this.#waiting.length > 0) {
+      const taken = this.#waiting
+      this.#waiting = []
+      if (this.#controller?.paused === true) this.#controller.resume()
+      return Effect.succeed(Chunk.unsafeFromArray(taken))
+    }
+    if (this.#over) return Effect.fail(Option.fromNullable(this.#failure))
+    return Effect.zipRight(this.#refusal === undefined ? this.#changed : this.#refused, this.#take)
+  })
+
+  readonly #changed = Effect.clockWith((clock) =>
+    Effect.async<void>((resume) => {
+      this.#waitingSince = clock.unsafeCurrentTimeMillis()
+      this.#wake = () => resume(Effect.void)
+      return Effect.sync(() => {
+        this.#wake = undefined
+      })
+    })
+  )
+
+  /** The error in the body, as far as its beginning tells. */
+  readonly #refused = Effect.suspend(() => Effect.timeoutOption(this.#changed, patience)).pipe(
+    Effect.map(() => {
+      if (!this.#over) this.#endRefused()
+    })
+  )
+
+  // --- one timer for the request rather than one for each wait: it looks how long the present wait has lasted
+
+  #stopWatching: () => void = () => {}
+
+  readonly #watch: Effect.Effect<void> = Effect.clockWith((clock) => {
+    const left =
+      this.#waitingSince === undefined ? this.#idle : this.#waitingSince + this.#idle - clock.unsafeCurrentTimeMillis()
+    if (left > 0) return Effect.zipRight(Effect.sleep(left), this.#watch)
+    return Effect.sync(() => {
+      const silent = "fell silent"
+      this.#end(this.#failures.lost(silent, new Cause.TimeoutException(silent)))
+      this.#abort()
+    })
+  })
+
+  readonly #watched = Effect.suspend(() =>
+    Effect.map(Effect.forkDaemon(this.#watch), (fiber) => {
+      this.#stopWatching = () => fiber.unsafeInterruptAsFork(FiberId.none)
+    })
+  )
+
+  // --- what comes
+
+  onRequestStart(controller: Undici.Dispatcher.DispatchController) {
+    this.#controller = controller
+    if (this.#isAborted) this.#abort()
+  }
+
+  onResponseStart(
+    _: Undici.Dispatcher.DispatchController,
+    status: number,
+    headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  ) {
+    if (status < 200) return
+    if (status >= 400) this.#refusal = { status, headers: retryHeaders(headers), text: "" }
+    else if (status >= 300) this.#end(this.#failures.malformed(`status ${status} instead of an answer`))
+    else if (String(headers["content-type"]).startsWith("text/html")) {
+      this.#end(this.#failures.malformed("a web page instead of an answer"))
+    }
+    this.#arrived()
+  }
+
+  onResponseData(controller: Undici.Dispatcher.DispatchController, bytes: Uint8Array) {
+    if (this.#over) return
+    if (this.#refusal !== undefined) {
+      this.#refusal.text += this.#decoder.decode(bytes, { stream: true })
+      if (this.#refusal.text.length > maxError) this.#endRefused()
+      return
+    }
+    const received: Array<ServerSentEvent> = []
+    const fits = this.#events.read(bytes, received)
+    this.#onEvents(received)
+    if (!fits) this.#end(this.#failures.malformed("an event is too large"))
+    if (this.#waiting.length > maxWaiting) controller.pause()
+    this.#arrived()
+  }
+
+  onResponseEnd() {
+    this.#isClosed = true
+    if (this.#over) return
+    if (this.#refusal !== undefined) return this.#endRefused()
+    const received: Array<ServerSentEvent> = []
+    this.#events.end(received)
+    this.#onEvents(received)
+    this.#onLast(this.#failures.malformed("the answer has no end"))
+    this.#arrived()
+  }
+
+  onResponseError(_: unknown, error: unknown) {
+    this.#isClosed = true
+    if (this.#refusal !== undefined && !this.#over) return this.#endRefused()
+    this.#onLast(this.#failures.lost(networkCode(error)))
+    this.#arrived()
+  }
+
+  #onEvents(received: ReadonlyArray<ServerSentEvent>) {
+    for (const { data: text } of received) {
+      if (this.#over) return
+      if (text === "[DONE]") return this.#onLast(this.#failures.malformed("the answer has no end"))
+      const event = parse(text)
+      const outcome =
+        event === undefined
+          ? this.#failures.malformed("an event is not JSON")
+          : this.#reader.onEvent(event, this.#waiting)
+      if (outcome === "complete") this.#end(undefined)
+      else if (outcome !== undefined) this.#end(outcome)
+    }
+  }
+
+  #onLast(failure: AiError.AiError) {
+    if (!this.#over) this.#end(this.#reader.onEnd(failure, this.#waiting))
+  }
+
+  #endRefused() {
+    if (this.#refusal === undefined) return
+    const { headers, status, text } = this.#refusal
+    this.#end(this.#failures.responseFailed(status, headers, errorIn(text)))
+    this.#arrived()
+  }
+
+  #end(failure: AiError.AiError | undefined) {
+    if (this.#over) return
+    this.#over = true
+    this.#failure = failure
+    this.#isComplete = failure === undefined
+    this.#arrived()
+  }
+
+  #arrived() {
+    this.#waitingSince = undefined
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  #abort() {
+    this.#isAborted = true
+    if (!this.#isClosed) this.#controller?.abort(new Error("left"))
+  }
+}
 
 /** `undefined` for what is no address of a web service. */
 const endpoint = (apiUrl: string, path: string): URL | undefined => {
@@ -232,34 +356,23 @@ const parse = (text: string): unknown => {
 }
 
 /** What says when to come back; `date` is what a date in it counts from. */
-const retryHeaders = (headers: Readonly<Record<string, string | undefined>>) => {
+const retryHeaders = (headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>) => {
   const kept: Record<string, string> = {}
   for (const name of ["date", "retry-after", "retry-after-ms"]) {
     const value = headers[name]
-    if (value !== undefined) kept[name] = value
+    if (typeof value === "string") kept[name] = value
   }
   return kept
 }
 
-/** The error in a body, as far as its first 64 KiB and one second tell. */
-const readError = (bytes: Pull): Effect.Effect<unknown> =>
-  Effect.suspend(() => {
-    const decoder = new TextDecoder()
-    let text = ""
-    const read: Effect.Effect<void, Option.Option<unknown>> = Effect.flatMap(bytes, (chunk) => {
-      for (const piece of chunk) text += decoder.decode(piece, { stream: true })
-      return text.length > 64 * 1024 ? Effect.void : read
-    })
-    return read.pipe(
-      Effect.ignore,
-      Effect.timeoutOption("1 second"),
-      Effect.map(() => {
-        const body = parse(text)
-        const first: unknown = Array.isArray(body) ? body[0] : body
-        return isFields<"error">(first) && first.error !== undefined ? first.error : first
-      })
-    )
-  })
+/** Characters of an error's body that are read. */
+const maxError = 64 * 1024
+
+const errorIn = (text: string): unknown => {
+  const body = parse(text)
+  const first: unknown = Array.isArray(body) ? body[0] : body
+  return isFields<"error">(first) && first.error !== undefined ? first.error : first
+}
 
 /** The machine-readable part of a provider's error. Its message stays out: it may quote the prompt or the key. */
 const codesOf = (error: unknown) => {

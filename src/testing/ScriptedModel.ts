@@ -13,6 +13,7 @@ import {
   SubscriptionRef
 } from "effect"
 import * as Direct from "../models/Direct.ts"
+import * as Source from "../models/Source.ts"
 import * as ToolCalls from "../models/ToolCalls.ts"
 
 /** What a model does within one answer. A string is a piece of text, streamed on its own. */
@@ -200,7 +201,9 @@ const make = (script: Script) =>
       streamText,
       generateText: (options) => Effect.map(Stream.runCollect(streamText(options)), whole)
     })
-    const direct = Direct.make(model, { provider: "taskchat", model: "scripted" }, streamText)
+    const direct = Direct.make(model, { provider: "taskchat", model: "scripted" }, (options) =>
+      Source.fromStream(streamText(options))
+    )
     return Context.make(LanguageModel.LanguageModel, direct).pipe(
       Context.add(ScriptedModel, {
         asked: Effect.sync(() => [...asked]),

@@ -1,5 +1,4 @@
 import { type AiError, LanguageModel, type Prompt, type Response, Tool, Toolkit } from "@effect/ai"
-import type { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -112,7 +111,7 @@ const nonsense = FastCheck.letrec((tie) => ({
   )
 })).events
 
-type Make = (options: Options) => Layer.Layer<LanguageModel.LanguageModel, never, HttpClient.HttpClient>
+type Make = (options: Options) => Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher>
 
 /** What every model over HTTP has to do, on a real socket. */
 export const contract = (name: string, make: Make) => {
@@ -124,7 +123,7 @@ export const contract = (name: string, make: Make) => {
       unknown,
       | ModelServer
       | LanguageModel.LanguageModel
-      | HttpClient.HttpClient
+      | NodeHttpClient.Dispatcher
       | Tool.HandlersFor<Toolkit.Tools<typeof toolkit>>
     >,
     options: (server: typeof ModelServer.Service) => Partial<Options> = () => ({})
@@ -138,7 +137,7 @@ export const contract = (name: string, make: Make) => {
       return effect.pipe(
         Effect.provide(
           Layer.merge(model, handlers).pipe(
-            Layer.provideMerge(Layer.merge(NodeHttpClient.layerUndici, ModelServer.layer({ apiKey: key })))
+            Layer.provideMerge(Layer.merge(NodeHttpClient.dispatcherLayer, ModelServer.layer({ apiKey: key })))
           )
         )
       )
