@@ -2,6 +2,7 @@ import { HttpApiBuilder, HttpApiError, HttpApp, HttpServerResponse } from "@effe
 import { Effect, Schema } from "effect"
 import { Api } from "../api/Api.ts"
 import { ChatAnswer, ChatRequest, unquoted } from "../api/ChatApi.ts"
+import * as Codec from "../domain/Codec.ts"
 import { length, normalize } from "../domain/Json.ts"
 import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
 import { Chat } from "../services/Chat.ts"
@@ -54,15 +55,17 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
             const { end, isReplay, message } = yield* chat.answer(request)
             yield* note({ turn_id: end.turnId, conversation_id: end.conversationId })
             if (isReplay) yield* replayed
-            return new ChatAnswer({
-              conversationId: end.conversationId,
-              messageId: message.id,
-              assistantMessage: end.content,
-              toolCalls: end.toolCalls,
-              timestamp: message.createdAt,
-              turnId: end.turnId,
-              usage: end.usage
-            })
+            return HttpServerResponse.unsafeJson(
+              encodeAnswer({
+                conversationId: end.conversationId,
+                messageId: message.id,
+                assistantMessage: end.content,
+                toolCalls: end.toolCalls,
+                timestamp: message.createdAt,
+                turnId: end.turnId,
+                usage: end.usage
+              })
+            )
           })
         )
         .handleRaw("stream", ({ headers, request }) =>
@@ -75,6 +78,8 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
         )
     })
   )
+
+const encodeAnswer = Codec.encode(ChatAnswer)
 
 const decodeChat = Schema.decodeUnknown(ChatRequest)
 

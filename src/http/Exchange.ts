@@ -1,5 +1,5 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Cause, Clock, Effect, FiberRef, Metric, MetricBoundaries } from "effect"
+import { Cause, Clock, Context, Effect, FiberRef, HashMap, Metric, MetricBoundaries, Tracer } from "effect"
 import { isProblem } from "../domain/Problem.ts"
 import { RequestId } from "../domain/Request.ts"
 import { withBody } from "./Body.ts"
@@ -21,11 +21,28 @@ const requestIdOf = (request: HttpServerRequest.HttpServerRequest) => {
   return given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given) ? given : crypto.randomUUID()
 }
 
-const currentFacts = FiberRef.unsafeMake<Readonly<Record<string, string | number>>>({})
+/** Of the request that the fiber answers; each has a record of its own. */
+const currentFacts = FiberRef.unsafeMake<Record<string, string | number>>({})
+
+const annotate = (annotations: Readonly<Record<string, unknown>>) =>
+  FiberRef.update(FiberRef.currentLogAnnotations, HashMap.union(HashMap.fromIterable(Object.entries(annotations))))
 
 /** Has the request's log line name these: ids, never what anyone wrote. */
 export const note = (facts: Readonly<Record<string, string | number>>) =>
-  FiberRef.update(currentFacts, (all) => ({ ...all, ...facts }))
+  Effect.map(FiberRef.get(currentFacts), (all) => void Object.assign(all, facts))
+
+/** The counter of a route's answers of one status, found once. */
+const answersOf = (() => {
+  const known = new Map<string, typeof requests>()
+  return (route: string, status: number) => {
+    const key = `${status} ${route}`
+    const found = known.get(key)
+    if (found !== undefined) return found
+    const made = requests.pipe(Metric.tagged("route", route), Metric.tagged("status", String(status)))
+    known.set(key, made)
+    return made
+  }
+})()
 
 /**
  * One request and its answer: gives it its id, reads its body within limits, turns whatever fails into a problem, counts
@@ -35,12 +52,33 @@ export const exchange = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
   route: string
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R | HttpServerRequest.HttpServerRequest> =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+  Effect.withFiberRuntime((fiber) => {
+    const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     const requestId = requestIdOf(request)
+    const facts: Record<string, string | number> = {}
+
+    // Set, not set for a while: a request's fiber ends with it.
+    const prepare = FiberRef.set(currentFacts, facts).pipe(
+      Effect.zipRight(annotate({ request_id: requestId })),
+      Effect.zipRight(
+        FiberRef.update(FiberRef.currentTracerSpanAnnotations, HashMap.set<string, unknown>("request.id", requestId))
+      )
+    )
+    const span = Context.getOption(fiber.currentContext, Tracer.ParentSpan)
+    if (span._tag === "Some" && span.value._tag === "Span") {
+      // The platform's span has the whole URL, and so what people look for with `q`.
+      const about = { "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" }
+      for (const [name, value] of Object.entries(about)) span.value.attribute(name, value)
+    }
 
     const answer = handler.pipe(
-      Effect.provideService(HttpServerRequest.HttpServerRequest, withBody(request)),
-      Effect.provideService(RequestId, requestId),
+      Effect.mapInputContext((context: Context.Context<R | HttpServerRequest.HttpServerRequest>) =>
+        context.pipe(
+          Context.add(HttpServerRequest.HttpServerRequest, withBody(request)),
+          Context.add(RequestId, requestId)
+        )
+      ),
       Effect.catchAllCause((cause) => {
         // The client has gone, so there is nobody to answer.
         if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
@@ -52,30 +90,18 @@ export const exchange = <E, R>(
       })
     )
 
-    const record = (response: HttpServerResponse.HttpServerResponse, millis: number) =>
-      Effect.gen(function* () {
-        const status = String(response.status)
-        yield* Metric.update(requests.pipe(Metric.tagged("route", route), Metric.tagged("status", status)), 1)
-        yield* Metric.update(seconds, millis / 1000)
-        const facts = yield* FiberRef.get(currentFacts)
-        yield* Effect.logInfo("Request").pipe(
-          Effect.annotateLogs({ method: request.method, route, status: response.status, duration_ms: millis, ...facts })
-        )
-      })
-
-    return Clock.currentTimeMillis.pipe(
-      Effect.flatMap((from) =>
-        Effect.tap(answer, (response) => Effect.flatMap(Clock.currentTimeMillis, (to) => record(response, to - from)))
-      ),
-      Effect.map(HttpServerResponse.setHeader("x-request-id", requestId)),
-      Effect.annotateLogs("request_id", requestId),
-      Effect.annotateSpans("request.id", requestId),
-      // The platform's span has the whole URL, and so what people look for with `q`.
-      Effect.zipLeft(
-        Effect.annotateCurrentSpan({ "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" })
-      ),
-      Effect.locally(currentFacts, {})
-    )
+    const from = clock.unsafeCurrentTimeMillis()
+    return Effect.flatMap(Effect.zipRight(prepare, answer), (response) => {
+      const { method } = request
+      const { status } = response
+      const duration_ms = clock.unsafeCurrentTimeMillis() - from
+      answersOf(route, status).unsafeUpdate(1, [])
+      seconds.unsafeUpdate(duration_ms / 1000, [])
+      return annotate({ method, route, status, duration_ms, ...facts }).pipe(
+        Effect.zipRight(Effect.logInfo("Request")),
+        Effect.as(HttpServerResponse.setHeader(response, "x-request-id", requestId))
+      )
+    })
   })
 
 /** Has every route it is provided to answer so. */

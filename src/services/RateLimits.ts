@@ -48,9 +48,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
     Layer.sync(RateLimits, () => {
       const counts = inMemory(limits)
       return RateLimits.of({
-        take: Effect.fn("RateLimits.take")((policy, user, requests) =>
-          Effect.orDie(consume(counts[policy], user, limits[policy], requests))
-        ),
+        take: (policy, user, requests) => Effect.orDie(consume(counts[policy], user, limits[policy], requests)),
         ready: Effect.succeed(true)
       })
     })

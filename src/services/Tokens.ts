@@ -1,17 +1,5 @@
-import {
-  Clock,
-  Context,
-  Data,
-  DateTime,
-  Duration,
-  Effect,
-  Encoding,
-  Layer,
-  Redacted,
-  Schedule,
-  Schema,
-  type Scope
-} from "effect"
+import { createHash } from "node:crypto"
+import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, Schema, type Scope } from "effect"
 import * as Jose from "jose"
 import { UserId } from "../domain/Id.ts"
 import { InvalidToken, Unavailable } from "../domain/Request.ts"
@@ -82,29 +70,31 @@ const make = (options: Options) =>
     // By hash, so that no usable token lies in memory; the oldest first. Verifying costs several times the rest of `verify`.
     const verified = new Map<string, { readonly user: { readonly id: UserId }; readonly until: number }>()
 
-    return Tokens.of({
-      verify: Effect.fn("Tokens.verify")(function* (token) {
-        const text = Redacted.value(token)
-        if (text.length > maxLength) return yield* refuse("too long")
-        const hash = yield* sha256(text)
-        const now = yield* Clock.currentTimeMillis
-        const known = verified.get(hash)
-        if (known !== undefined && now < known.until) return known.user
-        verified.delete(hash)
+    const verifyAnew = Effect.fn("Tokens.verify")(function* (text: string, hash: string, now: number) {
+      verified.delete(hash)
+      const currentDate = DateTime.toDateUtc(DateTime.unsafeMake(now))
+      const claims = yield* verifier.verify(text, { ...expected, currentDate })
+      const id = userOf(claims)
+      if (id === undefined) return yield* refuse("no user id")
+      const user = { id }
+      const expires = (claims.exp ?? 0) * 1000 + Duration.toMillis(skew)
+      verified.set(hash, { user, until: Math.min(expires, now + verifier.maxAge) })
+      if (verified.size > maxVerified) {
+        const oldest = verified.keys().next()
+        if (!oldest.done) verified.delete(oldest.value)
+      }
+      return user
+    })
 
-        const currentDate = DateTime.toDateUtc(DateTime.unsafeMake(now))
-        const claims = yield* verifier.verify(text, { ...expected, currentDate })
-        const id = userOf(claims)
-        if (id === undefined) return yield* refuse("no user id")
-        const user = { id }
-        const expires = (claims.exp ?? 0) * 1000 + Duration.toMillis(skew)
-        verified.set(hash, { user, until: Math.min(expires, now + verifier.maxAge) })
-        if (verified.size > maxVerified) {
-          const oldest = verified.keys().next()
-          if (!oldest.done) verified.delete(oldest.value)
-        }
-        return user
-      }),
+    return Tokens.of({
+      verify: (token) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const text = Redacted.value(token)
+          if (text.length > maxLength) return refuse("too long")
+          const hash = createHash("sha256").update(text).digest("base64")
+          const known = verified.get(hash)
+          return known !== undefined && now < known.until ? Effect.succeed(known.user) : verifyAnew(text, hash, now)
+        }),
       issue: Effect.fn("Tokens.issue")(function* (user, ttl) {
         const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
         return yield* verifier.sign({
@@ -215,9 +205,3 @@ const userOf = (claims: Jose.JWTPayload): UserId | undefined => {
 
 const fromSubject = (sub: unknown) =>
   typeof sub === "string" && /^[1-9][0-9]{0,15}$/.test(sub) ? Number(sub) : undefined
-
-const sha256 = (text: string) =>
-  Effect.map(
-    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
-    (hash) => Encoding.encodeBase64(new Uint8Array(hash))
-  )
