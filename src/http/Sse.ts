@@ -1,9 +1,9 @@
 import { HttpServerResponse } from "@effect/platform"
-import { Chunk, Stream } from "effect"
+import { Chunk, Effect, Stream } from "effect"
 import { mediaType, profile } from "../api/UiMessageChunk.ts"
 import type { Cursor } from "../domain/TurnEvent.ts"
 import type { Reading } from "../services/Chat.ts"
-import type { Positioned } from "../services/TurnOutput.ts"
+import type { Positioned, Silence } from "../services/TurnOutput.ts"
 import { prefersProfile } from "./Accept.ts"
 import * as StreamEvents from "./StreamEvents.ts"
 import * as UiMessages from "./UiMessages.ts"
@@ -26,14 +26,21 @@ export interface Encoding {
 export const respond = (accept: string | undefined, reading: Reading, cursor?: Cursor) => {
   const form = prefersProfile(accept, mediaType, profile) ? UiMessages : StreamEvents
   const { frame, from, head, headers } = form.encoding(reading, cursor)
-  const frames = reading.output
-    .events(from)
-    .pipe(
-      Stream.mapChunks((items) =>
-        Chunk.of(Chunk.reduce(items, "", (text, item) => text + ("_tag" in item ? keepAlive : frame(item))))
-      )
+  // One layer of stream, where each layer would cost every token as much again.
+  const bytes = Stream.suspend(() => {
+    const pull = reading.output.reader(from)
+    let text = opening + head
+    return Stream.repeatEffectChunkOption(
+      Effect.suspend(() => {
+        if (text === "") return Effect.map(pull, (items) => encode(Chunk.reduce(items, "", written)))
+        const first = encode(text)
+        text = ""
+        return Effect.succeed(first)
+      })
     )
-  return HttpServerResponse.stream(Stream.encodeText(Stream.concat(Stream.succeed(opening + head), frames)), {
+  })
+  const written = (text: string, item: Positioned | Silence) => text + ("_tag" in item ? keepAlive : frame(item))
+  return HttpServerResponse.stream(bytes, {
     headers: {
       ...headers,
       "cache-control": "no-cache, no-transform",
@@ -42,6 +49,10 @@ export const respond = (accept: string | undefined, reading: Reading, cursor?: C
     }
   })
 }
+
+const encoder = new TextEncoder()
+
+const encode = (text: string) => (text === "" ? Chunk.empty() : Chunk.of(encoder.encode(text)))
 
 // No empty line ends a comment: there are readers that take it for the end of an event, one without data.
 

@@ -80,7 +80,7 @@ const decode = (
 ): Effect.Effect<Chunk.Chunk<ReturnType<typeof decodePart>>, Option.Option<AiError.AiError>> => {
   try {
     return Effect.succeed(
-      Chunk.map(parts, (part) => {
+      Chunk.map(joined(parts), (part) => {
         if (part.type === "finish" && span !== undefined) {
           const { inputTokens, outputTokens } = part.usage
           annotate(span, { usage: { inputTokens, outputTokens }, response: { finishReasons: [part.reason] } })
@@ -93,10 +93,24 @@ const decode = (
   }
 }
 
+/** Pieces of one text that came together are one: each costs whoever passes it on as much as a whole text. */
+const joined = (parts: Chunk.Chunk<Part>): Chunk.Chunk<Part> => {
+  const out: Array<Part> = []
+  for (const part of parts) {
+    const last = out.at(-1)
+    if (part.type === "text-delta" && last?.type === "text-delta" && part.id === last.id) {
+      out[out.length - 1] = { ...last, delta: last.delta + part.delta }
+    } else out.push(part)
+  }
+  return Chunk.unsafeFromArray(out)
+}
+
 const malformed = (cause: unknown) =>
   new AiError.MalformedOutput({ module: "LanguageModel", method: "streamText", cause })
 
-const annotate = Telemetry.addGenAIAnnotations
+const annotate = (span: Tracer.Span, about: Telemetry.GenAITelemetryAttributeOptions) => {
+  if (span.sampled) Telemetry.addGenAIAnnotations(span, about)
+}
 
 const decodePart = (tools: Readonly<Record<string, Tool.Any>>, part: Part) => {
   switch (part.type) {

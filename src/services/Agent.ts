@@ -188,7 +188,7 @@ const answer = (
         unfinished.clear()
         return model
           .streamText({
-            prompt,
+            prompt: Prompt.fromMessages(prompt),
             toolkit: hands.offered,
             disableToolCallResolution: true,
             toolChoice: isLast ? "none" : "auto"

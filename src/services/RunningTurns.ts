@@ -1,4 +1,5 @@
 import {
+  type Chunk,
   Data,
   Deferred,
   type Duration,
@@ -8,6 +9,7 @@ import {
   FiberId,
   FiberSet,
   Metric,
+  Option,
   Schedule,
   Stream
 } from "effect"
@@ -156,11 +158,9 @@ export const make = (
           record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
         })
         .pipe(
-          Stream.runForEachChunk((events) =>
-            Effect.sync(() => {
-              for (const event of events) note(turn, event)
-            })
-          ),
+          forEachChunk((events) => {
+            for (const event of events) note(turn, event)
+          }),
           Effect.timeoutFail({
             duration: options.timeout,
             onTimeout: () => new AgentTimeout({ limit: options.timeout })
@@ -321,6 +321,19 @@ export const make = (
         })
     }
   })
+
+/** As `Stream.runForEachChunk`, for what needs no effect: a third of its time for a turn whose words come at once. */
+const forEachChunk =
+  <A>(f: (chunk: Chunk.Chunk<A>) => void) =>
+  <E, R>(stream: Stream.Stream<A, E, R>): Effect.Effect<void, E, R> =>
+    Effect.scoped(
+      Effect.flatMap(Stream.toPull(stream), (pull) =>
+        Effect.catchAll(
+          Effect.forever(Effect.map(pull, f)),
+          Option.match({ onNone: () => Effect.void, onSome: Effect.fail })
+        )
+      )
+    )
 
 /** An end that is not in the database: told to those who wait, so that nobody waits in vain. */
 const unwritten = (turn: Live, ending: Ending): Ended => ({

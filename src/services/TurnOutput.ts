@@ -103,35 +103,34 @@ export class TurnOutput {
    * yet, or were lost with their node.
    */
   events(cursor: Cursor): Stream.Stream<Positioned | Silence> {
-    return Stream.suspend(() =>
-      Stream.paginateChunkEffect(this.indexAfter(cursor), (index) => this.take(index, cursor))
-    )
+    return Stream.suspend(() => Stream.repeatEffectChunkOption(this.reader(cursor)))
+  }
+
+  /** As `events`, to be pulled by one reader, until it fails with `None`. */
+  reader(cursor: Cursor): Effect.Effect<Chunk.Chunk<Positioned | Silence>, Option.Option<never>> {
+    let index = this.indexAfter(cursor)
+    let isOver = false
+    return Effect.suspend(() => {
+      if (isOver) return Effect.fail(Option.none())
+      const [next, seen] = this.since(index, cursor)
+      index = seen
+      if (next.length > 0) {
+        isOver = next.at(-1)?.event._tag === "Ended"
+        return Effect.succeed<Chunk.Chunk<Positioned | Silence>>(Chunk.unsafeFromArray(next))
+      }
+      if (this.isLeft) return Effect.fail(Option.none())
+      return Effect.map(this.changed(seen), () =>
+        this.items.length === seen && !this.isLeft
+          ? Chunk.of<Positioned | Silence>(silence)
+          : Chunk.empty<Positioned | Silence>()
+      )
+    })
   }
 
   /** Of the first event behind `cursor`. */
   private indexAfter(cursor: Cursor) {
     const index = this.items.findIndex(({ after, event }) => event._tag === "Ended" || isBehind(after, cursor))
     return index < 0 ? this.items.length : index
-  }
-
-  private take(
-    index: number,
-    cursor: Cursor
-  ): Effect.Effect<readonly [Chunk.Chunk<Positioned | Silence>, Option.Option<number>]> {
-    return Effect.suspend(() => {
-      const [next, seen] = this.since(index, cursor)
-      if (next.length > 0) {
-        const over = next.at(-1)?.event._tag === "Ended"
-        return Effect.succeed([Chunk.unsafeFromArray(next), over ? Option.none() : Option.some(seen)])
-      }
-      if (this.isLeft) return Effect.succeed([Chunk.empty(), Option.none()])
-      return Effect.map(this.changed(seen), () => [
-        this.items.length === seen && !this.isLeft
-          ? Chunk.of<Positioned | Silence>(silence)
-          : Chunk.empty<Positioned | Silence>(),
-        Option.some(seen)
-      ])
-    })
   }
 
   /**

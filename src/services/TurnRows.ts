@@ -1,11 +1,12 @@
 import { SqlError } from "@effect/sql"
 import { Effect, ParseResult, Schema } from "effect"
+import * as Codec from "../domain/Codec.ts"
 import { Role } from "../domain/Conversation.ts"
 import { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
 import { ToolCall } from "../domain/ToolCall.ts"
 import { Reverted, TurnEnd, TurnStatus } from "../domain/Turn.ts"
 
-const rows = <A, I>(row: Schema.Schema<A, I>) => Schema.decodeUnknown(Schema.Array(row))
+const rows = <A, I>(row: Schema.Schema<A, I>) => Codec.decodeUnknown(Schema.Array(row))
 const oneRow = <A, I>(row: Schema.Schema<A, I>) => Schema.decodeUnknown(Schema.Tuple(row))
 
 const ToolCalls = Schema.Array(ToolCall)
@@ -69,9 +70,14 @@ export const decodeStored = rows(
   })
 )
 
-export const encodeCalls = Schema.encodeSync(Schema.parseJson(ToolCalls))
-export const encodeCall = Schema.encodeSync(Schema.parseJson(ToolCall))
-export const encodeReverted = Schema.encodeSync(Schema.parseJson(Schema.Array(Reverted)))
+const json = <A, I>(schema: Schema.Schema<A, I>) => {
+  const encode = Codec.encode(schema)
+  return (value: A) => JSON.stringify(encode(value))
+}
+
+export const encodeCalls = json(ToolCalls)
+export const encodeCall = json(ToolCall)
+export const encodeReverted = json(Schema.Array(Reverted))
 
 export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof SqlError.SqlError
 
