@@ -1,13 +1,14 @@
 import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
 import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
-import { MessageList } from "../api/ConversationsApi.ts"
+import { ConversationList, MessageList } from "../api/ConversationsApi.ts"
 import * as Codec from "../domain/Codec.ts"
 import type { ConversationId } from "../domain/Id.ts"
 import { CurrentUser } from "../domain/Request.ts"
 import { Conversations } from "../services/Conversations.ts"
 import { note } from "./Exchange.ts"
 
+const encodeList = Codec.encode(ConversationList)
 const encodeMessages = Codec.encode(MessageList)
 
 /** Who asks, while the request's log line names the conversation. */
@@ -20,7 +21,12 @@ const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
 export const layer = HttpApiBuilder.group(Api, "conversations", (handlers) =>
   Effect.map(Conversations, (conversations) =>
     handlers
-      .handle("list", ({ urlParams }) => Effect.flatMap(CurrentUser, ({ id }) => conversations.list(id, urlParams)))
+      .handleRaw("list", ({ urlParams }) =>
+        CurrentUser.pipe(
+          Effect.flatMap(({ id }) => conversations.list(id, urlParams)),
+          Effect.map((page) => HttpServerResponse.unsafeJson(encodeList(page)))
+        )
+      )
       .handle("get", ({ path }) =>
         Effect.flatMap(ownerOf(path), (owner) => conversations.get(owner, path.conversation_id))
       )

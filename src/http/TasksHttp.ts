@@ -3,6 +3,7 @@ import { Effect, Schema } from "effect"
 import { Api } from "../api/Api.ts"
 import { unquoted } from "../api/ChatApi.ts"
 import { TaskHistory, TaskList } from "../api/TasksApi.ts"
+import * as Codec from "../domain/Codec.ts"
 import { NewTask } from "../domain/NewTask.ts"
 import { CurrentUser, RequestId } from "../domain/Request.ts"
 import { Cause, Task } from "../domain/Task.ts"
@@ -32,6 +33,7 @@ const expectedBy = ({ "if-match": tags }: { readonly "if-match"?: string | undef
       })
 
 const Created = Schema.Struct({ task: Task, version: Schema.Int })
+const encodeList = Codec.encode(TaskList)
 const encodeNewTask = Schema.encode(NewTask)
 
 export const layer = HttpApiBuilder.group(Api, "tasks", (handlers) =>
@@ -40,10 +42,10 @@ export const layer = HttpApiBuilder.group(Api, "tasks", (handlers) =>
     const idempotency = yield* Idempotency
 
     return handlers
-      .handle("list", ({ urlParams }) =>
+      .handleRaw("list", ({ urlParams }) =>
         Effect.gen(function* () {
           const page = yield* tasks.list(yield* owner, urlParams)
-          return new TaskList({ ...page, tasks: page.tasks.map(({ task }) => task) })
+          return HttpServerResponse.unsafeJson(encodeList({ ...page, tasks: page.tasks.map(({ task }) => task) }))
         })
       )
       .handle("create", ({ headers, payload, request }) =>

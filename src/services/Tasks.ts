@@ -1,5 +1,6 @@
 import { SqlClient, type Statement } from "@effect/sql"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Order, Schema } from "effect"
+import * as Codec from "../domain/Codec.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import type { TaskId, TurnId, UserId } from "../domain/Id.ts"
 import { normalize } from "../domain/Json.ts"
@@ -297,16 +298,16 @@ const timeOf = (cursor: Cursor | null | undefined) => (cursor ? DateTime.formatI
 const idOf = (cursor: Cursor | null | undefined) => cursor?.id ?? Number.MAX_SAFE_INTEGER
 
 const fields = { task: Task, version: Schema.Int }
-const decodeVersioned = Schema.decodeUnknown(Schema.Array(Schema.Struct(fields)))
+const decodeVersioned = Codec.decodeUnknown(Schema.Array(Schema.Struct(fields)))
 
 const Changed = Schema.Struct({ ...fields, expected: Schema.Boolean })
-const decodeChanged = Schema.decodeUnknown(Schema.Array(Changed))
+const decodeChanged = Codec.decodeUnknown(Schema.Array(Changed))
 
 const Listed = Schema.Struct({ total: Schema.Int, task: Schema.NullOr(Task), version: Schema.NullOr(Schema.Int) })
-const decodeListed = Schema.decodeUnknown(Schema.Array(Listed))
+const decodeListed = Codec.decodeUnknown(Schema.Array(Listed))
 
 const Recorded = Schema.Struct({ total: Schema.Int, change: Schema.NullOr(TaskChange) })
-const decodeHistory = Schema.decodeUnknown(Schema.Array(Recorded))
+const decodeHistory = Codec.decodeUnknown(Schema.Array(Recorded))
 
 const Revertible = Schema.Struct({
   task: Task,
@@ -314,7 +315,7 @@ const Revertible = Schema.Struct({
   position: Schema.Int,
   conflict: Schema.Boolean
 })
-const decodeRevertible = Schema.decodeUnknown(Schema.Array(Revertible))
+const decodeRevertible = Codec.decodeUnknown(Schema.Array(Revertible))
 
 /** Of the one row that was to be changed: what it is now, or why that was not to be. */
 const only = ([row]: ReadonlyArray<typeof Changed.Type>): Effect.Effect<Versioned, TaskNotFound | TaskChanged> => {
