@@ -6,9 +6,11 @@ import * as Path from "node:path"
 import { SqlClient, SqlError } from "@effect/sql"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Array as Arr, Deferred, Effect, Exit, FastCheck, Fiber, Layer, Redacted, Stream } from "effect"
+import Pg from "pg"
 import { Signals } from "../src/sql/Signals.ts"
 import * as Sql from "../src/sql/Sql.ts"
 import { isUnavailable, violated } from "../src/sql/SqlErrors.ts"
+import { types } from "../src/sql/Types.ts"
 import * as Database from "./support/Database.ts"
 
 const counters = Effect.gen(function* () {
@@ -560,4 +562,27 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       yield* next("after")
     })
   )
+})
+
+describe("timestamptz", () => {
+  const { TIMESTAMPTZ } = Pg.types.builtins
+  const parse = types.getTypeParser(TIMESTAMPTZ, "text")
+  const usual = Pg.types.getTypeParser(TIMESTAMPTZ, "text")
+
+  it.prop(
+    "is read as pg reads it, in whatever zone the session has",
+    [FastCheck.date({ noInvalidDate: true })],
+    ([date]) => {
+      const [day = "", time = ""] = date.toISOString().slice(0, -1).split("T")
+      const short = time.replace(/\.?0+$/, "")
+      const texts = [`${day} ${time}+00`, `${day} ${time}+05:30`, `${day} ${time}+01`, `${day} ${time}-11:30:08`]
+      for (const text of [...texts, `${day} ${short}+00`, `${day.replace(/^\+/, "")} ${time}+00 BC`]) {
+        assert.deepStrictEqual(parse(text), usual(text), text)
+      }
+    }
+  )
+
+  it("may be infinite", () => {
+    for (const text of ["infinity", "-infinity"]) assert.strictEqual(parse(text), usual(text))
+  })
 })
