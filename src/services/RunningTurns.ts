@@ -327,12 +327,13 @@ const forEachChunk =
   <A>(f: (chunk: Chunk.Chunk<A>) => void) =>
   <E, R>(stream: Stream.Stream<A, E, R>): Effect.Effect<void, E, R> =>
     Effect.scoped(
-      Effect.flatMap(Stream.toPull(stream), (pull) =>
-        Effect.catchAll(
-          Effect.forever(Effect.map(pull, f)),
-          Option.match({ onNone: () => Effect.void, onSome: Effect.fail })
-        )
-      )
+      Effect.flatMap(Stream.toPull(stream), (pull) => {
+        const next: Effect.Effect<void, Option.Option<E>, R> = Effect.flatMap(pull, (chunk) => {
+          f(chunk)
+          return next
+        })
+        return Effect.catchAll(next, Option.match({ onNone: () => Effect.void, onSome: Effect.fail }))
+      })
     )
 
 /** An end that is not in the database: told to those who wait, so that nobody waits in vain. */
