@@ -38,5 +38,7 @@ export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm run cluster", "it needs nginx; test/Cluster.test.ts runs the same three nodes"],
   ["npm run chaos", "it takes a quarter of an hour; test/Cluster.test.ts runs its scenarios in short"],
   ["npm run conformance", "it takes minutes and fetches Node.js"],
+  ["npm run test:nodes", "it runs the tests twice and fetches Node.js"],
+  ["npm run bench", "it takes a quarter of an hour; .ci/run runs one of its figures"],
   [".ci/run", "it would run itself"]
 ])
