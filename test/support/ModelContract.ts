@@ -177,6 +177,20 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
+      "an answer that comes faster than it is read waits, and is whole",
+      Effect.gen(function* () {
+        const server = yield* ModelServer
+        const words = Array.from({ length: 5000 }, (_, i) => `${i} `)
+        yield* server.enqueue([say(...words), finish()])
+        const text = yield* streamText("Count").pipe(
+          Stream.mapChunksEffect((parts) => Effect.as(nextTurn, parts)),
+          Stream.runFold("", (text, part) => text + (part.type === "text-delta" ? part.delta : ""))
+        )
+        assert.strictEqual(text, words.join(""))
+      })
+    )
+
+    test(
       "each piece is handed on before the next one is produced",
       Effect.gen(function* () {
         const server = yield* ModelServer
