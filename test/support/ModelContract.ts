@@ -183,7 +183,7 @@ export const contract = (name: string, make: Make) => {
         const words = Array.from({ length: 5000 }, (_, i) => `${i} `)
         yield* server.enqueue([say(...words), finish()])
         const text = yield* streamText("Count").pipe(
-          Stream.mapChunksEffect((parts) => Effect.as(nextTurn, parts)),
+          Stream.mapChunksEffect((parts) => Effect.as(Effect.repeatN(nextTurn, 100), parts)),
           Stream.runFold("", (text, part) => text + (part.type === "text-delta" ? part.delta : ""))
         )
         assert.strictEqual(text, words.join(""))
