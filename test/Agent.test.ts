@@ -263,9 +263,9 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a call's duration is what it took", () =>
+  it.effect("a call's duration is what it took, in whole milliseconds", () =>
     scripted(
-      [call("wait", { seconds: 3 }), "Done"],
+      [call("wait", { seconds: 2.9996 }), "Done"],
       Effect.gen(function* () {
         const running = yield* Effect.fork(run())
         yield* TestClock.adjust("3 seconds")

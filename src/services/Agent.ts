@@ -259,7 +259,8 @@ const use = (
     Effect.gen(function* () {
       const from = yield* Clock.currentTimeMillis
       const result = asResult(clean(yield* run))
-      const durationMs = (yield* Clock.currentTimeMillis) - from
+      // Clocks may count parts of milliseconds, and run backwards.
+      const durationMs = Math.max(0, Math.round((yield* Clock.currentTimeMillis) - from))
       return { id: call.id, tool: call.tool, parameters: call.parameters, result, durationMs }
     })
 
