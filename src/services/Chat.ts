@@ -16,6 +16,7 @@ import { Signals } from "../sql/Signals.ts"
 import { Agent } from "./Agent.ts"
 import * as RunningTurns from "./RunningTurns.ts"
 import { Tasks } from "./Tasks.ts"
+import { traced } from "./Traced.ts"
 import * as TurnCopies from "./TurnCopies.ts"
 import { ifThere } from "./TurnCopies.ts"
 import type { TurnOutput } from "./TurnOutput.ts"
@@ -206,8 +207,8 @@ const make = (options: ChatOptions) =>
     yield* Effect.forkScoped(Effect.repeat(signsOfLife, Schedule.spaced(silence)))
 
     return Chat.of({
-      start: Effect.fn("Chat.start")(start),
-      answer: Effect.fn("Chat.answer")(answer),
+      start: (request) => traced("Chat.start")(start(request)),
+      answer: (request) => traced("Chat.answer")(answer(request)),
       read,
       find: (user, turnId) => Effect.map(turns.find(user, turnId), ({ turn }) => turn),
       cancel: Effect.fn("Chat.cancel")(cancel),

@@ -20,6 +20,7 @@ import type { Ended } from "../domain/TurnEvent.ts"
 import type { Signals } from "../sql/Signals.ts"
 import { isUnavailable } from "../sql/SqlErrors.ts"
 import type { Agent } from "./Agent.ts"
+import { traced } from "./Traced.ts"
 import { endOf, ifThere } from "./TurnCopies.ts"
 import { type Ending, endingOf, interrupted, Stopped, unavailable } from "./TurnEndings.ts"
 import { TurnOutput } from "./TurnOutput.ts"
@@ -144,7 +145,7 @@ export const make = (
           })
         ),
         Effect.annotateLogs({ turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }),
-        Effect.withSpan("Chat.turn", { attributes: { "turn.id": turn.turnId, "user.id": turn.user } })
+        traced("Chat.turn", { "turn.id": turn.turnId, "user.id": turn.user })
       )
 
     const work = (turn: Live, request: TurnRequest) =>

@@ -19,6 +19,7 @@ import {
 } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
 import * as Sql from "../sql/Sql.ts"
+import { traced } from "./Traced.ts"
 import * as TurnArchive from "./TurnArchive.ts"
 import * as TurnBeginnings from "./TurnBeginnings.ts"
 import {
@@ -240,13 +241,13 @@ const make = (options: TurnsOptions) =>
 
     return Turns.of({
       node,
-      begin: Effect.fn("Turns.begin")((request) => dieOnSql(beginnings.begin(request))),
+      begin: (request) => traced("Turns.begin")(dieOnSql(beginnings.begin(request))),
       refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginnings.refusal(request))),
-      end: Effect.fn("Turns.end")(function* (turn, outcome) {
-        yield* Effect.annotateCurrentSpan({ "turn.id": turn.turnId, "turn.status": outcome.status })
-        const ended = yield* dieOnSql(archive.finish(turn.user, turn.turnId, outcome, sql`node = ${node}`))
-        return ended === undefined ? yield* new TurnLost() : ended
-      }),
+      end: (turn, outcome) =>
+        dieOnSql(archive.finish(turn.user, turn.turnId, outcome, sql`node = ${node}`)).pipe(
+          Effect.flatMap((ended) => (ended === undefined ? new TurnLost() : Effect.succeed(ended))),
+          traced("Turns.end", { "turn.id": turn.turnId, "turn.status": outcome.status })
+        ),
       record: (turn, { offset, position, step }, call) =>
         call.pipe(
           Effect.tap((done) =>
@@ -262,7 +263,7 @@ const make = (options: TurnsOptions) =>
           ),
           sql.withTransaction,
           dieOnSql,
-          Effect.withSpan("Turns.record", { attributes: { "turn.id": turn.turnId, step, position } })
+          traced("Turns.record", { "turn.id": turn.turnId, step, position })
         ),
       recorded: (user, turnId) =>
         Effect.map(dieOnSql(archive.leftovers(user, turnId)), ({ calls, places }) => ({ calls, places })),
