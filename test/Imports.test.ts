@@ -40,7 +40,10 @@ const rules: Record<string, Rule> = {
       "uuid"
     ]
   },
-  models: { ours: ["domain", "services"], packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node"] },
+  models: {
+    ours: ["domain", "services"],
+    packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node"]
+  },
   http: {
     // It has to tell a database that is away from a defect of ours.
     ours: ["domain", "api", "services", "sql/SqlErrors.ts"],

@@ -112,7 +112,8 @@ const settings = (module: string, moduleResolution: string) => ({
 layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   it.effect("holds what runs, its types and its sources, and nothing else", () =>
     Effect.map(Project, ({ contents }) => {
-      const kinds = /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+      const kinds =
+        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
       assert.deepStrictEqual(
         contents.filter((file) => !kinds.test(file)),
         []
