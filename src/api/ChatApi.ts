@@ -18,22 +18,15 @@ import {
   Usage
 } from "../domain/Turn.ts"
 import { Authentication, ChatRateLimit } from "./Authentication.ts"
+import * as Example from "./Example.ts"
 
 const example = {
   conversation_id: 12,
   message_id: 34,
   assistant_message: "I've added “Buy milk”.",
-  tool_calls: [
-    {
-      id: "call_1",
-      tool: "create_task",
-      parameters: { title: "Buy milk" },
-      result: { status: "success", task: { id: 7, title: "Buy milk", completed: false } },
-      duration_ms: 4
-    }
-  ],
+  tool_calls: [Example.ended],
   timestamp: "2026-01-31T12:00:00.000Z",
-  turn_id: "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f",
+  turn_id: Example.turnId,
   usage: { input_tokens: 412, output_tokens: 38 }
 }
 

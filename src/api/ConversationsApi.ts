@@ -13,6 +13,7 @@ import { key } from "../domain/Json.ts"
 import { wire } from "../domain/Problem.ts"
 import { PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
 import { ApiRateLimit, Authentication } from "./Authentication.ts"
+import * as Example from "./Example.ts"
 import * as Paging from "./Paging.ts"
 
 const conversation = {
@@ -22,7 +23,7 @@ const conversation = {
   updated_at: "2026-01-31T12:00:02.000Z"
 }
 
-const turn_id = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"
+const turn_id = Example.turnId
 
 const messages = [
   {
@@ -40,15 +41,7 @@ const messages = [
     sequence_number: 2,
     role: "assistant",
     content: "I've added “Buy milk”.",
-    tool_calls: [
-      {
-        id: "call_1",
-        tool: "create_task",
-        parameters: { title: "Buy milk" },
-        result: { status: "success", task: { id: 7, title: "Buy milk", completed: false } },
-        duration_ms: 4
-      }
-    ],
+    tool_calls: [Example.ended],
     status: "completed",
     created_at: "2026-01-31T12:00:02.000Z",
     turn_id

@@ -4,6 +4,7 @@ import { key, Time } from "../domain/Json.ts"
 import { ToolCall, ToolCallStarted, ToolCalls } from "../domain/ToolCall.ts"
 import { TurnError, Usage } from "../domain/Turn.ts"
 import { cursorId, endId, start } from "../domain/TurnEvent.ts"
+import * as Example from "./Example.ts"
 
 const more = { done: Schema.Literal(false) }
 const last = { done: Schema.Literal(true) }
@@ -99,21 +100,14 @@ export const StreamEvent = Schema.Union(
 })
 export type StreamEvent = typeof StreamEvent.Type
 
-const turn_id = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"
-const call = { id: "call_1", tool: "create_task", parameters: { title: "Buy milk" } }
-const ended: typeof ToolCall.Encoded = {
-  ...call,
-  result: { status: "success", task: { id: 7, title: "Buy milk", completed: false } },
-  duration_ms: 4
-}
-const begun: typeof Turn.Encoded = { turn_id, conversation_id: 12, user_message_id: 33, done: false }
+const begun: typeof Turn.Encoded = { turn_id: Example.turnId, conversation_id: 12, user_message_id: 33, done: false }
 const completed: typeof Completed.Encoded = {
   done: true,
   conversation_id: 12,
   message_id: 34,
-  tool_calls: [ended],
+  tool_calls: [Example.ended],
   timestamp: "2026-01-31T12:00:00.000Z",
-  turn_id,
+  turn_id: Example.turnId,
   usage: { input_tokens: 412, output_tokens: 38 }
 }
 const piece = (content: string): typeof Text.Encoded => ({ content, done: false })
@@ -123,8 +117,8 @@ const at = (calls: number, begun: boolean, text: number) => cursorId({ calls, be
 /** A whole stream, as it is on the wire. */
 export const example = [
   `: ok\nid: ${cursorId(start)}\nevent: turn\ndata: ${JSON.stringify(begun)}`,
-  `id: ${at(0, true, 0)}\nevent: tool_call\ndata: ${JSON.stringify({ tool_call: call, done: false })}`,
-  `id: ${at(1, false, 0)}\nevent: tool_result\ndata: ${JSON.stringify({ tool_call: ended, done: false })}`,
+  `id: ${at(0, true, 0)}\nevent: tool_call\ndata: ${JSON.stringify({ tool_call: Example.call, done: false })}`,
+  `id: ${at(1, false, 0)}\nevent: tool_result\ndata: ${JSON.stringify({ tool_call: Example.ended, done: false })}`,
   `id: ${at(1, false, 10)}\ndata: ${JSON.stringify(piece("I've added"))}`,
   `id: ${at(1, false, 22)}\ndata: ${JSON.stringify(piece(" “Buy milk”."))}`,
   `id: ${endId}\ndata: ${JSON.stringify(completed)}`
