@@ -1,11 +1,11 @@
 import { type AiError, LanguageModel, type Prompt, type Response, Tool } from "@effect/ai"
 import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Chunk, Effect, Layer, Stream } from "effect"
+import * as Source from "../domain/Source.ts"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
-import * as Source from "./Source.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 import * as Upstream from "./Upstream.ts"
 
@@ -19,9 +19,10 @@ export const layer = (
   Layer.effect(
     LanguageModel.LanguageModel,
     Effect.flatMap(Upstream.make("ChatCompletions", "/chat/completions", options), (upstream) => {
-      const open = (request: LanguageModel.ProviderOptions) =>
+      const open = (request: Direct.Request) =>
         Effect.map(requestBody(options, request), (body) => upstream.answer(body, new Answer(upstream)))
-      const streamText = (request: LanguageModel.ProviderOptions) => Source.toStream(open(request))
+      const streamText = (request: LanguageModel.ProviderOptions) =>
+        Source.toStream(() => Source.suspend(open(request)))
       return Effect.map(
         LanguageModel.make({
           streamText,
@@ -34,13 +35,13 @@ export const layer = (
 
 const requestBody = (
   { maxOutputTokens, model, temperature }: Upstream.Options,
-  request: LanguageModel.ProviderOptions
+  request: Direct.Request
 ): Effect.Effect<unknown, AiError.MalformedInput> =>
-  Effect.map(Effect.forEach(request.prompt.content, messages), (content) => {
+  Effect.map(Messages.write("ChatCompletions", request.prompt, messagesOf), (messages) => {
     const { tools } = request
     return {
       model,
-      messages: content.flat(),
+      messages,
       stream: true,
       stream_options: { include_usage: true },
       temperature,
@@ -60,25 +61,25 @@ const requestBody = (
     }
   })
 
-const messages = (message: Prompt.Message): Effect.Effect<ReadonlyArray<unknown>, AiError.MalformedInput> => {
+const messagesOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
   switch (message.role) {
     case "system":
-      return Effect.succeed([{ role: "system", content: message.content }])
+      return [{ role: "system", content: message.content }]
     case "user":
-      return Effect.map(Messages.userText("ChatCompletions", message), (content) => [{ role: "user", content }])
+      return [{ role: "user", content: Messages.userText(message) }]
     case "assistant": {
       const text = message.content.map((part) => (part.type === "text" ? part.text : "")).join("")
       const calls = message.content.flatMap((part) => (part.type === "tool-call" ? [callOf(part)] : []))
       // Providers refuse a message with nothing in it.
-      if (text === "" && calls.length === 0) return Effect.succeed([])
-      return Effect.succeed([
-        { role: "assistant", content: text === "" ? null : text, ...(calls.length > 0 && { tool_calls: calls }) }
-      ])
+      if (text === "" && calls.length === 0) return []
+      return [{ role: "assistant", content: text === "" ? null : text, ...(calls.length > 0 && { tool_calls: calls }) }]
     }
     case "tool":
-      return Effect.succeed(
-        message.content.map((part) => ({ role: "tool", tool_call_id: part.id, content: Messages.resultText(part) }))
-      )
+      return message.content.map((part) => ({
+        role: "tool",
+        tool_call_id: part.id,
+        content: Messages.resultText(part)
+      }))
   }
 }
 

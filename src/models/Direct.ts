@@ -1,6 +1,6 @@
-import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool } from "@effect/ai"
-import { Chunk, type Clock, DateTime, Effect, Option, Schema, Stream, type Tracer } from "effect"
-import * as Source from "./Source.ts"
+import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool, type Toolkit } from "@effect/ai"
+import { Chunk, DateTime, Effect, Exit, FiberRef, Option, Schema, type Tracer } from "effect"
+import * as Source from "../domain/Source.ts"
 
 /** The parts our models make. */
 export type Part = Extract<
@@ -19,6 +19,9 @@ export type Part = Extract<
   }
 >
 
+/** What is asked of a provider; the span is nobody's here. */
+export type Request = Omit<LanguageModel.ProviderOptions, "span">
+
 /**
  * `model`, except that those who run the tools themselves get the parts of `streamText` without detour.
  * `LanguageModel.make` makes a schema of all parts and all tools for each request, which takes milliseconds, and decodes
@@ -28,56 +31,88 @@ export type Part = Extract<
 export const make = (
   model: LanguageModel.Service,
   name: { readonly provider: string; readonly model: string },
-  open: (options: LanguageModel.ProviderOptions) => Effect.Effect<Source.Source<Part, AiError.AiError>, AiError.AiError>
+  open: (request: Request) => Effect.Effect<Source.Source<Part, AiError.AiError>, AiError.AiError>
 ): LanguageModel.Service => {
+  const ask = (
+    options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>,
+    given: Given,
+    span?: Tracer.Span
+  ) => {
+    const { prompt, toolChoice = "auto" } = options
+    const tools = given?.tools ?? {}
+    const all = Object.values(tools)
+    const request: Request = {
+      prompt: Prompt.make(prompt),
+      tools:
+        typeof toolChoice === "object" && "oneOf" in toolChoice
+          ? all.filter(({ name }) => toolChoice.oneOf.includes(name))
+          : all,
+      toolChoice,
+      responseFormat: { type: "text" }
+    }
+    return Effect.map(open(request), ({ close, pull }) => ({
+      pull: Effect.flatMap(pull, (parts) => decode(tools, span, parts)),
+      close
+    }))
+  }
+
+  const traced = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
+    Effect.flatMap(
+      Effect.makeSpan("LanguageModel.streamText", {
+        captureStackTrace: false,
+        attributes: { toolChoice: options.toolChoice ?? "auto" }
+      }),
+      (span) => {
+        annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
+        const end = (exit: Exit.Exit<unknown, unknown>) =>
+          Effect.clockWith((clock) => Effect.sync(() => span.end(clock.unsafeCurrentTimeNanos(), exit)))
+        return Effect.matchCauseEffect(
+          Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit, span)),
+          {
+            onFailure: (cause) => Effect.zipRight(end(Exit.failCause(cause)), Effect.failCause(cause)),
+            onSuccess: ({ close, pull }) =>
+              Effect.succeed({
+                pull,
+                close: (exit: Exit.Exit<unknown, unknown>) => Effect.zipRight(close(exit), end(exit))
+              })
+          }
+        )
+      }
+    )
+
   const answer = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
-    Stream.suspend(() => {
-      let span: Tracer.Span | undefined
-      let clock: Clock.Clock | undefined
-      return Source.toStream(
-        Effect.gen(function* () {
-          const toolChoice = options.toolChoice ?? "auto"
-          clock = yield* Effect.clock
-          span = yield* Effect.makeSpan("LanguageModel.streamText", {
-            captureStackTrace: false,
-            attributes: { toolChoice }
-          })
-          annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
-          const { toolkit } = options
-          const { tools = {} } = (Effect.isEffect(toolkit) ? yield* toolkit : toolkit) ?? {}
-          const all = Object.values(tools)
-          const source = yield* open({
-            prompt: Prompt.make(options.prompt),
-            tools:
-              typeof toolChoice === "object" && "oneOf" in toolChoice
-                ? all.filter(({ name }) => toolChoice.oneOf.includes(name))
-                : all,
-            toolChoice,
-            responseFormat: { type: "text" },
-            span
-          })
-          return { ...source, pull: Effect.flatMap(source.pull, (parts) => decode(tools, span, parts)) }
-        }),
-        (exit) => {
-          if (clock !== undefined) span?.end(clock.unsafeCurrentTimeNanos(), exit)
-        }
+    Source.toStream(() =>
+      Source.suspend(
+        Effect.withFiberRuntime<Source.Source<Decoded, AiError.AiError>, AiError.AiError>((fiber) =>
+          fiber.getFiberRef(FiberRef.currentTracerEnabled)
+            ? traced(options)
+            : Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit))
+        )
       )
-    })
+    )
 
   const direct: LanguageModel.Service["streamText"] = (options) =>
     options.disableToolCallResolution === true
       ? // Safe: the types asked for follow from `options` by conditional types alone, and `answer` passes on what comes
         // of the toolkit in `options` and adds no failure but `AiError`.
-        (answer(options) as ReturnType<typeof model.streamText<typeof options>>)
+        (answer(options) as unknown as ReturnType<typeof model.streamText<typeof options>>)
       : model.streamText(options)
   return { ...model, streamText: direct }
 }
+
+type Decoded = ReturnType<typeof decodePart>
+
+type Given = Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+
+const toolkitOf = ({ toolkit }: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>): Effect.Effect<Given> =>
+  // Safe: what it may fail with and need is in the types of the stream that `direct` gives back.
+  Effect.isEffect(toolkit) ? (toolkit as Effect.Effect<Given>) : Effect.succeed(toolkit)
 
 const decode = (
   tools: Readonly<Record<string, Tool.Any>>,
   span: Tracer.Span | undefined,
   parts: Chunk.Chunk<Part>
-): Effect.Effect<Chunk.Chunk<ReturnType<typeof decodePart>>, Option.Option<AiError.AiError>> => {
+): Effect.Effect<Chunk.Chunk<Decoded>, Option.Option<AiError.AiError>> => {
   try {
     return Effect.succeed(
       Chunk.map(joined(parts), (part) => {

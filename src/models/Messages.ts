@@ -2,11 +2,19 @@ import { AiError, type Prompt } from "@effect/ai"
 import { Effect } from "effect"
 import { isFields } from "./Fields.ts"
 
-/** What a user said. Files are refused rather than left out. */
-export const userText = (module: string, message: Prompt.UserMessage): Effect.Effect<string, AiError.MalformedInput> =>
-  message.content.some((part) => part.type === "file")
+/** Each message as `f` writes it. Files are refused rather than left out. */
+export const write = <A>(
+  module: string,
+  { content }: Prompt.Prompt,
+  f: (message: Prompt.Message) => ReadonlyArray<A>
+): Effect.Effect<ReadonlyArray<A>, AiError.MalformedInput> =>
+  content.some((message) => message.role === "user" && message.content.some((part) => part.type === "file"))
     ? Effect.fail(new AiError.MalformedInput({ module, method: "streamText", description: "only text can be sent" }))
-    : Effect.succeed(message.content.map((part) => (part.type === "text" ? part.text : "")).join(""))
+    : Effect.succeed(content.flatMap(f))
+
+/** What a user said. */
+export const userText = ({ content }: Prompt.UserMessage): string =>
+  content.map((part) => (part.type === "text" ? part.text : "")).join("")
 
 /** What came back from a tool. */
 export const resultText = ({ result }: Prompt.ToolResultPart): string =>

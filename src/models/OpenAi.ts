@@ -2,11 +2,11 @@ import { type AiError, LanguageModel, type Prompt, type Response } from "@effect
 import { type Generated, OpenAiClient, OpenAiLanguageModel } from "@effect/ai-openai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { type Chunk, Effect, Layer, Stream } from "effect"
+import * as Source from "../domain/Source.ts"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
-import * as Source from "./Source.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 import * as Upstream from "./Upstream.ts"
 
@@ -31,7 +31,7 @@ export const layer = (
       }
 
       const client = yield* OpenAiClient.make({ apiKey: options.apiKey, apiUrl: options.apiUrl })
-      const mended = (request: Request) => Source.toStream(Effect.succeed(answer(mend(request))))
+      const mended = (request: Request) => Source.toStream(() => answer(mend(request)))
       const model = yield* OpenAiLanguageModel.make({ model: options.model, config }).pipe(
         Effect.provideService(OpenAiClient.OpenAiClient, {
           ...client,
@@ -49,14 +49,14 @@ export const layer = (
             strict: __,
             ...overrides
           } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
-          const input = yield* Effect.forEach(request.prompt.content, inputOf)
+          const input = yield* Messages.write("OpenAi", request.prompt, inputOf)
           const { tools } = request
           return answer({
             model: options.model,
             ...config,
             ...overrides,
             stream: true,
-            input: input.flat(),
+            input,
             ...(tools.length > 0 && { tools: tools.map(functionOf), tool_choice: choiceOf(request.toolChoice) })
           })
         })
@@ -65,30 +65,26 @@ export const layer = (
   ).pipe(Layer.provide(NodeHttpClient.layerUndiciWithoutDispatcher))
 
 /** The items of a message. */
-const inputOf = (message: Prompt.Message): Effect.Effect<ReadonlyArray<unknown>, AiError.MalformedInput> => {
+const inputOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
   switch (message.role) {
     case "system":
-      return Effect.succeed([{ role: "system", content: message.content }])
+      return [{ role: "system", content: message.content }]
     case "user":
-      return Effect.map(Messages.userText("OpenAi", message), (content) => [{ role: "user", content }])
+      return [{ role: "user", content: Messages.userText(message) }]
     case "assistant":
-      return Effect.succeed(
-        message.content.flatMap((part): ReadonlyArray<unknown> => {
-          if (part.type === "text" && part.text !== "") {
-            return [{ role: "assistant", content: [{ type: "output_text", text: part.text }] }]
-          }
-          if (part.type !== "tool-call" || part.providerExecuted) return []
-          return [callOf({ id: part.id, name: Messages.callName(part.name) }, Messages.callArguments(part.params))]
-        })
-      )
+      return message.content.flatMap((part): ReadonlyArray<unknown> => {
+        if (part.type === "text" && part.text !== "") {
+          return [{ role: "assistant", content: [{ type: "output_text", text: part.text }] }]
+        }
+        if (part.type !== "tool-call" || part.providerExecuted) return []
+        return [callOf({ id: part.id, name: Messages.callName(part.name) }, Messages.callArguments(part.params))]
+      })
     case "tool":
-      return Effect.succeed(
-        message.content.map((part) => ({
-          type: "function_call_output",
-          call_id: part.id,
-          output: Messages.resultText(part)
-        }))
-      )
+      return message.content.map((part) => ({
+        type: "function_call_output",
+        call_id: part.id,
+        output: Messages.resultText(part)
+      }))
   }
 }
 

@@ -2,9 +2,9 @@ import { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
 import { Cause, Chunk, Duration, Effect, FiberId, Option, Redacted } from "effect"
+import * as Source from "../domain/Source.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
 import { isFields } from "./Fields.ts"
-import * as Source from "./Source.ts"
 
 /** What every model behind an HTTP API is told. */
 export interface Options {
@@ -176,7 +176,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     return Number.isFinite(this.#idle) ? Effect.zipRight(this.#watched, begin) : begin
   })
 
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+  readonly close = (): Effect.Effect<void> => {
     this.#stopWatching()
     if (this.#isClosed) return Effect.void
     if (!this.#isComplete) return Effect.sync(() => this.#abort())
@@ -187,7 +187,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
         patience
       )
     )
-  })
+  }
 
   readonly #take: Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>> = Effect.suspend(() => {
     if (this.#waiting.length > 0) {

@@ -12,8 +12,8 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
+import * as Source from "../domain/Source.ts"
 import * as Direct from "../models/Direct.ts"
-import * as Source from "../models/Source.ts"
 import * as ToolCalls from "../models/ToolCalls.ts"
 
 /** What a model does within one answer. A string is a piece of text, streamed on its own. */
@@ -168,7 +168,7 @@ const make = (script: Script) =>
       }
     }
 
-    const streamText = (options: LanguageModel.ProviderOptions) =>
+    const streamText = (options: Direct.Request) =>
       Stream.unwrap(
         Effect.gen(function* () {
           const given = read(options)
@@ -202,7 +202,7 @@ const make = (script: Script) =>
       generateText: (options) => Effect.map(Stream.runCollect(streamText(options)), whole)
     })
     const direct = Direct.make(model, { provider: "taskchat", model: "scripted" }, (options) =>
-      Source.fromStream(streamText(options))
+      Effect.sync(() => Source.fromStream(streamText(options)))
     )
     return Context.make(LanguageModel.LanguageModel, direct).pipe(
       Context.add(ScriptedModel, {
@@ -221,7 +221,7 @@ const make = (script: Script) =>
 
 const isPiece = (answer: Answer): answer is Piece => typeof answer === "string" || "_tag" in answer
 
-const read = ({ prompt, toolChoice, tools }: LanguageModel.ProviderOptions): Asked => {
+const read = ({ prompt, toolChoice, tools }: Direct.Request): Asked => {
   const messages = prompt.content
   const system = messages.find((message) => message.role === "system")
   const last = messages.findLastIndex((message) => message.role === "user")
@@ -247,7 +247,7 @@ export const textOf = (message: Prompt.Message | undefined): string => {
   return parts.map((part) => (part.type === "text" ? part.text : "")).join("")
 }
 
-const endOf = ({ prompt }: LanguageModel.ProviderOptions, pieces: ReadonlyArray<Piece>): ReadonlyArray<Direct.Part> => {
+const endOf = ({ prompt }: Direct.Request, pieces: ReadonlyArray<Piece>): ReadonlyArray<Direct.Part> => {
   const calls = pieces.some((piece) => typeof piece !== "string" && piece._tag === "Call")
   const given = pieces.find((piece) => typeof piece !== "string" && piece._tag === "Used")
   const { inputTokens, outputTokens } =
