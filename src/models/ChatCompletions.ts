@@ -16,7 +16,7 @@ import * as Upstream from "./Upstream.ts"
 export const layer = (
   options: Upstream.Options
 ): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
-  Layer.effect(
+  Layer.scoped(
     LanguageModel.LanguageModel,
     Effect.flatMap(Upstream.make("ChatCompletions", "/chat/completions", options), (upstream) => {
       const open = (request: Direct.Request) =>

@@ -1,7 +1,8 @@
 import { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
-import { Cause, Chunk, Duration, Effect, FiberId, Option, Redacted } from "effect"
+import { Cause, Chunk, type Clock, Duration, Effect, Option, Redacted, type Scope } from "effect"
+import { type Alarm, Alarms } from "../domain/Alarms.ts"
 import * as Source from "../domain/Source.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
 import { isFields } from "./Fields.ts"
@@ -51,10 +52,13 @@ export const make = (
   module: string,
   path: string,
   options: Options
-): Effect.Effect<Upstream, never, NodeHttpClient.Dispatcher> =>
-  Effect.map(NodeHttpClient.Dispatcher, (dispatcher) => {
-    const url = endpoint(options.apiUrl, path)
+): Effect.Effect<Upstream, never, NodeHttpClient.Dispatcher | Scope.Scope> =>
+  Effect.gen(function* () {
+    const dispatcher = yield* NodeHttpClient.Dispatcher
     const idle = Duration.toMillis(options.idleTimeout ?? "15 seconds")
+    const silences = Number.isFinite(idle) ? yield* Alarms.make(idle) : undefined
+    const ends = yield* Alarms.make(Duration.toMillis(patience))
+    const url = endpoint(options.apiUrl, path)
     const where = {
       module,
       method: "streamText",
@@ -88,7 +92,7 @@ export const make = (
         ...(cause !== undefined && { cause })
       })
 
-    const target = url !== undefined && {
+    const target = url && {
       method: "POST" as const,
       origin: url.origin,
       path: url.pathname + url.search,
@@ -102,23 +106,29 @@ export const make = (
       bodyTimeout: 0
     }
 
+    const client = target && { dispatcher, target, idle, silences, ends, lost, malformed, responseFailed }
+
     const answer: Upstream["answer"] = (body, reader) =>
-      target === false
-        ? Source.fail(invalidUrl)
-        : new Answer(dispatcher, { ...target, body: JSON.stringify(body) }, idle, reader, {
-            lost,
-            malformed,
-            responseFailed
-          })
+      client === undefined ? Source.fail(invalidUrl) : new Answer(client, JSON.stringify(body), reader)
 
     return { answer, malformed, reported: (error) => responseFailed(statusOf(error), {}, error) }
   })
 
-interface Failures {
+/** What all requests to one endpoint have in common. */
+interface Client {
+  readonly dispatcher: Undici.Dispatcher
+  readonly target: Omit<Undici.Dispatcher.DispatchOptions, "body">
+  /** Milliseconds; infinite, there are no `silences`. */
+  readonly idle: number
+  readonly silences: Alarms | undefined
+  /** Of connections that may still end by themselves. */
+  readonly ends: Alarms
   readonly lost: (description: string, cause?: unknown) => AiError.AiError
   readonly malformed: (description: string) => AiError.AiError
   readonly responseFailed: (status: number, headers: Record<string, string>, error: unknown) => AiError.AiError
 }
+
+type Taken<A> = Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>>
 
 /** Of what waits to be taken; more stays in the network. */
 const maxWaiting = 1024
@@ -131,17 +141,17 @@ const patience = "1 second"
  * whoever waits, if anyone does: through `HttpClient` and its stream of bytes a request takes ten times the time.
  */
 class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.DispatchHandler {
-  readonly #dispatcher: Undici.Dispatcher
-  readonly #request: Undici.Dispatcher.DispatchOptions
-  readonly #idle: number
+  readonly #client: Client
+  readonly #body: string
   readonly #reader: AnswerReader<A>
-  readonly #failures: Failures
   readonly #events = new EventReader(maxLength)
   #controller: Undici.Dispatcher.DispatchController | undefined
   #waiting: Array<A> = []
-  #wake: (() => void) | undefined
+  #wake: ((taken: Taken<A>) => void) | undefined
+  #clock: Clock.Clock | undefined
+  /** Since when someone waits and nothing has come. */
   #waitingSince: number | undefined
-  #began = false
+  #silence: Alarm | undefined
   /** What came with a status that is no answer's. */
   #refusal: { readonly status: number; readonly headers: Record<string, string>; text: string } | undefined
   readonly #decoder = new TextDecoder()
@@ -152,91 +162,93 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   #isClosed = false
   #isAborted = false
 
-  constructor(
-    dispatcher: Undici.Dispatcher,
-    request: Undici.Dispatcher.DispatchOptions,
-    idle: number,
-    reader: AnswerReader<A>,
-    failures: Failures
-  ) {
-    this.#dispatcher = dispatcher
-    this.#request = request
-    this.#idle = idle
+  constructor(client: Client, body: string, reader: AnswerReader<A>) {
+    this.#client = client
+    this.#body = body
     this.#reader = reader
-    this.#failures = failures
   }
 
-  readonly pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>> = Effect.suspend(() => {
-    if (this.#began) return this.#take
-    this.#began = true
-    const begin = Effect.zipRight(
-      Effect.sync(() => void this.#dispatcher.dispatch(this.#request, this)),
-      this.#take
-    )
-    return Number.isFinite(this.#idle) ? Effect.zipRight(this.#watched, begin) : begin
+  readonly pull: Taken<A> = Effect.clockWith((clock) => {
+    if (this.#clock !== undefined) return this.#take(clock)
+    this.#clock = clock
+    const begun = Effect.suspend(() => {
+      const { dispatcher, target } = this.#client
+      dispatcher.dispatch({ ...target, body: this.#body }, this)
+      return this.#take(clock)
+    })
+    const { silences } = this.#client
+    return silences === undefined ? begun : Effect.zipRight(this.#listenTo(silences, clock), begun)
   })
 
   readonly close = (): Effect.Effect<void> => {
-    this.#stopWatching()
+    this.#silence?.off()
     if (this.#isClosed) return Effect.void
-    if (!this.#isComplete) return Effect.sync(() => this.#abort())
+    if (!this.#isComplete) {
+      this.#abort()
+      return Effect.void
+    }
     // Read to its end, the connection can serve the next request; nobody waits for that.
-    return Effect.forkDaemon(
-      Effect.delay(
-        Effect.sync(() => this.#abort()),
-        patience
-      )
+    return Effect.asVoid(
+      this.#client.ends.set(() => {
+        this.#abort()
+        return undefined
+      })
     )
   }
 
-  readonly #take: Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>> = Effect.suspend(() => {
+  /** What has come, else what comes next. */
+  #take(clock: Clock.Clock): Taken<A> {
+    const taken = this.#taken()
+    if (taken !== undefined) return taken
+    if (this.#refusal !== undefined) return this.#refused(clock)
+    return Effect.async((resume) => {
+      this.#waitingSince = clock.unsafeCurrentTimeMillis()
+      this.#wake = resume
+      return Effect.sync(() => {
+        this.#wake = undefined
+      })
+    })
+  }
+
+  #taken(): Taken<A> | undefined {
     if (this.#waiting.length > 0) {
       const taken = this.#waiting
       this.#waiting = []
       if (this.#controller?.paused === true) this.#controller.resume()
       return Effect.succeed(Chunk.unsafeFromArray(taken))
     }
-    if (this.#over) return Effect.fail(Option.fromNullable(this.#failure))
-    return Effect.zipRight(this.#refusal === undefined ? this.#changed : this.#refused, this.#take)
-  })
+    return this.#over ? Effect.fail(Option.fromNullable(this.#failure)) : undefined
+  }
 
-  readonly #changed = Effect.clockWith((clock) =>
-    Effect.async<void>((resume) => {
-      this.#waitingSince = clock.unsafeCurrentTimeMillis()
+  /** The error in the body, as far as its beginning tells. */
+  #refused(clock: Clock.Clock): Taken<A> {
+    const come = Effect.async<void>((resume) => {
       this.#wake = () => resume(Effect.void)
       return Effect.sync(() => {
         this.#wake = undefined
       })
     })
-  )
-
-  /** The error in the body, as far as its beginning tells. */
-  readonly #refused = Effect.suspend(() => Effect.timeoutOption(this.#changed, patience)).pipe(
-    Effect.map(() => {
+    return Effect.flatMap(Effect.timeoutOption(come, patience), () => {
       if (!this.#over) this.#endRefused()
+      return this.#take(clock)
     })
-  )
+  }
 
-  // --- one timer for the request rather than one for each wait: it looks how long the present wait has lasted
-
-  #stopWatching: () => void = () => {}
-
-  readonly #watch: Effect.Effect<void> = Effect.clockWith((clock) => {
-    const left =
-      this.#waitingSince === undefined ? this.#idle : this.#waitingSince + this.#idle - clock.unsafeCurrentTimeMillis()
-    if (left > 0) return Effect.zipRight(Effect.sleep(left), this.#watch)
-    return Effect.sync(() => {
+  /** One look for the request at how long the present wait has lasted, rather than one for each wait. */
+  #listenTo(silences: Alarms, clock: Clock.Clock): Effect.Effect<void> {
+    const { idle } = this.#client
+    const ring = () => {
+      const left = this.#waitingSince === undefined ? idle : this.#waitingSince + idle - clock.unsafeCurrentTimeMillis()
+      if (left > 0) return left
       const silent = "fell silent"
-      this.#end(this.#failures.lost(silent, new Cause.TimeoutException(silent)))
+      this.#end(this.#client.lost(silent, new Cause.TimeoutException(silent)))
       this.#abort()
+      return undefined
+    }
+    return Effect.map(silences.set(ring), (alarm) => {
+      this.#silence = alarm
     })
-  })
-
-  readonly #watched = Effect.suspend(() =>
-    Effect.map(Effect.forkDaemon(this.#watch), (fiber) => {
-      this.#stopWatching = () => fiber.unsafeInterruptAsFork(FiberId.none)
-    })
-  )
+  }
 
   // --- what comes
 
@@ -252,9 +264,9 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   ) {
     if (status < 200) return
     if (status >= 400) this.#refusal = { status, headers: retryHeaders(headers), text: "" }
-    else if (status >= 300) this.#end(this.#failures.malformed(`status ${status} instead of an answer`))
+    else if (status >= 300) this.#end(this.#client.malformed(`status ${status} instead of an answer`))
     else if (String(headers["content-type"]).startsWith("text/html")) {
-      this.#end(this.#failures.malformed("a web page instead of an answer"))
+      this.#end(this.#client.malformed("a web page instead of an answer"))
     }
     this.#arrived()
   }
@@ -269,7 +281,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     const received: Array<ServerSentEvent> = []
     const fits = this.#events.read(bytes, received)
     this.#onEvents(received)
-    if (!fits) this.#end(this.#failures.malformed("an event is too large"))
+    if (!fits) this.#end(this.#client.malformed("an event is too large"))
     if (this.#waiting.length > maxWaiting) controller.pause()
     this.#arrived()
   }
@@ -281,25 +293,25 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     const received: Array<ServerSentEvent> = []
     this.#events.end(received)
     this.#onEvents(received)
-    this.#onLast(this.#failures.malformed("the answer has no end"))
+    this.#onLast(this.#client.malformed("the answer has no end"))
     this.#arrived()
   }
 
   onResponseError(_: unknown, error: unknown) {
     this.#isClosed = true
     if (this.#refusal !== undefined && !this.#over) return this.#endRefused()
-    this.#onLast(this.#failures.lost(networkCode(error)))
+    this.#onLast(this.#client.lost(networkCode(error)))
     this.#arrived()
   }
 
   #onEvents(received: ReadonlyArray<ServerSentEvent>) {
     for (const { data: text } of received) {
       if (this.#over) return
-      if (text === "[DONE]") return this.#onLast(this.#failures.malformed("the answer has no end"))
+      if (text === "[DONE]") return this.#onLast(this.#client.malformed("the answer has no end"))
       const event = parse(text)
       const outcome =
         event === undefined
-          ? this.#failures.malformed("an event is not JSON")
+          ? this.#client.malformed("an event is not JSON")
           : this.#reader.onEvent(event, this.#waiting)
       if (outcome === "complete") this.#end(undefined)
       else if (outcome !== undefined) this.#end(outcome)
@@ -313,7 +325,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   #endRefused() {
     if (this.#refusal === undefined) return
     const { headers, status, text } = this.#refusal
-    this.#end(this.#failures.responseFailed(status, headers, errorIn(text)))
+    this.#end(this.#client.responseFailed(status, headers, errorIn(text)))
     this.#arrived()
   }
 
@@ -326,10 +338,13 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   }
 
   #arrived() {
-    this.#waitingSince = undefined
     const wake = this.#wake
+    if (wake === undefined) return
+    const taken = this.#taken() ?? (this.#refusal === undefined ? undefined : this.pull)
+    this.#waitingSince = taken === undefined ? this.#clock?.unsafeCurrentTimeMillis() : undefined
+    if (taken === undefined) return
     this.#wake = undefined
-    wake?.()
+    wake(taken)
   }
 
   #abort() {
