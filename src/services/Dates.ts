@@ -66,10 +66,17 @@ export interface Today {
 /** What the agent's instructions and a tool's result say of the present. */
 export const todayIn = (timeZone: string): Effect.Effect<Today> =>
   Effect.map(Clock.currentTimeMillis, (millis) => {
-    const local = DateTime.unsafeMakeZoned(millis, { timeZone })
-    const iso = DateTime.formatIsoOffset(local)
-    return { date: iso.slice(0, 10), weekday: weekdayOf(iso.slice(0, 10)), time: iso.slice(11, 16), timeZone }
+    const minute = Math.floor(millis / 60_000)
+    const known = present.get(timeZone)
+    if (known?.minute === minute) return known.today
+    const iso = DateTime.formatIsoOffset(DateTime.unsafeMakeZoned(millis, { timeZone }))
+    const today = { date: iso.slice(0, 10), weekday: weekdayOf(iso.slice(0, 10)), time: iso.slice(11, 16), timeZone }
+    present.set(timeZone, { minute, today })
+    return today
   })
+
+/** By zone, of which there are some hundred. Every turn asks, and a zone's clock takes 40 µs to read. */
+const present = new Map<string, { readonly minute: number; readonly today: Today }>()
 
 /** `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.`: the line that the instructions carry. */
 export const sentence = (today: Today) =>
