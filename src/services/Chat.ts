@@ -20,7 +20,7 @@ import { traced } from "./Traced.ts"
 import * as TurnCopies from "./TurnCopies.ts"
 import { ifThere } from "./TurnCopies.ts"
 import type { TurnOutput } from "./TurnOutput.ts"
-import { type Refusal, type TurnRequest, Turns } from "./Turns.ts"
+import { type Known, type Refusal, type TurnRequest, Turns } from "./Turns.ts"
 
 export interface ChatOptions {
   /** For the whole turn. */
@@ -106,15 +106,21 @@ const make = (options: ChatOptions) =>
     const copies = yield* TurnCopies.make(turns, signals)
     const running = yield* RunningTurns.make(options, turns, agent, signals)
 
+    const begin = (
+      request: TurnRequest
+    ): Effect.Effect<RunningTurns.Live | Known, Refusal | IdempotencyKeyReused | Unavailable> =>
+      Effect.suspend(() =>
+        running.hasRoom()
+          ? running.start(request)
+          : Effect.flatMap(turns.refusal(request), (known) =>
+              known === null ? new Unavailable({ retryAfter: 1 }) : Effect.succeed(known)
+            )
+      )
+
     const start = (request: TurnRequest) =>
-      Effect.gen(function* () {
-        if (!running.hasRoom()) {
-          const known = yield* turns.refusal(request)
-          return known === null ? yield* new Unavailable({ retryAfter: 1 }) : yield* replay(request.user, known.turnId)
-        }
-        const begun = yield* running.start(request)
-        return "output" in begun ? reading(begun) : yield* replay(request.user, begun.turnId)
-      })
+      Effect.flatMap(begin(request), (begun) =>
+        "output" in begun ? Effect.succeed(reading(begun)) : replay(request.user, begun.turnId)
+      )
 
     /** Its conversation, or its answer, may have been deleted since. */
     const replay = (user: UserId, turnId: TurnId) =>
@@ -148,21 +154,32 @@ const make = (options: ChatOptions) =>
       })
 
     const answer = (request: TurnRequest) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const { isReplay, output, turnId } = yield* start(request)
-          if (isReplay && !output.isOver) return yield* new IdempotencyInProgress({ turnId, retryAfter: 1 })
-          const end = yield* output.awaitEnd
-          if (end.status !== "completed" || end.message === null) return yield* problemOf(end, isReplay)
-          return { end, message: end.message, isReplay }
-        })
+      Effect.flatMap(begin(request), (begun) =>
+        "output" in begun
+          ? Effect.flatMap(begun.output.awaitEnd, (end) => answered(end, false))
+          : Effect.scoped(
+              Effect.flatMap(replay(request.user, begun.turnId), ({ output, turnId }) =>
+                answeredBefore(turnId, output.ended)
+              )
+            )
       )
+
+    const answered = (end: Ended, isReplay: boolean): Effect.Effect<Answer, ReturnType<typeof problemOf>> =>
+      end.status === "completed" && end.message !== null
+        ? Effect.succeed({ end, message: end.message, isReplay })
+        : Effect.fail(problemOf(end, isReplay))
+
+    const answeredBefore = (
+      turnId: TurnId,
+      end: Ended | undefined
+    ): Effect.Effect<Answer, IdempotencyInProgress | ReturnType<typeof problemOf>> =>
+      end === undefined ? Effect.fail(new IdempotencyInProgress({ turnId, retryAfter: 1 })) : answered(end, true)
 
     const cancel = (user: UserId, turnId: TurnId) =>
       Effect.gen(function* () {
         const status = yield* turns.requestCancel(user, turnId)
         if (status !== "running") return false
-        if (!(yield* running.cancel(turnId))) yield* signals.publish(`cancel ${turnId}`)
+        if (!running.cancel(turnId)) yield* signals.publish(`cancel ${turnId}`)
         return true
       })
 
@@ -186,7 +203,7 @@ const make = (options: ChatOptions) =>
         case "said":
           return Effect.sync(() => copies.said(id))
         case "cancel":
-          return running.cancel(id)
+          return Effect.sync(() => running.cancel(id))
         case "watch":
           return running.watch(id)
         default:

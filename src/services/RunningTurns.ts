@@ -1,25 +1,28 @@
 import {
-  type Chunk,
+  Cause,
   Data,
   Deferred,
-  type Duration,
+  Duration,
   Effect,
-  Either,
   Exit,
+  type Fiber,
   FiberId,
+  FiberRef,
   FiberSet,
+  HashMap,
   Metric,
-  Option,
-  Schedule,
-  Stream
+  Schedule
 } from "effect"
-import { type AgentEvent, AgentTimeout } from "../domain/Agent.ts"
+import { type AgentError, type AgentEvent, AgentTimeout } from "../domain/Agent.ts"
+import { type Alarm, Alarms } from "../domain/Alarms.ts"
 import type { TurnId, UserId } from "../domain/Id.ts"
+import * as Source from "../domain/Source.ts"
 import { type IdempotencyKeyReused, TurnLost, type Usage } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
 import type { Signals } from "../sql/Signals.ts"
 import { isUnavailable } from "../sql/SqlErrors.ts"
 import type { Agent } from "./Agent.ts"
+import { byLabel } from "./Labelled.ts"
 import { traced } from "./Traced.ts"
 import { endOf, ifThere } from "./TurnCopies.ts"
 import { type Ending, endingOf, interrupted, Stopped, unavailable } from "./TurnEndings.ts"
@@ -29,7 +32,12 @@ import type { Begun, Known, Refusal, TurnRequest, Turns } from "./Turns.ts"
 /** A turn that runs on this node. */
 export interface Live extends Begun {
   readonly output: TurnOutput
-  readonly stop: Deferred.Deferred<never, Stopped | TurnLost>
+  /** Ends it before its time. */
+  readonly stop: (reason: Reason) => void
+  /** Why it is being stopped, if it is; what came first counts. */
+  reason: Reason | undefined
+  /** Of its time. */
+  alarm: Alarm | undefined
   usage: Usage
   /** How much of the text is in the database, for readers elsewhere and for whoever may have to end the turn. */
   flushed: number
@@ -40,22 +48,27 @@ export interface Live extends Begun {
   isEnding: boolean
 }
 
+type Reason = Stopped | TurnLost | AgentTimeout
+
 /** The database does not answer at the moment. */
 class Away extends Data.TaggedError("Away")<{}> {}
 
-const turnsEnded = Metric.counter("taskchat_turns_ended_total", {
-  description: "Turns that ended, by status",
-  incremental: true
-})
+const turnsEnded = byLabel(
+  "status",
+  Metric.counter("taskchat_turns_ended_total", { description: "Turns that ended, by status", incremental: true })
+)
 const turnsRunning = Metric.gauge("taskchat_turns_running", { description: "Turns that run on this node" })
-const toolCallsEnded = Metric.counter("taskchat_tool_calls_total", {
-  description: "Tool calls, by status",
-  incremental: true
-})
-const tokensUsed = Metric.counter("taskchat_model_tokens_total", {
-  description: "Tokens of the model, by direction",
-  incremental: true
-})
+const toolCallsEnded = byLabel(
+  "status",
+  Metric.counter("taskchat_tool_calls_total", { description: "Tool calls, by status", incremental: true })
+)
+const tokensUsed = byLabel(
+  "direction",
+  Metric.counter("taskchat_model_tokens_total", {
+    description: "Tokens of the model, by direction",
+    incremental: true
+  })
+)
 
 /**
  * The turns that run on this node, from their beginning to their end. They belong to the scope in which this is made:
@@ -75,7 +88,10 @@ export const make = (
     let taken = 0
     let isDraining = false
     let isStopping = false
-    const gauge = Effect.suspend(() => Metric.set(turnsRunning, live.size))
+    const gauge = () => turnsRunning.unsafeUpdate(live.size, [])
+    const times = Duration.isFinite(options.timeout)
+      ? yield* Alarms.make(Duration.toMillis(options.timeout))
+      : undefined
 
     // Before every turn's fiber is interrupted with this scope, each is told why, so that its end says so.
     yield* Effect.addFinalizer(() => stopAll)
@@ -83,7 +99,8 @@ export const make = (
     const stopAll = Effect.suspend(() => {
       isDraining = true
       isStopping = true
-      return Effect.forEach(live.values(), ({ stop }) => Deferred.fail(stop, ended), { discard: true })
+      for (const { stop } of live.values()) stop(ended)
+      return Effect.void
     }).pipe(Effect.zipRight(FiberSet.awaitEmpty(fibers)))
 
     const ended = new Stopped({ status: "interrupted" })
@@ -94,28 +111,40 @@ export const make = (
      * database and here nobody would own it.
      */
     const start = (request: TurnRequest): Effect.Effect<Live | Known, Refusal | IdempotencyKeyReused> =>
-      Effect.gen(function* () {
-        const begun = yield* Deferred.make<Live | Known, Refusal | IdempotencyKeyReused>()
+      Effect.suspend(() => {
+        const begun = Deferred.unsafeMake<Live | Known, Refusal | IdempotencyKeyReused>(FiberId.none)
         taken++
-        yield* FiberSet.run(
-          fibers,
-          Effect.uninterruptibleMask((restore) =>
-            Effect.flatMap(Effect.exit(turns.begin(request)), (exit) => {
-              if (Exit.isFailure(exit)) return Deferred.failCause(begun, exit.cause)
-              if (!("history" in exit.value)) return Deferred.succeed(begun, exit.value)
-              const turn = liven(exit.value)
-              return Deferred.succeed(begun, turn).pipe(Effect.zipRight(run(turn, request, restore)))
-            })
-          ).pipe(Effect.ensuring(Effect.sync(() => taken--)), Effect.interruptible, Effect.asVoid)
+        const whole = Effect.uninterruptibleMask((restore) =>
+          Effect.matchCauseEffect(turns.begin(request), {
+            onFailure: (cause) => Deferred.failCause(begun, cause),
+            onSuccess: (value) =>
+              "history" in value
+                ? Effect.withFiberRuntime<void>((fiber) => {
+                    const turn = liven(value, fiber)
+                    Deferred.unsafeDone(begun, Effect.succeed(turn))
+                    return run(turn, request, restore)
+                  })
+                : Deferred.succeed(begun, value)
+          })
         )
-        return yield* Deferred.await(begun)
+        const ended = Effect.ensuring(
+          whole,
+          Effect.sync(() => taken--)
+        )
+        return Effect.zipRight(FiberSet.run(fibers, Effect.asVoid(Effect.interruptible(ended))), Deferred.await(begun))
       })
 
-    const liven = (begun: Begun): Live => {
-      const turn = {
+    const liven = (begun: Begun, fiber: Fiber.RuntimeFiber<unknown, unknown>): Live => {
+      const turn: Live = {
         ...begun,
         output: new TurnOutput(),
-        stop: Deferred.unsafeMake<never, Stopped | TurnLost>(FiberId.none),
+        stop: (reason) => {
+          if (turn.isEnding || turn.reason !== undefined) return
+          turn.reason = reason
+          fiber.unsafeInterruptAsFork(FiberId.none)
+        },
+        reason: undefined,
+        alarm: undefined,
         usage: { inputTokens: 0, outputTokens: 0 },
         flushed: 0,
         announced: 0,
@@ -123,6 +152,7 @@ export const make = (
         isEnding: false
       }
       live.set(turn.turnId, turn)
+      gauge()
       return turn
     }
 
@@ -130,43 +160,50 @@ export const make = (
       turn: Live,
       request: TurnRequest,
       restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    ) =>
-      (isStopping
-        ? Effect.fail(ended)
-        : Effect.raceFirst(Effect.zipRight(gauge, work(turn, request)), Deferred.await(turn.stop))
+    ) => {
+      if (isStopping) turn.stop(ended)
+      const about = { turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }
+      const ending = Effect.flatMap(Effect.exit(restore(work(turn, request))), (exit) => conclude(turn, exit))
+      // Set, not set for a while: the turn's fiber ends with it.
+      return FiberRef.update(
+        FiberRef.currentLogAnnotations,
+        HashMap.union(HashMap.fromIterable(Object.entries<unknown>(about)))
       ).pipe(
-        restore,
-        Effect.exit,
-        Effect.flatMap((exit) => conclude(turn, exit)),
-        Effect.ensuring(
-          Effect.suspend(() => {
-            live.delete(turn.turnId)
-            return gauge
-          })
+        Effect.zipRight(
+          Effect.ensuring(
+            ending,
+            Effect.sync(() => {
+              live.delete(turn.turnId)
+              gauge()
+            })
+          )
         ),
-        Effect.annotateLogs({ turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }),
         traced("Chat.turn", { "turn.id": turn.turnId, "user.id": turn.user })
       )
+    }
 
-    const work = (turn: Live, request: TurnRequest) =>
-      agent
-        .run({
-          id: turn.turnId,
-          user: turn.user,
-          timeZone: request.timeZone,
-          message: request.message,
-          history: turn.history,
-          record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
-        })
-        .pipe(
-          forEachChunk((events) => {
-            for (const event of events) note(turn, event)
-          }),
-          Effect.timeoutFail({
-            duration: options.timeout,
-            onTimeout: () => new AgentTimeout({ limit: options.timeout })
-          })
-        )
+    const work = (turn: Live, request: TurnRequest) => {
+      const said = agent.run({
+        id: turn.turnId,
+        user: turn.user,
+        timeZone: request.timeZone,
+        message: request.message,
+        history: turn.history,
+        record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
+      })
+      const heard = Source.runForEachChunk(said, (events) => {
+        for (const event of events) note(turn, event)
+      })
+      if (times === undefined) return heard
+      const timeIsUp = () => {
+        turn.stop(new AgentTimeout({ limit: options.timeout }))
+        return undefined
+      }
+      return Effect.flatMap(times.set(timeIsUp), (alarm) => {
+        turn.alarm = alarm
+        return heard
+      })
+    }
 
     const note = (turn: Live, event: AgentEvent) => {
       switch (event._tag) {
@@ -184,25 +221,40 @@ export const make = (
       }
     }
 
-    const conclude = (turn: Live, exit: Parameters<typeof endingOf>[0]) =>
-      Effect.gen(function* () {
-        turn.isEnding = true
-        const ending = yield* Effect.either(endingOf(exit))
-        const attempt = Either.isLeft(ending)
-          ? settle(turn)
-          : Effect.catchTag(write(turn, ending.right), "TurnLost", () => settle(turn))
-        const end = yield* attempt.pipe(
-          Effect.catchAllDefect((defect) => (isUnavailable(defect) ? Effect.fail(new Away()) : Effect.die(defect))),
-          Effect.retry({ schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo(options.lease)) }),
-          // It stays `running` in the database, for a sweep to end once its lease is over.
-          Effect.catchAllCause((cause) =>
-            Effect.as(Effect.logError("A turn's end could not be written", cause), unwritten(turn, unavailable))
-          )
+    const conclude = (turn: Live, exit: Exit.Exit<void, AgentError | TurnLost>) => {
+      turn.isEnding = true
+      turn.alarm?.off()
+      const { reason } = turn
+      const why =
+        reason !== undefined && Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) ? Exit.fail(reason) : exit
+      return Effect.matchEffect(endingOf(why), {
+        onFailure: () => patiently(settle(turn)),
+        onSuccess: (ending) => patiently(Effect.catchTag(write(turn, ending), "TurnLost", () => settle(turn)))
+      }).pipe(
+        // It stays `running` in the database, for a sweep to end once its lease is over.
+        Effect.catchAllCause((cause) =>
+          Effect.as(Effect.logError("A turn's end could not be written", cause), unwritten(turn, unavailable))
+        ),
+        Effect.flatMap((end) => {
+          turn.output.end(end)
+          measure(end)
+          return turn.watched ? signals.publish(`said ${turn.turnId}`) : Effect.void
+        })
+      )
+    }
+
+    /** Tried again while the database is away, as long as the lease lasts. */
+    const patiently = <A>(attempt: Effect.Effect<A>): Effect.Effect<A, Away> => {
+      const once = Effect.catchAllDefect(attempt, (defect) =>
+        isUnavailable(defect) ? Effect.fail(new Away()) : Effect.die(defect)
+      )
+      return Effect.catchAll(once, () =>
+        Effect.delay(
+          Effect.retry(once, { schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo(options.lease)) }),
+          "500 millis"
         )
-        turn.output.end(end)
-        if (turn.watched) yield* signals.publish(`said ${turn.turnId}`)
-        yield* measure(end)
-      })
+      )
+    }
 
     /** Writes the end. Of a turn that was cut off, the database knows best which tool calls took effect. */
     const write = (turn: Live, ending: Ending) =>
@@ -261,8 +313,8 @@ export const make = (
       for (const turn of ours) {
         const wish = wishes.get(turn.turnId)
         if (turn.isEnding) continue
-        if (wish === undefined) yield* Deferred.fail(turn.stop, new TurnLost())
-        else if (wish.cancelled) yield* Deferred.fail(turn.stop, cancelled)
+        if (wish === undefined) turn.stop(new TurnLost())
+        else if (wish.cancelled) turn.stop(cancelled)
         else if (wish.watched) yield* watch(turn)
         else turn.watched = false
       }
@@ -304,7 +356,8 @@ export const make = (
       /** Returns whether the turn runs here. */
       cancel: (turnId: TurnId) => {
         const turn = live.get(turnId)
-        return turn === undefined ? Effect.succeed(false) : Effect.as(Deferred.fail(turn.stop, cancelled), true)
+        turn?.stop(cancelled)
+        return turn !== undefined
       },
       /** Flushes often what the turn says, as long as someone elsewhere reads along. */
       watch: (turnId: TurnId) => {
@@ -323,20 +376,6 @@ export const make = (
     }
   })
 
-/** As `Stream.runForEachChunk`, for what needs no effect: a third of its time for a turn whose words come at once. */
-const forEachChunk =
-  <A>(f: (chunk: Chunk.Chunk<A>) => void) =>
-  <E, R>(stream: Stream.Stream<A, E, R>): Effect.Effect<void, E, R> =>
-    Effect.scoped(
-      Effect.flatMap(Stream.toPull(stream), (pull) => {
-        const next: Effect.Effect<void, Option.Option<E>, R> = Effect.flatMap(pull, (chunk) => {
-          f(chunk)
-          return next
-        })
-        return Effect.catchAll(next, Option.match({ onNone: () => Effect.void, onSome: Effect.fail }))
-      })
-    )
-
 /** An end that is not in the database: told to those who wait, so that nobody waits in vain. */
 const unwritten = (turn: Live, ending: Ending): Ended => ({
   ...ending,
@@ -348,10 +387,9 @@ const unwritten = (turn: Live, ending: Ending): Ended => ({
   message: null
 })
 
-const measure = ({ status, toolCalls, usage }: Ended) =>
-  Effect.all([
-    Metric.increment(Metric.tagged(turnsEnded, "status", status)),
-    Metric.incrementBy(Metric.tagged(tokensUsed, "direction", "input"), usage.inputTokens),
-    Metric.incrementBy(Metric.tagged(tokensUsed, "direction", "output"), usage.outputTokens),
-    ...(toolCalls ?? []).map(({ result }) => Metric.increment(Metric.tagged(toolCallsEnded, "status", result.status)))
-  ])
+const measure = ({ status, toolCalls, usage }: Ended) => {
+  turnsEnded(status).unsafeUpdate(1, [])
+  tokensUsed("input").unsafeUpdate(usage.inputTokens, [])
+  tokensUsed("output").unsafeUpdate(usage.outputTokens, [])
+  for (const { result } of toolCalls ?? []) toolCallsEnded(result.status).unsafeUpdate(1, [])
+}
