@@ -42,7 +42,8 @@ export class Alarms {
       this.#pending.add(alarm)
       if (this.#isWatched) return Effect.succeed(alarm)
       this.#isWatched = true
-      return Effect.as(Effect.forkIn(this.#watch(clock), this.#scope), alarm)
+      // Who sets one may not be interruptible; the scope has to be able to close.
+      return Effect.as(Effect.forkIn(Effect.interruptible(this.#watch(clock)), this.#scope), alarm)
     })
   }
 

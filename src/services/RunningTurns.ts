@@ -82,7 +82,7 @@ export const make = (
 ) =>
   Effect.gen(function* () {
     const live = new Map<TurnId, Live>()
-    const fibers = yield* FiberSet.make<void>()
+    const fibers = yield* FiberSet.make<unknown>()
     const scope = yield* Effect.scope
     // Turns that run or are about to, so that the limit holds while they begin.
     let taken = 0
@@ -114,24 +114,27 @@ export const make = (
       Effect.suspend(() => {
         const begun = Deferred.unsafeMake<Live | Known, Refusal | IdempotencyKeyReused>(FiberId.none)
         taken++
-        const whole = Effect.uninterruptibleMask((restore) =>
-          Effect.matchCauseEffect(turns.begin(request), {
-            onFailure: (cause) => Deferred.failCause(begun, cause),
-            onSuccess: (value) =>
-              "history" in value
-                ? Effect.withFiberRuntime<void>((fiber) => {
-                    const turn = liven(value, fiber)
-                    Deferred.unsafeDone(begun, Effect.succeed(turn))
-                    return run(turn, request, restore)
-                  })
-                : Deferred.succeed(begun, value)
+        const whole = Effect.matchCauseEffect(turns.begin(request), {
+          onFailure: (cause) => Deferred.failCause(begun, cause),
+          onSuccess: (value) =>
+            "history" in value
+              ? Effect.withFiberRuntime<boolean>((fiber) => {
+                  const turn = liven(value, fiber)
+                  Deferred.unsafeDone(begun, Effect.succeed(turn))
+                  return Effect.as(run(turn, request), true)
+                })
+              : Deferred.succeed(begun, value)
+        })
+        const counted = Effect.uninterruptible(
+          Effect.onExit(whole, () => {
+            taken--
+            return Effect.void
           })
         )
-        const ended = Effect.ensuring(
-          whole,
-          Effect.sync(() => taken--)
-        )
-        return Effect.zipRight(FiberSet.run(fibers, Effect.asVoid(Effect.interruptible(ended))), Deferred.await(begun))
+        return Effect.flatMap(Effect.forkDaemon(counted), (fiber) => {
+          FiberSet.unsafeAdd(fibers, fiber)
+          return Deferred.await(begun)
+        })
       })
 
     const liven = (begun: Begun, fiber: Fiber.RuntimeFiber<unknown, unknown>): Live => {
@@ -156,30 +159,22 @@ export const make = (
       return turn
     }
 
-    const run = (
-      turn: Live,
-      request: TurnRequest,
-      restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    ) => {
+    const run = (turn: Live, request: TurnRequest) => {
       if (isStopping) turn.stop(ended)
       const about = { turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }
-      const ending = Effect.flatMap(Effect.exit(restore(work(turn, request))), (exit) => conclude(turn, exit))
-      // Set, not set for a while: the turn's fiber ends with it.
-      return FiberRef.update(
+      const annotated = FiberRef.update(
         FiberRef.currentLogAnnotations,
         HashMap.union(HashMap.fromIterable(Object.entries<unknown>(about)))
-      ).pipe(
-        Effect.zipRight(
-          Effect.ensuring(
-            ending,
-            Effect.sync(() => {
-              live.delete(turn.turnId)
-              gauge()
-            })
-          )
-        ),
-        traced("Chat.turn", { "turn.id": turn.turnId, "user.id": turn.user })
       )
+      const ending = Effect.flatMap(Effect.exit(Effect.interruptible(work(turn, request))), (exit) =>
+        conclude(turn, exit)
+      )
+      // Set, not set for a while: the turn's fiber ends with it.
+      return Effect.onExit(Effect.zipRight(annotated, ending), () => {
+        live.delete(turn.turnId)
+        gauge()
+        return Effect.void
+      }).pipe(traced("Chat.turn", { "turn.id": turn.turnId, "user.id": turn.user }))
     }
 
     const work = (turn: Live, request: TurnRequest) => {

@@ -7,8 +7,8 @@ import { Effect, FiberRef } from "effect"
 export const traced =
   (name: string, attributes?: Readonly<Record<string, unknown>>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(FiberRef.get(FiberRef.currentTracerEnabled), (isEnabled) =>
-      isEnabled
+    Effect.withFiberRuntime((fiber) =>
+      fiber.getFiberRef(FiberRef.currentTracerEnabled)
         ? Effect.withSpan(effect, name, { captureStackTrace: false, ...(attributes !== undefined && { attributes }) })
         : effect
     )
