@@ -36,10 +36,10 @@ export const layer = (
 const requestBody = (
   { maxOutputTokens, model, temperature }: Upstream.Options,
   request: Direct.Request
-): Effect.Effect<unknown, AiError.MalformedInput> =>
+): Effect.Effect<string, AiError.MalformedInput> =>
   Effect.map(Messages.write("ChatCompletions", request.prompt, messagesOf), (messages) => {
     const { tools } = request
-    return {
+    const asked = {
       model,
       messages,
       stream: true,
@@ -47,7 +47,7 @@ const requestBody = (
       temperature,
       // OpenAI's reasoning models refuse the old name, most others know no other.
       [/^(o\d|gpt-5)/.test(model) ? "max_completion_tokens" : "max_tokens"]: maxOutputTokens,
-      ...(tools.length > 0 && { tools: tools.map(functionOf), tool_choice: choiceOf(request.toolChoice) }),
+      ...(tools.length > 0 && { tool_choice: choiceOf(request.toolChoice) }),
       ...(request.responseFormat.type === "json" && {
         response_format: {
           type: "json_schema",
@@ -59,6 +59,7 @@ const requestBody = (
         }
       })
     }
+    return ToolCalls.withTools(asked, tools.map(functionOf))
   })
 
 const messagesOf = (message: Prompt.Message): ReadonlyArray<unknown> => {

@@ -23,7 +23,7 @@ export const layer = (
     LanguageModel.LanguageModel,
     Effect.gen(function* () {
       const upstream = yield* Upstream.make("OpenAi", "/responses", options)
-      const answer = (body: unknown) => upstream.answer(body, new Answer(upstream))
+      const answer = (body: string) => upstream.answer(body, new Answer(upstream))
       const config = {
         store: false,
         ...(options.temperature !== undefined && { temperature: options.temperature }),
@@ -31,7 +31,7 @@ export const layer = (
       }
 
       const client = yield* OpenAiClient.make({ apiKey: options.apiKey, apiUrl: options.apiUrl })
-      const mended = (request: Request) => Source.toStream(() => answer(mend(request)))
+      const mended = (request: Request) => Source.toStream(() => answer(JSON.stringify(mend(request))))
       const model = yield* OpenAiLanguageModel.make({ model: options.model, config }).pipe(
         Effect.provideService(OpenAiClient.OpenAiClient, {
           ...client,
@@ -51,14 +51,15 @@ export const layer = (
           } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
           const input = yield* Messages.write("OpenAi", request.prompt, inputOf)
           const { tools } = request
-          return answer({
+          const asked = {
             model: options.model,
             ...config,
             ...overrides,
             stream: true,
             input,
-            ...(tools.length > 0 && { tools: tools.map(functionOf), tool_choice: choiceOf(request.toolChoice) })
-          })
+            ...(tools.length > 0 && { tool_choice: choiceOf(request.toolChoice) })
+          }
+          return answer(ToolCalls.withTools(asked, tools.map(functionOf)))
         })
       )
     })

@@ -8,17 +8,23 @@ interface Described {
   readonly parameters: unknown
 }
 
-/** `f` of each tool's description, worked out once: making JSON Schemas is slow, and tools stay the same. */
-export const describe = <A>(f: (tool: Described) => A): ((tool: Tool.Any) => A) => {
-  const known = new WeakMap<Tool.Any, { readonly described: A }>()
+/** Each tool as `f` words it, in JSON, written once: making JSON Schemas is slow, and tools stay the same. */
+export const describe = (f: (tool: Described) => object): ((tool: Tool.Any) => string) => {
+  const known = new WeakMap<Tool.Any, string>()
   return (tool) => {
     const found = known.get(tool)
-    if (found !== undefined) return found.described
+    if (found !== undefined) return found
     const parameters = Tool.getJsonSchemaFromSchemaAst(tool.parametersSchema.ast)
-    const described = f({ name: tool.name, description: tool.description, parameters })
-    known.set(tool, { described })
+    const described = JSON.stringify(f({ name: tool.name, description: tool.description, parameters }))
+    known.set(tool, described)
     return described
   }
+}
+
+/** A request in JSON, with these tools, which are in JSON already. */
+export const withTools = (request: object, tools: ReadonlyArray<string>): string => {
+  const json = JSON.stringify(request)
+  return tools.length === 0 ? json : `${json.slice(0, -1)},"tools":[${tools.join(",")}]}`
 }
 
 /**

@@ -34,10 +34,10 @@ export interface AnswerReader<A> {
 /** An endpoint that answers a POST with server-sent events. */
 export interface Upstream {
   /**
-   * What `reader` makes of the answer to `body`. What has come meanwhile is one chunk. The connection is closed at once
+   * What `reader` makes of the answer to `body`, which is JSON. What has come meanwhile is one chunk. The connection is closed at once
    * when the answer is left early; after a complete answer it is kept for the next request.
    */
-  readonly answer: <A>(body: unknown, reader: AnswerReader<A>) => Source.Source<A, AiError.AiError>
+  readonly answer: <A>(body: string, reader: AnswerReader<A>) => Source.Source<A, AiError.AiError>
   /** The answer makes no sense. `description` says why in our words, never in the provider's. */
   readonly malformed: (description: string) => AiError.MalformedOutput
   /** A failure that the provider reports within a stream, as the HTTP failure that means the same. */
@@ -109,7 +109,7 @@ export const make = (
     const client = target && { dispatcher, target, idle, silences, ends, lost, malformed, responseFailed }
 
     const answer: Upstream["answer"] = (body, reader) =>
-      client === undefined ? Source.fail(invalidUrl) : new Answer(client, JSON.stringify(body), reader)
+      client === undefined ? Source.fail(invalidUrl) : new Answer(client, body, reader)
 
     return { answer, malformed, reported: (error) => responseFailed(statusOf(error), {}, error) }
   })
