@@ -1,9 +1,9 @@
 import { Reactivity } from "@effect/experimental"
 import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { makeCompiler } from "@effect/sql-pg/PgClient"
 import type { PGlite } from "@electric-sql/pglite"
 import { Context, Effect, Layer, Stream } from "effect"
+import * as Client from "./Client.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as Signals from "./Signals.ts"
 import { encode, parsers } from "./Types.ts"
@@ -91,19 +91,15 @@ const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
     (run: Connection["execute"]): Connection["execute"] =>
     (sql, params, transform) =>
       turnstile.withPermits(1)(run(sql, params, transform))
-  return SqlClient.make({
-    acquirer: Effect.succeed({
+  return Client.make({
+    connection: {
       execute: alone(inTransaction.execute),
       executeUnprepared: alone(inTransaction.executeUnprepared),
       executeRaw: (sql, params) => turnstile.withPermits(1)(inTransaction.executeRaw(sql, params)),
       executeValues: (sql, params) => turnstile.withPermits(1)(inTransaction.executeValues(sql, params)),
       executeStream: inTransaction.executeStream
-    }),
-    transactionAcquirer: Effect.as(
-      Effect.acquireRelease(turnstile.take(1), () => turnstile.release(1)),
-      inTransaction
-    ),
-    compiler: makeCompiler(),
+    },
+    session: Effect.as(turnstile.take(1), { connection: inTransaction, release: turnstile.release(1) }),
     spanAttributes: [["db.system.name", "postgresql"]]
   })
 }

@@ -1,10 +1,10 @@
-import { type Migrator, SqlClient, SqlError } from "@effect/sql"
-import { PgClient } from "@effect/sql-pg"
-import { Deferred, Duration, Effect, Layer, Option, Redacted, Schedule } from "effect"
+import { type Migrator, type SqlClient, SqlError } from "@effect/sql"
+import { Deferred, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import Pg from "pg"
 import type * as DirectoryLock from "./DirectoryLock.ts"
 import * as Embedded from "./Embedded.ts"
 import * as Migrations from "./Migrations.ts"
+import * as Postgres from "./Postgres.ts"
 import * as Signals from "./Signals.ts"
 import { types } from "./Types.ts"
 
@@ -18,12 +18,9 @@ export interface Options {
   readonly connectTimeout?: Duration.DurationInput
 }
 
-/** Brings the schema up to date on whatever `SqlClient` it is given, and makes its transactions' failures visible. */
+/** Brings the schema up to date on whatever `SqlClient` it is given. */
 const migrated = <A, E>(database: Layer.Layer<SqlClient.SqlClient | A, E>) =>
-  Layer.effectDiscard(Migrations.run).pipe(
-    Layer.provideMerge(Layer.effect(SqlClient.SqlClient, Effect.map(SqlClient.SqlClient, withTypedFailures))),
-    Layer.provideMerge(database)
-  )
+  Layer.provideMerge(Layer.effectDiscard(Migrations.run), database)
 
 /** A migrated PostgreSQL, version 14 or later. */
 export const layer = (
@@ -44,44 +41,15 @@ export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Lay
   Effect.map(Embedded.emptyImage, (image) => Layer.orDie(layerEmbedded({ memory: true, image })))
 )
 
-/**
- * The client reports a COMMIT or ROLLBACK that fails as a defect. It is what a database does that goes away meanwhile, so
- * callers must be able to tell.
- */
-const withTypedFailures = (client: SqlClient.SqlClient): SqlClient.SqlClient => {
-  const transaction = client.withTransaction
-  return Object.assign(client, {
-    withTransaction: <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
-      Effect.catchSomeDefect(transaction(self), (defect) =>
-        defect instanceof SqlError.SqlError ? Option.some(Effect.fail(defect)) : Option.none()
-      )
-  })
-}
-
 const client = (options: Options) =>
-  PgClient.layerFromPool({
-    acquire: Effect.acquireRelease(
-      Effect.sync(() => {
-        const pool = new Pg.Pool({
-          ...connection(options),
-          max: options.poolSize ?? 10,
-          connectionTimeoutMillis: connectTimeout(options),
-          statement_timeout: 30_000,
-          // A node that stops within a transaction (a frozen machine, say) must not hold its rows for longer than the
-          // others wait for its turns' leases.
-          idle_in_transaction_session_timeout: 10_000
-        })
-        // A connection that breaks reports so to whoever uses it; without listeners the event would end the process.
-        pool.on("error", () => {})
-        const names = new Map<string, string>()
-        pool.on("connect", (connected) => {
-          connected.on("error", () => {})
-          prepareByName(connected, names)
-        })
-        return pool
-      }),
-      (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"))
-    )
+  Postgres.layer({
+    ...connection(options),
+    max: options.poolSize ?? 10,
+    connectionTimeoutMillis: connectTimeout(options),
+    statement_timeout: 30_000,
+    // A node that stops within a transaction (a frozen machine, say) must not hold its rows for longer than the others
+    // wait for its turns' leases.
+    idle_in_transaction_session_timeout: 10_000
   })
 
 const connection = (options: Options): Pg.ClientConfig => ({
@@ -93,31 +61,6 @@ const connection = (options: Options): Pg.ClientConfig => ({
 })
 
 const connectTimeout = (options: Options) => Duration.toMillis(options.connectTimeout ?? "5 seconds")
-
-/** Texts made from parts (lists of changing length) must not fill the server's memory. */
-const maxPrepared = 500
-
-/**
- * Lets the server parse and plan each statement with parameters once per connection: about half of a small one's time.
- * `names` belongs to the pool, so that all its connections call a statement by the same name.
- */
-const prepareByName = (client: Pg.PoolClient, names: Map<string, string>) => {
-  const query = client.query
-  const nameOf = (text: string) => {
-    const known = names.get(text)
-    if (known !== undefined || names.size >= maxPrepared) return known
-    const name = `taskchat_${names.size}`
-    names.set(text, name)
-    return name
-  }
-  Object.defineProperty(client, "query", {
-    value: (...args: ReadonlyArray<unknown>): unknown => {
-      const [text, values, callback] = args
-      const name = typeof text === "string" && Array.isArray(values) && values.length > 0 ? nameOf(text) : undefined
-      return Reflect.apply(query, client, name === undefined ? args : [{ name, text, values }, callback])
-    }
-  })
-}
 
 const signals = (options: Options) =>
   Layer.scoped(
