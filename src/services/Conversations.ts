@@ -1,12 +1,14 @@
-import { SqlClient, type SqlError, type Statement } from "@effect/sql"
-import { Context, DateTime, Effect, identity, Layer, type ParseResult, Schema } from "effect"
+import { SqlClient, type SqlError } from "@effect/sql"
+import { Context, DateTime, Effect, Either, identity, Layer, type ParseResult, Schema } from "effect"
 import * as Codec from "../domain/Codec.ts"
 import { Conversation, ConversationNotFound, Message, MessageNotFound, Role } from "../domain/Conversation.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
 import { ToolCall } from "../domain/ToolCall.ts"
 import { TurnEnd } from "../domain/Turn.ts"
+import * as Prepared from "../sql/Prepared.ts"
 import * as Sql from "../sql/Sql.ts"
+import { traced } from "./Traced.ts"
 
 export interface ConversationQuery {
   /** 1 to 100; 50 when absent. */
@@ -75,49 +77,78 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
       const sql = yield* SqlClient.SqlClient
       const columns = sql.literal(`id, title, created_at AS "createdAt", updated_at AS "updatedAt"`)
 
-      const living = (owner: UserId, id: ConversationId) =>
+      type Owned = { owner: UserId; id: ConversationId }
+
+      const living = ({ id, owner }: Owned | Prepared.Given<keyof Owned>) =>
         sql`user_id = ${owner} AND id = ${id} AND deleted_at IS NULL`
 
-      const only = (statement: Statement.Statement<unknown>) =>
+      const only = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
         Effect.flatMap(decoded(statement, decodeConversations), ([conversation]) =>
           conversation === undefined ? new ConversationNotFound() : Effect.succeed(conversation)
         )
 
-      return Conversations.of({
-        list: Effect.fn("Conversations.list")(function* (owner, { cursor, limit = 50 }) {
-          const rows = yield* Effect.orDie(sql`
-            SELECT counted.total, page.*
-            FROM (
-              SELECT count(*) AS total FROM conversations WHERE user_id = ${owner} AND deleted_at IS NULL
-            ) AS counted
-            LEFT JOIN (
-              SELECT ${columns} FROM conversations
-              WHERE user_id = ${owner} AND deleted_at IS NULL
-                AND (updated_at, id) < (${timeOf(cursor)}::timestamptz, ${cursor?.id ?? 0}::bigint)
-              ORDER BY conversations.updated_at DESC, conversations.id DESC
-              LIMIT ${limit + 1}
-            ) AS page ON true
-            ORDER BY page."updatedAt" DESC, page.id DESC`)
-          const { id, total } = yield* Effect.orDie(decodeCounted(rows[0]))
-          const found = id === null ? [] : yield* Effect.orDie(decodeConversations(rows))
-          const conversations = found.slice(0, limit)
-          const last = found.length > limit ? conversations.at(-1) : undefined
-          return {
-            conversations,
-            total,
-            nextCursor: last === undefined ? null : { time: last.updatedAt, id: last.id }
-          }
-        }),
+      const selectPage = Prepared.make<{ owner: UserId; time: string; id: number; limit: number }>(
+        sql,
+        ({ id, limit, owner, time }) => sql`
+          SELECT counted.total, page.*
+          FROM (
+            SELECT count(*) AS total FROM conversations WHERE user_id = ${owner} AND deleted_at IS NULL
+          ) AS counted
+          LEFT JOIN (
+            SELECT ${columns} FROM conversations
+            WHERE user_id = ${owner} AND deleted_at IS NULL
+              AND (updated_at, id) < (${time}::timestamptz, ${id}::bigint)
+            ORDER BY conversations.updated_at DESC, conversations.id DESC
+            LIMIT ${limit}
+          ) AS page ON true
+          ORDER BY page."updatedAt" DESC, page.id DESC`
+      )
 
-        get: Effect.fn("Conversations.get")(function* (owner, id) {
-          yield* Effect.annotateCurrentSpan({ "conversation.id": id })
-          return yield* only(sql`SELECT ${columns} FROM conversations WHERE ${living(owner, id)}`)
-        }),
+      const select = Prepared.make<Owned>(sql, (p) => sql`SELECT ${columns} FROM conversations WHERE ${living(p)}`)
+
+      const selectMessages = (order: "ASC" | "DESC") =>
+        Prepared.make<Owned & { after: number; before: number; limit: number }>(
+          sql,
+          ({ after, before, id, limit, owner }) => sql`
+            SELECT c.message_count AS total, m.*
+            FROM (SELECT message_count FROM conversations WHERE ${living({ owner, id })}) AS c
+            LEFT JOIN (
+              SELECT id, sequence_number AS "sequenceNumber", role, content, tool_calls AS "toolCalls", status,
+                created_at AS "createdAt", turn_id AS "turnId"
+              FROM messages
+              WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
+                AND sequence_number > ${after}::bigint AND sequence_number < ${before}::bigint
+              ORDER BY sequence_number ${sql.literal(order)}
+              LIMIT ${limit}
+            ) AS m ON true
+            ORDER BY m."sequenceNumber"`
+        )
+      const firstMessages = selectMessages("ASC")
+      const lastMessages = selectMessages("DESC")
+
+      return Conversations.of({
+        list: (owner, { cursor, limit = 50 }) =>
+          selectPage({ owner, time: timeOf(cursor), id: cursor?.id ?? 0, limit: limit + 1 }).pipe(
+            Effect.flatMap(pageOf(decodeConversations)),
+            Effect.map(({ found, total }) => {
+              const conversations = found.slice(0, limit)
+              const last = found.length > limit ? conversations.at(-1) : undefined
+              return {
+                conversations,
+                total,
+                nextCursor: last === undefined ? null : { time: last.updatedAt, id: last.id }
+              }
+            }),
+            Effect.orDie,
+            traced("Conversations.list")
+          ),
+
+        get: (owner, id) => only(select({ owner, id })).pipe(traced("Conversations.get", { "conversation.id": id })),
 
         rename: Effect.fn("Conversations.rename")(function* (owner, id, title) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
           return yield* only(
-            sql`UPDATE conversations SET title = ${title} WHERE ${living(owner, id)} RETURNING ${columns}`
+            sql`UPDATE conversations SET title = ${title} WHERE ${living({ owner, id })} RETURNING ${columns}`
           )
         }),
 
@@ -125,7 +156,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
           // In two statements: the second one sees a turn that began while the first one waited for it.
           yield* only(
-            sql`UPDATE conversations SET deleted_at = now() WHERE ${living(owner, id)} RETURNING ${columns}`
+            sql`UPDATE conversations SET deleted_at = now() WHERE ${living({ owner, id })} RETURNING ${columns}`
           ).pipe(
             Effect.zipLeft(sql`
               UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now())
@@ -135,33 +166,32 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           )
         }),
 
-        messages: Effect.fn("Conversations.messages")(function* (owner, id, { after, before, limit = 1000 }) {
-          yield* Effect.annotateCurrentSpan({ "conversation.id": id })
+        messages: (owner, id, { after, before, limit = 1000 }) => {
           const isBackwards = before !== undefined && after === undefined
-          const rows = yield* Effect.orDie(sql`
-            SELECT c.message_count AS total, m.*
-            FROM (SELECT message_count FROM conversations WHERE ${living(owner, id)}) AS c
-            LEFT JOIN (
-              SELECT id, sequence_number AS "sequenceNumber", role, content, tool_calls AS "toolCalls", status,
-                created_at AS "createdAt", turn_id AS "turnId"
-              FROM messages
-              WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
-                AND sequence_number > ${after ?? 0}::bigint
-                AND sequence_number < ${before ?? Number.MAX_SAFE_INTEGER}::bigint
-              ORDER BY sequence_number ${sql.literal(isBackwards ? "DESC" : "ASC")}
-              LIMIT ${limit + 1}
-            ) AS m ON true
-            ORDER BY m."sequenceNumber"`)
-          if (rows[0] === undefined) return yield* new ConversationNotFound()
-          const first = yield* Effect.orDie(decodeCounted(rows[0]))
-          const found = first.id === null ? [] : yield* Effect.orDie(decodeMessages(rows))
-          return {
-            conversationId: id,
-            messages: isBackwards ? found.slice(-limit) : found.slice(0, limit),
-            total: first.total,
-            hasMore: found.length > limit
-          }
-        }),
+          const select = isBackwards ? lastMessages : firstMessages
+          const rows = select({
+            owner,
+            id,
+            after: after ?? 0,
+            before: before ?? Number.MAX_SAFE_INTEGER,
+            limit: limit + 1
+          })
+          return decoded(rows, (rows) =>
+            rows.length === 0 ? Either.right(undefined) : pageOf(decodeMessages)(rows)
+          ).pipe(
+            Effect.flatMap((page) =>
+              page === undefined
+                ? new ConversationNotFound()
+                : Effect.succeed({
+                    conversationId: id,
+                    messages: isBackwards ? page.found.slice(-limit) : page.found.slice(0, limit),
+                    total: page.total,
+                    hasMore: page.found.length > limit
+                  })
+            ),
+            traced("Conversations.messages", { "conversation.id": id })
+          )
+        },
 
         removeMessage: Effect.fn("Conversations.removeMessage")(function* (owner, id, message) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id, "message.id": message })
@@ -169,7 +199,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           const [row] = yield* decoded(
             sql`
               WITH conversation AS (
-                SELECT user_id, id FROM conversations WHERE ${living(owner, id)} FOR NO KEY UPDATE
+                SELECT user_id, id FROM conversations WHERE ${living({ owner, id })} FOR NO KEY UPDATE
               ), removed AS (
                 UPDATE messages m SET deleted_at = now()
                 FROM conversation c
@@ -199,14 +229,21 @@ const timeOf = (cursor: Cursor | undefined) => (cursor === undefined ? "infinity
 
 /** A database that is away, and rows that are not what the schema promises, are nothing a caller here can act on. */
 const decoded = <A>(
-  statement: Effect.Effect<unknown, SqlError.SqlError>,
-  decode: (rows: unknown) => Effect.Effect<A, ParseResult.ParseError>
+  statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>,
+  decode: (rows: ReadonlyArray<unknown>) => Either.Either<A, ParseResult.ParseError>
 ) => Effect.orDie(Effect.flatMap(statement, decode))
 
 const Time = Schema.DateTimeUtcFromDate
 
-/** What each row of a page tells; the page is empty where there is no `id`. */
 const decodeCounted = Codec.decodeUnknown(Schema.Struct({ total: Schema.Int, id: Schema.NullOr(Schema.Int) }))
+
+/** Every row of a page tells the total; there is one row without an `id` where the page is empty. */
+const pageOf =
+  <A>(decode: (rows: unknown) => Either.Either<ReadonlyArray<A>, ParseResult.ParseError>) =>
+  (rows: ReadonlyArray<unknown>) =>
+    Either.flatMap(decodeCounted(rows[0]), ({ id, total }) =>
+      Either.map(id === null ? Either.right([]) : decode(rows), (found) => ({ found, total }))
+    )
 
 const decodeConversations = Codec.decodeUnknown(
   Schema.Array(

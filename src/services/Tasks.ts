@@ -1,4 +1,4 @@
-import { SqlClient, type Statement } from "@effect/sql"
+import { SqlClient, type SqlError, type Statement } from "@effect/sql"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Order, Schema } from "effect"
 import * as Codec from "../domain/Codec.ts"
 import type { Cursor } from "../domain/Cursor.ts"
@@ -8,7 +8,9 @@ import { type NewTask, type TaskPatch, withDay } from "../domain/NewTask.ts"
 import { Cause, type Priority, Task, TaskChanged, TaskNotFound } from "../domain/Task.ts"
 import { TaskChange } from "../domain/TaskChange.ts"
 import { UndoConflict } from "../domain/Turn.ts"
+import * as Prepared from "../sql/Prepared.ts"
 import * as Sql from "../sql/Sql.ts"
+import { traced } from "./Traced.ts"
 
 /** A task and its version: 1 when created, one more with each change. */
 export interface Versioned {
@@ -110,32 +112,95 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const { apply, insert } = statementsOf(sql)
-      const versioned = (statement: Statement.Statement<unknown>) =>
+      const versioned = (statement: Effect.Effect<unknown, SqlError.SqlError>) =>
         Effect.orDie(Effect.flatMap(statement, decodeVersioned))
-      const changed = (statement: Statement.Statement<unknown>) =>
+      const changed = (statement: Effect.Effect<unknown, SqlError.SqlError>) =>
         Effect.flatMap(Effect.orDie(Effect.flatMap(statement, decodeChanged)), only)
 
-      const locked = (owner: UserId, ids: ReadonlyArray<TaskId>) => sql`
+      const locked = ({ ids, owner }: Prepared.Given<"owner" | "ids">) => sql`
         SELECT * FROM tasks
         WHERE user_id = ${owner} AND id = ANY(${ids}::bigint[]) AND deleted_at IS NULL
         ORDER BY id
         FOR UPDATE`
 
-      const createMany = Effect.fn("Tasks.create")((owner: UserId, tasks: ReadonlyArray<NewTask>, cause: Cause) =>
-        versioned(insert(owner, tasks.map(columnsOf), cause))
+      const isExpected = ({ expected }: Prepared.Given<"expected">) =>
+        sql`(${expected}::bigint[] IS NULL OR version = ANY(${expected}::bigint[]))`
+
+      const update = apply<Change & { patch: string }>(
+        locked,
+        (given) => sql`
+            SELECT
+              id,
+              CASE WHEN patch ? 'title' THEN patch->>'title' ELSE title END AS title,
+              CASE WHEN patch ? 'description' THEN patch->>'description' ELSE description END AS description,
+              CASE WHEN patch ? 'priority' THEN patch->>'priority' ELSE priority END AS priority,
+              CASE WHEN patch ? 'labels' THEN ARRAY(SELECT jsonb_array_elements_text(patch->'labels')) ELSE labels END
+                AS labels,
+              CASE WHEN patch ? 'due_date' THEN (patch->>'due_date')::date ELSE due_date END AS due_date,
+              -- The time belongs to its day: another day without a time has none.
+              CASE
+                WHEN patch ? 'due_at' THEN (patch->>'due_at')::timestamptz
+                WHEN patch ? 'due_date' AND (patch->>'due_date')::date IS DISTINCT FROM due_date THEN NULL
+                ELSE due_at
+              END AS due_at,
+              CASE
+                WHEN patch->>'completed' = 'true' THEN coalesce(completed_at, now())
+                WHEN patch ? 'completed' THEN NULL
+                ELSE completed_at
+              END AS completed_at,
+              deleted_at
+            FROM before, (SELECT ${given.patch}::jsonb AS patch) AS given
+            WHERE ${isExpected(given)}`
+      )
+
+      const setCompleted = apply<Omit<Change, "expected"> & { completed: boolean }>(
+        locked,
+        ({ completed }) => sql`
+            SELECT
+              id, title, description, priority, labels, due_date, due_at,
+              CASE WHEN ${completed}::boolean THEN coalesce(completed_at, now()) END AS completed_at,
+              deleted_at
+            FROM before`
+      )
+
+      const remove = apply<Change>(
+        locked,
+        (given) => sql`
+            SELECT
+              id, title, description, priority, labels, due_date, due_at, completed_at,
+              now() AS deleted_at
+            FROM before
+            WHERE ${isExpected(given)}`
+      )
+
+      const restore = apply<{ owner: UserId; ids: ReadonlyArray<TaskId>; reverted: TurnId }>(
+        ({ ids, owner }) => sql`
+            SELECT * FROM tasks
+            WHERE user_id = ${owner} AND id = ANY(${ids}::bigint[])
+            ORDER BY id
+            FOR UPDATE`,
+        ({ reverted }) => asBefore(sql, reverted)
+      )
+
+      const createMany = (owner: UserId, tasks: ReadonlyArray<NewTask>, cause: Cause) =>
+        traced("Tasks.create")(versioned(insert({ owner, tasks: JSON.stringify(tasks.map(columnsOf)) }, cause)))
+
+      const select = Prepared.make<{ owner: UserId; id: TaskId }>(
+        sql,
+        ({ id, owner }) => sql`
+          SELECT ${taskJson(sql, "tasks")} AS task, version FROM tasks
+          WHERE user_id = ${owner} AND id = ${id} AND deleted_at IS NULL`
       )
 
       return Tasks.of({
         createMany,
         create: (owner, task, cause) => Effect.map(createMany(owner, [task], cause), Arr.unsafeGet(0)),
 
-        get: Effect.fn("Tasks.get")(function* (owner, id) {
-          yield* Effect.annotateCurrentSpan({ "task.id": id })
-          const rows = yield* versioned(sql`
-            SELECT ${taskJson(sql, "tasks")} AS task, version FROM tasks
-            WHERE user_id = ${owner} AND id = ${id} AND deleted_at IS NULL`)
-          return rows[0] ?? (yield* new TaskNotFound())
-        }),
+        get: (owner, id) =>
+          versioned(select({ owner, id })).pipe(
+            Effect.flatMap(([found]) => (found === undefined ? new TaskNotFound() : Effect.succeed(found))),
+            traced("Tasks.get", { "task.id": id })
+          ),
 
         list: Effect.fn("Tasks.list")(function* (owner, query) {
           const { cursor, dueAfter = null, dueBefore = null, label = null, priority = null } = query
@@ -177,54 +242,18 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
           }
         }),
 
-        update: Effect.fn("Tasks.update")(function* (owner, id, patch, cause, expected) {
-          yield* Effect.annotateCurrentSpan({ "task.id": id })
-          const wanted = sql`
-            SELECT
-              id,
-              CASE WHEN patch ? 'title' THEN patch->>'title' ELSE title END AS title,
-              CASE WHEN patch ? 'description' THEN patch->>'description' ELSE description END AS description,
-              CASE WHEN patch ? 'priority' THEN patch->>'priority' ELSE priority END AS priority,
-              CASE WHEN patch ? 'labels' THEN ARRAY(SELECT jsonb_array_elements_text(patch->'labels')) ELSE labels END
-                AS labels,
-              CASE WHEN patch ? 'due_date' THEN (patch->>'due_date')::date ELSE due_date END AS due_date,
-              -- The time belongs to its day: another day without a time has none.
-              CASE
-                WHEN patch ? 'due_at' THEN (patch->>'due_at')::timestamptz
-                WHEN patch ? 'due_date' AND (patch->>'due_date')::date IS DISTINCT FROM due_date THEN NULL
-                ELSE due_at
-              END AS due_at,
-              CASE
-                WHEN patch->>'completed' = 'true' THEN coalesce(completed_at, now())
-                WHEN patch ? 'completed' THEN NULL
-                ELSE completed_at
-              END AS completed_at,
-              deleted_at
-            FROM before, (SELECT ${JSON.stringify(columnsOf(patch))}::jsonb AS patch) AS given
-            WHERE ${isExpected(sql, expected)}`
-          return yield* changed(apply(locked(owner, [id]), wanted, cause))
-        }),
+        update: (owner, id, patch, cause, expected) =>
+          changed(
+            update({ owner, ids: [id], expected: expected ?? null, patch: JSON.stringify(columnsOf(patch)) }, cause)
+          ).pipe(traced("Tasks.update", { "task.id": id })),
 
-        setCompleted: Effect.fn("Tasks.setCompleted")((owner, ids, completed, cause) => {
-          const wanted = sql`
-            SELECT
-              id, title, description, priority, labels, due_date, due_at,
-              CASE WHEN ${completed}::boolean THEN coalesce(completed_at, now()) END AS completed_at,
-              deleted_at
-            FROM before`
-          return versioned(apply(locked(owner, ids), wanted, cause))
-        }),
+        setCompleted: (owner, ids, completed, cause) =>
+          traced("Tasks.setCompleted")(versioned(setCompleted({ owner, ids, completed }, cause))),
 
-        remove: Effect.fn("Tasks.remove")(function* (owner, id, cause, expected) {
-          yield* Effect.annotateCurrentSpan({ "task.id": id })
-          const wanted = sql`
-            SELECT
-              id, title, description, priority, labels, due_date, due_at, completed_at,
-              now() AS deleted_at
-            FROM before
-            WHERE ${isExpected(sql, expected)}`
-          return yield* changed(apply(locked(owner, [id]), wanted, cause))
-        }),
+        remove: (owner, id, cause, expected) =>
+          changed(remove({ owner, ids: [id], expected: expected ?? null }, cause)).pipe(
+            traced("Tasks.remove", { "task.id": id })
+          ),
 
         history: Effect.fn("Tasks.history")(function* (owner, id, { cursor, limit = defaultLimit }) {
           yield* Effect.annotateCurrentSpan({ "task.id": id })
@@ -268,12 +297,8 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
           const tasks = Arr.dedupeWith(changes, (a, b) => a.task.id === b.task.id)
           const conflicts = tasks.filter(({ conflict }) => conflict).map(({ task: { id, title } }) => ({ id, title }))
           if (conflicts.length > 0) return yield* new UndoConflict({ tasks: conflicts })
-          const before = sql`
-            SELECT * FROM tasks
-            WHERE user_id = ${owner} AND id = ANY(${tasks.map(({ task }) => task.id)}::bigint[])
-            ORDER BY id
-            FOR UPDATE`
-          yield* versioned(apply(before, asBefore(sql, turnId), Cause.Undo({ turnId })))
+          const ids = tasks.map(({ task }) => task.id)
+          yield* versioned(restore({ owner, ids, reverted: turnId }, Cause.Undo({ turnId })))
           return Arr.map(
             Arr.sortWith(changes, ({ position, step }) => [step, position], Order.array(Order.number)),
             (c) => ({
@@ -340,9 +365,6 @@ const within =
   <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.catchTag(sql.withTransaction(effect), "SqlError", Effect.die)
 
-const isExpected = (sql: SqlClient.SqlClient, versions: ReadonlyArray<number> | undefined) =>
-  versions === undefined ? sql`true` : sql`version = ANY(${versions}::bigint[])`
-
 const time = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /** A row of `tasks` as clients see it: the one form for answers and records. */
@@ -360,7 +382,7 @@ const changeJson = (sql: SqlClient.SqlClient, c: string) =>
       'position', ${c}.position, 'request_id', ${c}.request_id)))`)
 
 /** How the tasks in `before` were when the turn had not changed them yet. */
-const asBefore = (sql: SqlClient.SqlClient, turnId: TurnId) => sql`
+const asBefore = (sql: SqlClient.SqlClient, turnId: Statement.Fragment) => sql`
   SELECT
     b.id,
     was->>'title' AS title,
@@ -380,46 +402,69 @@ const asBefore = (sql: SqlClient.SqlClient, turnId: TurnId) => sql`
   ) AS f
   CROSS JOIN LATERAL coalesce(f.before, ${taskJson(sql, "b")}) AS was`
 
+type Change = { owner: UserId; ids: ReadonlyArray<TaskId>; expected: ReadonlyArray<number> | null }
+
+/** What a cause may say of itself. */
+type Origin = { turnId: TurnId | null; step: number | null; position: number | null; requestId: string | null }
+
+const unknownOrigin: Origin = { turnId: null, step: null, position: null, requestId: null }
+
 /** The two statements that write tasks. Both write the records, and answer with the tasks as they then are. */
 const statementsOf = (sql: SqlClient.SqlClient) => {
   const columns = sql.literal(
     "user_id, task_id, version, kind, before, after, cause, turn_id, step, position, request_id"
   )
 
-  const origin = Cause.$match({
-    Turn: (c) => sql`'turn', ${c.turnId}::uuid, ${c.step}::smallint, ${c.position}::smallint, NULL`,
-    Undo: (c) => sql`'undo', ${c.turnId}::uuid, NULL, NULL, NULL`,
-    Request: (c) => sql`'request', NULL, NULL, NULL, ${c.requestId}::text`,
-    Mcp: (c) => sql`'mcp', NULL, NULL, NULL, ${c.requestId}::text`
+  const originOf = (p: Prepared.Given<keyof Origin>) => ({
+    Turn: sql`'turn', ${p.turnId}::uuid, ${p.step}::smallint, ${p.position}::smallint, NULL`,
+    Undo: sql`'undo', ${p.turnId}::uuid, NULL, NULL, NULL`,
+    Request: sql`'request', NULL, NULL, NULL, ${p.requestId}::text`,
+    Mcp: sql`'mcp', NULL, NULL, NULL, ${p.requestId}::text`
   })
+
+  /** One statement for each kind of cause. */
+  const byCause = <P extends object>(
+    template: (p: Prepared.Given<keyof P>, origin: Statement.Fragment) => Statement.Statement<unknown>
+  ) => {
+    const of = (tag: Cause["_tag"]) => Prepared.make<P & Origin>(sql, (p) => template(p, originOf(p)[tag]))
+    const statements = { Turn: of("Turn"), Undo: of("Undo"), Request: of("Request"), Mcp: of("Mcp") }
+    return (given: P, cause: Cause) => statements[cause._tag]({ ...given, ...unknownOrigin, ...cause })
+  }
 
   const content = (t: string) =>
     sql.literal(`(${t}.title, ${t}.description, ${t}.priority, ${t}.labels, ${t}.due_date, ${t}.due_at)`)
 
   return {
-    insert: (owner: UserId, tasks: ReadonlyArray<object>, cause: Cause) => sql`
+    insert: byCause<{ owner: UserId; tasks: string }>(
+      ({ owner, tasks }, origin) => sql`
       WITH a AS (
         INSERT INTO tasks (user_id, title, description, priority, labels, due_date, due_at)
         SELECT ${owner}::bigint, title, description, priority, coalesce(labels, '{}'), due_date, due_at
         FROM ROWS FROM (
-          jsonb_to_recordset(${JSON.stringify(tasks)}::jsonb)
+          jsonb_to_recordset(${tasks}::jsonb)
           AS (title text, description text, priority text, labels text[], due_date date, due_at timestamptz)
         ) WITH ORDINALITY
         ORDER BY ordinality
         RETURNING *
       ), recorded AS (
         INSERT INTO task_changes (${columns})
-        SELECT user_id, id, version, 'created', NULL, ${taskJson(sql, "a")}, ${origin(cause)} FROM a
+        SELECT user_id, id, version, 'created', NULL, ${taskJson(sql, "a")}, ${origin} FROM a
       )
-      SELECT ${taskJson(sql, "a")} AS task, version FROM a ORDER BY id`,
+      SELECT ${taskJson(sql, "a")} AS task, version FROM a ORDER BY id`
+    ),
 
     /**
      * `before` selects and locks the rows, so that all after it sees them as they are and not as they were when the
      * statement began; `wanted` selects from `before` how they shall be. Rows that are so already are left alone.
      */
-    apply: (before: Statement.Fragment, wanted: Statement.Fragment, cause: Cause) => sql`
-      WITH before AS (${before}),
-      wanted AS (${wanted}),
+    apply: <P extends object>(
+      before: (p: Prepared.Given<keyof P>) => Statement.Fragment,
+      wanted: (p: Prepared.Given<keyof P>) => Statement.Fragment
+    ) =>
+      byCause<P>(
+        (p, origin) => sql`
+      WITH before AS (${before(p)}),
+      wanted AS (${wanted(p)}),
       after AS (
         UPDATE tasks t SET
           title = w.title, description = w.description, priority = w.priority, labels = w.labels,
@@ -446,12 +491,13 @@ const statementsOf = (sql: SqlClient.SqlClient) => {
           END,
           CASE WHEN b.deleted_at IS NULL THEN ${taskJson(sql, "b")} END,
           CASE WHEN a.deleted_at IS NULL THEN ${taskJson(sql, "a")} END,
-          ${origin(cause)}
+          ${origin}
         FROM after a JOIN before b ON b.id = a.id
       )
       SELECT ${taskJson(sql, "a")} AS task, a.version, true AS expected FROM after a
       UNION ALL
       SELECT ${taskJson(sql, "b")}, b.version, EXISTS (SELECT FROM wanted w WHERE w.id = b.id) FROM before b
       WHERE NOT EXISTS (SELECT FROM after a WHERE a.id = b.id)`
+      )
   }
 }

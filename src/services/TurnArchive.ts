@@ -1,8 +1,9 @@
 import type { SqlClient, Statement } from "@effect/sql"
 import { Effect, Metric } from "effect"
 import type { TurnId, UserId } from "../domain/Id.ts"
-import { TurnCancelled, TurnInterrupted } from "../domain/Turn.ts"
+import { TurnCancelled, type TurnEnd, TurnInterrupted } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
+import * as Prepared from "../sql/Prepared.ts"
 import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
 import type { Outcome } from "./Turns.ts"
 
@@ -14,7 +15,7 @@ const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
 /** What running turns leave in the database, and how at their end it becomes a message. */
 export const make = (sql: SqlClient.SqlClient) => {
   /** What a turn has left in the tables of running turns: what was flushed of its words, and its tool calls. */
-  const left = (user: UserId | Statement.Fragment, turnId: TurnId | Statement.Fragment) => ({
+  const left = (user: Statement.Fragment, turnId: Statement.Fragment) => ({
     said: sql`(
       SELECT coalesce(string_agg(o.text, '' ORDER BY o.part), '') FROM turn_output o
       WHERE o.user_id = ${user} AND o.turn_id = ${turnId})`,
@@ -25,80 +26,102 @@ export const make = (sql: SqlClient.SqlClient) => {
       FROM tool_calls r WHERE r.user_id = ${user} AND r.turn_id = ${turnId})`
   })
 
-  const leftovers = (user: UserId, turnId: TurnId) => {
+  const selectLeftovers = Prepared.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
     const { records, said } = left(user, turnId)
-    return sql`SELECT ${said} AS said, ${records} AS records`.pipe(
+    return sql`SELECT ${said} AS said, ${records} AS records`
+  })
+
+  const leftovers = (user: UserId, turnId: TurnId) =>
+    selectLeftovers({ user, turnId }).pipe(
       Effect.flatMap(decodeLeftovers),
       Effect.map(([{ records, said }]) => ({ content: said, ...unzip(records) }))
     )
-  }
 
   /**
    * Ends a running turn, if `fence` still holds, in one statement: turn, conversation, message, leftovers. Who asked for
    * it to be stopped before that was promised that it would be.
    */
-  const finish = (user: UserId, turnId: TurnId, outcome: Outcome, fence: Statement.Fragment) => {
-    const { calls, content, error, places, retryAfter, status, usage } = outcome
-    const hasContent = content !== "" || calls.length > 0
-    const unlessCancelled = (cancelled: string | null, otherwise: string | number | boolean | null) =>
-      sql`CASE WHEN t.cancel_requested_at IS NULL THEN ${otherwise} ELSE ${cancelled} END`
-    return sql`
+  const finish = (fence: Statement.Fragment) => {
+    const update = Prepared.make<Finish>(sql, (p) => {
+      const unlessCancelled = (cancelled: Statement.Fragment, otherwise: Statement.Fragment) =>
+        sql`CASE WHEN t.cancel_requested_at IS NULL THEN ${otherwise} ELSE ${cancelled} END`
+      return sql`
       WITH locked AS (
         -- Before the turn, as at a beginning: two that had one each and wanted the other's would wait forever.
         SELECT c.id FROM turns t JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id
-        WHERE t.user_id = ${user} AND t.id = ${turnId}
+        WHERE t.user_id = ${p.user} AND t.id = ${p.turnId}
         FOR NO KEY UPDATE OF c
       ), turn AS (
         UPDATE turns t
-        SET status = ${unlessCancelled("cancelled", status)}, finished_at = now(), lease_until = NULL, slot = NULL,
-          error_code = ${unlessCancelled(cancelled.code, error?.code ?? null)},
-          error_detail = ${unlessCancelled(cancelled.detail, error?.detail ?? null)},
-          retry_after = CASE WHEN t.cancel_requested_at IS NULL THEN ${retryAfter}::int END,
-          input_tokens = ${usage.inputTokens}, output_tokens = ${usage.outputTokens},
+        SET status = ${unlessCancelled(sql`${"cancelled"}`, p.status)}, finished_at = now(), lease_until = NULL, slot = NULL,
+          error_code = ${unlessCancelled(sql`${cancelled.code}`, p.errorCode)},
+          error_detail = ${unlessCancelled(sql`${cancelled.detail}`, p.errorDetail)},
+          retry_after = CASE WHEN t.cancel_requested_at IS NULL THEN ${p.retryAfter}::int END,
+          input_tokens = ${p.inputTokens}, output_tokens = ${p.outputTokens},
           message_id = CASE
-            WHEN ${hasContent} OR ${status === "completed"} AND t.cancel_requested_at IS NULL
+            WHEN ${p.hasContent} OR ${p.isCompleted} AND t.cancel_requested_at IS NULL
             THEN nextval('messages_id_seq')
           END
         FROM locked
-        WHERE t.user_id = ${user} AND t.id = ${turnId} AND t.status = 'running' AND ${fence}
+        WHERE t.user_id = ${p.user} AND t.id = ${p.turnId} AND t.status = 'running' AND ${fence}
         RETURNING t.conversation_id, t.message_id, t.finished_at, t.status
       ), conversation AS (
         UPDATE conversations c
         SET last_sequence_number = c.last_sequence_number + 1, message_count = c.message_count + 1,
           updated_at = turn.finished_at
         FROM turn
-        WHERE c.user_id = ${user} AND c.id = turn.conversation_id AND turn.message_id IS NOT NULL
+        WHERE c.user_id = ${p.user} AND c.id = turn.conversation_id AND turn.message_id IS NOT NULL
         RETURNING c.last_sequence_number
       ), message AS (
         INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, tool_calls,
           tool_places, status, created_at)
-        SELECT ${user}::bigint, turn.conversation_id, conversation.last_sequence_number, turn.message_id,
-          ${turnId}::uuid, 'assistant', ${content}, ${calls.length === 0 ? null : encodeCalls(calls)}::json,
-          ${calls.length === 0 ? null : JSON.stringify(places)}::json, turn.status, turn.finished_at
+        SELECT ${p.user}::bigint, turn.conversation_id, conversation.last_sequence_number, turn.message_id,
+          ${p.turnId}::uuid, 'assistant', ${p.content}, ${p.calls}::json, ${p.places}::json,
+          turn.status, turn.finished_at
         FROM turn, conversation
       ), said AS (
-        DELETE FROM turn_output WHERE user_id = ${user} AND turn_id = ${turnId} AND EXISTS (SELECT FROM turn)
+        DELETE FROM turn_output WHERE user_id = ${p.user} AND turn_id = ${p.turnId} AND EXISTS (SELECT FROM turn)
       ), done AS (
-        DELETE FROM tool_calls WHERE user_id = ${user} AND turn_id = ${turnId} AND EXISTS (SELECT FROM turn)
+        DELETE FROM tool_calls WHERE user_id = ${p.user} AND turn_id = ${p.turnId} AND EXISTS (SELECT FROM turn)
       )
       SELECT conversation_id AS "conversationId", message_id AS "messageId", finished_at AS "finishedAt", status
-      FROM turn`.pipe(
-      Effect.flatMap(decodeFinished),
-      Effect.map(
-        ([row]): Ended | undefined =>
-          row && {
-            turnId,
-            conversationId: row.conversationId,
-            status: row.status,
-            content,
-            toolCalls: calls.length === 0 ? null : calls,
-            usage,
-            message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
-            ...(row.status === status ? { error, retryAfter } : { error: cancelled, retryAfter: null })
-          }
+      FROM turn`
+    })
+    return (user: UserId, turnId: TurnId, outcome: Outcome) => {
+      const { calls, content, error, places, retryAfter, status, usage } = outcome
+      return update({
+        user,
+        turnId,
+        status,
+        isCompleted: status === "completed",
+        content,
+        hasContent: content !== "" || calls.length > 0,
+        calls: calls.length === 0 ? null : encodeCalls(calls),
+        places: calls.length === 0 ? null : JSON.stringify(places),
+        errorCode: error?.code ?? null,
+        errorDetail: error?.detail ?? null,
+        retryAfter,
+        ...usage
+      }).pipe(
+        Effect.flatMap(decodeFinished),
+        Effect.map(
+          ([row]): Ended | undefined =>
+            row && {
+              turnId,
+              conversationId: row.conversationId,
+              status: row.status,
+              content,
+              toolCalls: calls.length === 0 ? null : calls,
+              usage,
+              message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
+              ...(row.status === status ? { error, retryAfter } : { error: cancelled, retryAfter: null })
+            }
+        )
       )
-    )
+    }
   }
+
+  const finishAny = finish(sql`true`)
 
   /**
    * Ends turns whose lease has lapsed, `batch` at most. Waits for no one: one whose rows are held is being ended, or
@@ -119,7 +142,7 @@ export const make = (sql: SqlClient.SqlClient) => {
             Effect.flatMap(({ calls, content, places }) => {
               // Of a node that died the last words may be missing, though not what it did after them.
               const kept = places.map((place) => ({ ...place, offset: Math.min(place.offset, content.length) }))
-              return finish(user, turnId, { calls, content, places: kept, ...interrupted }, sql`true`)
+              return finishAny(user, turnId, { calls, content, places: kept, ...interrupted })
             }),
             Effect.as({ turnId })
           )
@@ -137,6 +160,22 @@ export const make = (sql: SqlClient.SqlClient) => {
     )
 
   return { left, leftovers, finish, lapse }
+}
+
+type Finish = {
+  readonly user: UserId
+  readonly turnId: TurnId
+  readonly status: TurnEnd
+  readonly isCompleted: boolean
+  readonly content: string
+  readonly hasContent: boolean
+  readonly calls: string | null
+  readonly places: string | null
+  readonly errorCode: string | null
+  readonly errorDetail: string | null
+  readonly retryAfter: number | null
+  readonly inputTokens: number
+  readonly outputTokens: number
 }
 
 export type TurnArchive = ReturnType<typeof make>

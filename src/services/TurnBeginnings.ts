@@ -4,6 +4,7 @@ import { v7 } from "uuid"
 import { ConversationForbidden, ConversationNotFound, titleFrom } from "../domain/Conversation.ts"
 import { type ConversationId, TurnId, type UserId } from "../domain/Id.ts"
 import { IdempotencyKeyReused, TooManyTurns, TurnInProgress } from "../domain/Turn.ts"
+import * as Prepared from "../sql/Prepared.ts"
 import { violated } from "../sql/SqlErrors.ts"
 import type { TurnArchive } from "./TurnArchive.ts"
 import { decodeBegun, decodeHistory, decodeIds, decodeKnown, decodeOwn, type Failure, isSqlError } from "./TurnRows.ts"
@@ -18,7 +19,11 @@ export const make = (
   { lapse }: Pick<TurnArchive, "lapse">
 ) => {
   /** The conversation's last messages as one JSON value, so that they come along with whatever asks for them. */
-  const history = (user: UserId, conversation: ConversationId, before = maxInteger) => sql`
+  const history = (
+    user: Statement.Fragment,
+    conversation: Statement.Fragment,
+    before: Statement.Fragment = sql`${maxInteger}`
+  ) => sql`
     SELECT coalesce(json_agg(to_json(h) ORDER BY h."sequenceNumber"), '[]') FROM (
       SELECT m.sequence_number AS "sequenceNumber", m.role, m.content, m.tool_calls AS "toolCalls",
         m.tool_places AS places,
@@ -33,55 +38,76 @@ export const make = (
 
   // One statement: a place among the user's running turns, the conversation's next number, the turn, its message and
   // key, and what was said before. If there is no place or no such conversation, nothing happens and no row comes.
-  const insert = (request: TurnRequest, turnId: TurnId) => {
-    const { conversationId, key, message, timeZone, user } = request
-    const conversation =
-      conversationId === null
+  const insert = (isNew: boolean, hasKey: boolean) =>
+    Prepared.make<Beginning>(sql, (p) => {
+      const conversation = isNew
         ? sql`
         INSERT INTO conversations (user_id, title, last_sequence_number, message_count)
-        SELECT ${user}::bigint, ${titleFrom(message)}, 1, 1 FROM place
+        SELECT ${p.user}::bigint, ${p.title}, 1, 1 FROM place
         RETURNING id, last_sequence_number`
         : sql`
         UPDATE conversations c
         SET last_sequence_number = c.last_sequence_number + 1, message_count = c.message_count + 1, updated_at = now()
         FROM place
-        WHERE c.user_id = ${user} AND c.id = ${conversationId} AND c.deleted_at IS NULL
+        WHERE c.user_id = ${p.user} AND c.id = ${p.conversationId} AND c.deleted_at IS NULL
         RETURNING c.id, c.last_sequence_number`
-    const known =
-      key === null
-        ? sql``
-        : sql`, known AS (
+      const known = hasKey
+        ? sql`, known AS (
         INSERT INTO idempotency_keys (user_id, scope, key, request_hash, turn_id)
-        SELECT ${user}::bigint, ${key.scope}, ${key.key}, ${key.hash}, ${turnId}::uuid FROM turn
+        SELECT ${p.user}::bigint, ${p.scope}, ${p.key}, ${p.hash}, ${p.turnId}::uuid FROM turn
       )`
-    return sql`
+        : sql``
+      return sql`
       WITH place AS (
         SELECT s.slot FROM generate_series(1, ${options.maxRunningPerUser}::int) AS s (slot)
         WHERE NOT EXISTS (
-          SELECT FROM turns t WHERE t.user_id = ${user} AND t.slot = s.slot AND t.status = 'running'
+          SELECT FROM turns t WHERE t.user_id = ${p.user} AND t.slot = s.slot AND t.status = 'running'
         )
         ORDER BY random() LIMIT 1
       ), conversation AS (${conversation}), turn AS (
         INSERT INTO turns
           (user_id, id, conversation_id, status, slot, node, lease_until, time_zone, user_message_id)
-        SELECT ${user}::bigint, ${turnId}::uuid, conversation.id, 'running', place.slot, ${node}::uuid, ${lease},
-          ${timeZone}, nextval('messages_id_seq')
+        SELECT ${p.user}::bigint, ${p.turnId}::uuid, conversation.id, 'running', place.slot, ${node}::uuid, ${lease},
+          ${p.timeZone}, nextval('messages_id_seq')
         FROM conversation, place
         RETURNING user_message_id
       ), message AS (
         INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, status)
-        SELECT ${user}::bigint, conversation.id, conversation.last_sequence_number, turn.user_message_id,
-          ${turnId}::uuid, 'user', ${message}, 'completed'
+        SELECT ${p.user}::bigint, conversation.id, conversation.last_sequence_number, turn.user_message_id,
+          ${p.turnId}::uuid, 'user', ${p.message}, 'completed'
         FROM conversation, turn
       )${known}
       SELECT conversation.id AS "conversationId", conversation.last_sequence_number AS "sequenceNumber",
         turn.user_message_id AS "userMessageId",
-        ${conversationId === null ? sql`'[]'::json` : sql`(${history(user, conversationId)})`} AS history
+        ${isNew ? sql`'[]'::json` : sql`(${history(p.user, p.conversationId)})`} AS history
       FROM conversation, turn`
+    })
+
+  const inNew = { plain: insert(true, false), keyed: insert(true, true) }
+  const inKnown = { plain: insert(false, false), keyed: insert(false, true) }
+
+  const inserted = ({ conversationId, key, message, timeZone, user }: TurnRequest, turnId: TurnId) => {
+    const { keyed, plain } = conversationId === null ? inNew : inKnown
+    return (key === null ? plain : keyed)({
+      user,
+      turnId,
+      conversationId,
+      message,
+      title: conversationId === null ? titleFrom(message) : null,
+      timeZone,
+      scope: key?.scope ?? null,
+      key: key?.key ?? null,
+      hash: key?.hash ?? null
+    })
   }
 
+  const selectHistory = Prepared.make<{ user: UserId; conversationId: ConversationId; before: number }>(
+    sql,
+    (p) => sql`SELECT (${history(p.user, p.conversationId, p.before)}) AS history`
+  )
+
   const historyBefore = (user: UserId, conversationId: ConversationId, before: number) =>
-    sql`SELECT (${history(user, conversationId, before)}) AS history`.pipe(
+    selectHistory({ user, conversationId, before }).pipe(
       Effect.flatMap(decodeHistory),
       Effect.map(([row]) => row.history)
     )
@@ -131,7 +157,7 @@ export const make = (
   ): Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused | Failure> =>
     Effect.gen(function* () {
       const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
-      const attempt = yield* Effect.either(Effect.flatMap(insert(request, turnId), decodeBegun))
+      const attempt = yield* Effect.either(Effect.flatMap(inserted(request, turnId), decodeBegun))
       if (Either.isRight(attempt) && attempt.right[0] !== undefined) {
         const { conversationId, history: before, sequenceNumber, userMessageId } = attempt.right[0]
         const { user } = request
@@ -190,6 +216,18 @@ export const make = (
     sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLife}::interval ${filter}`
 
   return { begin, refusal, prune: forgetKeys(sql``) }
+}
+
+type Beginning = {
+  readonly user: UserId
+  readonly turnId: TurnId
+  readonly conversationId: ConversationId | null
+  readonly message: string
+  readonly title: string | null
+  readonly timeZone: string
+  readonly scope: string | null
+  readonly key: string | null
+  readonly hash: string | null
 }
 
 const keyLife = "24 hours"

@@ -18,6 +18,7 @@ import {
   type Usage
 } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
+import * as Prepared from "../sql/Prepared.ts"
 import * as Sql from "../sql/Sql.ts"
 import { traced } from "./Traced.ts"
 import * as TurnArchive from "./TurnArchive.ts"
@@ -188,13 +189,56 @@ const make = (options: TurnsOptions) =>
     const archive = TurnArchive.make(sql)
     const beginnings = TurnBeginnings.make(sql, node, lease, options, archive)
 
-    /** The turn's row, locked against its end, if the turn is still this node's. */
-    const fence = (turn: Begun) => sql`
-      SELECT user_id, id FROM turns
-      WHERE user_id = ${turn.user} AND id = ${turn.turnId} AND status = 'running' AND node = ${node}
-      FOR SHARE`
+    const finish = archive.finish(sql`node = ${node}`)
 
-    const stored = (user: UserId, turnId: TurnId) => {
+    type Call = { user: UserId; turnId: TurnId; step: number; position: number; offset: number; call: string }
+    // The turn's row is locked against its end, if the turn is still this node's.
+    const insertCall = Prepared.make<Call>(
+      sql,
+      (p) => sql`
+        WITH turn AS (
+          SELECT user_id, id FROM turns
+          WHERE user_id = ${p.user} AND id = ${p.turnId} AND status = 'running' AND node = ${node}
+          FOR SHARE
+        )
+        INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
+        SELECT user_id, id, ${p.step}, ${p.position}, ${p.offset}, ${p.call}::json FROM turn
+        RETURNING step`
+    )
+
+    const renew = Prepared.make<{ ids: ReadonlyArray<TurnId> }>(
+      sql,
+      ({ ids }) => sql`
+        WITH due AS (
+          SELECT user_id, id FROM turns
+          WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])
+            AND lease_until < ${lease} - ${renewal}::interval
+          ORDER BY user_id, id
+          FOR NO KEY UPDATE
+        ), renewed AS (
+          UPDATE turns t SET lease_until = ${lease} FROM due WHERE t.user_id = due.user_id AND t.id = due.id
+        )
+        SELECT id AS "turnId", cancel_requested_at IS NOT NULL AS cancelled,
+          coalesce(watched_until > now(), false) AS watched
+        FROM turns WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])`
+    )
+
+    const insertParts = Prepared.make<{ parts: string }>(
+      sql,
+      ({ parts }) => sql`
+        WITH own AS (
+          SELECT t.user_id, t.id, p.part, p.text
+          FROM jsonb_to_recordset(${parts}::jsonb) AS p (user_id bigint, id uuid, part integer, text text)
+          JOIN turns t ON t.user_id = p.user_id AND t.id = p.id AND t.status = 'running' AND t.node = ${node}
+          ORDER BY t.user_id, t.id
+          FOR SHARE OF t
+        )
+        INSERT INTO turn_output (user_id, turn_id, part, text) SELECT user_id, id, part, text FROM own
+        -- Had been kept, though its sender was not told so; since then more was said.
+        ON CONFLICT (user_id, turn_id, part) DO UPDATE SET text = excluded.text`
+    )
+
+    const stored = Prepared.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
       const { records, said } = archive.left(sql`t.user_id`, sql`t.id`)
       // What a running turn has said and done comes from the same view as that it is running.
       return sql`
@@ -209,12 +253,12 @@ const make = (options: TurnsOptions) =>
         FROM turns t
         JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id AND c.deleted_at IS NULL
         LEFT JOIN messages m ON m.user_id = t.user_id AND m.id = t.message_id
-        WHERE t.user_id = ${user} AND t.id = ${turnId}`.pipe(Effect.flatMap(decodeStored))
-    }
+        WHERE t.user_id = ${user} AND t.id = ${turnId}`
+    })
 
     const find = (user: UserId, turnId: TurnId): Effect.Effect<Stored, TurnNotFound | Failure> =>
       Effect.gen(function* () {
-        const [row] = yield* stored(user, turnId)
+        const [row] = yield* Effect.flatMap(stored({ user, turnId }), decodeStored)
         if (row === undefined) return yield* new TurnNotFound()
         const { calls, content, places } =
           row.status === "running"
@@ -244,7 +288,7 @@ const make = (options: TurnsOptions) =>
       begin: (request) => traced("Turns.begin")(dieOnSql(beginnings.begin(request))),
       refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginnings.refusal(request))),
       end: (turn, outcome) =>
-        dieOnSql(archive.finish(turn.user, turn.turnId, outcome, sql`node = ${node}`)).pipe(
+        dieOnSql(finish(turn.user, turn.turnId, outcome)).pipe(
           Effect.flatMap((ended) => (ended === undefined ? new TurnLost() : Effect.succeed(ended))),
           traced("Turns.end", { "turn.id": turn.turnId, "turn.status": outcome.status })
         ),
@@ -252,11 +296,7 @@ const make = (options: TurnsOptions) =>
         call.pipe(
           Effect.tap((done) =>
             Effect.filterOrFail(
-              sql`
-                WITH turn AS (${fence(turn)})
-                INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
-                SELECT user_id, id, ${step}, ${position}, ${offset}, ${encodeCall(done)}::json FROM turn
-                RETURNING step`,
+              insertCall({ user: turn.user, turnId: turn.turnId, step, position, offset, call: encodeCall(done) }),
               (rows) => rows.length === 1,
               () => new TurnLost()
             )
@@ -267,39 +307,12 @@ const make = (options: TurnsOptions) =>
         ),
       recorded: (user, turnId) =>
         Effect.map(dieOnSql(archive.leftovers(user, turnId)), ({ calls, places }) => ({ calls, places })),
-      renew: (ids) =>
-        sql`
-        WITH due AS (
-          SELECT user_id, id FROM turns
-          WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])
-            AND lease_until < ${lease} - ${renewal}::interval
-          ORDER BY user_id, id
-          FOR NO KEY UPDATE
-        ), renewed AS (
-          UPDATE turns t SET lease_until = ${lease} FROM due WHERE t.user_id = due.user_id AND t.id = due.id
-        )
-        SELECT id AS "turnId", cancel_requested_at IS NOT NULL AS cancelled,
-          coalesce(watched_until > now(), false) AS watched
-        FROM turns WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])`.pipe(
-          Effect.flatMap(decodeWishes),
-          dieOnSql
-        ),
-      flush: (parts) =>
-        parts.length === 0
-          ? Effect.void
-          : sql`
-          WITH own AS (
-            SELECT t.user_id, t.id, p.part, p.text
-            FROM jsonb_to_recordset(${JSON.stringify(
-              parts.map(({ from, text, turnId, user }) => ({ user_id: user, id: turnId, part: from, text }))
-            )}::jsonb) AS p (user_id bigint, id uuid, part integer, text text)
-            JOIN turns t ON t.user_id = p.user_id AND t.id = p.id AND t.status = 'running' AND t.node = ${node}
-            ORDER BY t.user_id, t.id
-            FOR SHARE OF t
-          )
-          INSERT INTO turn_output (user_id, turn_id, part, text) SELECT user_id, id, part, text FROM own
-          -- Had been kept, though its sender was not told so; since then more was said.
-          ON CONFLICT (user_id, turn_id, part) DO UPDATE SET text = excluded.text`.pipe(dieOnSql, Effect.asVoid),
+      renew: (ids) => dieOnSql(Effect.flatMap(renew({ ids }), decodeWishes)),
+      flush: (parts) => {
+        if (parts.length === 0) return Effect.void
+        const rows = parts.map(({ from, text, turnId, user }) => ({ user_id: user, id: turnId, part: from, text }))
+        return Effect.asVoid(dieOnSql(insertParts({ parts: JSON.stringify(rows) })))
+      },
       sweep: dieOnSql(
         Effect.iterate(
           { ended: Arr.empty<Known>(), more: true },
@@ -313,7 +326,7 @@ const make = (options: TurnsOptions) =>
           }
         ).pipe(Effect.map(({ ended }) => ended))
       ),
-      find: Effect.fn("Turns.find")((user, turnId) => dieOnSql(find(user, turnId))),
+      find: (user, turnId) => traced("Turns.find")(dieOnSql(find(user, turnId))),
       requestCancel: Effect.fn("Turns.requestCancel")((user, turnId) =>
         sql`
           UPDATE turns t SET cancel_requested_at = coalesce(t.cancel_requested_at, now())

@@ -3,6 +3,9 @@ import { Statement } from "@effect/sql"
 import { Effect, FiberRef } from "effect"
 import * as Client from "./Client.ts"
 
+/** What a template gets for each parameter. */
+export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.Fragment }
+
 /**
  * A statement whose text is made once, for where it runs often: compiling one from its template anew takes longer than
  * sending it. The template gets a fragment for each parameter; whatever else is in it stays as it is now.
@@ -18,22 +21,22 @@ import * as Client from "./Client.ts"
  * It takes part in the fiber's transaction, has its span where somebody traces and passes a `Statement.Transformer`, as
  * every statement of `sql`, which may be any client.
  */
-export const make = <Given extends Readonly<Record<string, unknown>>>(
+export const make = <Values extends Readonly<Record<string, unknown>>>(
   sql: SqlClient.SqlClient,
-  template: (parameters: { readonly [Name in keyof Given]: Statement.Fragment }) => Statement.Statement<unknown>
+  template: (given: Given<keyof Values>) => Statement.Statement<unknown>
 ) => {
   const [text, parameters] = template(
     // Safe: whichever parameter is asked for, it is there.
-    new Proxy({}, { get: (_, name) => sql`${new Parameter(String(name))}` }) as Parameters<typeof template>[0]
+    new Proxy({}, { get: (_, name) => sql`${new Parameter(String(name))}` }) as Given<keyof Values>
   ).compile()
-  return (given: Given): Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError> =>
+  return (values: Values): Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError> =>
     Effect.withFiberRuntime((fiber) => {
-      const values = parameters.map((value) => (value instanceof Parameter ? given[value.name] : value))
+      const inOrder = parameters.map((value) => (value instanceof Parameter ? values[value.name] : value))
       const isSeen =
         fiber.getFiberRef(FiberRef.currentTracerEnabled) ||
         fiber.getFiberRef(Statement.currentTransformer)._tag === "Some"
       const connection = isSeen ? undefined : Client.connectionOf(sql, fiber)
-      return connection === undefined ? sql.unsafe(text, values) : connection.execute(text, values, undefined)
+      return connection === undefined ? sql.unsafe(text, inOrder) : connection.execute(text, inOrder, undefined)
     })
 }
 
