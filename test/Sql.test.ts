@@ -3,10 +3,25 @@ import * as Fs from "node:fs/promises"
 import { createServer } from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { SqlClient, SqlError } from "@effect/sql"
+import { SqlClient, SqlError, Statement } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Array as Arr, Deferred, Effect, Exit, FastCheck, Fiber, Layer, Redacted, Stream } from "effect"
+import {
+  Array as Arr,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  FastCheck,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Stream,
+  Tracer
+} from "effect"
 import Pg from "pg"
+import * as Prepared from "../src/sql/Prepared.ts"
 import { Signals } from "../src/sql/Signals.ts"
 import * as Sql from "../src/sql/Sql.ts"
 import { isUnavailable, violated } from "../src/sql/SqlErrors.ts"
@@ -31,276 +46,384 @@ class Refused {
   readonly _tag = "Refused"
 }
 
-const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) => {
-  layer(database, { excludeTestServices: true })((it) => {
-    it.effect("400 queries at once each get their own answer", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const answers = yield* Effect.forEach(
-          Arr.range(1, 400),
-          (n) =>
-            Effect.map(
-              sql<{ n: number; text: string }>`SELECT ${n}::int AS n, ${`t${n}`}::text AS text`,
-              ([row]) => row
-            ),
-          { concurrency: "unbounded" }
-        )
-        assert.sameDeepOrderedMembers(
-          [...answers],
-          Arr.range(1, 400).map((n) => ({ n, text: `t${n}` }))
-        )
-      })
-    )
+/** What is traced goes another way to the database than what is not. */
+const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
+  describe.each([
+    ["traced", Layer.setTracerEnabled(true)],
+    ["untraced", Layer.setTracerEnabled(false)]
+  ])("%s", (_, tracing) => {
+    layer(Layer.merge(database, tracing), { excludeTestServices: true })((it) => {
+      it.effect("400 queries at once each get their own answer", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const answers = yield* Effect.forEach(
+            Arr.range(1, 400),
+            (n) =>
+              Effect.map(
+                sql<{ n: number; text: string }>`SELECT ${n}::int AS n, ${`t${n}`}::text AS text`,
+                ([row]) => row
+              ),
+            { concurrency: "unbounded" }
+          )
+          assert.sameDeepOrderedMembers(
+            [...answers],
+            Arr.range(1, 400).map((n) => ({ n, text: `t${n}` }))
+          )
+        })
+      )
 
-    it.effect("values of 300 KB at once arrive whole", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const right = yield* Effect.forEach(
-          Arr.range(1, 20),
-          (n) => {
-            const value = `${n}`.padEnd(300_000, "ä")
-            return Effect.map(sql<{ value: string }>`SELECT ${value}::text AS value`, ([row]) => row?.value === value)
-          },
-          { concurrency: "unbounded" }
-        )
-        assert.deepStrictEqual(
-          right,
-          Arr.makeBy(20, () => true)
-        )
-      })
-    )
+      it.effect("values of 300 KB at once arrive whole", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const right = yield* Effect.forEach(
+            Arr.range(1, 20),
+            (n) => {
+              const value = `${n}`.padEnd(300_000, "ä")
+              return Effect.map(sql<{ value: string }>`SELECT ${value}::text AS value`, ([row]) => row?.value === value)
+            },
+            { concurrency: "unbounded" }
+          )
+          assert.deepStrictEqual(
+            right,
+            Arr.makeBy(20, () => true)
+          )
+        })
+      )
 
-    it.effect("of 20 transactions at once those that fail leave nothing", () =>
-      Effect.gen(function* () {
-        const { add, sql, table } = yield* counters
-        const exits = yield* Effect.forEach(
-          Arr.range(1, 20),
-          (n) =>
-            add(`${n} a`).pipe(
-              Effect.zipRight(Effect.yieldNow()),
-              Effect.zipRight(add(`${n} b`)),
-              Effect.zipRight(n % 2 === 0 ? Effect.void : Effect.fail(new Refused())),
-              sql.withTransaction,
-              Effect.exit
-            ),
-          { concurrency: "unbounded" }
-        )
-        assert.strictEqual(exits.filter(Exit.isSuccess).length, 10)
-        const rows = yield* sql<{ name: string }>`SELECT name FROM ${table}`
-        assert.sameMembers(
-          rows.map((row) => row.name),
-          Arr.range(1, 20).flatMap((n) => (n % 2 === 0 ? [`${n} a`, `${n} b`] : []))
-        )
-      })
-    )
+      it.effect("of 20 transactions at once those that fail leave nothing", () =>
+        Effect.gen(function* () {
+          const { add, sql, table } = yield* counters
+          const exits = yield* Effect.forEach(
+            Arr.range(1, 20),
+            (n) =>
+              add(`${n} a`).pipe(
+                Effect.zipRight(Effect.yieldNow()),
+                Effect.zipRight(add(`${n} b`)),
+                Effect.zipRight(n % 2 === 0 ? Effect.void : Effect.fail(new Refused())),
+                sql.withTransaction,
+                Effect.exit
+              ),
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(exits.filter(Exit.isSuccess).length, 10)
+          const rows = yield* sql<{ name: string }>`SELECT name FROM ${table}`
+          assert.sameMembers(
+            rows.map((row) => row.name),
+            Arr.range(1, 20).flatMap((n) => (n % 2 === 0 ? [`${n} a`, `${n} b`] : []))
+          )
+        })
+      )
 
-    it.effect("statements beside a transaction are not part of it", () =>
-      Effect.gen(function* () {
-        const { add, count, sql } = yield* counters
-        const begun = yield* Deferred.make<void>()
-        const transaction = yield* add("in it").pipe(
-          Effect.zipRight(Deferred.succeed(begun, undefined)),
-          Effect.zipRight(Effect.sleep("20 millis")),
-          Effect.zipRight(Effect.fail(new Refused())),
-          sql.withTransaction,
-          Effect.fork
-        )
-        yield* Deferred.await(begun)
-        yield* add("beside it")
-        yield* Fiber.await(transaction)
-        assert.strictEqual(yield* count, 1)
-      })
-    )
-
-    it.effect("an interrupted transaction is rolled back and gives the connection back", () =>
-      Effect.gen(function* () {
-        const { add, count, sql } = yield* counters
-        for (const i of Arr.range(1, 12)) {
+      it.effect("statements beside a transaction are not part of it", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
           const begun = yield* Deferred.make<void>()
-          const fiber = yield* add(`${i}`).pipe(
+          const transaction = yield* add("in it").pipe(
             Effect.zipRight(Deferred.succeed(begun, undefined)),
-            Effect.zipRight(i % 2 === 0 ? Effect.never : sql`SELECT pg_sleep(0.2)`),
+            Effect.zipRight(Effect.sleep("20 millis")),
+            Effect.zipRight(Effect.fail(new Refused())),
             sql.withTransaction,
             Effect.fork
           )
           yield* Deferred.await(begun)
+          yield* add("beside it")
+          yield* Fiber.await(transaction)
+          assert.strictEqual(yield* count, 1)
+        })
+      )
+
+      it.effect("an interrupted transaction is rolled back and gives the connection back", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
+          for (const i of Arr.range(1, 12)) {
+            const begun = yield* Deferred.make<void>()
+            const fiber = yield* add(`${i}`).pipe(
+              Effect.zipRight(Deferred.succeed(begun, undefined)),
+              Effect.zipRight(i % 2 === 0 ? Effect.never : sql`SELECT pg_sleep(0.2)`),
+              sql.withTransaction,
+              Effect.fork
+            )
+            yield* Deferred.await(begun)
+            yield* Effect.yieldNow()
+            yield* Fiber.interrupt(fiber)
+          }
+          assert.strictEqual(yield* count, 0)
+        })
+      )
+
+      it.effect("queries interrupted while they wait or run cost no connection and no other's answer", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
+          const fibers = yield* Effect.forEach(Arr.range(1, 60), (n) =>
+            Effect.fork(sql`SELECT ${n}::int, pg_sleep(0.005)`)
+          )
           yield* Effect.yieldNow()
-          yield* Fiber.interrupt(fiber)
-        }
-        assert.strictEqual(yield* count, 0)
-      })
-    )
+          yield* Fiber.interruptAll(fibers)
+          yield* Effect.forEach(Arr.range(1, 30), (n) => add(`${n}`), { concurrency: "unbounded" })
+          assert.strictEqual(yield* count, 30)
+        })
+      )
 
-    it.effect("queries interrupted while they wait or run cost no connection and no other's answer", () =>
-      Effect.gen(function* () {
-        const { add, count, sql } = yield* counters
-        const fibers = yield* Effect.forEach(Arr.range(1, 60), (n) =>
-          Effect.fork(sql`SELECT ${n}::int, pg_sleep(0.005)`)
-        )
-        yield* Effect.yieldNow()
-        yield* Fiber.interruptAll(fibers)
-        yield* Effect.forEach(Arr.range(1, 30), (n) => add(`${n}`), { concurrency: "unbounded" })
-        assert.strictEqual(yield* count, 30)
-      })
-    )
+      it.effect("a nested transaction that fails takes back its own part alone", () =>
+        Effect.gen(function* () {
+          const { add, sql, table } = yield* counters
+          yield* add("outer").pipe(
+            Effect.zipRight(
+              Effect.ignore(sql.withTransaction(Effect.zipRight(add("inner"), Effect.fail(new Refused()))))
+            ),
+            Effect.zipRight(Effect.ignore(sql.withTransaction(Effect.zipRight(add("broken"), sql`SELECT 1 / 0`)))),
+            Effect.zipRight(sql.withTransaction(add("second"))),
+            sql.withTransaction
+          )
+          assert.deepStrictEqual(yield* sql`SELECT name FROM ${table} ORDER BY id`, [
+            { name: "outer" },
+            { name: "second" }
+          ])
+        })
+      )
 
-    it.effect("a nested transaction that fails takes back its own part alone", () =>
-      Effect.gen(function* () {
-        const { add, sql, table } = yield* counters
-        yield* add("outer").pipe(
-          Effect.zipRight(
-            Effect.ignore(sql.withTransaction(Effect.zipRight(add("inner"), Effect.fail(new Refused()))))
-          ),
-          Effect.zipRight(Effect.ignore(sql.withTransaction(Effect.zipRight(add("broken"), sql`SELECT 1 / 0`)))),
-          Effect.zipRight(sql.withTransaction(add("second"))),
-          sql.withTransaction
-        )
-        assert.deepStrictEqual(yield* sql`SELECT name FROM ${table} ORDER BY id`, [
-          { name: "outer" },
-          { name: "second" }
-        ])
-      })
-    )
-
-    it.effect("values are read as the types say", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const at = new Date("2026-01-31T12:00:00.123Z")
-        const [row] = yield* sql`
+      it.effect("values are read as the types say", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const at = new Date("2026-01-31T12:00:00.123Z")
+          const [row] = yield* sql`
           SELECT ${Number.MAX_SAFE_INTEGER}::bigint AS bigint, count(*) AS count, ${at}::timestamptz AS "timestamptz",
             ${"2026-03-29"}::date AS date, ${JSON.stringify({ a: [1, "x", null] })}::jsonb AS jsonb, ${null}::text AS "null",
             ${[1, 2, 3]}::bigint[] AS bigints, ${[4, 5]}::int[] AS ints, ${["a", 'b "c" \\ {,}', ""]}::text[] AS texts,
             ${[]}::text[] AS none, ${true}::boolean AS boolean, ${1.5}::float8 AS float, ${"1.50"}::numeric AS numeric,
             ${["2026-03-29"]}::date[] AS dates, ${"0190163d-8694-739b-aea5-966c26f8ad91"}::uuid AS uuid, ${7}::text AS text,
             ${new Uint8Array([0, 255])}::bytea AS bytea`
-        assert.deepStrictEqual(row, {
-          bigint: Number.MAX_SAFE_INTEGER,
-          count: 1,
-          timestamptz: at,
-          date: "2026-03-29",
-          jsonb: { a: [1, "x", null] },
-          null: null,
-          bigints: [1, 2, 3],
-          ints: [4, 5],
-          texts: ["a", 'b "c" \\ {,}', ""],
-          none: [],
-          boolean: true,
-          float: 1.5,
-          numeric: "1.50",
-          dates: ["2026-03-29"],
-          uuid: "0190163d-8694-739b-aea5-966c26f8ad91",
-          text: "7",
-          bytea: Buffer.from([0, 255])
+          assert.deepStrictEqual(row, {
+            bigint: Number.MAX_SAFE_INTEGER,
+            count: 1,
+            timestamptz: at,
+            date: "2026-03-29",
+            jsonb: { a: [1, "x", null] },
+            null: null,
+            bigints: [1, 2, 3],
+            ints: [4, 5],
+            texts: ["a", 'b "c" \\ {,}', ""],
+            none: [],
+            boolean: true,
+            float: 1.5,
+            numeric: "1.50",
+            dates: ["2026-03-29"],
+            uuid: "0190163d-8694-739b-aea5-966c26f8ad91",
+            text: "7",
+            bytea: Buffer.from([0, 255])
+          })
         })
-      })
-    )
+      )
 
-    it.effect.prop(
-      "any storable text, list of texts and JSON comes back as it was",
-      [
-        FastCheck.string({ unit: "binary" }).map((text) => text.replaceAll("\0", "").toWellFormed()),
-        FastCheck.array(FastCheck.string({ unit: "grapheme" }).map((text) => text.replaceAll("\0", ""))),
-        FastCheck.json()
-      ],
-      ([text, texts, json]) =>
+      it.effect.prop(
+        "any storable text, list of texts and JSON comes back as it was",
+        [
+          FastCheck.string({ unit: "binary" }).map((text) => text.replaceAll("\0", "").toWellFormed()),
+          FastCheck.array(FastCheck.string({ unit: "grapheme" }).map((text) => text.replaceAll("\0", ""))),
+          FastCheck.json()
+        ],
+        ([text, texts, json]) =>
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const value = json.replaceAll("\\u0000", "")
+            const [row] = yield* sql`SELECT ${text}::text AS text, ${texts}::text[] AS texts, ${value}::jsonb AS json`
+            const expected: unknown = JSON.parse(value)
+            assert.deepStrictEqual(row, { text, texts, json: expected })
+          }),
+        { fastCheck: { numRuns: 50 } }
+      )
+
+      it.effect("a violated constraint is known by its name", () =>
+        Effect.gen(function* () {
+          const { add, once, sql, table } = yield* counters
+          yield* add("once")
+          const twice = yield* Effect.flip(add("once"))
+          assert.strictEqual(violated(twice), once)
+          assert.propertyVal(twice.cause, "code", "23505")
+          assert.strictEqual(violated(yield* Effect.flip(sql`INSERT INTO ${table} (n) VALUES (-1)`)), "not_negative")
+          assert.isFalse(isUnavailable(twice))
+        })
+      )
+
+      it.effect("a constraint violated in one part of a split table is known by the table's", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const value = json.replaceAll("\\u0000", "")
-          const [row] = yield* sql`SELECT ${text}::text AS text, ${texts}::text[] AS texts, ${value}::jsonb AS json`
-          const expected: unknown = JSON.parse(value)
-          assert.deepStrictEqual(row, { text, texts, json: expected })
-        }),
-      { fastCheck: { numRuns: 50 } }
-    )
-
-    it.effect("a violated constraint is known by its name", () =>
-      Effect.gen(function* () {
-        const { add, once, sql, table } = yield* counters
-        yield* add("once")
-        const twice = yield* Effect.flip(add("once"))
-        assert.strictEqual(violated(twice), once)
-        assert.propertyVal(twice.cause, "code", "23505")
-        assert.strictEqual(violated(yield* Effect.flip(sql`INSERT INTO ${table} (n) VALUES (-1)`)), "not_negative")
-        assert.isFalse(isUnavailable(twice))
-      })
-    )
-
-    it.effect("a constraint violated in one part of a split table is known by the table's", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* sql`
+          yield* sql`
           CREATE TABLE split (user_id bigint, place integer, PRIMARY KEY (user_id, place)) PARTITION BY HASH (user_id);
           CREATE TABLE split_0 PARTITION OF split FOR VALUES WITH (MODULUS 1, REMAINDER 0);
           CREATE UNIQUE INDEX split_places ON split (user_id, place);
           INSERT INTO split VALUES (1, 1)`
-        const add = sql`INSERT INTO split VALUES (1, ${1})`
-        assert.strictEqual(violated(yield* Effect.flip(add)), "split_pkey")
-        yield* sql`
+          const add = sql`INSERT INTO split VALUES (1, ${1})`
+          assert.strictEqual(violated(yield* Effect.flip(add)), "split_pkey")
+          yield* sql`
           ALTER TABLE split DROP CONSTRAINT split_pkey;
           ALTER INDEX split_0_user_id_place_idx RENAME TO split_places_102009`
-        assert.strictEqual(violated(yield* Effect.flip(add)), "split_places")
-      })
-    )
+          assert.strictEqual(violated(yield* Effect.flip(add)), "split_places")
+        })
+      )
 
-    it.effect("a wrong statement is neither a violation nor an outage", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        for (const statement of [sql`SELECT 1 / 0`, sql`SELECT nothing`, sql`SELEC`, sql`SELECT ${"x"}::int`]) {
-          const error = yield* Effect.flip(statement)
-          assert.strictEqual(violated(error), undefined)
-          assert.isFalse(isUnavailable(error))
-        }
-        assert.deepStrictEqual(yield* sql`SELECT 1 AS one`, [{ one: 1 }])
-      })
-    )
+      it.effect("a wrong statement is neither a violation nor an outage", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          for (const statement of [sql`SELECT 1 / 0`, sql`SELECT nothing`, sql`SELEC`, sql`SELECT ${"x"}::int`]) {
+            const error = yield* Effect.flip(statement)
+            assert.strictEqual(violated(error), undefined)
+            assert.isFalse(isUnavailable(error))
+          }
+          assert.deepStrictEqual(yield* sql`SELECT 1 AS one`, [{ one: 1 }])
+        })
+      )
 
-    it.effect("more kinds of statements than are prepared are all answered", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const sums = yield* Effect.forEach(Arr.range(1, 600), (n) =>
-          Effect.map(sql<{ sum: number }>`SELECT ${sql.literal(`${n}`)} + ${n}::int AS sum`, ([row]) => row?.sum)
-        )
-        assert.sameDeepOrderedMembers(
-          [...sums],
-          Arr.range(1, 600).map((n) => 2 * n)
-        )
-      })
-    )
-
-    it.effect("a signal reaches every reader, and one within a transaction comes with its commit", () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const signals = yield* Signals
-        const readers = yield* Effect.forEach([1, 2, 3], () =>
-          signals.changes.pipe(
-            Stream.filter((payload) => payload !== "ready"),
-            Stream.take(3),
-            Stream.runCollect,
-            Effect.map((chunk) => [...chunk]),
-            Effect.fork
+      it.effect("more kinds of statements than are prepared are all answered", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const sums = yield* Effect.forEach(Arr.range(1, 600), (n) =>
+            Effect.map(sql<{ sum: number }>`SELECT ${sql.literal(`${n}`)} + ${n}::int AS sum`, ([row]) => row?.sum)
           )
-        )
-        // Readers begin when they do; what comes before is not theirs.
-        yield* Effect.sleep("50 millis")
-        yield* signals.publish("one")
-        yield* Effect.ignore(sql.withTransaction(Effect.zipRight(signals.publish("never"), Effect.fail(new Refused()))))
-        yield* sql.withTransaction(Effect.zipRight(signals.publish("two"), signals.publish("three")))
-        assert.deepStrictEqual(
-          yield* Fiber.join(Fiber.all(readers)),
-          Arr.makeBy(3, () => ["one", "two", "three"])
-        )
-      })
-    )
+          assert.sameDeepOrderedMembers(
+            [...sums],
+            Arr.range(1, 600).map((n) => 2 * n)
+          )
+        })
+      )
 
-    it.effect("a signal that cannot be sent fails nobody", () =>
-      Effect.gen(function* () {
-        const signals = yield* Signals
-        yield* signals.publish("x".repeat(9_000))
-        yield* signals.publish("ä".repeat(4_000))
-      })
-    )
+      it.effect("a signal reaches every reader, and one within a transaction comes with its commit", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const signals = yield* Signals
+          const readers = yield* Effect.forEach([1, 2, 3], () =>
+            signals.changes.pipe(
+              Stream.filter((payload) => payload !== "ready"),
+              Stream.take(3),
+              Stream.runCollect,
+              Effect.map((chunk) => [...chunk]),
+              Effect.fork
+            )
+          )
+          // Readers begin when they do; what comes before is not theirs.
+          yield* Effect.sleep("50 millis")
+          yield* signals.publish("one")
+          yield* Effect.ignore(
+            sql.withTransaction(Effect.zipRight(signals.publish("never"), Effect.fail(new Refused())))
+          )
+          yield* sql.withTransaction(Effect.zipRight(signals.publish("two"), signals.publish("three")))
+          assert.deepStrictEqual(
+            yield* Fiber.join(Fiber.all(readers)),
+            Arr.makeBy(3, () => ["one", "two", "three"])
+          )
+        })
+      )
+
+      it.effect("a signal that cannot be sent fails nobody", () =>
+        Effect.gen(function* () {
+          const signals = yield* Signals
+          yield* signals.publish("x".repeat(9_000))
+          yield* signals.publish("ä".repeat(4_000))
+        })
+      )
+
+      it.effect("a prepared statement gets its values by name, as often as it names them", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const pair = Prepared.make<{ left: string; right: string | null }>(
+            sql,
+            ({ left, right }) => sql`SELECT ${right}::text AS right, ${left}::text AS left, ${left} || ${"!"} AS loud`
+          )
+          const pairs = yield* Effect.forEach(["a", "b", null], (right) => pair({ left: "l", right }), {
+            concurrency: "unbounded"
+          })
+          assert.deepStrictEqual(
+            pairs,
+            ["a", "b", null].map((right) => [{ right, left: "l", loud: "l!" }])
+          )
+        })
+      )
+
+      it.effect("prepared statements are part of the transaction around them", () =>
+        Effect.gen(function* () {
+          const { add, sql, table } = yield* counters
+          const insert = Prepared.make<{ name: string }>(
+            sql,
+            ({ name }) => sql`INSERT INTO ${table} (name) VALUES (${name})`
+          )
+          const names = Prepared.make(sql, () => sql`SELECT name FROM ${table} ORDER BY id`)
+          yield* insert({ name: "outside" })
+          yield* Effect.ignore(
+            sql.withTransaction(Effect.zipRight(insert({ name: "never" }), Effect.fail(new Refused())))
+          )
+          const inside = yield* insert({ name: "inside" }).pipe(
+            Effect.zipRight(
+              Effect.ignore(sql.withTransaction(Effect.zipRight(insert({ name: "nor" }), Effect.fail(new Refused()))))
+            ),
+            Effect.zipRight(sql.withTransaction(add("nested"))),
+            Effect.zipRight(names({})),
+            sql.withTransaction
+          )
+          assert.deepStrictEqual(inside, [{ name: "outside" }, { name: "inside" }, { name: "nested" }])
+          assert.deepStrictEqual(yield* names({}), inside)
+          const error = yield* Effect.flip(sql.withTransaction(insert({ name: "inside" })))
+          assert.isDefined(error instanceof SqlError.SqlError ? violated(error) : undefined)
+        })
+      )
+
+      it.effect("a transaction keeps the fiber's context, and leaves it as it was", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const Word = Context.GenericTag<"Word", string>("Word")
+          const isIn = Effect.map(Effect.serviceOption(SqlClient.TransactionConnection), Option.isSome)
+          const [word, inside] = yield* Effect.all([Word, isIn]).pipe(
+            sql.withTransaction,
+            Effect.provideService(Word, "w")
+          )
+          assert.deepStrictEqual([word, inside, yield* isIn], ["w", true, false])
+          yield* Effect.exit(sql.withTransaction(Effect.die("broken")))
+          assert.isFalse(yield* isIn)
+        })
+      )
+
+      it.effect("statements and transactions have spans where somebody traces, and only there", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const one = Prepared.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
+          const spans: Array<Tracer.Span> = []
+          const native = yield* Effect.tracer
+          const tracer = Tracer.make({
+            context: (run) => run(),
+            span: (...given) => {
+              const span = native.span(...given)
+              spans.push(span)
+              return span
+            }
+          })
+          const run = sql.withTransaction(Effect.zip(sql`SELECT ${1}::int AS n`, one({ n: 1 })))
+          yield* run.pipe(Effect.withTracerEnabled(false), Effect.withTracer(tracer))
+          assert.isEmpty(spans)
+          yield* run.pipe(Effect.withTracerEnabled(true), Effect.withTracer(tracer))
+          assert.deepStrictEqual(
+            spans.map(({ name }) => name),
+            ["sql.transaction", "sql.execute", "sql.execute"]
+          )
+          const [transaction, plain, prepared] = spans
+          assert.deepStrictEqual([...(prepared?.attributes ?? [])], [...(plain?.attributes ?? [])])
+          assert.deepStrictEqual(Option.getOrUndefined(prepared?.parent ?? Option.none()), transaction)
+          assert.strictEqual(prepared?.attributes.get("db.system.name"), "postgresql")
+          assert.strictEqual(prepared?.attributes.get("db.query.text"), "SELECT $1::int AS n")
+        })
+      )
+
+      it.effect("a statement of whoever transforms statements is transformed, prepared or not", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const one = Prepared.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
+          const answer = yield* Effect.provide(
+            one({ n: 1 }),
+            Statement.setTransformer((_, sql) => Effect.succeed(sql`SELECT 'other' AS n`))
+          )
+          assert.deepStrictEqual(answer, [{ n: "other" }])
+        })
+      )
+    })
   })
-}
 
 describe("the embedded database", () => {
   contract(Database.layerEmbedded)
@@ -504,6 +627,84 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       assert.isTrue(isUnavailable(yield* Fiber.join(running)))
       assert.isTrue(isUnavailable(yield* Fiber.join(inTransaction)))
       assert.deepStrictEqual(yield* sql`SELECT 1 AS one`, [{ one: 1 }])
+    })
+  )
+
+  for (const isTraced of [true, false]) {
+    it.scopedLive(`stops what is interrupted, ${isTraced ? "traced" : "untraced"}, and its connection goes on`, () =>
+      Effect.gen(function* () {
+        const url = yield* Database.freshUrl
+        const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(Sql.layer({ url, poolSize: 2 }))))
+        const other = yield* SqlClient.SqlClient.pipe(
+          Effect.provide(yield* Layer.build(Layer.fresh(Database.layerOf(url))))
+        )
+        const running = Effect.map(
+          other<{ pid: number }>`
+            SELECT pid FROM pg_stat_activity
+            WHERE datname = current_database() AND state = 'active' AND query LIKE '%to be stopped%'
+              AND pid <> pg_backend_pid()`,
+          (rows) => rows.map(({ pid }) => pid)
+        )
+        const sleep = Prepared.make<{ seconds: number }>(
+          sql,
+          ({ seconds }) => sql`SELECT pg_sleep(${seconds}), 'to be stopped'`
+        )({ seconds: 60 })
+        const pid = sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`
+        const stop = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(effect)
+            const [stopped] = yield* running.pipe(Effect.repeat({ until: Arr.isNonEmptyReadonlyArray }))
+            yield* Fiber.interrupt(fiber)
+            assert.isEmpty(yield* running)
+            const pids = yield* Effect.forEach(
+              [1, 2],
+              () => sql.withTransaction(Effect.zipLeft(pid, Effect.sleep(50))),
+              {
+                concurrency: 2
+              }
+            )
+            assert.include(
+              pids.map(([row]) => row?.pid),
+              stopped
+            )
+          })
+        yield* stop(sleep)
+        yield* stop(sql.withTransaction(sleep))
+        yield* stop(sql.withTransaction(Effect.zipRight(Effect.exit(sql.withTransaction(sql`SELECT 1 / 0`)), sleep)))
+      }).pipe(Effect.withTracerEnabled(isTraced))
+    )
+  }
+
+  it.scopedLive("gets no connection back that is within a transaction", () =>
+    Effect.gen(function* () {
+      const url = yield* Database.freshUrl
+      const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(Sql.layer({ url, poolSize: 1 }))))
+      const pid = sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`
+      const before = yield* pid
+      assert.deepStrictEqual(yield* pid, before)
+      yield* sql`BEGIN`
+      assert.notDeepEqual(yield* pid, before)
+    })
+  )
+
+  it.scopedLive("prepares statements for a client of the library's too", () =>
+    Effect.gen(function* () {
+      const url = yield* Database.freshUrl
+      const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(PgClient.layer({ url }))))
+      yield* sql`CREATE TABLE words (word text)`
+      const insert = Prepared.make<{ word: string }>(
+        sql,
+        ({ word }) => sql`INSERT INTO words (word) VALUES (${word}) RETURNING word`
+      )
+      const run = Effect.gen(function* () {
+        assert.deepStrictEqual(yield* insert({ word: "kept" }), [{ word: "kept" }])
+        yield* Effect.ignore(
+          sql.withTransaction(Effect.zipRight(insert({ word: "never" }), Effect.fail(new Refused())))
+        )
+      })
+      yield* Effect.withTracerEnabled(run, true)
+      yield* Effect.withTracerEnabled(run, false)
+      assert.deepStrictEqual(yield* sql`SELECT word FROM words`, [{ word: "kept" }, { word: "kept" }])
     })
   )
 
