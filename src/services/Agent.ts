@@ -7,8 +7,7 @@ import * as Source from "../domain/Source.ts"
 import type { ToolCall } from "../domain/ToolCall.ts"
 import type { TurnLost } from "../domain/Turn.ts"
 import { AgentRun } from "./AgentRun.ts"
-import * as ToolOffers from "./ToolOffers.ts"
-import type { Hands } from "./ToolUse.ts"
+import { handsOf } from "./ToolUse.ts"
 
 /** One turn, as the agent needs to know it. */
 export interface AgentTurn {
@@ -52,14 +51,7 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
       Agent,
       Effect.gen(function* () {
         const model = yield* LanguageModel.LanguageModel
-        const { handle, tools } = yield* toolkit
-        // Here it is just some toolkit, and which call is for which tool is known at run time only: `handle` looks the
-        // tool up by its name and checks the arguments itself.
-        const hands: Hands = {
-          tools,
-          offered: { tools: ToolOffers.lenient(tools), handle } as unknown as Hands["offered"],
-          handle: handle as unknown as Hands["handle"]
-        }
+        const hands = yield* handsOf(toolkit)
         return Agent.of({ run: (turn) => Source.toStream(() => new AgentRun(model, hands, options, turn)) })
       })
     )

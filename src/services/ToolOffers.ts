@@ -1,12 +1,13 @@
 import { type AiError, Response, Tool, Toolkit } from "@effect/ai"
 import { Chunk, Either, Option, ParseResult, Record, Schema } from "effect"
+import * as Codec from "../domain/Codec.ts"
 
 /** Tools by their names. */
 export type Tools = Readonly<Record<string, Tool.Any>>
 
 /**
  * The tools as a model is offered them: described as they are, but taking anything. A `LanguageModel` fails with its whole
- * answer when a call does not fit; what does not fit these is for `refusalOf` to say, so that the model can be told.
+ * answer when a call does not fit; what does not fit these is for `read` to say, so that the model can be told.
  */
 export const lenient = (tools: Tools): Record<string, Tool.Any> =>
   Record.map(tools, (tool) =>
@@ -18,29 +19,42 @@ export const lenient = (tools: Tools): Record<string, Tool.Any> =>
 const anything = (jsonSchema: object): Tool.AnyParametersSchema =>
   Object.assign(Schema.Unknown.annotations({ jsonSchema }), { fields: {}, make: (params: unknown) => params })
 
-/** Why a call cannot be run, in words for the model, if it cannot. Text in place of arguments is what was no JSON. */
-export const refusalOf = (tools: Tools, name: string, params: unknown): string | undefined => {
+/**
+ * A call's arguments as its tool takes them, or why it cannot be run, in words for the model. Text in place of arguments is
+ * what was no JSON.
+ */
+export const read = (tools: Tools, name: string, params: unknown): Either.Either<unknown, string> => {
   const tool = Object.hasOwn(tools, name) ? tools[name] : undefined
-  if (tool === undefined) return `There is no such tool. The tools are: ${Object.keys(tools).join(", ")}.`
-  if (typeof params === "string") return "The arguments are not valid JSON, or no object."
-  const problem = misfit(tool, params)
-  return problem === undefined ? undefined : `The arguments do not fit the tool: ${problem}`
+  if (tool === undefined) {
+    return Either.left(`There is no such tool. The tools are: ${Object.keys(tools).join(", ")}.`)
+  }
+  if (typeof params === "string") return Either.left("The arguments are not valid JSON, or no object.")
+  return Either.mapLeft(readerOf(tool)(params), (problem) => `The arguments do not fit the tool: ${problem}`)
 }
 
-/** Told to the model, so it is kept short even if every argument is wrong. */
-const misfit = (tool: Tool.Any, params: unknown): string | undefined => {
+const readerOf = (tool: Tool.Any) => {
+  const known = readers.get(tool)
+  if (known !== undefined) return known
   // By its syntax tree, as the type of any tool's parameters says nothing of what decoding them needs.
   const schema = Schema.make<unknown>(tool.parametersSchema.ast)
-  return Either.match(Schema.decodeUnknownEither(schema, { errors: "all" })(params), {
-    onLeft: (error) =>
-      ParseResult.ArrayFormatter.formatErrorSync(error)
-        .slice(0, 10)
-        .map(({ message, path }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`))
-        .join("; ")
-        .slice(0, 2000),
-    onRight: () => undefined
-  })
+  const decode = Codec.decodeUnknown(schema)
+  const explain = Schema.decodeUnknownEither(schema, { errors: "all" })
+  const reader: Reader = (params) => Either.orElse(decode(params), () => Either.mapLeft(explain(params), inWords))
+  readers.set(tool, reader)
+  return reader
 }
+
+type Reader = (params: unknown) => Either.Either<unknown, string>
+
+const readers = new WeakMap<Tool.Any, Reader>()
+
+/** Told to the model, so it is kept short even if every argument is wrong. */
+const inWords = (error: ParseResult.ParseError) =>
+  ParseResult.ArrayFormatter.formatErrorSync(error)
+    .slice(0, 10)
+    .map(({ message, path }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`))
+    .join("; ")
+    .slice(0, 2000)
 
 /**
  * What comes of an answer that was given up for a call that cannot be run: the parts that went with it, if any, and

@@ -1,5 +1,5 @@
-import { AiError, type Tool, type Toolkit } from "@effect/ai"
-import { Clock, Cause as Defect, Effect, Predicate, Schema } from "effect"
+import type { Tool, Toolkit } from "@effect/ai"
+import { Context, Cause as Defect, Effect, Either, Predicate, Record, Schema } from "effect"
 import { storable } from "../domain/Json.ts"
 import { Cause } from "../domain/Task.ts"
 import { type ToolCall, ToolResult } from "../domain/ToolCall.ts"
@@ -7,15 +7,54 @@ import type { TurnLost } from "../domain/Turn.ts"
 import type { AgentTurn } from "./Agent.ts"
 import { ToolContext } from "./TaskTools.ts"
 import * as ToolOffers from "./ToolOffers.ts"
+import { traced } from "./Traced.ts"
 
-/** A toolkit with the types of its tools forgotten. */
+/** A toolkit with the types of its tools forgotten: which call is for which tool is known at run time only. */
 export interface Hands {
   readonly tools: ToolOffers.Tools
   readonly offered: Toolkit.WithHandler<Record<string, Tool.Any>>
-  readonly handle: (
-    tool: string,
-    parameters: unknown
-  ) => Effect.Effect<{ readonly encodedResult: unknown }, unknown, ToolContext>
+  /** Uses the tool of this name with arguments that `ToolOffers.read` has read; the answer is in its encoded form. */
+  readonly use: (tool: string, parameters: unknown) => Effect.Effect<unknown, unknown, ToolContext>
+}
+
+/**
+ * The toolkit as the agent uses it. Its own `handle` would read the arguments again, puts them on its span, though they are
+ * people's words, and takes a hundred operations.
+ */
+export const handsOf = <Tools extends Record<string, Tool.Any>>(
+  toolkit: Toolkit.Toolkit<Tools>
+): Effect.Effect<Hands, never, Tool.HandlersFor<Tools>> =>
+  Effect.gen(function* () {
+    const { handle, tools } = yield* toolkit
+    const { unsafeMap } = yield* Effect.context<Tool.HandlersFor<Tools>>()
+    const uses = Record.map(tools, (tool) => {
+      // Safe: so a toolkit keeps the handlers that it was given.
+      const { context, handler } = unsafeMap.get(tool.id) as Tool.Handler<string>
+      const success = encoderOf(tool.successSchema)
+      const failure = encoderOf(tool.failureSchema)
+      return (parameters: unknown) =>
+        Effect.matchEffect(
+          Effect.mapInputContext(handler(parameters), (input: Context.Context<ToolContext>) =>
+            Context.merge(context, input)
+          ),
+          {
+            onSuccess: success,
+            onFailure: (error) => (tool.failureMode === "return" ? failure(error) : Effect.fail(error))
+          }
+        )
+    })
+    return {
+      tools,
+      // Safe: it is some toolkit, of which a model is told the names and descriptions.
+      offered: { tools: ToolOffers.lenient(tools), handle } as unknown as Hands["offered"],
+      use: (tool, parameters) => uses[tool]?.(parameters) ?? Effect.dieMessage("No such tool")
+    }
+  })
+
+/** What a tool answers against its own schema is a defect of the tool's. */
+const encoderOf = ({ ast }: Pick<Schema.Schema.All, "ast">) => {
+  const encode = Schema.encodeUnknownEither(Schema.make<unknown>(ast))
+  return (value: unknown) => Either.getOrElse(Either.map(encode(value), Effect.succeed<unknown>), Effect.die)
 }
 
 /** What the model asked for. */
@@ -23,8 +62,8 @@ export interface Call {
   readonly id: string
   readonly tool: string
   readonly parameters: unknown
-  /** Why it cannot be run. */
-  readonly refusal: string | undefined
+  /** The parameters as the tool takes them, or why it cannot be run. */
+  readonly read: Either.Either<unknown, string>
 }
 
 /** Of one step; more are refused: no plan needs them, and a model that runs in circles does not stop by itself. */
@@ -35,13 +74,14 @@ export const callOf = (
   tools: ToolOffers.Tools,
   { id, name, params }: { readonly id: string; readonly name: string; readonly params: unknown }
 ): Call => {
-  const refusal = ToolOffers.refusalOf(tools, name, params)
+  const isObject = Predicate.isReadonlyRecord(params)
+  // In an object, which is what every provider takes back.
+  const parameters = clean(isObject ? params : { arguments: rawOf(params).slice(0, 2000) })
   return {
     id: storable(id),
     tool: storable(name),
-    // In an object, which is what every provider takes back.
-    parameters: clean(Predicate.isReadonlyRecord(params) ? params : { arguments: rawOf(params).slice(0, 2000) }),
-    refusal: refusal === undefined ? undefined : storable(refusal)
+    parameters,
+    read: Either.mapLeft(ToolOffers.read(tools, name, isObject ? parameters : params), storable)
   }
 }
 
@@ -64,32 +104,29 @@ export const use = (
   call: Call,
   place: { readonly step: number; readonly position: number }
 ): Effect.Effect<ToolCall, TurnLost> => {
+  const about = { user: turn.user, timeZone: turn.timeZone, cause: Cause.Turn({ turnId: turn.id, ...place }) }
+
   const done = (run: Effect.Effect<ToolResult>): Effect.Effect<ToolCall> =>
-    Effect.gen(function* () {
-      const from = yield* Clock.currentTimeMillis
-      const result = asResult(clean(yield* run))
-      // Clocks may count parts of milliseconds, and run backwards.
-      const durationMs = Math.max(0, Math.round((yield* Clock.currentTimeMillis) - from))
-      return { id: call.id, tool: call.tool, parameters: call.parameters, result, durationMs }
+    Effect.clockWith((clock) => {
+      const from = clock.unsafeCurrentTimeMillis()
+      return Effect.map(run, (answered) => {
+        const result = asResult(clean(answered))
+        // Clocks may count parts of milliseconds, and run backwards.
+        const durationMs = Math.max(0, Math.round(clock.unsafeCurrentTimeMillis() - from))
+        return { id: call.id, tool: call.tool, parameters: call.parameters, result, durationMs }
+      })
     })
 
-  const refusal = place.position < maxCalls ? call.refusal : `At most ${maxCalls} tool calls at once.`
-  const run = (
-    refusal === undefined
-      ? Effect.match(hands.handle(call.tool, call.parameters), {
-          onSuccess: ({ encodedResult }) => toResult(encodedResult),
-          onFailure: toResult
-        })
-      : Effect.succeed<ToolResult>({ status: "error", error: refusal })
-  ).pipe(
-    // @effect/ai puts the arguments, which are people's words, on its span.
-    Effect.withTracerEnabled(false),
-    Effect.provideService(ToolContext, {
-      user: turn.user,
-      timeZone: turn.timeZone,
-      cause: Cause.Turn({ turnId: turn.id, ...place })
-    })
-  )
+  const refused = (error: string) => Effect.succeed<ToolResult>({ status: "error", error })
+
+  const run = Either.match(place.position < maxCalls ? call.read : Either.left(tooMany), {
+    onLeft: refused,
+    onRight: (parameters) =>
+      Effect.match(hands.use(call.tool, parameters), { onSuccess: toResult, onFailure: toResult }).pipe(
+        Effect.provideService(ToolContext, about),
+        traced("Agent.use", { tool: call.tool })
+      )
+  })
 
   return turn.record(place, done(run)).pipe(
     Effect.catchAllDefect((defect) =>
@@ -97,18 +134,19 @@ export const use = (
       Effect.zipRight(
         // As a cause it is logged by its stack alone, without the members of a database's error, which quote rows.
         Effect.logError("Tool failed", Defect.die(defect)).pipe(Effect.annotateLogs({ tool: call.tool })),
-        turn.record(place, done(Effect.succeed({ status: "error", error: "The tool failed unexpectedly." })))
+        turn.record(place, done(refused("The tool failed unexpectedly.")))
       )
     )
   )
 }
+
+const tooMany = `At most ${maxCalls} tool calls at once.`
 
 const isResult = Schema.is(ToolResult)
 const asResult = Schema.decodeUnknownSync(ToolResult)
 
 const toResult = (value: unknown): ToolResult => {
   if (isResult(value)) return value
-  if (AiError.isAiError(value)) return { status: "error", error: "The arguments do not fit the tool's parameters." }
   return Predicate.isError(value) || Predicate.hasProperty(value, "error")
     ? { status: "error", error: "message" in value ? String(value.message) : String(value.error) }
     : { status: "success", result: value }
