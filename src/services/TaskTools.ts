@@ -16,6 +16,7 @@ import {
 import { resolveDue, todayIn } from "./Dates.ts"
 import { Tasks, type Versioned } from "./Tasks.ts"
 import { integer, optional, parameters } from "./ToolParameters.ts"
+import { tracedFn } from "./Traced.ts"
 
 /** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
 export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<
@@ -193,7 +194,7 @@ export class TaskTools extends Toolkit.make(
 export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, never, Tasks> = TaskTools.toLayer(
   Effect.map(Tasks, (tasks) =>
     TaskTools.of({
-      list_tasks: Effect.fn("TaskTools.list_tasks")(function* (given) {
+      list_tasks: tracedFn("TaskTools.list_tasks")(function* (given) {
         const { user } = yield* ToolContext
         const page = yield* tasks.list(user, {
           status: given.status,
@@ -214,12 +215,12 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         }
       }),
 
-      create_task: Effect.fn("TaskTools.create_task")(function* (given) {
+      create_task: tracedFn("TaskTools.create_task")(function* (given) {
         const { cause, user } = yield* ToolContext
         return yield* answer(tasks.create(user, yield* newTaskOf(given), cause))
       }),
 
-      create_tasks: Effect.fn("TaskTools.create_tasks")(function* ({ tasks: given }) {
+      create_tasks: tracedFn("TaskTools.create_tasks")(function* ({ tasks: given }) {
         const { cause, user } = yield* ToolContext
         yield* checkCount(given, "tasks")
         const read = yield* Effect.forEach(given, (task) => Effect.either(newTaskOf(task)))
@@ -230,12 +231,12 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         return { status, results, ...(yield* present) }
       }),
 
-      get_task: Effect.fn("TaskTools.get_task")(function* ({ task_id }) {
+      get_task: tracedFn("TaskTools.get_task")(function* ({ task_id }) {
         const { user } = yield* ToolContext
         return yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.get(user, id)))
       }),
 
-      update_task: Effect.fn("TaskTools.update_task")(function* ({ clear, task_id, ...given }) {
+      update_task: tracedFn("TaskTools.update_task")(function* ({ clear, task_id, ...given }) {
         const { cause, user } = yield* ToolContext
         const id = yield* idOf(task_id)
         const cleared = clear ?? []
@@ -252,7 +253,7 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         return yield* answer(tasks.update(user, id, patch, cause))
       }),
 
-      mark_complete: Effect.fn("TaskTools.mark_complete")(function* ({ completed, task_id, task_ids }) {
+      mark_complete: tracedFn("TaskTools.mark_complete")(function* ({ completed, task_id, task_ids }) {
         const { cause, user } = yield* ToolContext
         if ((task_id == null) === (task_ids == null)) return yield* refuse("Give either task_id or task_ids.")
         const ids = task_ids ?? Arr.fromNullable(task_id)
@@ -264,7 +265,7 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         return result.status === "success" ? { ...result, ...(yield* present) } : yield* Effect.fail(result)
       }),
 
-      delete_task: Effect.fn("TaskTools.delete_task")(function* ({ task_id }) {
+      delete_task: tracedFn("TaskTools.delete_task")(function* ({ task_id }) {
         const { cause, user } = yield* ToolContext
         return yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.remove(user, id, cause)))
       })

@@ -12,3 +12,11 @@ export const traced =
         ? Effect.withSpan(effect, name, { captureStackTrace: false, ...(attributes !== undefined && { attributes }) })
         : effect
     )
+
+/** As `Effect.fn`, with a span by `traced`. */
+export const tracedFn = (name: string): typeof Effect.fnUntraced =>
+  // Safe: what it makes is what `Effect.fnUntraced` makes, in a span, which changes no type.
+  ((...body: Parameters<typeof Effect.fnUntraced>) => {
+    const run = Effect.fnUntraced(...body) as (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown>
+    return (...args: ReadonlyArray<unknown>) => traced(name)(run(...args))
+  }) as typeof Effect.fnUntraced
