@@ -50,6 +50,33 @@ describe("EventReader", () => {
     )
   })
 
+  it("reads bytes that are no UTF-8 as any decoder does, however they are cut", () => {
+    // The first byte of a character of each length, what may follow it, and what may not.
+    const byte = fc.constantFrom(
+      0x41,
+      0x80,
+      0xbf,
+      0xc3,
+      0xe2,
+      0x82,
+      0xac,
+      0xed,
+      0xa0,
+      0xf0,
+      0x9f,
+      0x91,
+      0x8b,
+      0xf8,
+      0xff
+    )
+    fc.assert(
+      fc.property(fc.array(byte, { maxLength: 12 }), fc.array(fc.nat(), { maxLength: 12 }), (data, cuts) => {
+        const bytes = new Uint8Array([...encode("data: ."), ...data, ...encode(".\n\n")])
+        assert.deepStrictEqual(read(bytes, cuts).out, [new TextDecoder().decode(bytes).slice("data: ".length, -2)])
+      })
+    )
+  })
+
   it("takes one space after the colon away, and no more", () => {
     assert.deepStrictEqual(whole("data:a\n\ndata: b\n\ndata:  c\n\n"), ["a", "b", " c"])
   })

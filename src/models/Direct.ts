@@ -131,11 +131,16 @@ const decode = (
 /** Pieces of one text that came together are one: each costs whoever passes it on as much as a whole text. */
 const joined = (parts: Chunk.Chunk<Part>): Chunk.Chunk<Part> => {
   const out: Array<Part> = []
+  let text: { readonly type: "text-delta"; readonly id: string; delta: string } | undefined
   for (const part of parts) {
-    const last = out.at(-1)
-    if (part.type === "text-delta" && last?.type === "text-delta" && part.id === last.id) {
-      out[out.length - 1] = { ...last, delta: last.delta + part.delta }
-    } else out.push(part)
+    if (part.type !== "text-delta") {
+      text = undefined
+      out.push(part)
+    } else if (text?.id === part.id) text.delta += part.delta
+    else {
+      text = { type: "text-delta", id: part.id, delta: part.delta }
+      out.push(text)
+    }
   }
   return Chunk.unsafeFromArray(out)
 }

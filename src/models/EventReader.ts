@@ -12,8 +12,10 @@ export interface ServerSentEvent {
  * that many small pieces of a long event cost no more than one.
  */
 export class EventReader {
-  readonly #decoder = new TextDecoder()
   readonly #limit: number
+  /** The beginning of a character that is yet to come. */
+  #rest: Uint8Array | undefined
+  #isFirst = true
   #line = ""
   #data: string | undefined
   #event = ""
@@ -27,7 +29,7 @@ export class EventReader {
 
   /** Appends each event that `bytes` completes. `false`: the event that has begun is over the limit. */
   read(bytes: Uint8Array, out: Array<ServerSentEvent>): boolean {
-    const text = this.#lines(this.#decoder.decode(bytes, { stream: true }))
+    const text = this.#lines(this.#decode(bytes))
     let from = 0
     for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", from)) {
       const line = this.#line === "" ? text.slice(from, end) : this.#line + text.slice(from, end)
@@ -45,6 +47,16 @@ export class EventReader {
     if (this.#line !== "") this.#field(this.#line)
     this.#line = ""
     this.#dispatch(out)
+  }
+
+  #decode(bytes: Uint8Array): string {
+    const all = this.#rest === undefined ? bytes : joined(this.#rest, bytes)
+    const end = all.length - unfinished(all)
+    this.#rest = end < all.length ? all.slice(end) : undefined
+    const text = decoder.decode(all.subarray(0, end))
+    if (text === "" || !this.#isFirst) return text
+    this.#isFirst = false
+    return text.startsWith("\uFEFF") ? text.slice(1) : text
   }
 
   /** Lines end in LF, CRLF or CR; afterwards all end in LF, at once even if the LF of a CRLF is yet to come. */
@@ -76,4 +88,24 @@ export class EventReader {
     this.#data = undefined
     this.#event = ""
   }
+}
+
+/** One for all, without memory: each takes 3 KB, which is what else a whole answer takes. */
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+const joined = (a: Uint8Array, b: Uint8Array) => {
+  const both = new Uint8Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
+}
+
+/** How many bytes at the end are the beginning of a character of UTF-8. */
+const unfinished = (bytes: Uint8Array): number => {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0
+    if (byte < 0x80) return 0
+    if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) ? back : 0
+  }
+  return 0
 }

@@ -128,6 +128,13 @@ interface Client {
   readonly responseFailed: (status: number, headers: Record<string, string>, error: unknown) => AiError.AiError
 }
 
+interface Refusal {
+  readonly status: number
+  readonly headers: Record<string, string>
+  readonly decoder: InstanceType<typeof TextDecoder>
+  text: string
+}
+
 type Taken<A> = Effect.Effect<Chunk.Chunk<A>, Option.Option<AiError.AiError>>
 
 /** Of what waits to be taken; more stays in the network. */
@@ -153,8 +160,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   #waitingSince: number | undefined
   #silence: Alarm | undefined
   /** What came with a status that is no answer's. */
-  #refusal: { readonly status: number; readonly headers: Record<string, string>; text: string } | undefined
-  readonly #decoder = new TextDecoder()
+  #refusal: Refusal | undefined
   #over = false
   #failure: AiError.AiError | undefined
   #isComplete = false
@@ -261,8 +267,9 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   ) {
     if (status < 200) return
-    if (status >= 400) this.#refusal = { status, headers: retryHeaders(headers), text: "" }
-    else if (status >= 300) this.#end(this.#client.malformed(`status ${status} instead of an answer`))
+    if (status >= 400) {
+      this.#refusal = { status, headers: retryHeaders(headers), text: "", decoder: new TextDecoder() }
+    } else if (status >= 300) this.#end(this.#client.malformed(`status ${status} instead of an answer`))
     else if (String(headers["content-type"]).startsWith("text/html")) {
       this.#end(this.#client.malformed("a web page instead of an answer"))
     }
@@ -272,7 +279,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   onResponseData(controller: Undici.Dispatcher.DispatchController, bytes: Uint8Array) {
     if (this.#over) return
     if (this.#refusal !== undefined) {
-      this.#refusal.text += this.#decoder.decode(bytes, { stream: true })
+      this.#refusal.text += this.#refusal.decoder.decode(bytes, { stream: true })
       if (this.#refusal.text.length > maxError) this.#endRefused()
       return
     }
