@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Either, FastCheck as fc, Schema } from "effect"
+import { Arbitrary, Array as Arr, DateTime, Either, FastCheck as fc, Option, Schema } from "effect"
 import * as Codec from "../src/domain/Codec.ts"
 import { Conversation, Message } from "../src/domain/Conversation.ts"
 import { Task } from "../src/domain/Task.ts"
@@ -28,6 +28,8 @@ const isKept = (value: unknown) => !(JSON.stringify(value) ?? "").includes("__pr
 /** What of a value goes out: members that cannot be enumerated do not, and Schema drops some of them. */
 const json = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+
 const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
   describe(name, () => {
     const value = Arbitrary.make(schema).filter(isKept)
@@ -37,6 +39,10 @@ const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
 
     it.prop("is encoded as Schema encodes it", [value], ([value]) => {
       assert.deepStrictEqual(json(Codec.encode(schema)(value)), json(encode(value)))
+    })
+
+    it.prop("is written as the JSON of what it is encoded as", [value], ([value]) => {
+      assert.strictEqual(text(Codec.encodeJson(schema)(value)), JSON.stringify(Codec.encode(schema)(value)))
     })
 
     it.prop("is decoded as Schema decodes it", [value], ([value]) => {
@@ -66,6 +72,47 @@ check("TaskChange", TaskChange)
 check("ToolCall", ToolCall)
 check("Turn", Turn)
 check("a schema of many kinds", Mixed)
+
+const Stamped = Schema.Struct({ text: Schema.DateTimeUtc, date: Schema.DateTimeUtcFromDate })
+check("times", Stamped)
+
+describe("a time", () => {
+  const day = fc.date({ noInvalidDate: true })
+  it.prop(
+    "is written as Date writes it, in any year and beside any other",
+    [day, fc.array(fc.nat(200_000_000))],
+    ([day, offsets]) => {
+      const times = [0, ...offsets].map((offset) => DateTime.make(day.getTime() - offset)).flatMap(Option.toArray)
+      assert.deepStrictEqual(
+        Codec.encode(Schema.Array(Schema.DateTimeUtc))(times),
+        times.map(({ epochMillis }) => new Date(epochMillis).toISOString())
+      )
+    }
+  )
+
+  it("that is none is refused", () => {
+    const none = { text: "2026-01-31T12:00:00.000Z", date: new Date(Number.NaN) }
+    assert.isTrue(Either.isLeft(Codec.decodeUnknown(Stamped)(none)))
+  })
+})
+
+describe("encodeJson", () => {
+  const Lists = Schema.Struct({
+    first: Schema.Array(Schema.String),
+    missing: Schema.optional(Schema.Array(Schema.Int)),
+    between: Schema.NullOr(Schema.DateTimeUtc),
+    last: Schema.Array(Schema.Struct({ n: Schema.Int }))
+  })
+
+  it.each([0, 1, 100, 101, 250, 1000])("writes lists of %i as one text", (length) => {
+    const lists = {
+      first: Arr.makeBy(length, (n) => `ä€😀 "${n}"`),
+      between: null,
+      last: length === 0 ? [] : Arr.makeBy(length, (n) => ({ n }))
+    }
+    assert.strictEqual(text(Codec.encodeJson(Lists)(lists)), JSON.stringify(Codec.encode(Lists)(lists)))
+  })
+})
 
 describe("a member __proto__", () => {
   it("is one like any other", () => {

@@ -1,5 +1,5 @@
 import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
-import { Effect } from "effect"
+import { Effect, type Schema } from "effect"
 import { Api } from "../api/Api.ts"
 import { ConversationList, MessageList } from "../api/ConversationsApi.ts"
 import * as Codec from "../domain/Codec.ts"
@@ -8,8 +8,13 @@ import { CurrentUser } from "../domain/Request.ts"
 import { Conversations } from "../services/Conversations.ts"
 import { note } from "./Exchange.ts"
 
-const encodeList = Codec.encode(ConversationList)
-const encodeMessages = Codec.encode(MessageList)
+const answer = <A, I>(schema: Schema.Schema<A, I>) => {
+  const encode = Codec.encodeJson(schema)
+  return (value: A) => HttpServerResponse.uint8Array(encode(value), { contentType: "application/json" })
+}
+
+const listAnswer = answer(ConversationList)
+const messagesAnswer = answer(MessageList)
 
 /** Who asks, while the request's log line names the conversation. */
 const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
@@ -24,7 +29,7 @@ export const layer = HttpApiBuilder.group(Api, "conversations", (handlers) =>
       .handleRaw("list", ({ urlParams }) =>
         CurrentUser.pipe(
           Effect.flatMap(({ id }) => conversations.list(id, urlParams)),
-          Effect.map((page) => HttpServerResponse.unsafeJson(encodeList(page)))
+          Effect.map(listAnswer)
         )
       )
       .handle("get", ({ path }) =>
@@ -39,7 +44,7 @@ export const layer = HttpApiBuilder.group(Api, "conversations", (handlers) =>
       .handleRaw("messages", ({ path, urlParams }) =>
         ownerOf(path).pipe(
           Effect.flatMap((owner) => conversations.messages(owner, path.conversation_id, urlParams)),
-          Effect.map((page) => HttpServerResponse.unsafeJson(encodeMessages(page)))
+          Effect.map(messagesAnswer)
         )
       )
       .handle("removeMessage", ({ path }) =>

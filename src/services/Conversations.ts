@@ -1,5 +1,5 @@
 import { SqlClient, type SqlError } from "@effect/sql"
-import { Context, DateTime, Effect, Either, identity, Layer, type ParseResult, Schema } from "effect"
+import { Context, DateTime, Effect, Either, Layer, type ParseResult, Schema } from "effect"
 import * as Codec from "../domain/Codec.ts"
 import { Conversation, ConversationNotFound, Message, MessageNotFound, Role } from "../domain/Conversation.ts"
 import type { Cursor } from "../domain/Cursor.ts"
@@ -245,38 +245,36 @@ const pageOf =
       Either.map(id === null ? Either.right([]) : decode(rows), (found) => ({ found, total }))
     )
 
-const decodeConversations = Codec.decodeUnknown(
-  Schema.Array(
-    Schema.transform(
-      Schema.Struct({
-        id: ConversationId,
-        title: Schema.NullOr(Schema.String),
-        createdAt: Time,
-        updatedAt: Time
-      }),
-      Schema.typeSchema(Conversation),
-      { strict: true, decode: (row) => new Conversation(row, true), encode: identity }
-    )
-  )
+/**
+ * Decodes rows into instances of a class. Its own constructor would look for defaults, of which a row needs none, and that
+ * takes as long as all of the decoding.
+ */
+const decodeAs = <A extends Fields, Fields extends object, I>(
+  type: { readonly prototype: A; new (fields: Fields): A },
+  row: Schema.Schema<Fields, I>
+) => {
+  const decode = Codec.decodeUnknown(Schema.Array(row))
+  const instance = (fields: Fields): A => Object.setPrototypeOf(fields, type.prototype)
+  return (rows: unknown) => Either.map(decode(rows), (found) => found.map(instance))
+}
+
+const decodeConversations = decodeAs(
+  Conversation,
+  Schema.Struct({ id: ConversationId, title: Schema.NullOr(Schema.String), createdAt: Time, updatedAt: Time })
 )
 
-const decodeMessages = Codec.decodeUnknown(
-  Schema.Array(
-    Schema.transform(
-      Schema.Struct({
-        id: MessageId,
-        sequenceNumber: Schema.Int,
-        role: Role,
-        content: Schema.String,
-        toolCalls: Schema.NullOr(Schema.Array(ToolCall)),
-        status: TurnEnd,
-        createdAt: Time,
-        turnId: TurnId
-      }),
-      Schema.typeSchema(Message),
-      { strict: true, decode: (row) => new Message(row, true), encode: identity }
-    )
-  )
+const decodeMessages = decodeAs(
+  Message,
+  Schema.Struct({
+    id: MessageId,
+    sequenceNumber: Schema.Int,
+    role: Role,
+    content: Schema.String,
+    toolCalls: Schema.NullOr(Schema.Array(ToolCall)),
+    status: TurnEnd,
+    createdAt: Time,
+    turnId: TurnId
+  })
 )
 
 const decodeRemoved = Codec.decodeUnknown(Schema.Array(Schema.Struct({ removed: Schema.Boolean })))

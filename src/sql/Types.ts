@@ -4,12 +4,31 @@ const oid = { ...Pg.types.builtins, INT4_ARRAY: 1007, INT8_ARRAY: 1016, TEXT_ARR
 
 const standard = (type: number): ((text: string) => unknown) => Pg.types.getTypeParser(type, "text")
 
-/** `2026-01-31 12:00:00.123+00` as the engine's own parser reads it, in an eighth of the time of the usual one. */
+/**
+ * `2026-01-31 12:00:00.123456+00`, for which the usual parser takes twenty times as long. Before the year 100 `Date.UTC`
+ * means another century.
+ */
 const timestamptz = (text: string) => {
-  const isUtc = text.length >= 22 && text.length <= 29 && text.endsWith("+00") && text[10] === " "
-  const date = new Date(isUtc ? `${text.slice(0, 10)}T${text.slice(11, -3)}Z` : Number.NaN)
-  return Number.isNaN(date.getTime()) ? standard(oid.TIMESTAMPTZ)(text) : date
+  const isPlain = text.length <= 29 && text.endsWith("+00") && text[4] === "-" && text >= "01"
+  if (!isPlain) return standard(oid.TIMESTAMPTZ)(text)
+  const millis = text[19] === "." ? Math.trunc(1000 * Number(text.slice(19, -3))) : 0
+  return new Date(
+    Date.UTC(
+      100 * two(text, 0) + two(text, 2),
+      two(text, 5) - 1,
+      two(text, 8),
+      two(text, 11),
+      two(text, 14),
+      two(text, 17),
+      millis
+    )
+  )
 }
+
+const zero = 48
+
+/** The number of two digits at `i`. */
+const two = (text: string, i: number) => 10 * (text.charCodeAt(i) - zero) + text.charCodeAt(i + 1) - zero
 
 const own = new Map<number, (text: string) => unknown>([
   [oid.INT8, Number],
