@@ -1,6 +1,7 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
-import { Array as Arr, Duration, Effect, Layer } from "effect"
+import { Array as Arr, Duration, Effect, Equal, Layer } from "effect"
+import { Conversation, Message } from "../src/domain/Conversation.ts"
 import type { ConversationId, UserId } from "../src/domain/Id.ts"
 import { Conversations } from "../src/services/Conversations.ts"
 import { Turns } from "../src/services/Turns.ts"
@@ -71,6 +72,21 @@ layer(database)("Conversations", (it) => {
       )
       const conversation = yield* conversations.get(owner, begun.conversationId)
       assert.deepStrictEqual(conversation.updatedAt, messages[1]?.createdAt)
+    })
+  )
+
+  it.effect("what is read is of its class, as if made by it", () =>
+    Effect.gen(function* () {
+      const conversations = yield* Conversations
+      const owner = yield* newUser
+      const { conversationId } = yield* begin(owner, null)
+      const { messages } = yield* conversations.messages(owner, conversationId, {})
+      const listed = yield* conversations.list(owner, {})
+      assert.deepStrictEqual(
+        [...messages, ...listed.conversations],
+        [...messages.map((it) => new Message(it)), ...listed.conversations.map((it) => new Conversation(it))]
+      )
+      assert.isTrue(Equal.equals(messages[0], messages[0] && new Message(messages[0])))
     })
   )
 
