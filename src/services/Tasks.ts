@@ -185,6 +185,33 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       const createMany = (owner: UserId, tasks: ReadonlyArray<NewTask>, cause: Cause) =>
         traced("Tasks.create")(versioned(insert({ owner, tasks: JSON.stringify(tasks.map(columnsOf)) }, cause)))
 
+      const selectPage = Prepared.make<Page>(
+        sql,
+        (p) => sql`
+          WITH matching AS NOT MATERIALIZED (
+            SELECT * FROM tasks
+            WHERE user_id = ${p.owner} AND deleted_at IS NULL
+              AND (${p.status}::text = 'all' OR (${p.status}::text = 'completed') = (completed_at IS NOT NULL))
+              AND (${p.priority}::text IS NULL OR priority = ${p.priority}::text)
+              AND (${p.label}::text IS NULL OR ${p.label}::text = ANY(labels))
+              AND (${p.dueBefore}::date IS NULL OR due_date <= ${p.dueBefore}::date)
+              AND (${p.dueAfter}::date IS NULL OR due_date >= ${p.dueAfter}::date)
+              AND (
+                ${p.words}::text IS NULL
+                OR strpos(lower(title), lower(${p.words}::text)) > 0
+                OR strpos(lower(description), lower(${p.words}::text)) > 0
+              )
+          ), page AS (
+            SELECT * FROM matching
+            WHERE (created_at, id) < (${p.time}::timestamptz, ${p.id}::bigint)
+            ORDER BY created_at DESC, id DESC
+            LIMIT ${p.limit}
+          )
+          SELECT total, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
+          FROM (SELECT count(*)::integer AS total FROM matching) AS counted LEFT JOIN page ON true
+          ORDER BY created_at DESC, id DESC`
+      )
+
       const select = Prepared.make<{ owner: UserId; id: TaskId }>(
         sql,
         ({ id, owner }) => sql`
@@ -202,45 +229,37 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
             traced("Tasks.get", { "task.id": id })
           ),
 
-        list: Effect.fn("Tasks.list")(function* (owner, query) {
-          const { cursor, dueAfter = null, dueBefore = null, label = null, priority = null } = query
-          const status = query.status ?? "all"
-          const words = normalize(query.query ?? "") || null
-          const limit = query.limit ?? defaultLimit
-          const rows = yield* sql`
-            WITH matching AS NOT MATERIALIZED (
-              SELECT * FROM tasks
-              WHERE user_id = ${owner} AND deleted_at IS NULL
-                AND (${status}::text = 'all' OR (${status}::text = 'completed') = (completed_at IS NOT NULL))
-                AND (${priority}::text IS NULL OR priority = ${priority}::text)
-                AND (${label}::text IS NULL OR ${label}::text = ANY(labels))
-                AND (${dueBefore}::date IS NULL OR due_date <= ${dueBefore}::date)
-                AND (${dueAfter}::date IS NULL OR due_date >= ${dueAfter}::date)
-                AND (
-                  ${words}::text IS NULL
-                  OR strpos(lower(title), lower(${words}::text)) > 0
-                  OR strpos(lower(description), lower(${words}::text)) > 0
-                )
-            ), page AS (
-              SELECT * FROM matching
-              WHERE (created_at, id) < (${timeOf(cursor)}::timestamptz, ${idOf(cursor)}::bigint)
-              ORDER BY created_at DESC, id DESC
-              LIMIT ${limit + 1}
-            )
-            SELECT total, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
-            FROM (SELECT count(*)::integer AS total FROM matching) AS counted LEFT JOIN page ON true
-            ORDER BY created_at DESC, id DESC`.pipe(Effect.flatMap(decodeListed), Effect.orDie)
-          const found = Arr.filterMap(rows, ({ task, version }) =>
-            task === null || version === null ? Option.none() : Option.some({ task, version })
+        list: (owner, { cursor, dueAfter, dueBefore, label, limit, priority, query, status }) => {
+          const length = limit ?? defaultLimit
+          return selectPage({
+            owner,
+            status: status ?? "all",
+            priority: priority ?? null,
+            label: label ?? null,
+            dueBefore: dueBefore ?? null,
+            dueAfter: dueAfter ?? null,
+            words: normalize(query ?? "") || null,
+            time: timeOf(cursor),
+            id: idOf(cursor),
+            limit: length + 1
+          }).pipe(
+            Effect.flatMap(decodeListed),
+            Effect.orDie,
+            Effect.map((rows) => {
+              const found = Arr.filterMap(rows, ({ task, version }) =>
+                task === null || version === null ? Option.none() : Option.some({ task, version })
+              )
+              const tasks = found.slice(0, length)
+              const last = found.length > length ? tasks.at(-1)?.task : undefined
+              return {
+                tasks,
+                total: rows[0]?.total ?? 0,
+                nextCursor: last === undefined ? null : { time: last.createdAt, id: last.id }
+              }
+            }),
+            traced("Tasks.list")
           )
-          const tasks = found.slice(0, limit)
-          const last = found.length > limit ? tasks.at(-1)?.task : undefined
-          return {
-            tasks,
-            total: rows[0]?.total ?? 0,
-            nextCursor: last === undefined ? null : { time: last.createdAt, id: last.id }
-          }
-        }),
+        },
 
         update: (owner, id, patch, cause, expected) =>
           changed(
@@ -403,6 +422,19 @@ const asBefore = (sql: SqlClient.SqlClient, turnId: Statement.Fragment) => sql`
   CROSS JOIN LATERAL coalesce(f.before, ${taskJson(sql, "b")}) AS was`
 
 type Change = { owner: UserId; ids: ReadonlyArray<TaskId>; expected: ReadonlyArray<number> | null }
+
+type Page = {
+  owner: UserId
+  status: string
+  priority: string | null
+  label: string | null
+  dueBefore: string | null
+  dueAfter: string | null
+  words: string | null
+  time: string
+  id: number
+  limit: number
+}
 
 /** What a cause may say of itself. */
 type Origin = { turnId: TurnId | null; step: number | null; position: number | null; requestId: string | null }

@@ -1,5 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { Context, Effect, PubSub, type Scope, Stream } from "effect"
+import * as Prepared from "./Prepared.ts"
 
 /** The one channel of LISTEN and NOTIFY; a statement may also call `pg_notify` on it by itself. */
 export const channel = "taskchat"
@@ -28,14 +29,16 @@ export const make = <E, R>(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const payloads = yield* Effect.acquireRelease(PubSub.sliding<string>(1024), PubSub.shutdown)
+    const notify = Prepared.make<{ payload: string }>(
+      sql,
+      ({ payload }) => sql`SELECT pg_notify(${channel}, ${payload})`
+    )
     yield* listen((payload) => payloads.unsafeOffer(payload))
     return Signals.of({
       publish: (payload) =>
         Buffer.byteLength(payload) > maxBytes
           ? Effect.logWarning("A signal was too long to be sent")
-          : sql`SELECT pg_notify(${channel}, ${payload})`.pipe(
-              Effect.catchAll(() => Effect.logDebug("A signal could not be sent"))
-            ),
+          : Effect.catchAll(notify({ payload }), () => Effect.logDebug("A signal could not be sent")),
       changes: Stream.fromPubSub(payloads)
     })
   })
