@@ -1,6 +1,6 @@
 import { Clock, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis } from "ioredis"
-import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
+import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
 import type { UserId } from "../domain/Id.ts"
 
 /** What is counted apart: chat, and everything else. */
@@ -43,49 +43,12 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
     readonly ready: Effect.Effect<boolean>
   }
 >() {
-  /** Counted in this process. The windows go by the system's clock, whatever `Clock` is given. */
-  static readonly layerMemory = (limits: Limits): Layer.Layer<RateLimits> =>
-    Layer.sync(RateLimits, () => {
-      const counts = inMemory(limits)
-      return RateLimits.of({
-        take: (policy, user, requests) => Effect.orDie(consume(counts[policy], user, limits[policy], requests)),
-        ready: Effect.succeed(true)
-      })
-    })
-
   /** Counted in this process, in windows that go by the `Clock`. */
-  static readonly layerClock = (limits: Limits): Layer.Layer<RateLimits> =>
-    Layer.sync(RateLimits, () => {
-      const counts = new Map<string, { readonly until: number; readonly count: number }>()
-      return RateLimits.of({
-        take: Effect.fn("RateLimits.take")((policy, user, requests = 1) =>
-          Effect.map(Clock.currentTimeMillis, (now) => {
-            const limit = limits[policy]
-            const key = `${policy}:${user}`
-            const open = counts.get(key)
-            const window =
-              open !== undefined && open.until > now ? open : { until: now + windowSeconds(limit) * 1000, count: 0 }
-            const count = window.count + requests
-            counts.set(key, { ...window, count })
-            const allowed = count <= limit.limit
-            const resetSeconds = Math.max(1, Math.ceil((window.until - now) / 1000))
-            return {
-              allowed,
-              limit: limit.limit,
-              remaining: Math.max(0, limit.limit - count),
-              windowSeconds: windowSeconds(limit),
-              resetSeconds,
-              resetAt: Math.ceil(window.until / 1000),
-              retryAfter: allowed ? undefined : resetSeconds
-            }
-          })
-        ),
-        ready: Effect.succeed(true)
-      })
-    })
+  static readonly layerMemory = (limits: Limits): Layer.Layer<RateLimits> =>
+    Layer.sync(RateLimits, () => RateLimits.of({ take: inMemory(limits), ready: Effect.succeed(true) }))
 
   /** 60 requests to chat and 600 others a minute, by the `Clock`. */
-  static readonly layerTest: Layer.Layer<RateLimits> = RateLimits.layerClock({
+  static readonly layerTest: Layer.Layer<RateLimits> = RateLimits.layerMemory({
     chat: { limit: 60 },
     api: { limit: 600 }
   })
@@ -127,7 +90,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
           take: Effect.fn("RateLimits.take")(function* (policy, user, requests) {
             const limit = limits[policy]
             const now = yield* Clock.currentTimeMillis
-            const alone = Effect.orDie(consume(own[policy], user, limit, requests))
+            const alone = own(policy, user, requests)
             if (awayUntil !== undefined && now < awayUntil) return yield* alone
             return yield* consume(shared[policy], user, limit, requests).pipe(
               Effect.zipLeft(found),
@@ -154,30 +117,71 @@ const windowSeconds = (limit: Limit) => Math.max(1, Math.round(Duration.toSecond
 
 const points = (limit: Limit) => ({ points: limit.limit, duration: windowSeconds(limit) })
 
-const inMemory = (limits: Limits) =>
-  perPolicy((policy) => new RateLimiterMemory({ keyPrefix: policy, ...points(limits[policy]) }))
+/** Where a user is within a window. */
+interface Count {
+  /** So many requests, this one included. */
+  readonly count: number
+  /** The window's end, in milliseconds since 1970. */
+  readonly until: number
+}
 
-/** Fails when the store does. */
-const consume = (counts: RateLimiterAbstract, user: UserId, limit: Limit, requests = 1) =>
+const standingOf = (limit: Limit, { count, until }: Count, now: number): Standing => {
+  const allowed = count <= limit.limit
+  const resetSeconds = Math.max(1, Math.ceil((until - now) / 1000))
+  return {
+    allowed,
+    limit: limit.limit,
+    remaining: Math.max(0, limit.limit - count),
+    windowSeconds: windowSeconds(limit),
+    resetSeconds,
+    resetAt: Math.ceil(until / 1000),
+    retryAfter: allowed ? undefined : resetSeconds
+  }
+}
+
+/** At once, as every request passes here. */
+const inMemory = (limits: Limits): (typeof RateLimits.Service)["take"] => {
+  const windows = perPolicy((policy) => new Windows(windowSeconds(limits[policy]) * 1000))
+  return (policy, user, requests = 1) =>
+    Effect.clockWith((clock) => {
+      const now = clock.unsafeCurrentTimeMillis()
+      return Effect.succeed(standingOf(limits[policy], windows[policy].count(user, requests, now), now))
+    })
+}
+
+/** The windows of all who have asked lately. */
+class Windows {
+  /** All of one length, so that the first is the first to end. */
+  private readonly open = new Map<UserId, Count>()
+  private readonly millis: number
+
+  constructor(millis: number) {
+    this.millis = millis
+  }
+
+  count(user: UserId, requests: number, now: number): Count {
+    for (const [other, { until }] of this.open) {
+      if (until > now) break
+      this.open.delete(other)
+    }
+    const { count, until } = this.open.get(user) ?? { count: 0, until: now + this.millis }
+    const counted = { count: count + requests, until }
+    this.open.set(user, counted)
+    return counted
+  }
+}
+
+/** Fails when Redis does. */
+const consume = (counts: RateLimiterRedis, user: UserId, limit: Limit, requests = 1) =>
   Effect.gen(function* () {
-    const { allowed, count } = yield* Effect.tryPromise(() =>
-      counts.consume(String(user), requests).then(
-        (count) => ({ allowed: true, count }),
+    const { consumedPoints, msBeforeNext } = yield* Effect.tryPromise(() =>
+      counts
+        .consume(String(user), requests)
         // "Too many" comes as a rejection, as the store's failures do.
-        (reason) => (reason instanceof RateLimiterRes ? { allowed: false, count: reason } : Promise.reject(reason))
-      )
+        .catch((reason: unknown) => (reason instanceof RateLimiterRes ? reason : Promise.reject(reason)))
     )
     const now = yield* Clock.currentTimeMillis
-    const resetSeconds = Math.max(1, Math.ceil(count.msBeforeNext / 1000))
-    return {
-      allowed,
-      limit: limit.limit,
-      remaining: count.remainingPoints,
-      windowSeconds: windowSeconds(limit),
-      resetSeconds,
-      resetAt: Math.ceil((now + count.msBeforeNext) / 1000),
-      retryAfter: allowed ? undefined : resetSeconds
-    } satisfies Standing
+    return standingOf(limit, { count: consumedPoints, until: now + msBeforeNext }, now)
   })
 
 /** Fails fast when Redis is away: nothing is queued or tried again, and what waits waits shortly. */

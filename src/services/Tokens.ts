@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, Schema, type Scope } from "effect"
 import * as Jose from "jose"
 import { UserId } from "../domain/Id.ts"
@@ -70,15 +70,15 @@ const make = (options: Options) =>
     // By hash, so that no usable token lies in memory; the oldest first. Verifying costs several times the rest of `verify`.
     const verified = new Map<string, { readonly user: { readonly id: UserId }; readonly until: number }>()
 
-    const verifyAnew = Effect.fn("Tokens.verify")(function* (text: string, hash: string, now: number) {
-      verified.delete(hash)
+    const verifyAnew = Effect.fn("Tokens.verify")(function* (text: string, key: string, now: number) {
+      verified.delete(key)
       const currentDate = DateTime.toDateUtc(DateTime.unsafeMake(now))
       const claims = yield* verifier.verify(text, { ...expected, currentDate })
       const id = userOf(claims)
       if (id === undefined) return yield* refuse("no user id")
       const user = { id }
       const expires = (claims.exp ?? 0) * 1000 + Duration.toMillis(skew)
-      verified.set(hash, { user, until: Math.min(expires, now + verifier.maxAge) })
+      verified.set(key, { user, until: Math.min(expires, now + verifier.maxAge) })
       if (verified.size > maxVerified) {
         const oldest = verified.keys().next()
         if (!oldest.done) verified.delete(oldest.value)
@@ -88,12 +88,13 @@ const make = (options: Options) =>
 
     return Tokens.of({
       verify: (token) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        Effect.clockWith((clock) => {
+          const now = clock.unsafeCurrentTimeMillis()
           const text = Redacted.value(token)
           if (text.length > maxLength) return refuse("too long")
-          const hash = createHash("sha256").update(text).digest("base64")
-          const known = verified.get(hash)
-          return known !== undefined && now < known.until ? Effect.succeed(known.user) : verifyAnew(text, hash, now)
+          const key = hash("sha256", text, "base64")
+          const known = verified.get(key)
+          return known !== undefined && now < known.until ? Effect.succeed(known.user) : verifyAnew(text, key, now)
         }),
       issue: Effect.fn("Tokens.issue")(function* (user, ttl) {
         const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)

@@ -72,7 +72,7 @@ const services = (options: Options) =>
       Layer.mergeAll(
         ScriptedModel.layer(options.script),
         Tokens.layerTest,
-        RateLimits.layerClock(options.limits ?? { api: plenty, chat: plenty }),
+        RateLimits.layerMemory(options.limits ?? { api: plenty, chat: plenty }),
         options.database ?? Sql.layerTest
       )
     )
