@@ -1,5 +1,5 @@
-import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Effect, Layer, Redacted } from "effect"
+import { HttpLayerRouter, HttpServerRequest } from "@effect/platform"
+import { Context, Effect, Layer, Redacted } from "effect"
 import { ApiRateLimit, Authentication, ChatRateLimit } from "../api/Authentication.ts"
 import type { UserId } from "../domain/Id.ts"
 import {
@@ -12,54 +12,52 @@ import {
 } from "../domain/Request.ts"
 import { type Policy, RateLimits, type Standing } from "../services/RateLimits.ts"
 import { Tokens } from "../services/Tokens.ts"
-import { note } from "./Exchange.ts"
+import { announce, note } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */
 export const authenticate = (tokens: typeof Tokens.Service) =>
-  Effect.gen(function* () {
-    const { headers } = yield* HttpServerRequest.HttpServerRequest
+  Effect.withFiberRuntime<
+    { readonly id: UserId },
+    MissingToken | InvalidToken | Unavailable,
+    HttpServerRequest.HttpServerRequest
+  >((fiber) => {
+    const { headers } = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
     const [, token] = /^Bearer +(.+)$/i.exec(headers["authorization"] ?? "") ?? []
-    if (token === undefined) return yield* new MissingToken()
-    const user = yield* tokens.verify(Redacted.make(token))
-    yield* note({ user_id: user.id })
-    return user
+    return token === undefined ? new MissingToken() : tokens.verify(Redacted.make(token))
   })
 
 /** Spends one request of the user's; the answer, whatever it is, says what is left. */
 export const spend = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
-  Effect.gen(function* () {
-    const standing = yield* limits.take(policy, user)
-    yield* announce(policy, standing)
-    if (!standing.allowed) return yield* new RateLimited({ retryAfter: standing.resetSeconds })
-  })
-
-/** `X-RateLimit-*`, and the header fields of the IETF's draft. */
-const announce = (policy: Policy, { limit, remaining, resetAt, resetSeconds, windowSeconds }: Standing) =>
-  HttpApp.appendPreResponseHandler((_, response) =>
-    Effect.succeed(
-      HttpServerResponse.setHeaders(response, {
-        "x-ratelimit-limit": String(limit),
-        "x-ratelimit-remaining": String(remaining),
-        "x-ratelimit-reset": String(resetAt),
-        ratelimit: `"${policy}";r=${remaining};t=${resetSeconds}`,
-        "ratelimit-policy": `"${policy}";q=${limit};w=${windowSeconds}`
-      })
+  Effect.flatMap(limits.take(policy, user), (standing) =>
+    Effect.zipRight(
+      announceStanding(policy, standing),
+      standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
     )
   )
+
+/** `X-RateLimit-*`, and the header fields of the IETF's draft. */
+const announceStanding = (policy: Policy, { limit, remaining, resetAt, resetSeconds, windowSeconds }: Standing) =>
+  announce({
+    "x-ratelimit-limit": String(limit),
+    "x-ratelimit-remaining": String(remaining),
+    "x-ratelimit-reset": String(resetAt),
+    ratelimit: `"${policy}";r=${remaining};t=${resetSeconds}`,
+    "ratelimit-policy": `"${policy}";q=${limit};w=${windowSeconds}`
+  })
 
 /** A URL of someone else's spends nobody's quota. What is no number at all is refused later, as such. */
 const ownUrl = (limits: typeof RateLimits.Service, policy: Policy, user: UserId, inUrl: string | undefined) =>
   inUrl === undefined || !/^[0-9]+$/.test(inUrl) || inUrl === String(user)
     ? Effect.void
     : Effect.zipRight(
-        Effect.flatMap(limits.take(policy, user, 0), (standing) => announce(policy, standing)),
+        Effect.flatMap(limits.take(policy, user, 0), (standing) => announceStanding(policy, standing)),
         new UserMismatch()
       )
 
 /** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
 const spendOwn = (limits: typeof RateLimits.Service, policy: Policy) =>
-  Effect.flatMap(Effect.serviceOption(CurrentUser), (user) =>
-    Effect.flatMap(Effect.orDie(user), ({ id }) => spend(limits, policy, id))
+  Effect.withFiberRuntime<void, RateLimited>((fiber) =>
+    spend(limits, policy, Context.unsafeGet(fiber.currentContext, CurrentUser).id)
   )
 
 /** Finds out who sent a request. It may read the request however it likes: a token, a cookie, a header of a proxy's. */
@@ -81,14 +79,16 @@ export const layerOf = <E, R>(
         const limits = yield* RateLimits
         return {
           bearer: () =>
-            Effect.gen(function* () {
-              const user = yield* identity
-              const { params, route } = yield* HttpLayerRouter.RouteContext
-              const policy = /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api"
-              yield* note({ user_id: user.id })
-              yield* ownUrl(limits, policy, user.id, params["user_id"])
-              return { id: user.id }
-            })
+            Effect.flatMap(identity, ({ id }) =>
+              Effect.withFiberRuntime((fiber) => {
+                const { params, route } = Context.unsafeGet(fiber.currentContext, HttpLayerRouter.RouteContext)
+                const policy = /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api"
+                return note({ user_id: id }).pipe(
+                  Effect.zipRight(ownUrl(limits, policy, id, params["user_id"])),
+                  Effect.as({ id })
+                )
+              })
+            )
         }
       })
     ),

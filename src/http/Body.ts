@@ -1,6 +1,7 @@
 import type { HttpServerRequest } from "@effect/platform"
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import { InvalidRequest, PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
+import * as Source from "../domain/Source.ts"
 
 /** Bytes. */
 export const maxBody = 256 * 1024
@@ -14,87 +15,78 @@ const maxWait = 8 * 1024 * 1024
 /** Deeper JSON is no request of ours, and would overflow whoever walks through it. */
 const maxDepth = 64
 
-/**
- * Reads the request's body as JSON, whoever asks for it in whatever form: `HttpApi` chooses by the content type, and
- * this service takes no other. The failures are this service's problems; `HttpApi` turns them into defects, which
- * `Problems.ts` recognises.
- */
-export const withBody = (request: HttpServerRequest.HttpServerRequest): HttpServerRequest.HttpServerRequest =>
-  Object.create(request, forms)
+type Refusal = InvalidRequest | PayloadTooLarge | UnsupportedMediaType
 
-const unsupported = Effect.dieSync(() => new UnsupportedMediaType())
-
-/** Each member is told its receiver, whose prototype is the request itself. */
-const forms: PropertyDescriptorMap & ThisType<HttpServerRequest.HttpServerRequest> = {
-  json: {
-    get() {
-      const request: HttpServerRequest.HttpServerRequest = Object.getPrototypeOf(this)
-      return isJson(request) ? json(request) : unsupported
-    }
-  },
-  text: { value: unsupported },
-  arrayBuffer: { value: unsupported },
-  urlParamsBody: { value: unsupported },
-  multipart: { value: unsupported }
-}
+/** The request's body, which has to be JSON. */
+export const json = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<unknown, Refusal> =>
+  isJson(request) ? Effect.flatMap(text(request), parse) : new UnsupportedMediaType()
 
 /** Without a word on what it is, it is taken for what it has to be. */
 const isJson = ({ headers }: HttpServerRequest.HttpServerRequest) =>
   /^\s*application\/json\s*(;|$)/i.test(headers["content-type"] ?? "application/json") &&
   /^\s*(identity)?\s*$/i.test(headers["content-encoding"] ?? "")
 
-const json = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<unknown> =>
-  Effect.flatMap(text(request), (body) => {
-    if (depth(body) > maxDepth) return Effect.die(invalid("is nested too deeply"))
-    return Effect.orDie(Effect.try({ try: (): unknown => JSON.parse(body), catch: () => invalid("is not valid JSON") }))
-  })
+const parse = (body: string): Effect.Effect<unknown, InvalidRequest> => {
+  if (depth(body) > maxDepth) return invalid("is nested too deeply")
+  try {
+    return Effect.succeed<unknown>(JSON.parse(body))
+  } catch {
+    return invalid("is not valid JSON")
+  }
+}
 
 const invalid = (message: string) => new InvalidRequest({ errors: [{ path: "", message: `the body ${message}` }] })
 
-const text = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<string> => {
+const text = (
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<string, InvalidRequest | PayloadTooLarge> => {
   const declared = Number(request.headers["content-length"])
-  if (declared > maxWait) return Effect.die(new PayloadTooLarge())
-  if (declared <= maxBody) return known(request)
-  const decoder = new TextDecoder("utf-8", { fatal: true })
-  let size = 0
-  let body: string | undefined = ""
-  const read = (chunk?: Uint8Array) => {
-    if (body === undefined || size > maxBody) return
-    try {
-      body += decoder.decode(chunk, { stream: chunk !== undefined })
-    } catch {
-      body = undefined
-    }
-  }
-  // Read to its end, however long: to stop in the middle would close the connection, and the answer with it.
-  return Stream.runForEach(request.stream, (chunk) =>
-    Effect.sync(() => {
-      size += chunk.length
-      read(chunk)
-    })
-  ).pipe(
-    // It broke off: there is nobody left to answer.
-    Effect.catchAll(() => Effect.interrupt),
-    Effect.flatMap(() => {
-      read()
-      if (size > maxBody) return Effect.die(new PayloadTooLarge())
-      return body === undefined ? Effect.die(invalid("is not UTF-8")) : Effect.succeed(body)
-    })
-  )
+  if (declared > maxWait) return new PayloadTooLarge()
+  // A body that the listener holds to a length it may have comes all at once.
+  return declared <= maxBody ? Effect.flatMap(orLeave(request.arrayBuffer), decode) : pieces(request)
 }
 
-/** A body that the listener holds to a length it may have: all at once, which takes a twentieth of a stream's time. */
-const known = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<string> =>
-  request.arrayBuffer.pipe(
-    Effect.catchAll(() => Effect.interrupt),
-    Effect.flatMap((bytes) => {
+/** It broke off: there is nobody left to answer. */
+const orLeave = <A, E>(body: Effect.Effect<A, E>) => Effect.catchAll(body, () => Effect.interrupt)
+
+const decoder = new TextDecoder("utf-8", { fatal: true })
+
+const decode = (bytes: ArrayBuffer): Effect.Effect<string, InvalidRequest> => {
+  try {
+    return Effect.succeed(decoder.decode(bytes))
+  } catch {
+    return notText
+  }
+}
+
+const notText = Effect.suspend(() => invalid("is not UTF-8"))
+
+const pieces = (request: HttpServerRequest.HttpServerRequest) =>
+  Effect.suspend(() => {
+    const decoder = new TextDecoder("utf-8", { fatal: true })
+    let size = 0
+    let body: string | undefined = ""
+    const read = (piece?: Uint8Array) => {
+      if (body === undefined || size > maxBody) return
       try {
-        return Effect.succeed(new TextDecoder("utf-8", { fatal: true }).decode(bytes))
+        body += decoder.decode(piece, { stream: piece !== undefined })
       } catch {
-        return Effect.die(invalid("is not UTF-8"))
+        body = undefined
+      }
+    }
+    // Read to its end, however long: to stop in the middle would close the connection, and the answer with it.
+    const all = Source.runForEachChunk(request.stream, (chunk) => {
+      for (const piece of chunk) {
+        size += piece.length
+        read(piece)
       }
     })
-  )
+    return Effect.flatMap(orLeave(all), (): Effect.Effect<string, InvalidRequest | PayloadTooLarge> => {
+      read()
+      if (size > maxBody) return new PayloadTooLarge()
+      return body === undefined ? notText : Effect.succeed(body)
+    })
+  })
 
 /** How deeply a JSON text is nested, at least as far as it is JSON. */
 const depth = (body: string) => {

@@ -1,20 +1,10 @@
-import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
-import { Effect, type Schema } from "effect"
+import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
-import { ConversationList, MessageList } from "../api/ConversationsApi.ts"
-import * as Codec from "../domain/Codec.ts"
 import type { ConversationId } from "../domain/Id.ts"
 import { CurrentUser } from "../domain/Request.ts"
 import { Conversations } from "../services/Conversations.ts"
+import * as Endpoints from "./Endpoints.ts"
 import { note } from "./Exchange.ts"
-
-const answer = <A, I>(schema: Schema.Schema<A, I>) => {
-  const encode = Codec.encodeJson(schema)
-  return (value: A) => HttpServerResponse.uint8Array(encode(value), { contentType: "application/json" })
-}
-
-const listAnswer = answer(ConversationList)
-const messagesAnswer = answer(MessageList)
 
 /** Who asks, while the request's log line names the conversation. */
 const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
@@ -23,15 +13,10 @@ const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
     Effect.map(CurrentUser, ({ id }) => id)
   )
 
-export const layer = HttpApiBuilder.group(Api, "conversations", (handlers) =>
+export const layer = Endpoints.group(Api, "conversations", (handlers) =>
   Effect.map(Conversations, (conversations) =>
     handlers
-      .handleRaw("list", ({ urlParams }) =>
-        CurrentUser.pipe(
-          Effect.flatMap(({ id }) => conversations.list(id, urlParams)),
-          Effect.map(listAnswer)
-        )
-      )
+      .handle("list", ({ urlParams }) => Effect.flatMap(CurrentUser, ({ id }) => conversations.list(id, urlParams)))
       .handle("get", ({ path }) =>
         Effect.flatMap(ownerOf(path), (owner) => conversations.get(owner, path.conversation_id))
       )
@@ -41,11 +26,8 @@ export const layer = HttpApiBuilder.group(Api, "conversations", (handlers) =>
       .handle("remove", ({ path }) =>
         Effect.flatMap(ownerOf(path), (owner) => conversations.remove(owner, path.conversation_id))
       )
-      .handleRaw("messages", ({ path, urlParams }) =>
-        ownerOf(path).pipe(
-          Effect.flatMap((owner) => conversations.messages(owner, path.conversation_id, urlParams)),
-          Effect.map(messagesAnswer)
-        )
+      .handle("messages", ({ path, urlParams }) =>
+        Effect.flatMap(ownerOf(path), (owner) => conversations.messages(owner, path.conversation_id, urlParams))
       )
       .handle("removeMessage", ({ path }) =>
         Effect.flatMap(ownerOf(path), (owner) =>

@@ -2,8 +2,8 @@ import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/
 import { Cause, Clock, Context, Effect, FiberRef, HashMap, Metric, MetricBoundaries, Tracer } from "effect"
 import { isProblem } from "../domain/Problem.ts"
 import { RequestId } from "../domain/Request.ts"
-import { withBody } from "./Body.ts"
 import { problemOf, respond } from "./Problems.ts"
+import * as Provide from "./Provide.ts"
 
 const requests = Metric.counter("taskchat_http_requests_total", {
   description: "Answered requests, by route and status",
@@ -21,15 +21,27 @@ const requestIdOf = (request: HttpServerRequest.HttpServerRequest) => {
   return given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given) ? given : crypto.randomUUID()
 }
 
-/** Of the request that the fiber answers; each has a record of its own. */
-const currentFacts = FiberRef.unsafeMake<Record<string, string | number>>({})
+/** What comes together for one answer while it is made. */
+class Gathered extends Context.Reference<Gathered>()("taskchat/http/Exchange/Gathered", {
+  defaultValue: (): {
+    readonly facts: Record<string, string | number>
+    readonly headers: Record<string, string>
+  } => ({ facts: {}, headers: {} })
+}) {}
 
-const annotate = (annotations: Readonly<Record<string, unknown>>) =>
-  FiberRef.update(FiberRef.currentLogAnnotations, HashMap.union(HashMap.fromIterable(Object.entries(annotations))))
+const gather = (add: (gathered: typeof Gathered.Service) => void): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    add(Context.get(fiber.currentContext, Gathered))
+    return Effect.void
+  })
 
 /** Has the request's log line name these: ids, never what anyone wrote. */
 export const note = (facts: Readonly<Record<string, string | number>>) =>
-  Effect.map(FiberRef.get(currentFacts), (all) => void Object.assign(all, facts))
+  gather((gathered) => Object.assign(gathered.facts, facts))
+
+/** Gives the request's answer these header fields, whatever answer it will be. */
+export const announce = (headers: Readonly<Record<string, string>>) =>
+  gather((gathered) => Object.assign(gathered.headers, headers))
 
 /** The counter of a route's answers of one status, found once. */
 const answersOf = (() => {
@@ -44,65 +56,69 @@ const answersOf = (() => {
   }
 })()
 
+const logged = Effect.logInfo("Request")
+
 /**
- * One request and its answer: gives it its id, reads its body within limits, turns whatever fails into a problem, counts
- * it and writes its log line. `route` is the path's template, which names nobody.
+ * One request and its answer: gives it its id, turns whatever fails into a problem, counts it and writes its log line.
+ * `route` is the path's template, which names nobody.
  */
 export const exchange = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
   route: string
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R | HttpServerRequest.HttpServerRequest> =>
   Effect.withFiberRuntime((fiber) => {
-    const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
+    // Safe: the fiber has what this effect says it needs.
+    const given = fiber.currentContext as Context.Context<R | HttpServerRequest.HttpServerRequest>
+    const request = Context.get(given, HttpServerRequest.HttpServerRequest)
     const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    const requestId = requestIdOf(request)
-    const facts: Record<string, string | number> = {}
-
-    // Set, not set for a while: a request's fiber ends with it.
-    const prepare = FiberRef.set(currentFacts, facts).pipe(
-      Effect.zipRight(annotate({ request_id: requestId })),
-      Effect.zipRight(
-        FiberRef.update(FiberRef.currentTracerSpanAnnotations, HashMap.set<string, unknown>("request.id", requestId))
-      )
-    )
-    const span = Context.getOption(fiber.currentContext, Tracer.ParentSpan)
-    if (span._tag === "Some" && span.value._tag === "Span") {
-      // The platform's span has the whole URL, and so what people look for with `q`.
-      const about = { "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" }
-      for (const [name, value] of Object.entries(about)) span.value.attribute(name, value)
-    }
-
-    const answer = handler.pipe(
-      Effect.mapInputContext((context: Context.Context<R | HttpServerRequest.HttpServerRequest>) =>
-        context.pipe(
-          Context.add(HttpServerRequest.HttpServerRequest, withBody(request)),
-          Context.add(RequestId, requestId)
-        )
-      ),
-      Effect.catchAllCause((cause) => {
-        // The client has gone, so there is nobody to answer.
-        if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
-        const problem = problemOf(cause)
-        const response = Effect.succeed(respond(problem, requestId))
-        return problem.about.status < 500 || isProblem(Cause.squash(cause))
-          ? response
-          : Effect.zipRight(Effect.logError(problem.about.title, cause), response)
-      })
-    )
-
     const from = clock.unsafeCurrentTimeMillis()
-    return Effect.flatMap(Effect.zipRight(prepare, answer), (response) => {
-      const { method } = request
+    const requestId = requestIdOf(request)
+    const gathered = { facts: {}, headers: { "x-request-id": requestId } }
+    const own = Context.add(Context.make(RequestId, requestId), Gathered, gathered)
+    const annotations = HashMap.set(fiber.getFiberRef(FiberRef.currentLogAnnotations), "request_id", requestId)
+
+    const answer = Effect.catchAllCause(handler, (cause) => {
+      // The client has gone, so there is nobody to answer.
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const problem = problemOf(cause)
+      const response = Effect.succeed(respond(problem, requestId))
+      return problem.about.status < 500 || isProblem(Cause.squash(cause))
+        ? response
+        : Effect.zipRight(Effect.logError(problem.about.title, cause), response)
+    })
+    const told = Effect.flatMap(answer, (response) => {
       const { status } = response
       const duration_ms = clock.unsafeCurrentTimeMillis() - from
       answersOf(route, status).unsafeUpdate(1, [])
       seconds.unsafeUpdate(duration_ms / 1000, [])
-      return annotate({ method, route, status, duration_ms, ...facts }).pipe(
-        Effect.zipRight(Effect.logInfo("Request")),
-        Effect.as(HttpServerResponse.setHeader(response, "x-request-id", requestId))
+      const line = { method: request.method, route, status, duration_ms, ...gathered.facts }
+      return FiberRef.set(FiberRef.currentLogAnnotations, withAll(annotations, line)).pipe(
+        Effect.zipRight(logged),
+        Effect.as(HttpServerResponse.setHeaders(response, gathered.headers))
       )
     })
+    // Set, not set for a while: a request's fiber ends with it.
+    return FiberRef.set(FiberRef.currentLogAnnotations, annotations).pipe(
+      Effect.zipRight(fiber.getFiberRef(FiberRef.currentTracerEnabled) ? trace(given, requestId, route) : Effect.void),
+      Effect.zipRight(Provide.forGood(told, Context.merge(given, own)))
+    )
   })
+
+const withAll = (annotations: HashMap.HashMap<string, unknown>, more: Readonly<Record<string, unknown>>) =>
+  HashMap.mutate(annotations, (annotations) => {
+    for (const [name, value] of Object.entries(more)) HashMap.set(annotations, name, value)
+  })
+
+/** Every span of the request names it. */
+const trace = (context: Context.Context<never>, requestId: string, route: string) => {
+  const span = Context.getOption(context, Tracer.ParentSpan)
+  if (span._tag === "Some" && span.value._tag === "Span") {
+    // The platform's span has the whole URL, and so what people look for with `q`.
+    const about = { "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" }
+    for (const [name, value] of Object.entries(about)) span.value.attribute(name, value)
+  }
+  return FiberRef.update(FiberRef.currentTracerSpanAnnotations, HashMap.set<string, unknown>("request.id", requestId))
+}
 
 /** Has every route it is provided to answer so. */
 export const middleware = HttpLayerRouter.middleware(

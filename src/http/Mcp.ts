@@ -6,6 +6,7 @@ import { InvalidRequest, OriginForbidden, RequestId, TimeZone } from "../domain/
 import { RateLimits } from "../services/RateLimits.ts"
 import { Tokens } from "../services/Tokens.ts"
 import { authenticate, spend } from "./Authentication.ts"
+import * as Body from "./Body.ts"
 import * as Exchange from "./Exchange.ts"
 import * as McpServer from "./McpServer.ts"
 import { Mount } from "./Mount.ts"
@@ -37,6 +38,7 @@ export const layer = ({ issuer, origins }: McpOptions) =>
         const request = yield* HttpServerRequest.HttpServerRequest
         yield* pointTo(`${metadataPath}${resource}`)
         const { id: user } = yield* authenticate(tokens)
+        yield* Exchange.note({ user_id: user })
         if (!isWelcome(request.headers["origin"], origins)) return yield* new OriginForbidden()
         yield* spend(limits, "api", user)
         const admitted = yield* admissionOf(request, user)
@@ -111,12 +113,10 @@ const wrongTimeZone = new InvalidRequest({
 })
 
 /** The message, read within the same limits as every body; what is no JSON is for the protocol to refuse. */
-const bodyOf = ({ json }: HttpServerRequest.HttpServerRequest) =>
-  Effect.orDie(json).pipe(
+const bodyOf = (request: HttpServerRequest.HttpServerRequest) =>
+  Body.json(request).pipe(
     Effect.asSome,
-    Effect.catchSomeDefect((defect) =>
-      defect instanceof InvalidRequest ? Option.some(Effect.succeedNone) : Option.none()
-    )
+    Effect.catchTag("InvalidRequest", () => Effect.succeedNone)
   )
 
 const isSubscription = Schema.is(Schema.Struct({ method: Schema.Literal("subscriptions/listen") }))

@@ -1,15 +1,15 @@
-import { HttpApiBuilder } from "@effect/platform"
 import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
 import { Unavailable } from "../domain/Request.ts"
 import { Chat } from "../services/Chat.ts"
 import { RateLimits } from "../services/RateLimits.ts"
+import * as Endpoints from "./Endpoints.ts"
 import * as Metrics from "./Metrics.ts"
 
 const ok = { status: "ok" } as const
 
-export const layer = HttpApiBuilder.group(Api, "operating", (handlers) =>
+export const layer = Endpoints.group(Api, "operating", (handlers) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const limits = yield* RateLimits

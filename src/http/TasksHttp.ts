@@ -1,24 +1,22 @@
-import { HttpApiBuilder, HttpApp, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import type { HttpServerRequest } from "@effect/platform"
 import { Effect, Schema } from "effect"
 import { Api } from "../api/Api.ts"
 import { unquoted } from "../api/ChatApi.ts"
-import { TaskHistory, TaskList } from "../api/TasksApi.ts"
-import * as Codec from "../domain/Codec.ts"
+import { TaskHistory } from "../api/TasksApi.ts"
 import { NewTask } from "../domain/NewTask.ts"
 import { CurrentUser, RequestId } from "../domain/Request.ts"
 import { Cause, Task } from "../domain/Task.ts"
 import { Idempotency } from "../services/Idempotency.ts"
 import { Tasks, type Versioned } from "../services/Tasks.ts"
+import * as Endpoints from "./Endpoints.ts"
+import { announce } from "./Exchange.ts"
 
 /** The owner is who asks, never the URL. */
 const owner = Effect.map(CurrentUser, ({ id }) => id)
 
 const cause = Effect.map(RequestId, (requestId) => Cause.Request({ requestId }))
 
-const setHeader = (name: string, value: string) =>
-  HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(HttpServerResponse.setHeader(response, name, value)))
-
-const withTag = ({ task, version }: Versioned) => Effect.as(setHeader("etag", `"${version}"`), task)
+const withTag = ({ task, version }: Versioned) => Effect.as(announce({ etag: `"${version}"` }), task)
 
 /**
  * The versions that `If-Match` names; `undefined` if it lets any through. A tag that is none of ours matches nothing, nor
@@ -33,19 +31,18 @@ const expectedBy = ({ "if-match": tags }: { readonly "if-match"?: string | undef
       })
 
 const Created = Schema.Struct({ task: Task, version: Schema.Int })
-const encodeList = Codec.encode(TaskList)
 const encodeNewTask = Schema.encode(NewTask)
 
-export const layer = HttpApiBuilder.group(Api, "tasks", (handlers) =>
+export const layer = Endpoints.group(Api, "tasks", (handlers) =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const idempotency = yield* Idempotency
 
     return handlers
-      .handleRaw("list", ({ urlParams }) =>
+      .handle("list", ({ urlParams }) =>
         Effect.gen(function* () {
           const page = yield* tasks.list(yield* owner, urlParams)
-          return HttpServerResponse.unsafeJson(encodeList({ ...page, tasks: page.tasks.map(({ task }) => task) }))
+          return { ...page, tasks: page.tasks.map(({ task }) => task) }
         })
       )
       .handle("create", ({ headers, payload, request }) =>
@@ -61,8 +58,8 @@ export const layer = HttpApiBuilder.group(Api, "tasks", (handlers) =>
             attempt === undefined
               ? { replayed: false, value: yield* create }
               : yield* idempotency.once(attempt, Created, create)
-          if (replayed) yield* setHeader("idempotent-replayed", "true")
-          yield* setHeader("location", `${pathOf(request)}/${value.task.id}`)
+          if (replayed) yield* announce({ "idempotent-replayed": "true" })
+          yield* announce({ location: `${pathOf(request)}/${value.task.id}` })
           return yield* withTag(value)
         })
       )

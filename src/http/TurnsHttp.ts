@@ -1,4 +1,4 @@
-import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
+import { HttpServerResponse } from "@effect/platform"
 import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
 import { Undone } from "../api/TurnsApi.ts"
@@ -6,11 +6,12 @@ import { CurrentUser } from "../domain/Request.ts"
 import { Turn } from "../domain/Turn.ts"
 import { invalidCursor, parseCursor, start } from "../domain/TurnEvent.ts"
 import { Chat } from "../services/Chat.ts"
+import * as Endpoints from "./Endpoints.ts"
 import * as Sse from "./Sse.ts"
 
 const turnJson = HttpServerResponse.schemaJson(Turn)
 
-export const layer = HttpApiBuilder.group(Api, "turns", (handlers) =>
+export const layer = Endpoints.group(Api, "turns", (handlers) =>
   Effect.map(Chat, (chat) =>
     handlers
       .handle("get", ({ path }) => Effect.flatMap(CurrentUser, ({ id }) => chat.find(id, path.turn_id)))

@@ -1,0 +1,202 @@
+import {
+  type HttpApi,
+  HttpApiBuilder,
+  type HttpApiEndpoint,
+  HttpApiError,
+  type HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSchema,
+  HttpLayerRouter,
+  HttpServerRequest,
+  HttpServerResponse
+} from "@effect/platform"
+import { Context, Effect, Either, Layer, Option, type Schema } from "effect"
+import * as Codec from "../domain/Codec.ts"
+import * as Body from "./Body.ts"
+import * as Provide from "./Provide.ts"
+
+/**
+ * What runs the endpoints of an `HttpApi`. The contract, its handlers' types, its document and its client are the
+ * library's; its own machinery takes some 450 operations for a request, mostly for what is the same in each. Here that is
+ * worked out once. Failures are passed on as they are, to `Exchange`, which answers them.
+ *
+ * Left out is what none of our endpoints has: optional middleware, bodies other than JSON, and parameters that may come
+ * several times.
+ */
+
+type Endpoint = HttpApiEndpoint.HttpApiEndpoint.AnyWithProps
+type Handler = (call: object) => Effect.Effect<unknown, unknown>
+type Response = HttpServerResponse.HttpServerResponse
+type Routes = ReadonlyArray<HttpLayerRouter.Route<unknown>>
+
+interface Item {
+  readonly endpoint: Endpoint
+  readonly handler: Handler
+  /** Whether the handler reads the body itself. */
+  readonly isRaw: boolean
+  readonly uninterruptible: boolean
+}
+
+class Handlers {
+  private readonly endpoints: Readonly<Record<string, Endpoint>>
+  readonly items: ReadonlyArray<Item>
+
+  constructor(endpoints: Readonly<Record<string, Endpoint>>, items: ReadonlyArray<Item> = []) {
+    this.endpoints = endpoints
+    this.items = items
+  }
+
+  handle(name: string, handler: Handler, options?: { readonly uninterruptible?: boolean }) {
+    return this.add(name, handler, false, options)
+  }
+
+  handleRaw(name: string, handler: Handler, options?: { readonly uninterruptible?: boolean }) {
+    return this.add(name, handler, true, options)
+  }
+
+  private add(name: string, handler: Handler, isRaw: boolean, { uninterruptible = false } = {}) {
+    const endpoint = this.endpoints[name]
+    return endpoint === undefined
+      ? this
+      : new Handlers(this.endpoints, [...this.items, { endpoint, handler, isRaw, uninterruptible }])
+  }
+}
+
+/** The routes of a group, under the library's name for them. */
+const routesOf = (api: string, group: string) =>
+  Context.GenericTag<HttpApiGroup.ApiGroup<string, string>, Routes>(`taskchat/http/Endpoints/${api}/${group}`)
+
+/** As `HttpApiBuilder.group`. */
+// Its own type is what checks handlers, their contexts and their errors; what is behind it need not know them.
+export const group = ((
+  api: HttpApi.HttpApi.AnyWithProps,
+  name: string,
+  build: (handlers: Handlers) => Handlers | Effect.Effect<Handlers>
+) =>
+  Layer.effect(
+    routesOf(api.identifier, name),
+    Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      const { endpoints, middlewares } = api.groups[name] as HttpApiGroup.HttpApiGroup.AnyWithProps
+      const built = build(new Handlers(endpoints))
+      const { items } = Effect.isEffect(built) ? yield* built : built
+      return items.map((item) => routeOf(item, [...middlewares, ...item.endpoint.middlewares], context))
+    })
+  )) as unknown as typeof HttpApiBuilder.group
+
+/** Puts the routes of an API's groups into the app's router, as `HttpLayerRouter.addHttpApi` does. */
+export const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
+  api: HttpApi.HttpApi<Id, Groups, E, R>
+): Layer.Layer<never, never, HttpLayerRouter.HttpRouter | R | HttpApiGroup.HttpApiGroup.ToService<Id, Groups>> =>
+  HttpLayerRouter.use(
+    (router) =>
+      Effect.forEach(Object.keys(api.groups), (name) => Effect.flatMap(routesOf(api.identifier, name), router.addAll), {
+        discard: true
+      })
+    // The type names each group apart.
+  ) as Layer.Layer<never, never, HttpLayerRouter.HttpRouter | R | HttpApiGroup.HttpApiGroup.ToService<Id, Groups>>
+
+/** One part of what happens to a request; `services` are those of this request alone, and may be added to. */
+type Step = (services: Map<string, unknown>) => Effect.Effect<Response, unknown>
+
+const routeOf = (
+  { endpoint, handler, isRaw, uninterruptible }: Item,
+  middlewares: ReadonlyArray<HttpApiMiddleware.TagClassAny>,
+  context: Context.Context<never>
+) => {
+  // The last one is the outermost.
+  const steps = middlewares.reduce<Step>((next, tag) => before(tag, context, next), call(endpoint, handler, isRaw))
+  return HttpLayerRouter.route(
+    endpoint.method as Exclude<typeof endpoint.method, "HEAD">,
+    endpoint.path,
+    Effect.withFiberRuntime<Response, unknown, HttpLayerRouter.Provided>((fiber) => {
+      const services = new Map<string, unknown>(context.unsafeMap)
+      for (const [key, service] of fiber.currentContext.unsafeMap) services.set(key, service)
+      return Provide.forGood(steps(services), Context.unsafeMake<never>(services))
+    }),
+    { uninterruptible }
+  )
+}
+
+const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<never>, next: Step): Step => {
+  if (tag.optional) throw new Error(`${tag.key} is optional, which is not offered`)
+  const effect = middlewareOf(tag, context)
+  const { provides } = tag
+  return (services) =>
+    Effect.flatMap(effect, (value) => {
+      if (provides !== undefined) services.set(provides.key, value)
+      return next(services)
+    })
+}
+
+type Middleware = Effect.Effect<unknown, unknown>
+
+// A tag of any middleware says no more of its service than whether it has schemes.
+const middlewareOf = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<never>) => {
+  const service: unknown = Context.unsafeGet(context, tag)
+  if (!HttpApiMiddleware.isSecurity(tag)) return service as Middleware
+  const handlers = service as Readonly<Record<string, (credentials: unknown) => Middleware>>
+  const [first, ...others] = Object.entries(tag.security).flatMap(([name, scheme]) => {
+    const handler = handlers[name]
+    return handler === undefined ? [] : [Effect.flatMap(HttpApiBuilder.securityDecode(scheme), handler) as Middleware]
+  })
+  return others.reduce((one, other) => Effect.catchAll(one, () => other), first ?? Effect.void)
+}
+
+/** What a handler is called with, in the making. */
+type Call = Record<string, unknown>
+
+const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
+  const path = member("path", endpoint.pathSchema)
+  const payload = isRaw ? undefined : member("payload", endpoint.payloadSchema)
+  const headers = member("headers", endpoint.headersSchema)
+  const urlParams = member("urlParams", endpoint.urlParamsSchema)
+  const encode = encoder(endpoint.successSchema)
+  const answer = (value: unknown) => (HttpServerResponse.isServerResponse(value) ? value : encode(value))
+
+  return (services) => {
+    const context = Context.unsafeMake<HttpLayerRouter.Provided>(services)
+    const request = Context.get(context, HttpServerRequest.HttpServerRequest)
+    const call: Call = { request }
+    const rest = () => {
+      const wrong =
+        headers?.(call, request.headers) ??
+        urlParams?.(call, Context.get(context, HttpServerRequest.ParsedSearchParams))
+      return wrong ?? Effect.map(handler(call), answer)
+    }
+    const wrong = path?.(call, Context.get(context, HttpLayerRouter.RouteContext).params)
+    if (wrong !== undefined) return wrong
+    return payload === undefined
+      ? rest()
+      : Effect.flatMap(Body.json(request), (body): Effect.Effect<Response, unknown> => payload(call, body) ?? rest())
+  }
+}
+
+/** Puts a member into a call, or says what is wrong with it. */
+type Decode = (call: Call, input: unknown) => Effect.Effect<never, HttpApiError.HttpApiDecodeError> | undefined
+
+// Safe: no schema of a request here needs a service.
+const member = (name: string, schema: Option.Option<Schema.Schema.All>): Decode | undefined => {
+  if (Option.isNone(schema)) return undefined
+  const decode = Codec.decodeUnknown(schema.value as Schema.Schema<unknown>)
+  return (call, input) => {
+    const decoded = decode(input)
+    if (Either.isLeft(decoded)) return HttpApiError.HttpApiDecodeError.refailParseError(decoded.left)
+    call[name] = decoded.right
+    return undefined
+  }
+}
+
+const encoder = (schema: Schema.Schema.All): ((value: unknown) => Response) => {
+  const status = HttpApiSchema.getStatusSuccess(schema as Schema.Schema.Any)
+  if (HttpApiSchema.isVoid(schema.ast)) {
+    const empty = HttpServerResponse.empty({ status })
+    return () => empty
+  }
+  const { contentType, kind } = HttpApiSchema.getEncoding(schema.ast)
+  const encode = Codec.encode(schema as Schema.Schema<unknown>)
+  const options = { status, contentType }
+  return kind === "Json"
+    ? (value) => HttpServerResponse.unsafeJson(encode(value), options)
+    : (value) => HttpServerResponse.text(String(encode(value)), options)
+}
