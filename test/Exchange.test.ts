@@ -59,7 +59,7 @@ const watched = Layer.unwrapEffect(
     const spans: Array<Exported> = []
     const console = yield* Effect.console
     const write = (...words: ReadonlyArray<unknown>) => lines.push(words.map(String).join(" "))
-    return Server.layer().pipe(
+    return Server.layer({ isTraced: true }).pipe(
       Layer.provideMerge(Layer.succeed(Told, { lines, spans })),
       Layer.provide(Logging.layer({ level: LogLevel.Info, format: Option.some("json") })),
       Layer.provide(Layer.setTracer(Tracing.discreet(keeping(spans)))),

@@ -1,11 +1,12 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from "node:http"
 import { Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Platform from "@effect/platform/HttpServer"
 import { Context, type Duration, Effect, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
 import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
 import { Chat } from "../services/Chat.ts"
+import * as HttpServer from "./HttpServer.ts"
 
 export interface ServerOptions {
   readonly host: string
@@ -74,11 +75,6 @@ const listener = Layer.sync(Listener, () => {
   })
   // Whatever else is expected of us than "100-continue", the answer says what came of it.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response))
-  // Many a client of HTTP/2 asks for that with its first request and goes on in HTTP/1.1 if nobody minds. While someone
-  // listens for upgrades, Node.js leaves that request without its body.
-  server.on("newListener", (event, listen) => {
-    if (event === "upgrade") process.nextTick(() => server.off("upgrade", listen))
-  })
   // It listens a moment before there is anyone to answer: who comes meanwhile waits, and is not left without an answer.
   const early: Array<[IncomingMessage, ServerResponse]> = []
   const hold = (request: IncomingMessage, response: ServerResponse) => void early.push([request, response])
@@ -95,9 +91,10 @@ const listener = Layer.sync(Listener, () => {
 
 /** Listens on `host` and `port`; 0 takes a free one. */
 export const layer = (options: ServerOptions) =>
-  Layer.unwrapEffect(Effect.map(Listener, (server) => NodeHttpServer.layer(() => server, options))).pipe(
-    Layer.provideMerge(listener)
-  )
+  Layer.scoped(
+    Platform.HttpServer,
+    Effect.flatMap(Listener, (server) => HttpServer.make(server, options))
+  ).pipe(Layer.provideMerge(listener))
 
 /**
  * Ends the service in order, when the scope closes: no new turns while the running ones get `grace` to end, then no new

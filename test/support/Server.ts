@@ -27,6 +27,8 @@ export interface Options {
   readonly maxRunningPerUser?: number
   /** A fresh one, unless given. */
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
+  /** As with a collector; else no spans are made. */
+  readonly isTraced?: boolean
 }
 
 /** Where the whole service listens, on a free port, and what its model says. */
@@ -84,7 +86,8 @@ export const layer = (options: Options = {}) =>
       return HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
         Layer.provideMerge(services),
         Layer.provideMerge(self),
-        Layer.provideMerge(Listener.layer({ host: "127.0.0.1", port: 0 }))
+        Layer.provideMerge(Listener.layer({ host: "127.0.0.1", port: 0 })),
+        Layer.provide(Layer.setTracerEnabled(options.isTraced ?? false))
       )
     })
   )

@@ -1,0 +1,149 @@
+import type { IncomingMessage } from "node:http"
+import {
+  Cookies,
+  type Headers,
+  HttpIncomingMessage,
+  type HttpMethod,
+  HttpServerError,
+  HttpServerRequest,
+  UrlParams
+} from "@effect/platform"
+import { Chunk, Effect, Inspectable, Option, Stream } from "effect"
+import * as Source from "../domain/Source.ts"
+
+interface Modified {
+  readonly url?: string
+  readonly headers?: Headers.Headers
+  readonly remoteAddress?: string
+}
+
+/** A request as Node.js has it. Its body is read once, by one reader; nothing here reads forms or leaves HTTP. */
+export class ServerRequest extends Inspectable.Class implements HttpServerRequest.HttpServerRequest {
+  readonly [HttpServerRequest.TypeId]: HttpServerRequest.TypeId = HttpServerRequest.TypeId
+  readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
+  readonly source: IncomingMessage
+  private readonly modified: Modified
+
+  constructor(source: IncomingMessage, modified: Modified = {}) {
+    super()
+    this.source = source
+    this.modified = modified
+  }
+
+  modify(modified: Modified) {
+    return new ServerRequest(this.source, { ...this.modified, ...modified })
+  }
+
+  get method() {
+    // Node.js reads no methods but those there are, and has them in capital letters.
+    return this.source.method as HttpMethod.HttpMethod
+  }
+
+  get originalUrl() {
+    return this.source.url ?? "/"
+  }
+
+  get url() {
+    return this.modified.url ?? this.originalUrl
+  }
+
+  get headers() {
+    // Names in lower case and, but for `set-cookie`, which no request has, one value each.
+    return this.modified.headers ?? (this.source.headers as Headers.Headers)
+  }
+
+  get cookies() {
+    return Cookies.parseHeader(this.headers["cookie"] ?? "")
+  }
+
+  get remoteAddress() {
+    return Option.fromNullable(this.modified.remoteAddress ?? this.source.socket.remoteAddress)
+  }
+
+  /** All of it, whatever its length: how much a client may send is for the reader to know beforehand. */
+  get arrayBuffer(): Effect.Effect<ArrayBuffer, HttpServerError.RequestError> {
+    return Effect.async((resume) => {
+      const { source } = this
+      const pieces: Array<Buffer> = []
+      source.on("data", (piece) => pieces.push(piece))
+      source.once("end", () => resume(Effect.succeed(joined(pieces))))
+      const broken = (cause?: unknown) => resume(Effect.fail(this.failure(cause)))
+      source.once("error", broken)
+      source.once("close", broken)
+    })
+  }
+
+  get stream(): Stream.Stream<Uint8Array, HttpServerError.RequestError> {
+    return Source.toStream(() => {
+      const pieces: AsyncIterator<Uint8Array> = this.source[Symbol.asyncIterator]()
+      const next = Effect.tryPromise({
+        try: () => pieces.next(),
+        catch: (cause) => Option.some(this.failure(cause))
+      })
+      return {
+        pull: Effect.flatMap(next, ({ done, value }) =>
+          done ? Effect.fail(Option.none()) : Effect.succeed(Chunk.of(value))
+        ),
+        // What is left of it is read past by Node.js, so that the connection can be used on.
+        close: () => Effect.void
+      }
+    })
+  }
+
+  get text() {
+    return Effect.map(this.arrayBuffer, (bytes) => new TextDecoder().decode(bytes))
+  }
+
+  get json(): Effect.Effect<unknown, HttpServerError.RequestError> {
+    return Effect.flatMap(this.text, (text) =>
+      Effect.try({ try: (): unknown => JSON.parse(text), catch: (cause) => this.failure(cause) })
+    )
+  }
+
+  get urlParamsBody() {
+    return Effect.map(this.text, (text) => UrlParams.fromInput(new URLSearchParams(text)))
+  }
+
+  get multipart(): Effect.Effect<never> {
+    return Effect.die(this.failure(undefined, "Forms are not read here"))
+  }
+
+  get multipartStream(): Stream.Stream<never> {
+    return Stream.die(this.failure(undefined, "Forms are not read here"))
+  }
+
+  get upgrade(): Effect.Effect<never, HttpServerError.RequestError> {
+    return Effect.fail(this.failure(undefined, "There is nothing to upgrade to"))
+  }
+
+  private failure(cause: unknown, description?: string): HttpServerError.RequestError {
+    return new HttpServerError.RequestError({
+      request: this,
+      reason: "Decode",
+      cause,
+      ...(description !== undefined && { description })
+    })
+  }
+
+  override toString() {
+    return `ServerRequest(${this.method} ${this.url})`
+  }
+
+  toJSON() {
+    return HttpIncomingMessage.inspect(this, {
+      _id: "@effect/platform/HttpServerRequest",
+      method: this.method,
+      url: this.originalUrl
+    })
+  }
+}
+
+const joined = (pieces: ReadonlyArray<Buffer>) => {
+  const bytes = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes.buffer
+}
