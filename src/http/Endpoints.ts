@@ -194,9 +194,11 @@ const encoder = (schema: Schema.Schema.All): ((value: unknown) => Response) => {
     return () => empty
   }
   const { contentType, kind } = HttpApiSchema.getEncoding(schema.ast)
-  const encode = Codec.encode(schema as Schema.Schema<unknown>)
   const options = { status, contentType }
-  return kind === "Json"
-    ? (value) => HttpServerResponse.unsafeJson(encode(value), options)
-    : (value) => HttpServerResponse.text(String(encode(value)), options)
+  if (kind === "Json") {
+    const encode = Codec.encodeJson(schema as Schema.Schema<unknown>)
+    return (value) => HttpServerResponse.uint8Array(encode(value), options)
+  }
+  const encode = Codec.encode(schema as Schema.Schema<unknown>)
+  return (value) => HttpServerResponse.text(String(encode(value)), options)
 }
