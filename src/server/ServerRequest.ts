@@ -65,9 +65,13 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     return Effect.async((resume) => {
       const { source } = this
       const pieces: Array<Buffer> = []
-      source.on("data", (piece) => pieces.push(piece))
-      source.once("end", () => resume(Effect.succeed(joined(pieces))))
       const broken = (cause?: unknown) => resume(Effect.fail(this.failure(cause)))
+      source.on("data", (piece) => pieces.push(piece))
+      source.once("end", () => {
+        source.off("error", broken)
+        source.off("close", broken)
+        resume(Effect.succeed(joined(pieces)))
+      })
       source.once("error", broken)
       source.once("close", broken)
     })
