@@ -1,7 +1,7 @@
 import { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
-import { Cause, Chunk, type Clock, Duration, Effect, Option, Redacted, type Scope } from "effect"
+import { Cause, Chunk, type Clock, Duration, Effect, Exit, Option, Redacted, type Scope } from "effect"
 import { type Alarm, Alarms } from "../domain/Alarms.ts"
 import * as Source from "../domain/Source.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
@@ -221,7 +221,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
       if (this.#controller?.paused === true) this.#controller.resume()
       return Effect.succeed(Chunk.unsafeFromArray(taken))
     }
-    return this.#over ? Effect.fail(Option.fromNullable(this.#failure)) : undefined
+    return this.#over ? Exit.fail(Option.fromNullable(this.#failure)) : undefined
   }
 
   /** The error in the body, as far as its beginning tells. */

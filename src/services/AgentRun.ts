@@ -219,7 +219,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
   }
 }
 
-const over: Pull = Effect.fail(Option.none())
+const over: Pull = Exit.fail(Option.none())
 
 const fail = (error: AgentError): Pull => Effect.fail(Option.some(error))
 
