@@ -1,6 +1,7 @@
 import { HttpServerResponse } from "@effect/platform"
-import { Chunk, Effect, Stream } from "effect"
+import { Chunk, Effect } from "effect"
 import { mediaType, profile } from "../api/UiMessageChunk.ts"
+import * as Source from "../domain/Source.ts"
 import type { Cursor } from "../domain/TurnEvent.ts"
 import type { Reading } from "../services/Chat.ts"
 import type { Positioned, Silence } from "../services/TurnOutput.ts"
@@ -26,20 +27,16 @@ export interface Encoding {
 export const respond = (accept: string | undefined, reading: Reading, cursor?: Cursor) => {
   const form = prefersProfile(accept, mediaType, profile) ? UiMessages : StreamEvents
   const { frame, from, head, headers } = form.encoding(reading, cursor)
-  // One layer of stream, where each layer would cost every token as much again.
-  const bytes = Stream.suspend(() => {
-    const pull = reading.output.reader(from)
-    let text = opening + head
-    return Stream.repeatEffectChunkOption(
-      Effect.suspend(() => {
-        if (text === "") return Effect.map(pull, (items) => encode(Chunk.reduce(items, "", written)))
-        const first = encode(text)
-        text = ""
-        return Effect.succeed(first)
-      })
-    )
-  })
   const written = (text: string, item: Positioned | Silence) => text + ("_tag" in item ? keepAlive : frame(item))
+  // A source, as each layer of stream would cost every token as much again.
+  const bytes = Source.toStream(() => {
+    const { close, pull } = reading.output.reader(from, (items) => encode(items.reduce(written, "")))
+    let next: typeof pull = Effect.suspend(() => {
+      next = pull
+      return Effect.succeed(encode(opening + head))
+    })
+    return { close, pull: Effect.suspend(() => next) }
+  })
   return HttpServerResponse.stream(bytes, {
     headers: {
       ...headers,

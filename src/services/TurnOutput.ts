@@ -1,4 +1,5 @@
-import { Chunk, Deferred, Effect, FiberId, Option, Stream } from "effect"
+import { Chunk, Deferred, Effect, FiberId, Option, type Stream } from "effect"
+import * as Source from "../domain/Source.ts"
 import type { Place, ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../domain/TurnEvent.ts"
 
@@ -103,28 +104,40 @@ export class TurnOutput {
    * yet, or were lost with their node.
    */
   events(cursor: Cursor): Stream.Stream<Positioned | Silence> {
-    return Stream.suspend(() => Stream.repeatEffectChunkOption(this.reader(cursor)))
+    return Source.toStream(() => this.reader(cursor, Chunk.unsafeFromArray))
   }
 
-  /** As `events`, to be pulled by one reader, until it fails with `None`. */
-  reader(cursor: Cursor): Effect.Effect<Chunk.Chunk<Positioned | Silence>, Option.Option<never>> {
+  /** As `events`, for one reader, who is given what `write` makes of them. */
+  reader<A>(
+    cursor: Cursor,
+    write: (items: ReadonlyArray<Positioned | Silence>) => Chunk.Chunk<A>
+  ): Source.Source<A, never> {
     let index = this.indexAfter(cursor)
     let isOver = false
-    return Effect.suspend(() => {
-      if (isOver) return Effect.fail(Option.none())
-      const [next, seen] = this.since(index, cursor)
+    let wake = () => {}
+
+    /** What lies before the reader, if anything does. */
+    const look = () => {
+      const [items, seen] = this.since(index, cursor)
       index = seen
-      if (next.length > 0) {
-        isOver = next.at(-1)?.event._tag === "Ended"
-        return Effect.succeed<Chunk.Chunk<Positioned | Silence>>(Chunk.unsafeFromArray(next))
+      isOver = items.at(-1)?.event._tag === "Ended"
+      return items.length === 0 ? undefined : Effect.succeed(write(items))
+    }
+    // Made once, as every token comes this way.
+    const pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<never>> = Effect.suspend(() =>
+      isOver ? ended : (look() ?? (this.isLeft ? ended : wait))
+    )
+    const wait = Effect.async<Chunk.Chunk<A>, Option.Option<never>>((resume) => {
+      // The writer may have come between the reader's look and here.
+      if (this.items.length > index || this.isLeft) return resume(pull)
+      wake = () => {
+        this.waiting.delete(wake)
+        resume(this.items.length > index || this.isLeft ? pull : silent)
       }
-      if (this.isLeft) return Effect.fail(Option.none())
-      return Effect.map(this.changed(seen), () =>
-        this.items.length === seen && !this.isLeft
-          ? Chunk.of<Positioned | Silence>(silence)
-          : Chunk.empty<Positioned | Silence>()
-      )
+      this.waiting.add(wake)
     })
+    const silent = Effect.sync(() => write([silence]))
+    return { pull, close: () => Effect.sync(() => this.waiting.delete(wake)) }
   }
 
   /** Of the first event behind `cursor`. */
@@ -153,25 +166,12 @@ export class TurnOutput {
       if (text === "") continue
       given += text.length
       const before = out.at(-1)
-      if (before?.event._tag === "Text") {
+      if (before === undefined && known <= 0) out.push(item)
+      else if (before?.event._tag === "Text") {
         out[out.length - 1] = { event: TurnEvent.Text({ text: before.event.text + text }), after: item.after }
       } else out.push({ event: TurnEvent.Text({ text }), after: item.after })
     }
     return [out, i]
-  }
-
-  /** Waits for more than `seen` items, or for `wake`. */
-  private changed(seen: number): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      // The writer may have come between the reader's look and here.
-      if (this.items.length > seen || this.isLeft) return resume(Effect.void)
-      const wake = () => {
-        this.waiting.delete(wake)
-        resume(Effect.void)
-      }
-      this.waiting.add(wake)
-      return Effect.sync(() => this.waiting.delete(wake))
-    })
   }
 
   private push(event: TurnEvent, after: Cursor) {
@@ -185,5 +185,7 @@ export class TurnOutput {
 const maxText = 16 * 1024
 
 const silence: Silence = { _tag: "Silence" }
+
+const ended = Effect.fail(Option.none<never>())
 
 const isSame = (a: Cursor, b: Cursor) => a.calls === b.calls && a.begun === b.begun && a.text === b.text
