@@ -14,7 +14,11 @@ export interface Hands {
   readonly tools: ToolOffers.Tools
   readonly offered: Toolkit.WithHandler<Record<string, Tool.Any>>
   /** Uses the tool of this name with arguments that `ToolOffers.read` has read; the answer is in its encoded form. */
-  readonly use: (tool: string, parameters: unknown) => Effect.Effect<unknown, unknown, ToolContext>
+  readonly use: (
+    tool: string,
+    parameters: unknown,
+    about: typeof ToolContext.Service
+  ) => Effect.Effect<unknown, unknown>
 }
 
 /**
@@ -32,10 +36,10 @@ export const handsOf = <Tools extends Record<string, Tool.Any>>(
       const { context, handler } = unsafeMap.get(tool.id) as Tool.Handler<string>
       const success = encoderOf(tool.successSchema)
       const failure = encoderOf(tool.failureSchema)
-      return (parameters: unknown) =>
+      return (parameters: unknown, about: typeof ToolContext.Service) =>
         Effect.matchEffect(
-          Effect.mapInputContext(handler(parameters), (input: Context.Context<ToolContext>) =>
-            Context.merge(context, input)
+          Effect.mapInputContext(handler(parameters), (input: Context.Context<never>) =>
+            Context.add(Context.merge(context, input), ToolContext, about)
           ),
           {
             onSuccess: success,
@@ -47,7 +51,7 @@ export const handsOf = <Tools extends Record<string, Tool.Any>>(
       tools,
       // Safe: it is some toolkit, of which a model is told the names and descriptions.
       offered: { tools: ToolOffers.lenient(tools), handle } as unknown as Hands["offered"],
-      use: (tool, parameters) => uses[tool]?.(parameters) ?? Effect.dieMessage("No such tool")
+      use: (tool, parameters, about) => uses[tool]?.(parameters, about) ?? Effect.dieMessage("No such tool")
     }
   })
 
@@ -122,8 +126,7 @@ export const use = (
   const run = Either.match(place.position < maxCalls ? call.read : Either.left(tooMany), {
     onLeft: refused,
     onRight: (parameters) =>
-      Effect.match(hands.use(call.tool, parameters), { onSuccess: toResult, onFailure: toResult }).pipe(
-        Effect.provideService(ToolContext, about),
+      Effect.match(hands.use(call.tool, parameters, about), { onSuccess: toResult, onFailure: toResult }).pipe(
         traced("Agent.use", { tool: call.tool })
       )
   })
