@@ -21,17 +21,11 @@ export const isJson = (options: Omit<LoggingOptions, "level">) =>
  * value that did not parse), so above `debug` it is named by its kind, its code and where it came from.
  */
 export const layer = (options: LoggingOptions) => {
-  const { level } = options
-  const stream = streamOf(options)
-  // Whoever reads the log may stop, which is no reason to stop too.
-  if (stream.listenerCount("error") === 0) stream.on("error", () => {})
+  const { level, to } = options
+  const write = to === "stderr" ? Logger.withConsoleError : Logger.withConsoleLog
   const isDetailed = LogLevel.lessThanEqual(level, LogLevel.Debug)
-  const lines = isJson(options) ? json(isDetailed) : pretty(isDetailed)
   return Layer.merge(
-    Logger.replace(
-      Logger.defaultLogger,
-      Logger.map(lines, (line) => void stream.write(`${line}\n`))
-    ),
+    Logger.replace(Logger.defaultLogger, write(isJson(options) ? json(isDetailed) : pretty(isDetailed))),
     Logger.minimumLogLevel(level)
   )
 }
