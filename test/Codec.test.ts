@@ -28,7 +28,7 @@ const isKept = (value: unknown) => !(JSON.stringify(value) ?? "").includes("__pr
 /** What of a value goes out: members that cannot be enumerated do not, and Schema drops some of them. */
 const json = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 
-const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+const text = (json: string | Uint8Array) => (typeof json === "string" ? json : new TextDecoder().decode(json))
 
 const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
   describe(name, () => {

@@ -24,14 +24,15 @@ export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => I) => 
 }
 
 /**
- * The same as JSON in UTF-8. Long lists are written piece by piece: to make one text of them and bytes of that takes
- * four times as long.
+ * The same as JSON, or that in UTF-8 if it has long lists, which are written piece by piece: to make one text of them and
+ * bytes of that takes four times as long.
  */
-export const encodeJson = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => Uint8Array) => {
+export const encodeJson = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => string | Uint8Array) => {
   const run = encoder(schema.ast)
   return (value) => {
     const pieces: Array<Uint8Array> = []
     const rest = write(run(value), (piece) => pieces.push(utf8.encode(piece)))
+    if (pieces.length === 0) return rest
     pieces.push(utf8.encode(rest))
     return joined(pieces)
   }

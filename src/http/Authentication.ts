@@ -12,7 +12,7 @@ import {
 } from "../domain/Request.ts"
 import { type Policy, RateLimits, type Standing } from "../services/RateLimits.ts"
 import { Tokens } from "../services/Tokens.ts"
-import { announce, note } from "./Exchange.ts"
+import { announce, announceOn, noteOn } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */
 export const authenticate = (tokens: typeof Tokens.Service) =>
@@ -27,32 +27,37 @@ export const authenticate = (tokens: typeof Tokens.Service) =>
   })
 
 /** Spends one request of the user's; the answer, whatever it is, says what is left. */
-export const spend = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
+export const spend = (
+  limits: typeof RateLimits.Service,
+  policy: Policy,
+  user: UserId
+): Effect.Effect<void, RateLimited> =>
   Effect.flatMap(limits.take(policy, user), (standing) =>
-    Effect.zipRight(
-      announceStanding(policy, standing),
-      standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
-    )
+    Effect.withFiberRuntime((fiber) => {
+      announceOn(fiber, fieldsOf(policy, standing))
+      return standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
+    })
   )
 
 /** `X-RateLimit-*`, and the header fields of the IETF's draft. */
-const announceStanding = (policy: Policy, { limit, remaining, resetAt, resetSeconds, windowSeconds }: Standing) =>
-  announce({
-    "x-ratelimit-limit": String(limit),
-    "x-ratelimit-remaining": String(remaining),
-    "x-ratelimit-reset": String(resetAt),
-    ratelimit: `"${policy}";r=${remaining};t=${resetSeconds}`,
-    "ratelimit-policy": `"${policy}";q=${limit};w=${windowSeconds}`
-  })
+const fieldsOf = (policy: Policy, { limit, remaining, resetAt, resetSeconds, windowSeconds }: Standing) => ({
+  "x-ratelimit-limit": String(limit),
+  "x-ratelimit-remaining": String(remaining),
+  "x-ratelimit-reset": String(resetAt),
+  ratelimit: `"${policy}";r=${remaining};t=${resetSeconds}`,
+  "ratelimit-policy": `"${policy}";q=${limit};w=${windowSeconds}`
+})
 
-/** A URL of someone else's spends nobody's quota. What is no number at all is refused later, as such. */
-const ownUrl = (limits: typeof RateLimits.Service, policy: Policy, user: UserId, inUrl: string | undefined) =>
-  inUrl === undefined || !/^[0-9]+$/.test(inUrl) || inUrl === String(user)
-    ? Effect.void
-    : Effect.zipRight(
-        Effect.flatMap(limits.take(policy, user, 0), (standing) => announceStanding(policy, standing)),
-        new UserMismatch()
-      )
+/** A URL of someone else's is one. What is no number at all is refused later, as such. */
+const isForeign = (inUrl: string | undefined, user: UserId) =>
+  inUrl !== undefined && /^[0-9]+$/.test(inUrl) && inUrl !== String(user)
+
+/** Spends nobody's quota. */
+const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
+  limits.take(policy, user, 0).pipe(
+    Effect.flatMap((standing) => announce(fieldsOf(policy, standing))),
+    Effect.zipRight(new UserMismatch())
+  )
 
 /** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
 const spendOwn = (limits: typeof RateLimits.Service, policy: Policy) =>
@@ -81,12 +86,10 @@ export const layerOf = <E, R>(
           bearer: () =>
             Effect.flatMap(identity, ({ id }) =>
               Effect.withFiberRuntime((fiber) => {
+                noteOn(fiber, { user_id: id })
                 const { params, route } = Context.unsafeGet(fiber.currentContext, HttpLayerRouter.RouteContext)
-                const policy = /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api"
-                return note({ user_id: id }).pipe(
-                  Effect.zipRight(ownUrl(limits, policy, id, params["user_id"])),
-                  Effect.as({ id })
-                )
+                if (!isForeign(params["user_id"], id)) return Effect.succeed({ id })
+                return refuse(limits, /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api", id)
               })
             )
         }

@@ -194,11 +194,19 @@ const encoder = (schema: Schema.Schema.All): ((value: unknown) => Response) => {
     return () => empty
   }
   const { contentType, kind } = HttpApiSchema.getEncoding(schema.ast)
-  const options = { status, contentType }
   if (kind === "Json") {
     const encode = Codec.encodeJson(schema as Schema.Schema<unknown>)
-    return (value) => HttpServerResponse.uint8Array(encode(value), options)
+    return (value) => answer(encode(value), { status, contentType })
   }
   const encode = Codec.encode(schema as Schema.Schema<unknown>)
-  return (value) => HttpServerResponse.text(String(encode(value)), options)
+  return (value) => answer(String(encode(value)), { status, contentType })
 }
+
+/** Text rather than bytes, which would be written apart from the head, unless there is so much of it. */
+const answer = (
+  body: string | Uint8Array,
+  options: { readonly status: number; readonly contentType: string | undefined }
+) =>
+  typeof body === "string"
+    ? HttpServerResponse.raw(body, { ...options, contentLength: Buffer.byteLength(body) })
+    : HttpServerResponse.uint8Array(body, options)

@@ -1,5 +1,5 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Cause, Clock, Context, Effect, FiberRef, HashMap, Metric, MetricBoundaries, Tracer } from "effect"
+import { Cause, Clock, Context, Effect, type Fiber, FiberRef, HashMap, Metric, MetricBoundaries, Tracer } from "effect"
 import { isProblem } from "../domain/Problem.ts"
 import { RequestId } from "../domain/Request.ts"
 import { problemOf, respond } from "./Problems.ts"
@@ -29,19 +29,29 @@ class Gathered extends Context.Reference<Gathered>()("taskchat/http/Exchange/Gat
   } => ({ facts: {}, headers: {} })
 }) {}
 
-const gather = (add: (gathered: typeof Gathered.Service) => void): Effect.Effect<void> =>
+const gatheredBy = (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Context.get(fiber.currentContext, Gathered)
+
+/** As `note`, for whoever has the request's fiber at hand. */
+export const noteOn = (fiber: Fiber.RuntimeFiber<unknown, unknown>, facts: Readonly<Record<string, string | number>>) =>
+  void Object.assign(gatheredBy(fiber).facts, facts)
+
+/** As `announce`, for whoever has the request's fiber at hand. */
+export const announceOn = (fiber: Fiber.RuntimeFiber<unknown, unknown>, headers: Readonly<Record<string, string>>) =>
+  void Object.assign(gatheredBy(fiber).headers, headers)
+
+/** Has the request's log line name these: ids, never what anyone wrote. */
+export const note = (facts: Readonly<Record<string, string | number>>): Effect.Effect<void> =>
   Effect.withFiberRuntime((fiber) => {
-    add(Context.get(fiber.currentContext, Gathered))
+    noteOn(fiber, facts)
     return Effect.void
   })
 
-/** Has the request's log line name these: ids, never what anyone wrote. */
-export const note = (facts: Readonly<Record<string, string | number>>) =>
-  gather((gathered) => Object.assign(gathered.facts, facts))
-
 /** Gives the request's answer these header fields, whatever answer it will be. */
-export const announce = (headers: Readonly<Record<string, string>>) =>
-  gather((gathered) => Object.assign(gathered.headers, headers))
+export const announce = (headers: Readonly<Record<string, string>>): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    announceOn(fiber, headers)
+    return Effect.void
+  })
 
 /** The counter of a route's answers of one status, found once. */
 const answersOf = (() => {
@@ -128,5 +138,9 @@ export const middleware = HttpLayerRouter.middleware(
     HttpServerResponse.HttpServerResponse,
     E,
     R | HttpServerRequest.HttpServerRequest | HttpLayerRouter.RouteContext
-  > => Effect.flatMap(HttpLayerRouter.RouteContext, ({ route }) => exchange(handler, route.path))
+  > =>
+    Effect.withFiberRuntime((fiber) => {
+      const { route } = Context.unsafeGet(fiber.currentContext, HttpLayerRouter.RouteContext)
+      return exchange(handler, route.path)
+    })
 )

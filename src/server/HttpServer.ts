@@ -143,8 +143,13 @@ const write = (
         outgoing.end(body.body)
         return Effect.void
       case "Stream":
-        return pump(outgoing, body.stream)
+        // Open for long, and many at once: nothing of the request is kept for it.
+        return Provide.forGood(pump(outgoing, body.stream), runtime.context)
       default: {
+        if (body._tag === "Raw" && typeof body.body === "string") {
+          outgoing.end(body.body)
+          return Effect.void
+        }
         // Files and forms, which are for the web's own types to read.
         const web = HttpServerResponse.toWeb(response, { runtime })
         return Effect.tryPromise({

@@ -1,4 +1,12 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from "node:http"
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeader,
+  type OutgoingHttpHeaders,
+  type Server,
+  ServerResponse,
+  STATUS_CODES
+} from "node:http"
 import { Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Platform from "@effect/platform/HttpServer"
@@ -18,11 +26,14 @@ export class Listener extends Context.Tag("taskchat/server/Listener")<Listener, 
 
 /** What Node.js answers by itself, such as to a request without `Host`, is to have an id as every answer has. */
 class Response<Request extends IncomingMessage> extends ServerResponse<Request> {
-  constructor(request: Request) {
-    super(request)
-    this.setHeader("x-request-id", crypto.randomUUID())
+  override writeHead(status: number, reason?: string | Fields, fields?: Fields): this {
+    const given = typeof reason === "string" ? fields : reason
+    if (given === undefined || !("x-request-id" in given)) this.setHeader("x-request-id", crypto.randomUUID())
+    return typeof reason === "string" ? super.writeHead(status, reason, fields) : super.writeHead(status, reason)
   }
 }
+
+type Fields = OutgoingHttpHeaders | Array<OutgoingHttpHeader>
 
 /** Answers what is no request to anyone else, and closes the connection. */
 const refuse = (socket: Duplex, problem: AnyProblem) => {
