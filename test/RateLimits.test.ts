@@ -1,6 +1,6 @@
 import { createServer, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Array as Arr, Deferred, Effect, Layer, Logger, Redacted, Ref } from "effect"
+import { Array as Arr, Deferred, Effect, Layer, Logger, Redacted, Ref, TestClock } from "effect"
 import { UserId } from "../src/domain/Id.ts"
 import { type Limits, type Policy, RateLimits } from "../src/services/RateLimits.ts"
 
@@ -12,7 +12,7 @@ const [ada, bob] = [UserId.make(1), UserId.make(2)]
 const take = (policy: Policy, user: UserId, requests?: number) =>
   Effect.flatMap(RateLimits, (limits) => limits.take(policy, user, requests))
 
-/** Windows go by the system's clock: these wait for them. */
+/** Those in Redis go by the system's clock: these wait for them. */
 const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
   it.live("of 500 requests at once as many as the limit says are allowed", () =>
     Effect.gen(function* () {
@@ -85,6 +85,18 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
 
 describe("RateLimits.layerMemory", () => {
   contract((limits) => RateLimits.layerMemory(limits))
+
+  it.effect("windows go by the clock", () =>
+    Effect.gen(function* () {
+      yield* take("chat", ada, 5)
+      yield* TestClock.adjust("30 seconds")
+      assert.deepInclude(yield* take("chat", ada), { allowed: false, resetSeconds: 30, resetAt: 60 })
+      assert.deepInclude(yield* take("chat", bob), { allowed: true, resetSeconds: 60, resetAt: 90 })
+      yield* TestClock.adjust("30 seconds")
+      assert.deepInclude(yield* take("chat", ada), { allowed: true, remaining: 4, resetAt: 120 })
+      assert.deepInclude(yield* take("chat", bob), { allowed: true, remaining: 3, resetAt: 90 })
+    }).pipe(Effect.provide(RateLimits.layerMemory(limits)))
+  )
 })
 
 const layerRedis = (limits: Limits, prefix: string, url = redisUrl ?? "") =>
