@@ -10,10 +10,9 @@ import {
   HttpServerRequest,
   HttpServerResponse
 } from "@effect/platform"
-import { Context, Effect, Either, Layer, Option, type Schema } from "effect"
+import { Context, Effect, Either, Layer, Option, Schema } from "effect"
 import * as Codec from "../domain/Codec.ts"
 import * as Body from "./Body.ts"
-import * as Provide from "./Provide.ts"
 
 /**
  * What runs the endpoints of an `HttpApi`. The contract, its handlers' types, its document and its client are the
@@ -66,9 +65,7 @@ class Handlers {
 const routesOf = (api: string, group: string) =>
   Context.GenericTag<HttpApiGroup.ApiGroup<string, string>, Routes>(`taskchat/http/Endpoints/${api}/${group}`)
 
-/** As `HttpApiBuilder.group`. */
-// Its own type is what checks handlers, their contexts and their errors; what is behind it need not know them.
-export const group = ((
+const groupOf = (
   api: HttpApi.HttpApi.AnyWithProps,
   name: string,
   build: (handlers: Handlers) => Handlers | Effect.Effect<Handlers>
@@ -77,12 +74,17 @@ export const group = ((
     routesOf(api.identifier, name),
     Effect.gen(function* () {
       const context = yield* Effect.context<never>()
+      // Safe: the type of `group` lets no name through but those of the API's groups.
       const { endpoints, middlewares } = api.groups[name] as HttpApiGroup.HttpApiGroup.AnyWithProps
       const built = build(new Handlers(endpoints))
       const { items } = Effect.isEffect(built) ? yield* built : built
       return items.map((item) => routeOf(item, [...middlewares, ...item.endpoint.middlewares], context))
     })
-  )) as unknown as typeof HttpApiBuilder.group
+  )
+
+/** As `HttpApiBuilder.group`. */
+// Its own type is what checks handlers, their contexts and their errors; what is behind it need not know them.
+export const group = groupOf as unknown as typeof HttpApiBuilder.group
 
 /** Puts the routes of an API's groups into the app's router, as `HttpLayerRouter.addHttpApi` does. */
 export const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
@@ -106,13 +108,15 @@ const routeOf = (
 ) => {
   // The last one is the outermost.
   const steps = middlewares.reduce<Step>((next, tag) => before(tag, context, next), call(endpoint, handler, isRaw))
+  const built = Array.from(context.unsafeMap)
   return HttpLayerRouter.route(
     endpoint.method as Exclude<typeof endpoint.method, "HEAD">,
     endpoint.path,
     Effect.withFiberRuntime<Response, unknown, HttpLayerRouter.Provided>((fiber) => {
-      const services = new Map<string, unknown>(context.unsafeMap)
-      for (const [key, service] of fiber.currentContext.unsafeMap) services.set(key, service)
-      return Provide.forGood(steps(services), Context.unsafeMake<never>(services))
+      // The router has made them for this request alone, and a copy takes as long as all else here.
+      const services: Map<string, unknown> = fiber.currentContext.unsafeMap
+      for (const [key, service] of built) if (!services.has(key)) services.set(key, service)
+      return steps(services)
     }),
     { uninterruptible }
   )
@@ -138,6 +142,7 @@ const middlewareOf = (tag: HttpApiMiddleware.TagClassAny, context: Context.Conte
   const handlers = service as Readonly<Record<string, (credentials: unknown) => Middleware>>
   const [first, ...others] = Object.entries(tag.security).flatMap(([name, scheme]) => {
     const handler = handlers[name]
+    // What reading credentials needs is what every request has.
     return handler === undefined ? [] : [Effect.flatMap(HttpApiBuilder.securityDecode(scheme), handler) as Middleware]
   })
   return others.reduce((one, other) => Effect.catchAll(one, () => other), first ?? Effect.void)
@@ -175,10 +180,9 @@ const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
 /** Puts a member into a call, or says what is wrong with it. */
 type Decode = (call: Call, input: unknown) => Effect.Effect<never, HttpApiError.HttpApiDecodeError> | undefined
 
-// Safe: no schema of a request here needs a service.
 const member = (name: string, schema: Option.Option<Schema.Schema.All>): Decode | undefined => {
   if (Option.isNone(schema)) return undefined
-  const decode = Codec.decodeUnknown(schema.value as Schema.Schema<unknown>)
+  const decode = Codec.decodeUnknown(Schema.make<unknown>(schema.value.ast))
   return (call, input) => {
     const decoded = decode(input)
     if (Either.isLeft(decoded)) return HttpApiError.HttpApiDecodeError.refailParseError(decoded.left)
@@ -187,18 +191,19 @@ const member = (name: string, schema: Option.Option<Schema.Schema.All>): Decode 
   }
 }
 
-const encoder = (schema: Schema.Schema.All): ((value: unknown) => Response) => {
-  const status = HttpApiSchema.getStatusSuccess(schema as Schema.Schema.Any)
-  if (HttpApiSchema.isVoid(schema.ast)) {
+const encoder = ({ ast }: Schema.Schema.All): ((value: unknown) => Response) => {
+  const schema = Schema.make<unknown>(ast)
+  const status = HttpApiSchema.getStatusSuccess(schema)
+  if (HttpApiSchema.isVoid(ast)) {
     const empty = HttpServerResponse.empty({ status })
     return () => empty
   }
-  const { contentType, kind } = HttpApiSchema.getEncoding(schema.ast)
+  const { contentType, kind } = HttpApiSchema.getEncoding(ast)
   if (kind === "Json") {
-    const encode = Codec.encodeJson(schema as Schema.Schema<unknown>)
+    const encode = Codec.encodeJson(schema)
     return (value) => answer(encode(value), { status, contentType })
   }
-  const encode = Codec.encode(schema as Schema.Schema<unknown>)
+  const encode = Codec.encode(schema)
   return (value) => answer(String(encode(value)), { status, contentType })
 }
 

@@ -59,7 +59,7 @@ const requestBody = (
         }
       })
     }
-    return ToolCalls.withTools(asked, tools.map(functionOf))
+    return ToolCalls.withTools(asked, tools.length > 0 ? functionsOf(tools) : undefined)
   })
 
 const messagesOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
@@ -90,7 +90,7 @@ const callOf = ({ id, name, params }: Prompt.ToolCallPart) => ({
   function: { name: Messages.callName(name), arguments: Messages.callArguments(params) }
 })
 
-const functionOf = ToolCalls.describe((tool) => ({ type: "function", function: tool }))
+const functionsOf = ToolCalls.describe((tool) => ({ type: "function", function: tool }))
 
 const choiceOf = (choice: LanguageModel.ProviderOptions["toolChoice"]) => {
   // What is so anyway is left out: not every server knows the member.

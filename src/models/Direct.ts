@@ -40,7 +40,7 @@ export const make = (
   ) => {
     const { prompt, toolChoice = "auto" } = options
     const tools = given?.tools ?? {}
-    const all = Object.values(tools)
+    const all = listOf(tools)
     const request: Request = {
       prompt: Prompt.make(prompt),
       tools:
@@ -99,6 +99,17 @@ export const make = (
       : model.streamText(options)
   return { ...model, streamText: direct }
 }
+
+/** The same list for the same tools, by which models know what they have described before. */
+const listOf = (tools: Readonly<Record<string, Tool.Any>>): Array<Tool.Any> => {
+  const known = lists.get(tools)
+  if (known !== undefined) return known
+  const list = Object.values(tools)
+  lists.set(tools, list)
+  return list
+}
+
+const lists = new WeakMap<object, Array<Tool.Any>>()
 
 type Decoded = ReturnType<typeof decodePart>
 

@@ -59,7 +59,7 @@ export const layer = (
             input,
             ...(tools.length > 0 && { tool_choice: choiceOf(request.toolChoice) })
           }
-          return answer(ToolCalls.withTools(asked, tools.map(functionOf)))
+          return answer(ToolCalls.withTools(asked, tools.length > 0 ? functionsOf(tools) : undefined))
         })
       )
     })
@@ -89,7 +89,7 @@ const inputOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
   }
 }
 
-const functionOf = ToolCalls.describe((tool) => ({ type: "function", ...tool, strict: isStrict(tool.parameters) }))
+const functionsOf = ToolCalls.describe((tool) => ({ type: "function", ...tool, strict: isStrict(tool.parameters) }))
 
 const choiceOf = (choice: LanguageModel.ProviderOptions["toolChoice"]) => {
   if (typeof choice === "string") return choice

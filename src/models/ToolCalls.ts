@@ -8,23 +8,26 @@ interface Described {
   readonly parameters: unknown
 }
 
-/** Each tool as `f` words it, in JSON, written once: making JSON Schemas is slow, and tools stay the same. */
-export const describe = (f: (tool: Described) => object): ((tool: Tool.Any) => string) => {
-  const known = new WeakMap<Tool.Any, string>()
-  return (tool) => {
-    const found = known.get(tool)
+/** Tools as `f` words them, in JSON, written once for each list: making JSON Schemas is slow, and tools stay the same. */
+export const describe = (f: (tool: Described) => object): ((tools: ReadonlyArray<Tool.Any>) => string) => {
+  const known = new WeakMap<ReadonlyArray<Tool.Any>, string>()
+  return (tools) => {
+    const found = known.get(tools)
     if (found !== undefined) return found
-    const parameters = Tool.getJsonSchemaFromSchemaAst(tool.parametersSchema.ast)
-    const described = JSON.stringify(f({ name: tool.name, description: tool.description, parameters }))
-    known.set(tool, described)
+    const described = JSON.stringify(
+      tools.map(({ description, name, parametersSchema: { ast } }) =>
+        f({ name, description, parameters: Tool.getJsonSchemaFromSchemaAst(ast) })
+      )
+    )
+    known.set(tools, described)
     return described
   }
 }
 
-/** A request in JSON, with these tools, which are in JSON already. */
-export const withTools = (request: object, tools: ReadonlyArray<string>): string => {
+/** A request in JSON, with `tools`, which are in JSON already, if there are any. */
+export const withTools = (request: object, tools: string | undefined): string => {
   const json = JSON.stringify(request)
-  return tools.length === 0 ? json : `${json.slice(0, -1)},"tools":[${tools.join(",")}]}`
+  return tools === undefined ? json : `${json.slice(0, -1)},"tools":${tools}}`
 }
 
 /**

@@ -63,20 +63,25 @@ export const resultPart = ({ id, result, tool }: ToolCall): Prompt.ToolResultPar
 
 /** What was said before. Whole turns only: the window may begin in the middle of one. */
 export const remember = (history: ReadonlyArray<HistoryMessage>): ReadonlyArray<Prompt.Message> => {
+  const out: Array<Prompt.Message> = []
   const first = history.findIndex(({ role }) => role === "user")
-  if (first < 0) return []
-  return history.slice(first).flatMap((message, index, all) => {
-    if (message.role === "assistant") return recall(message)
-    const answered = all[index + 1]?.role === "assistant"
-    return answered ? [user(message.content)] : [user(message.content), assistant(note(message.turnStatus), [])]
-  })
+  if (first < 0) return out
+  for (let i = first; i < history.length; i++) {
+    const said = history[i]
+    if (said === undefined) break
+    if (said.role === "assistant") recall(said, out)
+    else {
+      out.push(user(said.content))
+      if (history[i + 1]?.role !== "assistant") out.push(assistant(note(said.turnStatus), []))
+    }
+  }
+  return out
 }
 
 /** An answer as the steps it was made in: never a call without its result. */
-const recall = (message: HistoryMessage): ReadonlyArray<Prompt.Message> => {
+const recall = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
   const calls = Arr.zip(message.toolCalls ?? [], message.places ?? [])
   const steps = Arr.isNonEmptyArray(calls) ? Arr.groupWith(calls, ([, a], [, b]) => a.step === b.step) : []
-  const out: Array<Prompt.Message> = []
   let from = 0
   for (const step of steps) {
     const [, { offset: to }] = Arr.headNonEmpty(step)
@@ -86,7 +91,7 @@ const recall = (message: HistoryMessage): ReadonlyArray<Prompt.Message> => {
   }
   const rest = message.content.slice(from).trim()
   const end = message.turnStatus === "completed" ? rest : `${rest}\n${note(message.turnStatus)}`.trim()
-  return end === "" ? out : [...out, assistant(end, [])]
+  if (end !== "") out.push(assistant(end, []))
 }
 
 /** What the model is told of a turn that did not complete. */

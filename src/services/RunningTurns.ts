@@ -252,24 +252,26 @@ export const make = (
     }
 
     /** Writes the end. Of a turn that was cut off, the database knows best which tool calls took effect. */
-    const write = (turn: Live, ending: Ending) =>
-      Effect.gen(function* () {
-        const { output } = turn
-        if (ending.status !== "completed") {
-          const { calls, places } = yield* turns.recorded(turn.user, turn.turnId)
-          for (let i = output.calls.length; i < calls.length; i++) {
-            const [call, place] = [calls[i], places[i]]
-            if (call !== undefined && place !== undefined) output.callEnded(call, place)
-          }
-        }
-        return yield* turns.end(turn, {
+    const write = (turn: Live, ending: Ending): Effect.Effect<Ended, TurnLost> => {
+      const { output } = turn
+      const written = Effect.suspend(() =>
+        turns.end(turn, {
           ...ending,
           content: output.text,
           calls: output.calls,
           places: output.places,
           usage: turn.usage
         })
+      )
+      if (ending.status === "completed") return written
+      return Effect.flatMap(turns.recorded(turn.user, turn.turnId), ({ calls, places }) => {
+        for (let i = output.calls.length; i < calls.length; i++) {
+          const [call, place] = [calls[i], places[i]]
+          if (call !== undefined && place !== undefined) output.callEnded(call, place)
+        }
+        return written
       })
+    }
 
     /** The turn is not ours any more: whoever has ended it knows how. */
     const settle = (turn: Live) =>

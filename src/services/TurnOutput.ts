@@ -1,4 +1,4 @@
-import { Chunk, Deferred, Effect, FiberId, Option, type Stream } from "effect"
+import { Chunk, Effect, Option, type Stream } from "effect"
 import * as Source from "../domain/Source.ts"
 import type { Place, ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../domain/TurnEvent.ts"
@@ -26,7 +26,7 @@ export class TurnOutput {
   private said = ""
   private last: Cursor = start
   private isLeft = false
-  private readonly over = Deferred.unsafeMake<Ended>(FiberId.none)
+  private readonly untilEnd: Array<(end: Effect.Effect<Ended>) => void> = []
   /** The calls that ended, and their places. */
   readonly calls: Array<ToolCall> = []
   readonly places: Array<Place> = []
@@ -63,7 +63,7 @@ export class TurnOutput {
 
   end(end: Ended) {
     this.push(TurnEvent.Ended({ end }), this.last)
-    Deferred.unsafeDone(this.over, Effect.succeed(end))
+    for (const resume of this.untilEnd.splice(0)) resume(Effect.succeed(end))
   }
 
   /** Ends every reading behind what there is: the turn goes on elsewhere, and there its readers can go on. */
@@ -79,7 +79,11 @@ export class TurnOutput {
 
   /** Succeeds at the turn's end. */
   get awaitEnd(): Effect.Effect<Ended> {
-    return Deferred.await(this.over)
+    return Effect.async((resume) => {
+      const { ended } = this
+      if (ended === undefined) this.untilEnd.push(resume)
+      else resume(Effect.succeed(ended))
+    })
   }
 
   /** Whether the turn has been at `cursor`: between two events, or within a piece of text, however it was cut. */
