@@ -149,7 +149,7 @@ const patience = "1 second"
  */
 class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.DispatchHandler {
   readonly #client: Client
-  readonly #body: string
+  #body: string
   readonly #reader: AnswerReader<A>
   readonly #events = new EventReader(maxLength)
   #controller: Undici.Dispatcher.DispatchController | undefined
@@ -180,6 +180,8 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     const begun = Effect.suspend(() => {
       const { dispatcher, target } = this.#client
       dispatcher.dispatch({ ...target, body: this.#body }, this)
+      // Kilobytes that nobody needs for as long as the answer takes.
+      this.#body = ""
       return this.#take(clock)
     })
     const { silences } = this.#client
