@@ -14,13 +14,16 @@ describe("Alarms", () => {
       const { ring, rung } = bell()
       yield* alarms.set(ring("first"))
       yield* TestClock.adjust(400)
-      const off = yield* alarms.set(ring("off"))
+      let isOff = () => {}
+      yield* alarms.set(ring("off"), ({ off }) => {
+        isOff = off
+      })
       yield* alarms.set(ring("last"))
       yield* TestClock.adjust(599)
       assert.deepStrictEqual(rung, [])
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(rung, ["first"])
-      off.off()
+      isOff()
       yield* TestClock.adjust(399)
       assert.deepStrictEqual(rung, ["first"])
       yield* TestClock.adjust(1)
@@ -49,6 +52,22 @@ describe("Alarms", () => {
       assert.deepStrictEqual(rung, [2, 1, 0])
       yield* TestClock.adjust(5000)
       assert.deepStrictEqual(rung, [2, 1, 0])
+    })
+  )
+
+  it.scoped("ring on when one of them failed", () =>
+    Effect.gen(function* () {
+      const alarms = yield* Alarms.make(1000)
+      const { ring, rung } = bell()
+      yield* alarms.set(() => {
+        throw new Error("broken")
+      })
+      yield* alarms.set(ring("next"))
+      yield* TestClock.adjust(1000)
+      assert.deepStrictEqual(rung, ["next"])
+      yield* alarms.set(ring("later"))
+      yield* TestClock.adjust(1000)
+      assert.deepStrictEqual(rung, ["next", "later"])
     })
   )
 

@@ -1,4 +1,4 @@
-import { type Clock, Effect, type Scope } from "effect"
+import { Cause, type Clock, Effect, type Scope } from "effect"
 
 /** Rings, unless it is off by then. */
 export interface Alarm {
@@ -31,41 +31,51 @@ export class Alarms {
 
   /**
    * `ring` is called when the time is up. It may ask for more: so many milliseconds, at most as many as there were first.
+   * `keep` is handed the alarm as it is set, so that nothing comes between.
    */
-  set(ring: () => number | undefined): Effect.Effect<Alarm> {
-    return Effect.clockWith((clock) => {
-      const alarm: Pending = {
-        at: clock.unsafeCurrentTimeMillis() + this.#millis,
-        ring,
-        off: () => this.#pending.delete(alarm)
-      }
-      this.#pending.add(alarm)
-      if (this.#isWatched) return Effect.succeed(alarm)
-      this.#isWatched = true
-      // Who sets one may not be interruptible; the scope has to be able to close.
-      return Effect.as(Effect.forkIn(Effect.interruptible(this.#watch(clock)), this.#scope), alarm)
-    })
+  set(ring: () => number | undefined, keep: (alarm: Alarm) => void = () => {}): Effect.Effect<void> {
+    return Effect.uninterruptible(
+      Effect.clockWith((clock) => {
+        const alarm: Pending = { at: elapsed(clock) + this.#millis, ring, off: () => this.#pending.delete(alarm) }
+        this.#pending.add(alarm)
+        keep(alarm)
+        if (this.#isWatched) return Effect.void
+        this.#isWatched = true
+        return Effect.forkIn(Effect.interruptible(this.#watch(clock)), this.#scope)
+      })
+    )
   }
 
   // None that is set while it sleeps can be due before those that it sleeps for, as all last equally long.
   #watch(clock: Clock.Clock): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const now = clock.unsafeCurrentTimeMillis()
+      const now = elapsed(clock)
+      const failures: Array<unknown> = []
       let next = Number.POSITIVE_INFINITY
       for (const alarm of this.#pending) {
         if (alarm.at <= now) {
-          const more = alarm.ring()
-          if (more === undefined) {
-            this.#pending.delete(alarm)
+          this.#pending.delete(alarm)
+          try {
+            const more = alarm.ring()
+            if (more === undefined) continue
+            alarm.at = now + more
+            this.#pending.add(alarm)
+          } catch (defect) {
+            failures.push(defect)
             continue
           }
-          alarm.at = now + more
         }
         next = Math.min(next, alarm.at)
       }
-      if (this.#pending.size > 0) return Effect.zipRight(Effect.sleep(next - now), this.#watch(clock))
+      // What rings is to fail nobody else.
+      const told = Effect.forEach(failures, (defect) => Effect.logError("An alarm failed", Cause.die(defect)))
+      if (this.#pending.size > 0)
+        return Effect.zipRight(told, Effect.zipRight(Effect.sleep(next - now), this.#watch(clock)))
       this.#isWatched = false
-      return Effect.void
+      return Effect.asVoid(told)
     })
   }
 }
+
+/** Milliseconds by a clock that nobody sets: what it counts from does not matter. */
+export const elapsed = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6

@@ -2,7 +2,7 @@ import { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
 import { Cause, Chunk, type Clock, Duration, Effect, Exit, Option, Redacted, type Scope } from "effect"
-import { type Alarm, Alarms } from "../domain/Alarms.ts"
+import { type Alarm, Alarms, elapsed } from "../domain/Alarms.ts"
 import * as Source from "../domain/Source.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
 import { isFields } from "./Fields.ts"
@@ -196,12 +196,10 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
       return Effect.void
     }
     // Read to its end, the connection can serve the next request; nobody waits for that.
-    return Effect.asVoid(
-      this.#client.ends.set(() => {
-        this.#abort()
-        return undefined
-      })
-    )
+    return this.#client.ends.set(() => {
+      this.#abort()
+      return undefined
+    })
   }
 
   /** What has come, else what comes next. */
@@ -210,7 +208,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     if (taken !== undefined) return taken
     if (this.#refusal !== undefined) return this.#refused(clock)
     return Effect.async((resume) => {
-      this.#waitingSince = clock.unsafeCurrentTimeMillis()
+      this.#waitingSince = elapsed(clock)
       // What is resumed after it was interrupted takes no notice, and without a canceller a wait takes a third of the time.
       this.#wake = resume
     })
@@ -244,14 +242,14 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
   #listenTo(silences: Alarms, clock: Clock.Clock): Effect.Effect<void> {
     const { idle } = this.#client
     const ring = () => {
-      const left = this.#waitingSince === undefined ? idle : this.#waitingSince + idle - clock.unsafeCurrentTimeMillis()
+      const left = this.#waitingSince === undefined ? idle : this.#waitingSince + idle - elapsed(clock)
       if (left > 0) return left
       const silent = "fell silent"
       this.#end(this.#client.lost(silent, new Cause.TimeoutException(silent)))
       this.#abort()
       return undefined
     }
-    return Effect.map(silences.set(ring), (alarm) => {
+    return silences.set(ring, (alarm) => {
       this.#silence = alarm
     })
   }
@@ -348,7 +346,7 @@ class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.
     const wake = this.#wake
     if (wake === undefined) return
     const taken = this.#taken() ?? (this.#refusal === undefined ? undefined : this.pull)
-    this.#waitingSince = taken === undefined ? this.#clock?.unsafeCurrentTimeMillis() : undefined
+    this.#waitingSince = taken === undefined && this.#clock !== undefined ? elapsed(this.#clock) : undefined
     if (taken === undefined) return
     this.#wake = undefined
     wake(taken)

@@ -131,10 +131,8 @@ export const make = (
             return Effect.void
           })
         )
-        return Effect.flatMap(Effect.forkDaemon(counted), (fiber) => {
-          FiberSet.unsafeAdd(fibers, fiber)
-          return Deferred.await(begun)
-        })
+        const forked = Effect.map(Effect.forkDaemon(counted), (fiber) => FiberSet.unsafeAdd(fibers, fiber))
+        return Effect.zipRight(Effect.uninterruptible(forked), Deferred.await(begun))
       })
 
     const liven = (begun: Begun, fiber: Fiber.RuntimeFiber<unknown, unknown>): Live => {
@@ -194,10 +192,10 @@ export const make = (
         turn.stop(new AgentTimeout({ limit: options.timeout }))
         return undefined
       }
-      return Effect.flatMap(times.set(timeIsUp), (alarm) => {
+      const limited = times.set(timeIsUp, (alarm) => {
         turn.alarm = alarm
-        return heard
       })
+      return Effect.zipRight(limited, heard)
     }
 
     const note = (turn: Live, event: AgentEvent) => {
