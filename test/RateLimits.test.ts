@@ -97,6 +97,17 @@ describe("RateLimits.layerMemory", () => {
       assert.deepInclude(yield* take("chat", bob), { allowed: true, remaining: 3, resetAt: 90 })
     }).pipe(Effect.provide(RateLimits.layerMemory(limits)))
   )
+
+  it.effect("a clock that is set back leaves no window open for longer than it lasts", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(3_600_000)
+      yield* take("chat", ada)
+      yield* TestClock.setTime(0)
+      yield* take("chat", bob, 6)
+      yield* TestClock.adjust("61 seconds")
+      assert.deepInclude(yield* take("chat", bob), { allowed: true, remaining: 4 })
+    }).pipe(Effect.provide(RateLimits.layerMemory(limits)))
+  )
 })
 
 const layerRedis = (limits: Limits, prefix: string, url = redisUrl ?? "") =>

@@ -164,7 +164,11 @@ class Windows {
       if (until > now) break
       this.open.delete(other)
     }
-    const { count, until } = this.open.get(user) ?? { count: 0, until: now + this.millis }
+    const known = this.open.get(user)
+    // One that has ended may still stand here, behind others, if the clock was set back.
+    const isOpen = known !== undefined && known.until > now
+    if (!isOpen) this.open.delete(user)
+    const { count, until } = isOpen ? known : { count: 0, until: now + this.millis }
     const counted = { count: count + requests, until }
     this.open.set(user, counted)
     return counted
