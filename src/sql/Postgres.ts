@@ -145,6 +145,7 @@ const interruptible = <A>(
 interface Running {
   readonly client: Pg.PoolClient
   left: number
+  isBroken: boolean
   free: (isBroken: boolean) => void
 }
 
@@ -155,7 +156,7 @@ const start = <A>(
   resume: (answer: Effect.Effect<A, SqlError.SqlError>) => void,
   free: (isBroken: boolean) => void
 ): Running => {
-  const running: Running = { client, left: 1, free }
+  const running: Running = { client, left: 1, isBroken: false, free }
   client.query(query, (error, result) => {
     leave(running, isFatal(error))
     resume(error ? failed(error) : Effect.succeed(read(result)))
@@ -164,7 +165,8 @@ const start = <A>(
 }
 
 const leave = (running: Running, isBroken: boolean) => {
-  if (--running.left === 0) running.free(isBroken)
+  running.isBroken ||= isBroken
+  if (--running.left === 0) running.free(running.isBroken)
 }
 
 const stop = (pool: Pg.Pool, running: Running) =>
@@ -178,6 +180,8 @@ const stop = (pool: Pg.Pool, running: Running) =>
     }
     pool.query("SELECT pg_cancel_backend($1)", [Reflect.get(client, "processID")], () => leave(running, false))
     return Effect.sync(() => {
+      // It may have been given back in this very moment, and be another's by now.
+      if (running.left === 0) return
       running.free = () => {}
       free(true)
     })
