@@ -3,7 +3,7 @@ import * as Net from "node:net"
 import { HttpApp, HttpServer, type HttpServerError, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, type Layer, Option, type Scope, Stream } from "effect"
+import { Chunk, Deferred, Effect, type Layer, Option, type Scope, Stream, Tracer } from "effect"
 import * as Source from "../src/domain/Source.ts"
 import * as Body from "../src/http/Body.ts"
 import * as Server from "../src/server/Server.ts"
@@ -173,6 +173,20 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
+    "ends an answer whose stream cannot be opened",
+    Effect.gen(function* () {
+      const broken = Source.toStream((): Source.Source<Uint8Array, never> => {
+        throw new Error("broken")
+      })
+      const port = yield* serve(
+        Effect.sync(() => HttpServerResponse.stream(broken)),
+        isTraced
+      )
+      assert.match(yield* exchange(port, `GET / HTTP/1.1\r\n${last}\r\n`), /^HTTP\/1.1 200 /)
+    })
+  )
+
+  fact(
     "interrupts what works for a client that leaves",
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
@@ -185,5 +199,45 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
       socket.destroy()
       yield* Deferred.await(left)
     })
+  )
+})
+
+describe("a span of our listener", () => {
+  it.scopedLive("says of a reader who left the stream that the client left", () =>
+    Effect.gen(function* () {
+      const ended = yield* Deferred.make<unknown>()
+      const tracer = Tracer.make({
+        context: (f) => f(),
+        span: (name, parent, context, links, startTime, kind) => {
+          const attributes = new Map<string, unknown>()
+          return {
+            _tag: "Span",
+            name,
+            spanId: "1",
+            traceId: "1",
+            sampled: true,
+            status: { _tag: "Started", startTime },
+            parent,
+            context,
+            links,
+            kind,
+            attributes,
+            attribute: (name, value) => attributes.set(name, value),
+            event: () => {},
+            addLinks: () => {},
+            end: () => Deferred.unsafeDone(ended, Effect.succeed(attributes.get("http.response.status_code")))
+          }
+        }
+      })
+      const server = yield* HttpServer.HttpServer
+      const closed = yield* Deferred.make<void>()
+      const app = Effect.sync(() => HttpServerResponse.stream(endless({ pieces: 0 }, closed)))
+      yield* Effect.withTracer(server.serve(app), tracer)
+      const port = server.address._tag === "TcpAddress" ? server.address.port : 0
+      const socket = Net.connect(port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+      socket.once("data", () => socket.destroy())
+      yield* Deferred.await(closed)
+      assert.strictEqual(yield* Deferred.await(ended), 499)
+    }).pipe(Effect.provide(Server.layer({ host: "127.0.0.1", port: 0 })))
   )
 })

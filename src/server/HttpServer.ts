@@ -81,9 +81,10 @@ const handler = (runtime: Runtime.Runtime<never>, app: App<unknown>, middleware?
   )
   return (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const request = new ServerRequest(incoming)
-    const send: Send = (response) => write(outgoing, request, response, runtime)
+    const isTheirs = isTraced || middleware !== undefined
+    const send: Send = (response) => write(outgoing, request, response, runtime, isTheirs)
     const fiber = fork(
-      isTraced || middleware !== undefined
+      isTheirs
         ? // Its spans are the platform's to make, and where they are made, they are most of the work.
           Effect.provideService(
             HttpApp.toHandled(app, (_, response) => send(response), middleware),
@@ -125,7 +126,8 @@ const write = (
   outgoing: ServerResponse,
   request: ServerRequest,
   response: Response,
-  runtime: Runtime.Runtime<never>
+  runtime: Runtime.Runtime<never>,
+  isTheirs: boolean
 ): Effect.Effect<void, HttpServerError.ResponseError> =>
   Effect.suspend(() => {
     if (outgoing.headersSent || outgoing.destroyed) return Effect.void
@@ -144,7 +146,10 @@ const write = (
         return Effect.void
       case "Stream":
         // Open for long, and many at once: nothing of the request is kept for it.
-        return Provide.forGood(pump(outgoing, body.stream), runtime.context)
+        return isTheirs
+          ? // Whoever is around it looks into the request again.
+            Effect.locally(pump(outgoing, body.stream), FiberRef.currentContext, runtime.context)
+          : Provide.forGood(pump(outgoing, body.stream), runtime.context)
       default: {
         if (body._tag === "Raw" && typeof body.body === "string") {
           outgoing.end(body.body)
@@ -166,17 +171,21 @@ const headersOf = ({ cookies, headers }: Response): OutgoingHttpHeaders =>
 /** Writes a stream piece by piece, the next one when the reader has taken the last. */
 const pump = <E>(outgoing: ServerResponse, stream: Stream.Stream<Uint8Array, E>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { close, pull } = Source.fromStream(stream)
-    const next: Effect.Effect<never, Option.Option<E>> = Effect.flatMap(pull, (pieces) => {
-      let isTaken = true
-      for (const piece of pieces) isTaken = outgoing.write(piece)
-      return isTaken ? next : Effect.zipRight(drained(outgoing), next)
+    let source: Source.Source<Uint8Array, E> | undefined
+    const pumped = Effect.suspend(() => {
+      source = Source.fromStream(stream)
+      const next: Effect.Effect<never, Option.Option<E>> = Effect.flatMap(source.pull, (pieces) => {
+        let isTaken = true
+        for (const piece of pieces) isTaken = outgoing.write(piece)
+        return isTaken ? next : Effect.zipRight(drained(outgoing), next)
+      })
+      return next
     })
-    return Effect.interruptible(next).pipe(
+    return Effect.interruptible(pumped).pipe(
       Effect.catchAll((end) => (Option.isNone(end) ? Effect.void : Effect.die(end.value))),
       Effect.onExit((exit) => {
         outgoing.end()
-        return close(exit)
+        return source?.close(exit) ?? Effect.void
       })
     )
   })
