@@ -67,8 +67,8 @@ export const stream = async (server, user, message, conversation) => {
   const body = { message, conversation_id: conversation }
   const text = String(await whole(server, "POST", user, "/chat/stream", body))
   return text.split("\n\n").flatMap((event) => {
-    const data = /^data: (.*)$/m.exec(event)?.[1]
-    return data === undefined ? [] : [{ name: /^event: (.*)$/m.exec(event)?.[1], data: JSON.parse(data) }]
+    const data = /^data: ([^\n]*)$/m.exec(event)?.[1]
+    return data === undefined ? [] : [{ name: /^event: ([^\n]*)$/m.exec(event)?.[1], data: JSON.parse(data) }]
   })
 }
 

@@ -80,7 +80,8 @@ layer(Server.layer())("clients", (it) => {
         )
         yield* Effect.addFinalizer(() => Effect.sync(() => curl.kill()))
         let text = ""
-        const events = () => Array.from(text.matchAll(/^data: (.*)$/gm), ([, data = ""]) => fieldsOf(JSON.parse(data)))
+        const events = () =>
+          Array.from(text.matchAll(/^data: ([^\n]*)$/gm), ([, data = ""]) => fieldsOf(JSON.parse(data)))
         curl.stdout.setEncoding("utf8").on("data", (more: string) => {
           text += more
           received(contentOf(events()))
@@ -329,10 +330,10 @@ layer(Server.layer())("clients", (it) => {
       const turn = /"turn_id":"([^"]+)"/.exec(text)?.[1]
       const readOn = (id: string) =>
         send("GET", `/api/${user}/turns/${turn}/events`, { user, headers: { accept, "last-event-id": id } })
-      const ids = Array.from(text.matchAll(/^id: (.*)$/gm), ([, id = ""]) => id)
+      const ids = Array.from(text.matchAll(/^id: ([^\n]*)$/gm), ([, id = ""]) => id)
       assert.deepStrictEqual(
         ids,
-        Array.from(plain.text.matchAll(/^id: (.*)$/gm), ([, id = ""]) => id)
+        Array.from(plain.text.matchAll(/^id: ([^\n]*)$/gm), ([, id = ""]) => id)
       )
       for (const id of ids.slice(0, -1)) {
         const [before = "", after = ""] = (yield* readOn(id)).text.split(": ok\n")

@@ -104,7 +104,7 @@ interface Frame {
 }
 
 const framesOf = (wire: string): ReadonlyArray<Frame> =>
-  Array.from(wire.matchAll(/(?:id: (.*)\n)?data: (.*)\n\n/g), ([, id, data = ""]) => ({ id, data }))
+  Array.from(wire.matchAll(/(?:id: ([^\n]*)\n)?data: ([^\n]*)\n\n/g), ([, id, data = ""]) => ({ id, data }))
 
 const write = (output: TurnOutput, items: ReadonlyArray<Positioned>, cursor?: typeof start): ReadonlyArray<Frame> => {
   const { frame, head } = encoding(readingOf(output), cursor)
@@ -217,7 +217,11 @@ describe("a turn as a UI message stream", () => {
           assert.deepStrictEqual(message, whole.message)
         }
       }),
-      { numRuns: 15 }
+      {
+        numRuns: 15,
+        // A line separator that ends no line of the stream.
+        examples: [[[{ texts: ["\u2028 "], calls: [] }]]]
+      }
     ))
 
   it("has a different id for each event of the turn, and the usual ones", () => {

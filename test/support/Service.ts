@@ -206,4 +206,4 @@ const readingOf = (response: Response): Reading => {
 
 /** The `data` of each event of a stream. */
 export const eventsOf = (text: string): ReadonlyArray<Json> =>
-  Array.from(text.matchAll(/^data: (.*)$/gm), (match) => JSON.parse(match[1] ?? ""))
+  Array.from(text.matchAll(/^data: ([^\n]*)$/gm), (match) => JSON.parse(match[1] ?? ""))
