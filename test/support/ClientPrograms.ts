@@ -55,7 +55,7 @@ export const run = async ({ baseUrl, token, user }: { baseUrl: string; token: st
     body: { message: "Hello", conversation_id: chat.data.conversation_id, time_zone: "Europe/Berlin" },
     parseAs: "text"
   })
-  const streamed = Array.from((stream.data ?? "").matchAll(/^data: ([^\n]*)$/gm), ([, data = ""]) => JSON.parse(data))
+  const streamed = Array.from((stream.data ?? "").matchAll(/^data: (.*)$/gm), ([, data = ""]) => JSON.parse(data))
     .map(({ content = "" }) => content)
     .join("")
   return { said, tools, titles, changed, invalid, missing: none.error?.code, streamed }
