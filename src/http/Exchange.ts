@@ -1,5 +1,6 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Cause, Clock, Context, Effect, type Fiber, FiberRef, HashMap, Metric, MetricBoundaries, Tracer } from "effect"
+import * as Memo from "../domain/Memo.ts"
 import { isProblem } from "../domain/Problem.ts"
 import { RequestId } from "../domain/Request.ts"
 import { problemOf, respond } from "./Problems.ts"
@@ -53,18 +54,11 @@ export const announce = (headers: Readonly<Record<string, string>>): Effect.Effe
     return Effect.void
   })
 
-/** The counter of a route's answers of one status, found once. */
-const answersOf = (() => {
-  const known = new Map<string, typeof requests>()
-  return (route: string, status: number) => {
-    const key = `${status} ${route}`
-    const found = known.get(key)
-    if (found !== undefined) return found
-    const made = requests.pipe(Metric.tagged("route", route), Metric.tagged("status", String(status)))
-    known.set(key, made)
-    return made
-  }
-})()
+/** The counter of a route's answers of one status. */
+const answersOf = Memo.byText((route) => {
+  const ofRoute = Metric.tagged(requests, "route", route)
+  return Memo.byText((status) => Metric.tagged(ofRoute, "status", status))
+})
 
 const logged = Effect.logInfo("Request")
 
@@ -99,7 +93,7 @@ export const exchange = <E, R>(
     const told = Effect.flatMap(answer, (response) => {
       const { status } = response
       const duration_ms = clock.unsafeCurrentTimeMillis() - from
-      answersOf(route, status).unsafeUpdate(1, [])
+      answersOf(route)(String(status)).unsafeUpdate(1, [])
       seconds.unsafeUpdate(duration_ms / 1000, [])
       const line = { method: request.method, route, status, duration_ms, ...gathered.facts }
       return FiberRef.set(FiberRef.currentLogAnnotations, withAll(annotations, line)).pipe(

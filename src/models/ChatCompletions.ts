@@ -37,11 +37,10 @@ const requestBody = (
   { maxOutputTokens, model, temperature }: Upstream.Options,
   request: Direct.Request
 ): Effect.Effect<string, AiError.MalformedInput> =>
-  Effect.map(Messages.write("ChatCompletions", request.prompt, messagesOf), (messages) => {
+  Effect.map(messagesOf(request.prompt), (messages) => {
     const { tools } = request
     const asked = {
       model,
-      messages,
       stream: true,
       stream_options: { include_usage: true },
       temperature,
@@ -59,10 +58,10 @@ const requestBody = (
         }
       })
     }
-    return ToolCalls.withTools(asked, tools.length > 0 ? functionsOf(tools) : undefined)
+    return ToolCalls.withWritten(asked, { messages, tools: tools.length > 0 ? functionsOf(tools) : undefined })
   })
 
-const messagesOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
+const messagesOf = Messages.writer("ChatCompletions", (message) => {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }]
@@ -82,7 +81,7 @@ const messagesOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
         content: Messages.resultText(part)
       }))
   }
-}
+})
 
 const callOf = ({ id, name, params }: Prompt.ToolCallPart) => ({
   id,

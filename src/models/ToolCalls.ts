@@ -1,4 +1,5 @@
 import { Tool } from "@effect/ai"
+import * as Memo from "../domain/Memo.ts"
 
 /** A tool as providers are told of it. */
 interface Described {
@@ -9,25 +10,20 @@ interface Described {
 }
 
 /** Tools as `f` words them, in JSON, written once for each list: making JSON Schemas is slow, and tools stay the same. */
-export const describe = (f: (tool: Described) => object): ((tools: ReadonlyArray<Tool.Any>) => string) => {
-  const known = new WeakMap<ReadonlyArray<Tool.Any>, string>()
-  return (tools) => {
-    const found = known.get(tools)
-    if (found !== undefined) return found
-    const described = JSON.stringify(
+export const describe = (f: (tool: Described) => object): ((tools: ReadonlyArray<Tool.Any>) => string) =>
+  Memo.byObject((tools: ReadonlyArray<Tool.Any>) =>
+    JSON.stringify(
       tools.map(({ description, name, parametersSchema: { ast } }) =>
         f({ name, description, parameters: Tool.getJsonSchemaFromSchemaAst(ast) })
       )
     )
-    known.set(tools, described)
-    return described
-  }
-}
+  )
 
-/** A request in JSON, with `tools`, which are in JSON already, if there are any. */
-export const withTools = (request: object, tools: string | undefined): string => {
-  const json = JSON.stringify(request)
-  return tools === undefined ? json : `${json.slice(0, -1)},"tools":${tools}}`
+/** A request in JSON, with members that are in JSON already, as far as they are there. */
+export const withWritten = (request: object, members: Readonly<Record<string, string | undefined>>): string => {
+  let json = JSON.stringify(request).slice(0, -1)
+  for (const name in members) if (members[name] !== undefined) json += `,"${name}":${members[name]}`
+  return `${json}}`
 }
 
 /**

@@ -17,6 +17,14 @@ const textPart = (text: string): Prompt.TextPart => ({
   options: none
 })
 
+/** What is said to the model before anything else. */
+export const system = (content: string): Prompt.SystemMessage => ({
+  [Prompt.MessageTypeId]: Prompt.MessageTypeId,
+  role: "system",
+  content,
+  options: none
+})
+
 /** What the user says. */
 export const user = (text: string): Prompt.UserMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
@@ -49,8 +57,15 @@ export const assistant = (
   options: none
 })
 
-/** What came of a call. */
-export const resultPart = ({ id, result, tool }: ToolCall): Prompt.ToolResultPart => ({
+/** What came of the calls of a step. */
+export const results = (calls: ReadonlyArray<ToolCall>): Prompt.ToolMessage => ({
+  [Prompt.MessageTypeId]: Prompt.MessageTypeId,
+  role: "tool",
+  content: calls.map(resultPart),
+  options: none
+})
+
+const resultPart = ({ id, result, tool }: ToolCall): Prompt.ToolResultPart => ({
   [Prompt.PartTypeId]: Prompt.PartTypeId,
   type: "tool-result",
   id,
@@ -86,7 +101,7 @@ const recall = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
   for (const step of steps) {
     const [, { offset: to }] = Arr.headNonEmpty(step)
     const made = step.map(([call]) => call)
-    out.push(assistant(message.content.slice(from, to), made), Prompt.toolMessage({ content: made.map(resultPart) }))
+    out.push(assistant(message.content.slice(from, to), made), results(made))
     from = to
   }
   const rest = message.content.slice(from).trim()

@@ -3,10 +3,11 @@ import { Chunk, Effect, Exit, Option, Random } from "effect"
 import { type AgentError, AgentEvent, AgentFailed } from "../domain/Agent.ts"
 import { storable } from "../domain/Json.ts"
 import * as Source from "../domain/Source.ts"
+import type { ToolCall } from "../domain/ToolCall.ts"
 import type { TurnLost } from "../domain/Turn.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
 import { fromAiError, isTransient } from "./AgentErrors.ts"
-import { assistant, instructions, remember, resultPart, user } from "./AgentPrompt.ts"
+import { assistant, instructions, remember, results, system, user } from "./AgentPrompt.ts"
 import * as ToolOffers from "./ToolOffers.ts"
 import { type Call, callOf, type Hands, use } from "./ToolUse.ts"
 
@@ -40,7 +41,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
   #half = ""
   #usage: Response.Usage | undefined
   #calls: Array<Call> = []
-  #results: Array<Prompt.ToolMessagePart> = []
+  #done: Array<ToolCall> = []
   readonly #unfinished = new Map<string, { readonly name: string; text: string }>()
 
   constructor(model: LanguageModel.Service, hands: Hands, options: AgentOptions, turn: AgentTurn) {
@@ -48,8 +49,8 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     this.#hands = hands
     this.#options = options
     this.#turn = turn
-    this.#next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (system) =>
-      this.#begin([Prompt.systemMessage({ content: system }), ...remember(turn.history), user(turn.message)])
+    this.#next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (said) =>
+      this.#begin([system(said), ...remember(turn.history), user(turn.message)])
     )
   }
 
@@ -65,7 +66,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     this.#prompt = prompt
     this.#step++
     this.#text = ""
-    this.#results = []
+    this.#done = []
     return this.#ask(1)
   }
 
@@ -197,11 +198,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     const call = this.#calls[position]
     if (call === undefined) {
       this.#next = Effect.suspend(() =>
-        this.#begin([
-          ...this.#prompt,
-          assistant(this.#text, this.#calls),
-          Prompt.toolMessage({ content: this.#results })
-        ])
+        this.#begin([...this.#prompt, assistant(this.#text, this.#calls), results(this.#done)])
       )
     } else {
       this.#begun = true
@@ -210,7 +207,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
       this.#next = use(this.#hands, this.#turn, call, { step: this.#step, position }).pipe(
         Effect.mapError(Option.some),
         Effect.flatMap((done) => {
-          this.#results.push(resultPart(done))
+          this.#done.push(done)
           return this.#act(position + 1, [AgentEvent.ToolCallEnded({ call: done, step: this.#step })])
         })
       )

@@ -16,13 +16,13 @@ import {
 import { type AgentError, type AgentEvent, AgentTimeout } from "../domain/Agent.ts"
 import { type Alarm, Alarms } from "../domain/Alarms.ts"
 import type { TurnId, UserId } from "../domain/Id.ts"
+import * as Memo from "../domain/Memo.ts"
 import * as Source from "../domain/Source.ts"
 import { type IdempotencyKeyReused, TurnLost, type Usage } from "../domain/Turn.ts"
 import type { Ended } from "../domain/TurnEvent.ts"
 import type { Signals } from "../sql/Signals.ts"
 import { isUnavailable } from "../sql/SqlErrors.ts"
 import type { Agent } from "./Agent.ts"
-import { byLabel } from "./Labelled.ts"
 import { traced } from "./Traced.ts"
 import { endOf, ifThere } from "./TurnCopies.ts"
 import { type Ending, endingOf, interrupted, Stopped, unavailable } from "./TurnEndings.ts"
@@ -53,22 +53,24 @@ type Reason = Stopped | TurnLost | AgentTimeout
 /** The database does not answer at the moment. */
 class Away extends Data.TaggedError("Away")<{}> {}
 
-const turnsEnded = byLabel(
-  "status",
-  Metric.counter("taskchat_turns_ended_total", { description: "Turns that ended, by status", incremental: true })
-)
-const turnsRunning = Metric.gauge("taskchat_turns_running", { description: "Turns that run on this node" })
-const toolCallsEnded = byLabel(
-  "status",
-  Metric.counter("taskchat_tool_calls_total", { description: "Tool calls, by status", incremental: true })
-)
-const tokensUsed = byLabel(
-  "direction",
-  Metric.counter("taskchat_model_tokens_total", {
-    description: "Tokens of the model, by direction",
-    incremental: true
-  })
-)
+const endedTurns = Metric.counter("taskchat_turns_ended_total", {
+  description: "Turns that ended, by status",
+  incremental: true
+})
+const runningTurns = Metric.gauge("taskchat_turns_running", { description: "Turns that run on this node" })
+const endedCalls = Metric.counter("taskchat_tool_calls_total", {
+  description: "Tool calls, by status",
+  incremental: true
+})
+const usedTokens = Metric.counter("taskchat_model_tokens_total", {
+  description: "Tokens of the model, by direction",
+  incremental: true
+})
+
+// To tag a metric anew takes as long as ten updates.
+const turnsEnded = Memo.byText((status) => Metric.tagged(endedTurns, "status", status))
+const toolCallsEnded = Memo.byText((status) => Metric.tagged(endedCalls, "status", status))
+const tokensUsed = Memo.byText((direction) => Metric.tagged(usedTokens, "direction", direction))
 
 /**
  * The turns that run on this node, from their beginning to their end. They belong to the scope in which this is made:
@@ -88,7 +90,7 @@ export const make = (
     let taken = 0
     let isDraining = false
     let isStopping = false
-    const gauge = () => turnsRunning.unsafeUpdate(live.size, [])
+    const gauge = () => runningTurns.unsafeUpdate(live.size, [])
     const times = Duration.isFinite(options.timeout)
       ? yield* Alarms.make(Duration.toMillis(options.timeout))
       : undefined

@@ -1,6 +1,7 @@
 import { type AiError, Response, Tool, Toolkit } from "@effect/ai"
 import { Chunk, Either, Option, ParseResult, Record, Schema } from "effect"
 import * as Codec from "../domain/Codec.ts"
+import * as Memo from "../domain/Memo.ts"
 
 /** Tools by their names. */
 export type Tools = Readonly<Record<string, Tool.Any>>
@@ -32,21 +33,14 @@ export const read = (tools: Tools, name: string, params: unknown): Either.Either
   return Either.mapLeft(readerOf(tool)(params), (problem) => `The arguments do not fit the tool: ${problem}`)
 }
 
-const readerOf = (tool: Tool.Any) => {
-  const known = readers.get(tool)
-  if (known !== undefined) return known
+const readerOf = Memo.byObject((tool: Tool.Any) => {
   // By its syntax tree, as the type of any tool's parameters says nothing of what decoding them needs.
   const schema = Schema.make<unknown>(tool.parametersSchema.ast)
   const decode = Codec.decodeUnknown(schema)
   const explain = Schema.decodeUnknownEither(schema, { errors: "all" })
-  const reader: Reader = (params) => Either.orElse(decode(params), () => Either.mapLeft(explain(params), inWords))
-  readers.set(tool, reader)
-  return reader
-}
-
-type Reader = (params: unknown) => Either.Either<unknown, string>
-
-const readers = new WeakMap<Tool.Any, Reader>()
+  return (params: unknown): Either.Either<unknown, string> =>
+    Either.orElse(decode(params), () => Either.mapLeft(explain(params), inWords))
+})
 
 /** Told to the model, so it is kept short even if every argument is wrong. */
 const inWords = (error: ParseResult.ParseError) =>
