@@ -35,6 +35,35 @@ describe("Alarms", () => {
     })
   )
 
+  it.scoped("may put off others as they ring, before them and behind them", () =>
+    Effect.gen(function* () {
+      const alarms = yield* Alarms.make(1000)
+      const { ring, rung } = bell()
+      const offs: Array<() => void> = []
+      const set = (name: string, also = () => {}) =>
+        alarms.set(
+          () => {
+            also()
+            ring(name)()
+            return undefined
+          },
+          ({ off }) => offs.push(off)
+        )
+      yield* set("first")
+      yield* set("second", () => {
+        for (const i of [0, 1, 2, 4]) offs[i]?.()
+      })
+      yield* set("third")
+      yield* set("fourth")
+      yield* set("fifth")
+      yield* TestClock.adjust(1000)
+      assert.deepStrictEqual(rung, ["first", "second", "fourth"])
+      yield* set("sixth")
+      yield* TestClock.adjust(1000)
+      assert.deepStrictEqual(rung, ["first", "second", "fourth", "sixth"])
+    })
+  )
+
   it.scoped("ring again after as long as they ask for", () =>
     Effect.gen(function* () {
       const alarms = yield* Alarms.make(1000)

@@ -7,6 +7,8 @@ export interface Alarm {
 
 interface Pending extends Alarm {
   at: number
+  /** Among those that are set; negative when it is not. */
+  index: number
   readonly ring: () => number | undefined
 }
 
@@ -17,7 +19,8 @@ interface Pending extends Alarm {
 export class Alarms {
   readonly #millis: number
   readonly #scope: Scope.Scope
-  readonly #pending = new Set<Pending>()
+  /** In any order. A set makes new tables as it goes, and its old ones would keep what they held for long. */
+  readonly #pending: Array<Pending> = []
   #isWatched = false
 
   private constructor(millis: number, scope: Scope.Scope) {
@@ -36,8 +39,8 @@ export class Alarms {
   set(ring: () => number | undefined, keep: (alarm: Alarm) => void = () => {}): Effect.Effect<void> {
     return Effect.uninterruptible(
       Effect.clockWith((clock) => {
-        const alarm: Pending = { at: elapsed(clock) + this.#millis, ring, off: () => this.#pending.delete(alarm) }
-        this.#pending.add(alarm)
+        const alarm: Pending = { at: elapsed(clock) + this.#millis, index: -1, ring, off: () => this.#remove(alarm) }
+        this.#add(alarm)
         keep(alarm)
         if (this.#isWatched) return Effect.void
         this.#isWatched = true
@@ -46,20 +49,36 @@ export class Alarms {
     )
   }
 
+  #add(alarm: Pending) {
+    alarm.index = this.#pending.push(alarm) - 1
+  }
+
+  #remove(alarm: Pending) {
+    if (alarm.index < 0) return
+    const last = this.#pending.pop()
+    if (last !== undefined && last !== alarm) {
+      this.#pending[alarm.index] = last
+      last.index = alarm.index
+    }
+    alarm.index = -1
+  }
+
   // None that is set while it sleeps can be due before those that it sleeps for, as all last equally long.
   #watch(clock: Clock.Clock): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = elapsed(clock)
       const failures: Array<unknown> = []
       let next = Number.POSITIVE_INFINITY
-      for (const alarm of this.#pending) {
+      for (const alarm of [...this.#pending]) {
+        // Another one that rang may have put it off.
+        if (alarm.index < 0) continue
         if (alarm.at <= now) {
-          this.#pending.delete(alarm)
+          this.#remove(alarm)
           try {
             const more = alarm.ring()
             if (more === undefined) continue
             alarm.at = now + more
-            this.#pending.add(alarm)
+            this.#add(alarm)
           } catch (defect) {
             failures.push(defect)
             continue
@@ -69,7 +88,7 @@ export class Alarms {
       }
       // What rings is to fail nobody else.
       const told = Effect.forEach(failures, (defect) => Effect.logError("An alarm failed", Cause.die(defect)))
-      if (this.#pending.size > 0)
+      if (this.#pending.length > 0)
         return Effect.zipRight(told, Effect.zipRight(Effect.sleep(next - now), this.#watch(clock)))
       this.#isWatched = false
       return Effect.asVoid(told)

@@ -46,8 +46,9 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
       }
 
       return handlers
-        .handle("send", (call) =>
-          Effect.gen(function* () {
+        .handle(
+          "send",
+          Effect.fnUntraced(function* (call) {
             const request = yield* turnRequest("chat", call, yield* CurrentUser)
             const { end, isReplay, message } = yield* chat.answer(request)
             yield* note({ turn_id: end.turnId, conversation_id: end.conversationId })
@@ -63,8 +64,9 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
             }
           })
         )
-        .handle("stream", (call) =>
-          Effect.gen(function* () {
+        .handle(
+          "stream",
+          Effect.fnUntraced(function* (call) {
             const request = yield* turnRequest("chat/stream", call, yield* CurrentUser)
             const reading = yield* chat.start(request)
             yield* note({ turn_id: reading.turnId, conversation_id: reading.conversationId })

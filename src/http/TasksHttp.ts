@@ -39,14 +39,16 @@ export const layer = Endpoints.group(Api, "tasks", (handlers) =>
     const idempotency = yield* Idempotency
 
     return handlers
-      .handle("list", ({ urlParams }) =>
-        Effect.gen(function* () {
+      .handle(
+        "list",
+        Effect.fnUntraced(function* ({ urlParams }) {
           const page = yield* tasks.list(yield* owner, urlParams)
           return { ...page, tasks: page.tasks.map(({ task }) => task) }
         })
       )
-      .handle("create", ({ headers, payload, request }) =>
-        Effect.gen(function* () {
+      .handle(
+        "create",
+        Effect.fnUntraced(function* ({ headers, payload, request }) {
           const user = yield* owner
           const create = tasks.create(user, payload, yield* cause)
           const key = headers["idempotency-key"]
@@ -69,20 +71,23 @@ export const layer = Endpoints.group(Api, "tasks", (handlers) =>
           withTag
         )
       )
-      .handle("update", ({ headers, path, payload }) =>
-        Effect.gen(function* () {
+      .handle(
+        "update",
+        Effect.fnUntraced(function* ({ headers, path, payload }) {
           return yield* withTag(
             yield* tasks.update(yield* owner, path.task_id, payload, yield* cause, expectedBy(headers))
           )
         })
       )
-      .handle("delete", ({ headers, path }) =>
-        Effect.gen(function* () {
+      .handle(
+        "delete",
+        Effect.fnUntraced(function* ({ headers, path }) {
           yield* tasks.remove(yield* owner, path.task_id, yield* cause, expectedBy(headers))
         })
       )
-      .handle("history", ({ path, urlParams }) =>
-        Effect.gen(function* () {
+      .handle(
+        "history",
+        Effect.fnUntraced(function* ({ path, urlParams }) {
           const page = yield* tasks.history(yield* owner, path.task_id, urlParams)
           return new TaskHistory({ ...page, taskId: path.task_id })
         })

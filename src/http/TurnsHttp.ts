@@ -15,8 +15,9 @@ export const layer = Endpoints.group(Api, "turns", (handlers) =>
   Effect.map(Chat, (chat) =>
     handlers
       .handle("get", ({ path }) => Effect.flatMap(CurrentUser, ({ id }) => chat.find(id, path.turn_id)))
-      .handleRaw("events", ({ headers, path, request }) =>
-        Effect.gen(function* () {
+      .handleRaw(
+        "events",
+        Effect.fnUntraced(function* ({ headers, path, request }) {
           const { id } = yield* CurrentUser
           const last = headers["last-event-id"]
           const cursor = last === undefined ? start : yield* parseCursor(last)
@@ -28,16 +29,18 @@ export const layer = Endpoints.group(Api, "turns", (handlers) =>
           return Sse.respond(request.headers["accept"], reading, last === undefined ? undefined : cursor)
         })
       )
-      .handleRaw("cancel", ({ path }) =>
-        Effect.gen(function* () {
+      .handleRaw(
+        "cancel",
+        Effect.fnUntraced(function* ({ path }) {
           const { id } = yield* CurrentUser
           const wasRunning = yield* chat.cancel(id, path.turn_id)
           const turn = yield* chat.find(id, path.turn_id)
           return yield* Effect.orDie(turnJson(turn, { status: wasRunning ? 202 : 200 }))
         })
       )
-      .handle("undo", ({ path }) =>
-        Effect.gen(function* () {
+      .handle(
+        "undo",
+        Effect.fnUntraced(function* ({ path }) {
           const { id } = yield* CurrentUser
           return new Undone({ turnId: path.turn_id, reverted: yield* chat.undo(id, path.turn_id) })
         })

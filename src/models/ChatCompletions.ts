@@ -37,10 +37,11 @@ const requestBody = (
   { maxOutputTokens, model, temperature }: Upstream.Options,
   request: Direct.Request
 ): Effect.Effect<string, AiError.MalformedInput> =>
-  Effect.map(messagesOf(request.prompt), (messages) => {
+  Effect.map(Messages.write("ChatCompletions", request.prompt, messagesOf), (messages) => {
     const { tools } = request
     const asked = {
       model,
+      messages,
       stream: true,
       stream_options: { include_usage: true },
       temperature,
@@ -58,10 +59,10 @@ const requestBody = (
         }
       })
     }
-    return ToolCalls.withWritten(asked, { messages, tools: tools.length > 0 ? functionsOf(tools) : undefined })
+    return ToolCalls.withTools(asked, tools.length > 0 ? functionsOf(tools) : undefined)
   })
 
-const messagesOf = Messages.writer("ChatCompletions", (message) => {
+const messagesOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }]
@@ -81,7 +82,7 @@ const messagesOf = Messages.writer("ChatCompletions", (message) => {
         content: Messages.resultText(part)
       }))
   }
-})
+}
 
 const callOf = ({ id, name, params }: Prompt.ToolCallPart) => ({
   id,

@@ -1,4 +1,4 @@
-import { type AiError, LanguageModel, type Response } from "@effect/ai"
+import { type AiError, LanguageModel, type Prompt, type Response } from "@effect/ai"
 import { type Generated, OpenAiClient, OpenAiLanguageModel } from "@effect/ai-openai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { type Chunk, Effect, Layer, Stream } from "effect"
@@ -49,25 +49,24 @@ export const layer = (
             strict: __,
             ...overrides
           } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
-          const input = yield* inputOf(request.prompt)
+          const input = yield* Messages.write("OpenAi", request.prompt, inputOf)
           const { tools } = request
           const asked = {
             model: options.model,
             ...config,
             ...overrides,
             stream: true,
+            input,
             ...(tools.length > 0 && { tool_choice: choiceOf(request.toolChoice) })
           }
-          return answer(
-            ToolCalls.withWritten(asked, { input, tools: tools.length > 0 ? functionsOf(tools) : undefined })
-          )
+          return answer(ToolCalls.withTools(asked, tools.length > 0 ? functionsOf(tools) : undefined))
         })
       )
     })
   ).pipe(Layer.provide(NodeHttpClient.layerUndiciWithoutDispatcher))
 
 /** The items of a message. */
-const inputOf = Messages.writer("OpenAi", (message) => {
+const inputOf = (message: Prompt.Message): ReadonlyArray<unknown> => {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }]
@@ -88,7 +87,7 @@ const inputOf = Messages.writer("OpenAi", (message) => {
         output: Messages.resultText(part)
       }))
   }
-})
+}
 
 const functionsOf = ToolCalls.describe((tool) => ({ type: "function", ...tool, strict: isStrict(tool.parameters) }))
 

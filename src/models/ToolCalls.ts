@@ -19,11 +19,10 @@ export const describe = (f: (tool: Described) => object): ((tools: ReadonlyArray
     )
   )
 
-/** A request in JSON, with members that are in JSON already, as far as they are there. */
-export const withWritten = (request: object, members: Readonly<Record<string, string | undefined>>): string => {
-  let json = JSON.stringify(request).slice(0, -1)
-  for (const name in members) if (members[name] !== undefined) json += `,"${name}":${members[name]}`
-  return `${json}}`
+/** A request in JSON, with `tools`, which are in JSON already, if there are any. */
+export const withTools = (request: object, tools: string | undefined): string => {
+  const json = JSON.stringify(request)
+  return tools === undefined ? json : `${json.slice(0, -1)},"tools":${tools}}`
 }
 
 /**

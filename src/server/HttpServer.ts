@@ -24,8 +24,8 @@ import {
   Scope,
   type Stream
 } from "effect"
+import * as FiberState from "../domain/FiberState.ts"
 import * as Source from "../domain/Source.ts"
-import * as Provide from "../http/Provide.ts"
 import { ServerRequest } from "./ServerRequest.ts"
 
 /**
@@ -112,13 +112,21 @@ const handled = (runtime: Runtime.Runtime<never>, app: App<unknown>, request: Se
     )
   )
   return Effect.flatMap(Scope.make(), (scope) => {
-    const own = Context.make(HttpServerRequest.HttpServerRequest, request).pipe(Context.add(Scope.Scope, scope))
+    const services = copyOf(runtime.context).set(HttpServerRequest.HttpServerRequest.key, request)
+    services.set(Scope.Scope.key, scope)
     const closing = Effect.matchCauseEffect(answered, {
-      onSuccess: () => Scope.close(scope, Exit.void),
+      onSuccess: () => Effect.zipRight(Scope.close(scope, Exit.void), FiberState.forget),
       onFailure: (cause) => Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
     })
-    return Provide.forGood(closing, Context.merge(runtime.context, own))
+    return FiberState.provide(closing, Context.unsafeMake(services))
   })
+}
+
+/** `new Map` of another one makes an array for each of its members. */
+const copyOf = ({ unsafeMap }: Context.Context<never>) => {
+  const copy = new Map<string, unknown>()
+  unsafeMap.forEach((service, key) => copy.set(key, service))
+  return copy
 }
 
 /** Writes an answer, unless there is one already or nobody to read it. */
@@ -149,7 +157,7 @@ const write = (
         return isTheirs
           ? // Whoever is around it looks into the request again.
             Effect.locally(pump(outgoing, body.stream), FiberRef.currentContext, runtime.context)
-          : Provide.forGood(pump(outgoing, body.stream), runtime.context)
+          : FiberState.provide(pump(outgoing, body.stream), runtime.context)
       default: {
         if (body._tag === "Raw" && typeof body.body === "string") {
           outgoing.end(body.body)

@@ -117,16 +117,18 @@ export const drained = (grace: Duration.Duration) =>
     Effect.gen(function* () {
       const server = yield* Listener
       const chat = yield* Chat
-      const open = new Set<ServerResponse>()
+      let open = 0
       let isDraining = false
       server.prependListener("request", (_, response: ServerResponse) => {
         if (isDraining) response.setHeader("connection", "close")
-        open.add(response)
-        response.once("close", () => open.delete(response))
+        open++
+        response.once("close", () => {
+          open--
+        })
       })
       const answered = Effect.suspend(() => {
         server.closeIdleConnections()
-        return Effect.succeed(open.size === 0)
+        return Effect.succeed(open === 0)
       })
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {

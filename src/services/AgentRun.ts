@@ -56,7 +56,11 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
 
   readonly pull: Pull = Effect.suspend(() => this.#next)
 
-  readonly close = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => this.#answer?.close(exit) ?? Effect.void
+  readonly close = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+    // What else there is of the run may stay in memory for a while (see `FiberState.forget`).
+    this.#prompt = []
+    return this.#answer?.close(exit) ?? Effect.void
+  }
 
   get #isLast() {
     return this.#step >= this.#options.maxSteps

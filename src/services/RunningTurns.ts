@@ -1,21 +1,8 @@
-import {
-  Cause,
-  Data,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  type Fiber,
-  FiberId,
-  FiberRef,
-  FiberSet,
-  HashMap,
-  Metric,
-  Schedule
-} from "effect"
+import { Cause, Data, Duration, Effect, Exit, type Fiber, FiberId, Metric, Schedule } from "effect"
 import { type AgentError, type AgentEvent, AgentTimeout } from "../domain/Agent.ts"
 import { type Alarm, Alarms } from "../domain/Alarms.ts"
-import type { TurnId, UserId } from "../domain/Id.ts"
+import * as FiberState from "../domain/FiberState.ts"
+import type { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
 import * as Memo from "../domain/Memo.ts"
 import * as Source from "../domain/Source.ts"
 import { type IdempotencyKeyReused, TurnLost, type Usage } from "../domain/Turn.ts"
@@ -29,24 +16,47 @@ import { type Ending, endingOf, interrupted, Stopped, unavailable } from "./Turn
 import { TurnOutput } from "./TurnOutput.ts"
 import type { Begun, Known, Refusal, TurnRequest, Turns } from "./Turns.ts"
 
-/** A turn that runs on this node. */
-export interface Live extends Begun {
-  readonly output: TurnOutput
-  /** Ends it before its time. */
-  readonly stop: (reason: Reason) => void
+/** A turn that runs on this node. A class, as an object that is put together from another one is slow to make. */
+export class Live implements Begun {
+  readonly user: UserId
+  readonly turnId: TurnId
+  readonly conversationId: ConversationId
+  readonly userMessageId: MessageId
+  /** Until the agent has been told of it. */
+  history: Begun["history"]
+  readonly output = new TurnOutput()
   /** Why it is being stopped, if it is; what came first counts. */
-  reason: Reason | undefined
+  reason: Reason | undefined = undefined
   /** Of its time. */
-  alarm: Alarm | undefined
-  usage: Usage
+  alarm: Alarm | undefined = undefined
+  usage: Usage = { inputTokens: 0, outputTokens: 0 }
   /** How much of the text is in the database, for readers elsewhere and for whoever may have to end the turn. */
-  flushed: number
+  flushed = 0
   /** How many tool calls the readers elsewhere were told of. */
-  announced: number
+  announced = 0
   /** Whether someone reads along elsewhere. */
-  watched: boolean
-  isEnding: boolean
+  watched = false
+  isEnding = false
+  private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+
+  constructor(begun: Begun, fiber: Fiber.RuntimeFiber<unknown, unknown>) {
+    this.user = begun.user
+    this.turnId = begun.turnId
+    this.conversationId = begun.conversationId
+    this.userMessageId = begun.userMessageId
+    this.history = begun.history
+    this.fiber = fiber
+  }
+
+  /** Ends it before its time. */
+  stop(reason: Reason) {
+    if (this.isEnding || this.reason !== undefined) return
+    this.reason = reason
+    this.fiber.unsafeInterruptAsFork(FiberId.none)
+  }
 }
+
+type Beginning = Exit.Exit<Live | Known, Refusal | IdempotencyKeyReused>
 
 type Reason = Stopped | TurnLost | AgentTimeout
 
@@ -84,10 +94,10 @@ export const make = (
 ) =>
   Effect.gen(function* () {
     const live = new Map<TurnId, Live>()
-    const fibers = yield* FiberSet.make<unknown>()
     const scope = yield* Effect.scope
     // Turns that run or are about to, so that the limit holds while they begin.
     let taken = 0
+    const untilNone: Array<() => void> = []
     let isDraining = false
     let isStopping = false
     const gauge = () => runningTurns.unsafeUpdate(live.size, [])
@@ -95,15 +105,20 @@ export const make = (
       ? yield* Alarms.make(Duration.toMillis(options.timeout))
       : undefined
 
+    const awaitNone = Effect.async<void>((resume) => {
+      if (taken === 0) resume(Effect.void)
+      else untilNone.push(() => resume(Effect.void))
+    })
+
     // Before every turn's fiber is interrupted with this scope, each is told why, so that its end says so.
     yield* Effect.addFinalizer(() => stopAll)
 
     const stopAll = Effect.suspend(() => {
       isDraining = true
       isStopping = true
-      for (const { stop } of live.values()) stop(ended)
+      for (const turn of live.values()) turn.stop(ended)
       return Effect.void
-    }).pipe(Effect.zipRight(FiberSet.awaitEmpty(fibers)))
+    }).pipe(Effect.zipRight(awaitNone))
 
     const ended = new Stopped({ status: "interrupted" })
     const cancelled = new Stopped({ status: "cancelled" })
@@ -112,48 +127,44 @@ export const make = (
      * Begins in a fiber of its own: whoever asked may leave at any moment, and between the turn's beginning in the
      * database and here nobody would own it.
      */
-    const start = (request: TurnRequest): Effect.Effect<Live | Known, Refusal | IdempotencyKeyReused> =>
+    const start = (request: TurnRequest) =>
       Effect.suspend(() => {
-        const begun = Deferred.unsafeMake<Live | Known, Refusal | IdempotencyKeyReused>(FiberId.none)
-        taken++
+        let begun: Beginning | undefined
+        let hear: ((begun: Beginning) => void) | undefined
+        const tell = (answer: Beginning) => {
+          begun = answer
+          hear?.(answer)
+        }
         const whole = Effect.matchCauseEffect(turns.begin(request), {
-          onFailure: (cause) => Deferred.failCause(begun, cause),
+          onFailure: (cause) => Effect.sync(() => tell(Exit.failCause(cause))),
           onSuccess: (value) =>
-            "history" in value
-              ? Effect.withFiberRuntime<boolean>((fiber) => {
-                  const turn = liven(value, fiber)
-                  Deferred.unsafeDone(begun, Effect.succeed(turn))
-                  return Effect.as(run(turn, request), true)
-                })
-              : Deferred.succeed(begun, value)
+            Effect.withFiberRuntime<void>((fiber) => {
+              if (!("history" in value)) return Effect.sync(() => tell(Exit.succeed(value)))
+              const turn = liven(value, fiber)
+              tell(Exit.succeed(turn))
+              return run(turn, request)
+            })
         })
-        const counted = Effect.uninterruptible(
-          Effect.onExit(whole, () => {
-            taken--
-            return Effect.void
-          })
-        )
-        const forked = Effect.map(Effect.forkDaemon(counted), (fiber) => FiberSet.unsafeAdd(fibers, fiber))
-        return Effect.zipRight(Effect.uninterruptible(forked), Deferred.await(begun))
+        // What is forked where nothing interrupts is not interrupted either.
+        const forked = Effect.suspend(() => {
+          taken++
+          return Effect.forkDaemon(Effect.onExit(whole, () => leave))
+        })
+        const heard = Effect.async<Live | Known, Refusal | IdempotencyKeyReused>((resume) => {
+          if (begun !== undefined) resume(begun)
+          else hear = resume
+        })
+        return Effect.zipRight(Effect.uninterruptible(forked), heard)
       })
 
-    const liven = (begun: Begun, fiber: Fiber.RuntimeFiber<unknown, unknown>): Live => {
-      const turn: Live = {
-        ...begun,
-        output: new TurnOutput(),
-        stop: (reason) => {
-          if (turn.isEnding || turn.reason !== undefined) return
-          turn.reason = reason
-          fiber.unsafeInterruptAsFork(FiberId.none)
-        },
-        reason: undefined,
-        alarm: undefined,
-        usage: { inputTokens: 0, outputTokens: 0 },
-        flushed: 0,
-        announced: 0,
-        watched: false,
-        isEnding: false
-      }
+    const leave = Effect.suspend(() => {
+      taken--
+      if (taken === 0) for (const resume of untilNone.splice(0)) resume()
+      return FiberState.forget
+    })
+
+    const liven = (begun: Begun, fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
+      const turn = new Live(begun, fiber)
       live.set(turn.turnId, turn)
       gauge()
       return turn
@@ -162,15 +173,9 @@ export const make = (
     const run = (turn: Live, request: TurnRequest) => {
       if (isStopping) turn.stop(ended)
       const about = { turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }
-      const annotated = FiberRef.update(
-        FiberRef.currentLogAnnotations,
-        HashMap.union(HashMap.fromIterable(Object.entries<unknown>(about)))
-      )
-      const ending = Effect.flatMap(Effect.exit(Effect.interruptible(work(turn, request))), (exit) =>
-        conclude(turn, exit)
-      )
-      // Set, not set for a while: the turn's fiber ends with it.
-      return Effect.onExit(Effect.zipRight(annotated, ending), () => {
+      const working = Effect.interruptible(Effect.suspend(() => work(turn, request)))
+      const ending = Effect.flatMap(Effect.exit(working), (exit) => conclude(turn, exit))
+      return Effect.onExit(Effect.zipRight(FiberState.annotate(about), ending), () => {
         live.delete(turn.turnId)
         gauge()
         return Effect.void
@@ -178,12 +183,14 @@ export const make = (
     }
 
     const work = (turn: Live, request: TurnRequest) => {
+      const { history } = turn
+      turn.history = []
       const said = agent.run({
         id: turn.turnId,
         user: turn.user,
         timeZone: request.timeZone,
         message: request.message,
-        history: turn.history,
+        history,
         record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
       })
       const heard = Source.runForEachChunk(said, (events) => {
@@ -368,7 +375,7 @@ export const make = (
       drain: (grace: Duration.Duration) =>
         Effect.suspend(() => {
           isDraining = true
-          return FiberSet.awaitEmpty(fibers).pipe(Effect.timeoutOption(grace), Effect.zipRight(stopAll))
+          return awaitNone.pipe(Effect.timeoutOption(grace), Effect.zipRight(stopAll))
         })
     }
   })

@@ -289,11 +289,12 @@ const present = Effect.gen(function* () {
   return { today: date, time_zone: timeZone }
 })
 
-const answer = <R>(found: Effect.Effect<Versioned, ToolFailure | TaskNotFound | TaskChanged, R>) =>
-  Effect.gen(function* () {
-    const { task } = yield* Effect.mapError(found, (error) => ("_tag" in error ? failure(error.message) : error))
-    return { status, task, ...(yield* present) }
-  })
+const answer = Effect.fnUntraced(function* <R>(
+  found: Effect.Effect<Versioned, ToolFailure | TaskNotFound | TaskChanged, R>
+) {
+  const { task } = yield* Effect.mapError(found, (error) => ("_tag" in error ? failure(error.message) : error))
+  return { status, task, ...(yield* present) }
+})
 
 const isTaskId = Schema.is(TaskId)
 
@@ -326,14 +327,12 @@ const NewFields = Schema.Struct({
 })
 
 /** Checks what is given against the rules of tasks, and finds out when it is due. */
-const fieldsOf =
-  <A>(decode: (fields: unknown) => Effect.Effect<A, ParseResult.ParseError>) =>
-  ({ due, ...fields }: { readonly due?: string | null | undefined }) =>
-    Effect.gen(function* () {
-      const given = Record.filter(fields, Predicate.isNotNullable)
-      const checked = yield* Effect.mapError(decode(given), (error) => failure(inWords(error)))
-      return due == null ? checked : { ...checked, ...(yield* dueOf(due)) }
-    })
+const fieldsOf = <A>(decode: (fields: unknown) => Effect.Effect<A, ParseResult.ParseError>) =>
+  Effect.fnUntraced(function* ({ due, ...fields }: { readonly due?: string | null | undefined }) {
+    const given = Record.filter(fields, Predicate.isNotNullable)
+    const checked = yield* Effect.mapError(decode(given), (error) => failure(inWords(error)))
+    return due == null ? checked : { ...checked, ...(yield* dueOf(due)) }
+  })
 
 const newTaskOf = fieldsOf(Schema.decodeUnknown(NewFields, { errors: "all" }))
 const patchOf = fieldsOf(Schema.decodeUnknown(Schema.partialWith(NewFields, { exact: true }), { errors: "all" }))

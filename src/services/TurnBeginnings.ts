@@ -151,58 +151,60 @@ export const make = (
           })
         )
 
-  const begin = (
+  const begin: (
     request: TurnRequest,
+    tries?: number
+  ) => Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(function* (
+    request,
     tries = 0
-  ): Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused | Failure> =>
-    Effect.gen(function* () {
-      const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
-      const attempt = yield* Effect.either(Effect.flatMap(inserted(request, turnId), decodeBegun))
-      if (Either.isRight(attempt) && attempt.right[0] !== undefined) {
-        const { conversationId, history: before, sequenceNumber, userMessageId } = attempt.right[0]
-        const { user } = request
-        // Having waited for another turn's end, the statement's view is from before it: look again.
-        const isStale = sequenceNumber > 1 && before.at(-1)?.sequenceNumber !== sequenceNumber - 1
-        const complete = isStale ? yield* historyBefore(user, conversationId, sequenceNumber) : before
-        return { user, turnId, conversationId, userMessageId, history: complete }
+  ) {
+    const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
+    const attempt = yield* Effect.either(Effect.flatMap(inserted(request, turnId), decodeBegun))
+    if (Either.isRight(attempt) && attempt.right[0] !== undefined) {
+      const { conversationId, history: before, sequenceNumber, userMessageId } = attempt.right[0]
+      const { user } = request
+      // Having waited for another turn's end, the statement's view is from before it: look again.
+      const isStale = sequenceNumber > 1 && before.at(-1)?.sequenceNumber !== sequenceNumber - 1
+      const complete = isStale ? yield* historyBefore(user, conversationId, sequenceNumber) : before
+      return { user, turnId, conversationId, userMessageId, history: complete }
+    }
+    const constraint = Either.isLeft(attempt) && isSqlError(attempt.left) ? violated(attempt.left) : undefined
+    if (Either.isLeft(attempt) && constraint === undefined) return yield* attempt.left
+    const first = yield* known(request)
+    if (first !== null) return first
+    switch (constraint) {
+      case undefined: {
+        const refusal = yield* refusalOf(request)
+        if (refusal._tag !== "TooManyTurns") return yield* refusal
+        const lapsed = yield* lapse(sql`AND t.user_id = ${request.user}`)
+        if (lapsed.length > 0) break
+        const turn = request.conversationId === null ? undefined : yield* running(request)
+        return yield* turn === undefined ? refusal : new TurnInProgress({ turnId: turn, retryAfter: 1 })
       }
-      const constraint = Either.isLeft(attempt) && isSqlError(attempt.left) ? violated(attempt.left) : undefined
-      if (Either.isLeft(attempt) && constraint === undefined) return yield* attempt.left
-      const first = yield* known(request)
-      if (first !== null) return first
-      switch (constraint) {
-        case undefined: {
-          const refusal = yield* refusalOf(request)
-          if (refusal._tag !== "TooManyTurns") return yield* refusal
-          const lapsed = yield* lapse(sql`AND t.user_id = ${request.user}`)
-          if (lapsed.length > 0) break
-          const turn = request.conversationId === null ? undefined : yield* running(request)
-          return yield* turn === undefined ? refusal : new TurnInProgress({ turnId: turn, retryAfter: 1 })
-        }
-        case "turns_one_per_conversation": {
-          const lapsed = yield* lapse(
-            sql`AND t.user_id = ${request.user} AND t.conversation_id = ${request.conversationId}`
-          )
-          const turn = lapsed.length > 0 ? undefined : yield* running(request)
-          if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
-          break
-        }
-        case "idempotency_keys_pkey":
-          yield* forgetKeys(sql`AND user_id = ${request.user}`)
-          break
-        case "turns_slots":
-          break
-        default:
-          return yield* Effect.dieMessage(`A new turn violated ${constraint}`)
+      case "turns_one_per_conversation": {
+        const lapsed = yield* lapse(
+          sql`AND t.user_id = ${request.user} AND t.conversation_id = ${request.conversationId}`
+        )
+        const turn = lapsed.length > 0 ? undefined : yield* running(request)
+        if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
+        break
       }
-      // The place, the conversation or the key was taken or freed in that very moment.
-      if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
-      return yield* begin(request, tries + 1)
-    })
+      case "idempotency_keys_pkey":
+        yield* forgetKeys(sql`AND user_id = ${request.user}`)
+        break
+      case "turns_slots":
+        break
+      default:
+        return yield* Effect.dieMessage(`A new turn violated ${constraint}`)
+    }
+    // The place, the conversation or the key was taken or freed in that very moment.
+    if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
+    return yield* begin(request, tries + 1)
+  })
 
   /** Why a turn could not begin now, if not for want of a place. */
-  const refusal = (request: TurnRequest): Effect.Effect<Known | null, Refusal | IdempotencyKeyReused | Failure> =>
-    Effect.gen(function* () {
+  const refusal: (request: TurnRequest) => Effect.Effect<Known | null, Refusal | IdempotencyKeyReused | Failure> =
+    Effect.fnUntraced(function* (request) {
       const first = yield* known(request)
       if (first !== null) return first
       if (request.conversationId === null) return null

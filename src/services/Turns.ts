@@ -256,8 +256,8 @@ const make = (options: TurnsOptions) =>
         WHERE t.user_id = ${user} AND t.id = ${turnId}`
     })
 
-    const find = (user: UserId, turnId: TurnId): Effect.Effect<Stored, TurnNotFound | Failure> =>
-      Effect.gen(function* () {
+    const find: (user: UserId, turnId: TurnId) => Effect.Effect<Stored, TurnNotFound | Failure> = Effect.fnUntraced(
+      function* (user, turnId) {
         const [row] = yield* Effect.flatMap(stored({ user, turnId }), decodeStored)
         if (row === undefined) return yield* new TurnNotFound()
         const { calls, content, places } =
@@ -281,7 +281,8 @@ const make = (options: TurnsOptions) =>
         })
         const { createdAt, isDeleted, node, retryAfter } = row
         return { turn, content, calls, places, node, createdAt, retryAfter, isDeleted }
-      })
+      }
+    )
 
     return Turns.of({
       node,

@@ -1,4 +1,4 @@
-import { type AiError, LanguageModel, Prompt, type Response, Tool, Toolkit } from "@effect/ai"
+import { type AiError, LanguageModel, type Prompt, type Response, Tool, Toolkit } from "@effect/ai"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -648,32 +648,6 @@ export const contract = (name: string, make: Make) => {
           { kind: "assistant", text: "Done." },
           { kind: "user", text: "Thanks" }
         ])
-      })
-    )
-
-    test(
-      "a prompt that goes on from one sent before is sent as if it were the first",
-      Effect.gen(function* () {
-        const server = yield* ModelServer
-        const said = (text: string): Prompt.MessageEncoded => ({ role: "assistant", content: [{ type: "text", text }] })
-        const system: Prompt.MessageEncoded = { role: "system", content: "Be brief." }
-        const all = [system, said(""), { role: "user", content: "One" } as const, said("Two"), said(""), said("Three")]
-        const { content } = Prompt.make(all)
-        const aside = Prompt.make([said("Aside")]).content
-        const prompts = [
-          ...[1, 2, 3, 4, 4, 5, 6, 3].map((length) => content.slice(0, length)),
-          [...content.slice(0, 2), ...aside, ...content.slice(3)],
-          [...content.slice(0, 3), ...aside],
-          content
-        ]
-        for (const messages of prompts) yield* collect(Prompt.fromMessages(messages))
-        // As nothing of these was ever seen before.
-        for (const messages of prompts) {
-          yield* collect(Prompt.fromMessages(messages.map((message) => ({ ...message }))))
-        }
-        const bodies = (yield* server.requests).map(({ body }) => body)
-        assert.lengthOf(bodies, 2 * prompts.length)
-        assert.deepStrictEqual(bodies.slice(0, prompts.length), bodies.slice(prompts.length))
       })
     )
 
