@@ -1,5 +1,17 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Cause, Clock, Context, Effect, type Fiber, FiberRef, HashMap, Metric, MetricBoundaries, Tracer } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Effect,
+  type Fiber,
+  FiberRef,
+  HashMap,
+  Metric,
+  MetricBoundaries,
+  MetricLabel,
+  Tracer
+} from "effect"
 import * as FiberState from "../domain/FiberState.ts"
 import * as Memo from "../domain/Memo.ts"
 import { isProblem } from "../domain/Problem.ts"
@@ -54,11 +66,12 @@ export const announce = (headers: Readonly<Record<string, string>>): Effect.Effe
     return Effect.void
   })
 
-/** The counter of a route's answers of one status. */
-const answersOf = Memo.byText((route) => {
-  const ofRoute = Metric.tagged(requests, "route", route)
-  return Memo.byText((status) => Metric.tagged(ofRoute, "status", status))
-})
+/** The counter of a route's answers of one status. With both labels at once: of two tags, every update makes a key anew. */
+const answersOf = Memo.byText((route) =>
+  Memo.byText((status) =>
+    Metric.taggedWithLabels(requests, [MetricLabel.make("route", route), MetricLabel.make("status", status)])
+  )
+)
 
 const logged = Effect.logInfo("Request")
 
