@@ -9,6 +9,7 @@ import {
   UrlParams
 } from "@effect/platform"
 import { Chunk, Effect, Inspectable, Option, Stream } from "effect"
+import { joined } from "../domain/Bytes.ts"
 import * as Source from "../domain/Source.ts"
 
 interface Modified {
@@ -70,7 +71,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       source.once("end", () => {
         source.off("error", broken)
         source.off("close", broken)
-        resume(Effect.succeed(joined(pieces)))
+        resume(Effect.succeed(joined(pieces).buffer))
       })
       source.once("error", broken)
       source.once("close", broken)
@@ -140,14 +141,4 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       url: this.originalUrl
     })
   }
-}
-
-const joined = (pieces: ReadonlyArray<Buffer>) => {
-  const bytes = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    bytes.set(piece, at)
-    at += piece.length
-  }
-  return bytes.buffer
 }

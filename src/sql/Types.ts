@@ -5,32 +5,37 @@ const oid = { ...Pg.types.builtins, INT4_ARRAY: 1007, INT8_ARRAY: 1016, TEXT_ARR
 const standard = (type: number): ((text: string) => unknown) => Pg.types.getTypeParser(type, "text")
 
 /**
- * `2026-01-31 12:00:00.123456+00`, for which the usual parser takes twenty times as long. Before the year 100 `Date.UTC`
- * means another century.
+ * `2026-01-31 12:00:00.123456+00`, for which the usual parser takes thirty times as long. The day is mostly that of the time
+ * before. Before the year 100 `Date.UTC` means another century.
  */
 const timestamptz = (text: string) => {
-  const isPlain = text.length <= 29 && text.endsWith("+00") && text[4] === "-" && text >= "01"
+  const { length } = text
+  const isPlain = length <= 29 && text.endsWith("+00") && text[4] === "-" && text >= "01"
   if (!isPlain) return standard(oid.TIMESTAMPTZ)(text)
-  const millis = text[19] === "." ? Math.trunc(1000 * Number(text.slice(19, -3))) : 0
-  return new Date(
-    Date.UTC(
-      100 * two(text, 0) + two(text, 2),
-      two(text, 5) - 1,
-      two(text, 8),
-      two(text, 11),
-      two(text, 14),
-      two(text, 17),
-      millis
-    )
-  )
+  const date = text.slice(0, 10)
+  if (date !== knownDate) {
+    knownDay = Date.UTC(100 * two(text, 0) + two(text, 2), two(text, 5) - 1, two(text, 8))
+    knownDate = date
+  }
+  const seconds = 60 * (60 * two(text, 11) + two(text, 14)) + two(text, 17)
+  // Of the fraction, which has as many digits as it needs, the first three count.
+  const [a, b, c] = [digit(text, 20, length), digit(text, 21, length), digit(text, 22, length)]
+  return new Date(knownDay + 1000 * seconds + 100 * a + 10 * b + c)
 }
+
+let knownDate = ""
+let knownDay = 0
 
 const zero = 48
 
 /** The number of two digits at `i`. */
 const two = (text: string, i: number) => 10 * (text.charCodeAt(i) - zero) + text.charCodeAt(i + 1) - zero
 
+/** The digit at `i`, if it is before the zone. */
+const digit = (text: string, i: number, length: number) => (i < length - 3 ? text.charCodeAt(i) - zero : 0)
+
 const own = new Map<number, (text: string) => unknown>([
+  [oid.INT4, Number],
   [oid.INT8, Number],
   [oid.INT8_ARRAY, standard(oid.INT4_ARRAY)],
   [oid.TIMESTAMPTZ, timestamptz],
