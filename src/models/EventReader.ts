@@ -1,3 +1,5 @@
+import { joined } from "../domain/Bytes.ts"
+
 export interface ServerSentEvent {
   /** `message` unless the event has a name. */
   readonly event: string
@@ -50,7 +52,7 @@ export class EventReader {
   }
 
   #decode(bytes: Uint8Array): string {
-    const all = this.#rest === undefined ? bytes : joined(this.#rest, bytes)
+    const all = this.#rest === undefined ? bytes : joined([this.#rest, bytes])
     const end = all.length - unfinished(all)
     this.#rest = end < all.length ? all.slice(end) : undefined
     const text = decoder.decode(all.subarray(0, end))
@@ -92,13 +94,6 @@ export class EventReader {
 
 /** One for all, without memory: each takes 3 KB, which is what else a whole answer takes. */
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-
-const joined = (a: Uint8Array, b: Uint8Array) => {
-  const both = new Uint8Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
-}
 
 /** How many bytes at the end are the beginning of a character of UTF-8. */
 const unfinished = (bytes: Uint8Array): number => {
