@@ -97,18 +97,13 @@ export const make = (
     const scope = yield* Effect.scope
     // Turns that run or are about to, so that the limit holds while they begin.
     let taken = 0
-    const untilNone: Array<() => void> = []
+    const isIdle = yield* Effect.makeLatch(true)
     let isDraining = false
     let isStopping = false
     const gauge = () => runningTurns.unsafeUpdate(live.size, [])
     const times = Duration.isFinite(options.timeout)
       ? yield* Alarms.make(Duration.toMillis(options.timeout))
       : undefined
-
-    const awaitNone = Effect.async<void>((resume) => {
-      if (taken === 0) resume(Effect.void)
-      else untilNone.push(() => resume(Effect.void))
-    })
 
     // Before every turn's fiber is interrupted with this scope, each is told why, so that its end says so.
     yield* Effect.addFinalizer(() => stopAll)
@@ -118,7 +113,7 @@ export const make = (
       isStopping = true
       for (const turn of live.values()) turn.stop(ended)
       return Effect.void
-    }).pipe(Effect.zipRight(awaitNone))
+    }).pipe(Effect.zipRight(isIdle.await))
 
     const ended = new Stopped({ status: "interrupted" })
     const cancelled = new Stopped({ status: "cancelled" })
@@ -148,6 +143,7 @@ export const make = (
         // What is forked where nothing interrupts is not interrupted either.
         const forked = Effect.suspend(() => {
           taken++
+          isIdle.unsafeClose()
           return Effect.forkDaemon(Effect.onExit(whole, () => leave))
         })
         const heard = Effect.async<Live | Known, Refusal | IdempotencyKeyReused>((resume) => {
@@ -159,7 +155,7 @@ export const make = (
 
     const leave = Effect.suspend(() => {
       taken--
-      if (taken === 0) for (const resume of untilNone.splice(0)) resume()
+      if (taken === 0) isIdle.unsafeOpen()
       return FiberState.forget
     })
 
@@ -375,7 +371,7 @@ export const make = (
       drain: (grace: Duration.Duration) =>
         Effect.suspend(() => {
           isDraining = true
-          return awaitNone.pipe(Effect.timeoutOption(grace), Effect.zipRight(stopAll))
+          return isIdle.await.pipe(Effect.timeoutOption(grace), Effect.zipRight(stopAll))
         })
     }
   })
