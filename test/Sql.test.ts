@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process"
 import * as Fs from "node:fs/promises"
-import { createServer } from "node:net"
+import { connect, createServer } from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { SqlClient, SqlError, Statement } from "@effect/sql"
@@ -45,6 +45,37 @@ const counters = Effect.gen(function* () {
 class Refused {
   readonly _tag = "Refused"
 }
+
+/** A way to the server that counts its answers: it is ready for the next question with each. */
+const counting = (url: Redacted.Redacted) =>
+  Effect.gen(function* () {
+    const { host, port } = new Pg.Client({ connectionString: Redacted.value(url) })
+    const readyForQuery = "Z\0\0\0\x05"
+    let answers = 0
+    const server = createServer((client) => {
+      const there = host.startsWith("/") ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host)
+      client.pipe(there).on("data", (piece) => {
+        answers += piece.toString("latin1").split(readyForQuery).length - 1
+        client.write(piece)
+      })
+      client.on("error", () => there.destroy())
+      there.on("error", () => client.destroy()).on("end", () => client.end())
+    })
+    const own = yield* Effect.acquireRelease(
+      Effect.async<number>((resume) => {
+        server.listen(0, "127.0.0.1", () => {
+          const address = server.address()
+          resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0))
+        })
+      }),
+      () => Effect.sync(() => server.close())
+    )
+    const proxied = new URL(Redacted.value(url))
+    proxied.hostname = "127.0.0.1"
+    proxied.port = String(own)
+    proxied.searchParams.delete("host")
+    return { url: Redacted.make(proxied.href), answers: () => answers }
+  })
 
 /** What is traced goes another way to the database than what is not. */
 const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
@@ -366,6 +397,111 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
+      it.effect("a last statement commits what came before it, or nothing if it fails", () =>
+        Effect.gen(function* () {
+          const { add, sql, table } = yield* counters
+          const insert = Prepared.make<{ name: string }>(
+            sql,
+            ({ name }) => sql`INSERT INTO ${table} (name) VALUES (${name}) RETURNING name`
+          )
+          const names = Effect.map(
+            sql<{ name: string }>`SELECT name FROM ${table} ORDER BY id`,
+            Arr.map((row) => row.name)
+          )
+          assert.deepStrictEqual(yield* insert.last({ name: "alone" }), [{ name: "alone" }])
+          assert.deepStrictEqual(
+            yield* sql.withTransaction(Effect.zipRight(add("before"), insert.last({ name: "last" }))),
+            [{ name: "last" }]
+          )
+          assert.deepStrictEqual(yield* sql.withTransaction(insert.last({ name: "first and last" })), [
+            { name: "first and last" }
+          ])
+          for (const before of [Effect.void, add("never")]) {
+            const error = yield* Effect.flip(
+              sql.withTransaction(Effect.zipRight(before, insert.last({ name: "last" })))
+            )
+            assert.isDefined(violated(error))
+          }
+          yield* sql
+            .withTransaction(insert.last({ name: "inner" }))
+            .pipe(Effect.zipRight(Effect.fail(new Refused())), sql.withTransaction, Effect.ignore)
+          assert.deepStrictEqual(yield* names, ["alone", "before", "last", "first and last"])
+        })
+      )
+
+      it.effect("what a transaction begins with is part of it, in whatever form it comes", () =>
+        Effect.gen(function* () {
+          const { count, sql, table } = yield* counters
+          const name = (n: number) => sql.literal(`'${n}'`)
+          const insert = (n: number) => sql`INSERT INTO ${table} (name) VALUES (${name(n)}) RETURNING name`
+          const beginnings = [
+            [insert(1), [{ name: "1" }]],
+            [sql`${insert(2)}; ${insert(3)}`, [[{ name: "2" }], [{ name: "3" }]]],
+            [insert(4).values, [["4"]]],
+            [insert(5).unprepared, [{ name: "5" }]],
+            [Effect.map(insert(6).raw, (result) => Object(result).rowCount ?? Object(result).length), 1],
+            [sql.withTransaction(insert(7)), [{ name: "7" }]],
+            [Effect.all(Arr.map([8, 9], insert), { concurrency: "unbounded" }), [[{ name: "8" }], [{ name: "9" }]]]
+          ] as const
+          for (const [beginning, expected] of beginnings) {
+            const answer = yield* Deferred.make<unknown>()
+            yield* beginning.pipe(
+              Effect.tap((rows) => Deferred.succeed(answer, rows)),
+              Effect.zipRight(Effect.fail(new Refused())),
+              sql.withTransaction,
+              Effect.ignore
+            )
+            assert.deepStrictEqual(yield* Deferred.await(answer), expected)
+            assert.strictEqual(yield* count, 0)
+          }
+          yield* sql.withTransaction(Effect.void)
+        })
+      )
+
+      it.effect("a transaction whose first statement fails can be followed by another", () =>
+        Effect.gen(function* () {
+          const { count, sql, table } = yield* counters
+          const name = `later_${crypto.randomUUID().replaceAll("-", "")}`
+          const insert = sql.withTransaction(sql`INSERT INTO ${sql(name)} (word) VALUES (${"w"}) RETURNING word`)
+          for (const _ of [1, 2]) yield* Effect.flip(insert)
+          yield* sql`CREATE TABLE ${sql(name)} (word text)`
+          for (const _ of [1, 2]) assert.deepStrictEqual(yield* insert, [{ word: "w" }])
+          const broken = sql`INSERT INTO ${table} (name, n) VALUES (${"never"}, ${-1})`
+          assert.strictEqual(violated(yield* Effect.flip(sql.withTransaction(broken))), "not_negative")
+          assert.strictEqual(yield* count, 0)
+        })
+      )
+
+      it.effect("a last statement that is interrupted while it waits is whole", () =>
+        Effect.gen(function* () {
+          const { add, sql, table } = yield* counters
+          const increment = Prepared.make(sql, () => sql`UPDATE ${table} SET n = n + 1`)
+          yield* add("counted")
+          const held = yield* Deferred.make<void>()
+          const isFree = yield* Deferred.make<void>()
+          const holder = yield* sql`SELECT FROM ${table} FOR UPDATE`.pipe(
+            Effect.zipRight(Deferred.succeed(held, undefined)),
+            Effect.zipRight(Deferred.await(isFree)),
+            sql.withTransaction,
+            Effect.fork
+          )
+          yield* Deferred.await(held)
+          const waiting = yield* Effect.fork(sql.withTransaction(Effect.zipRight(add("with it"), increment.last({}))))
+          yield* Effect.sleep("50 millis")
+          const interrupted = yield* Effect.fork(Fiber.interrupt(waiting))
+          yield* Effect.sleep("50 millis")
+          yield* Deferred.succeed(isFree, undefined)
+          yield* Fiber.join(holder)
+          yield* Fiber.join(interrupted)
+          const rows = yield* sql<{ name: string; n: number }>`SELECT name, n FROM ${table} ORDER BY id`
+          const counted = rows[0]?.n ?? 0
+          assert.deepStrictEqual(
+            rows.map(({ name }) => name),
+            counted === 0 ? ["counted"] : ["counted", "with it"]
+          )
+        })
+      )
+
       it.effect("a transaction keeps the fiber's context, and leaves it as it was", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
@@ -674,6 +810,30 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       }).pipe(Effect.withTracerEnabled(isTraced))
     )
   }
+
+  it.scopedLive("is asked twice for a transaction of two statements of which the second is its last", () =>
+    Effect.gen(function* () {
+      const url = yield* Database.freshUrl
+      const proxy = yield* counting(url)
+      const sql = yield* SqlClient.SqlClient.pipe(
+        Effect.provide(yield* Layer.build(Sql.layer({ url: proxy.url, poolSize: 1 })))
+      )
+      const one = Prepared.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
+      const trips = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
+        Effect.gen(function* () {
+          yield* effect
+          const before = proxy.answers()
+          yield* effect
+          return proxy.answers() - before
+        })
+      const both = Effect.zip(one({ n: 1 }), one.last({ n: 2 }))
+      assert.strictEqual(yield* trips(one({ n: 1 })), 1)
+      assert.strictEqual(yield* trips(sql.withTransaction(both)), 2)
+      assert.strictEqual(yield* trips(sql.withTransaction(one.last({ n: 1 }))), 1)
+      assert.strictEqual(yield* trips(sql.withTransaction(one({ n: 1 }))), 2)
+      assert.strictEqual(yield* trips(sql.withTransaction(Effect.void)), 0)
+    }).pipe(Effect.withTracerEnabled(false))
+  )
 
   it.scopedLive("gets no connection back that is within a transaction", () =>
     Effect.gen(function* () {

@@ -20,6 +20,7 @@ import {
 import type { Ended } from "../domain/TurnEvent.ts"
 import * as Prepared from "../sql/Prepared.ts"
 import * as Sql from "../sql/Sql.ts"
+import { isDivisionByZero } from "../sql/SqlErrors.ts"
 import { traced } from "./Traced.ts"
 import * as TurnArchive from "./TurnArchive.ts"
 import * as TurnBeginnings from "./TurnBeginnings.ts"
@@ -192,7 +193,9 @@ const make = (options: TurnsOptions) =>
     const finish = archive.finish(sql`node = ${node}`)
 
     type Call = { user: UserId; turnId: TurnId; step: number; position: number; offset: number; call: string }
-    // The turn's row is locked against its end, if the turn is still this node's.
+    // The turn's row is locked against its end. If the turn is no longer this node's, its step is divided by zero: of no
+    // rows the transaction would not hear before it is committed, and an error of this kind quotes no values in the
+    // database's log.
     const insertCall = Prepared.make<Call>(
       sql,
       (p) => sql`
@@ -202,8 +205,9 @@ const make = (options: TurnsOptions) =>
           FOR SHARE
         )
         INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
-        SELECT user_id, id, ${p.step}, ${p.position}, ${p.offset}, ${p.call}::json FROM turn
-        RETURNING step`
+        SELECT ${p.user}::bigint, ${p.turnId}::uuid, ${p.step}::integer / held.turns, ${p.position}::integer,
+          ${p.offset}::integer, ${p.call}::json
+        FROM (SELECT count(*)::integer AS turns FROM turn) AS held`
     )
 
     const renew = Prepared.make<{ ids: ReadonlyArray<TurnId> }>(
@@ -296,9 +300,9 @@ const make = (options: TurnsOptions) =>
       record: (turn, { offset, position, step }, call) =>
         call.pipe(
           Effect.tap((done) =>
-            Effect.filterOrFail(
-              insertCall({ user: turn.user, turnId: turn.turnId, step, position, offset, call: encodeCall(done) }),
-              (rows) => rows.length === 1,
+            Effect.catchIf(
+              insertCall.last({ user: turn.user, turnId: turn.turnId, step, position, offset, call: encodeCall(done) }),
+              isDivisionByZero,
               () => new TurnLost()
             )
           ),

@@ -8,12 +8,21 @@ import { Context, Effect, type Fiber, FiberRef, Option } from "effect"
 export interface Engine {
   /** For statements outside of any transaction. */
   readonly connection: Connection
-  /** A connection that is a transaction's alone until `release`. Asked for where nothing interrupts. */
+  /** A connection that is nobody else's until `release`. Asked for where nothing interrupts, as is a transaction. */
   readonly session: Effect.Effect<
     { readonly connection: Connection; readonly release: Effect.Effect<void> },
     SqlError.SqlError
   >
+  readonly transaction: Effect.Effect<Transaction, SqlError.SqlError>
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
+}
+
+/** A connection whose first statement begins the transaction, in the same round trip. */
+export interface Transaction extends Connection {
+  /** Runs a statement and, if it succeeds, commits, in one round trip. Nothing may come after that but the end. */
+  readonly executeLast: Connection["execute"]
+  /** Ends what was begun, and is over by no last statement, and gives the connection back. */
+  readonly end: (command: "COMMIT" | "ROLLBACK") => Effect.Effect<void, SqlError.SqlError>
 }
 
 /**
@@ -47,14 +56,24 @@ export const make = (engine: Engine): Effect.Effect<SqlClient.SqlClient, never, 
 
 const connections = new WeakMap<SqlClient.SqlClient, Connection>()
 
-/** Where `client` sends a statement of this fiber's; `undefined` if that is for the client to say, which is not ours. */
-export const connectionOf = (
+/** How `client` runs a statement of this fiber's; `undefined` if that is for the client to say, which is not ours. */
+export const executeOf = (
   client: SqlClient.SqlClient,
   fiber: Fiber.RuntimeFiber<unknown, unknown>
-): Connection | undefined => {
+): Connection["execute"] | undefined => {
   const own = connections.get(client)
-  return own && (transactionOf(fiber)?.[0] ?? own)
+  return own && (transactionOf(fiber)?.[0] ?? own).execute
 }
+
+/** The same for the last statement of the transaction it is in, if that is not within another one. */
+export const executeLastOf: typeof executeOf = (client, fiber) => {
+  const [connection, depth] = transactionOf(fiber) ?? []
+  return connection !== undefined && depth === 0 && isTransaction(connection)
+    ? connection.executeLast
+    : executeOf(client, fiber)
+}
+
+const isTransaction = (connection: Connection): connection is Transaction => "executeLast" in connection
 
 const transactionOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
   Option.getOrUndefined(Context.getOption(fiber.currentContext, SqlClient.TransactionConnection))
@@ -73,39 +92,42 @@ const transaction = <A, E, R>(engine: Engine, self: Effect.Effect<A, E, R>) =>
     Effect.withFiberRuntime<A, E | SqlError.SqlError, R>((fiber) => {
       const outer = transactionOf(fiber)
       const { currentContext } = fiber
-      if (outer !== undefined) return within(currentContext, outer[0], outer[1] + 1, restore(self))
-      return Effect.flatMap(engine.session, ({ connection, release }) =>
-        Effect.matchCauseEffect(within(currentContext, connection, 0, restore(self)), {
-          onFailure: (cause) => Effect.zipRight(release, Effect.failCause(cause)),
-          onSuccess: (value) => Effect.as(release, value)
+      const run = (connection: Connection, depth: number) => within(currentContext, connection, depth, restore(self))
+      if (outer !== undefined) {
+        const [connection, depth] = outer
+        const savepoint = `SAVEPOINT effect_sql_${depth + 1}`
+        const say = (command: string) => connection.executeUnprepared(command, [], undefined)
+        return Effect.zipRight(
+          say(savepoint),
+          Effect.matchCauseEffect(run(connection, depth + 1), {
+            onFailure: (cause) => Effect.zipRight(say(`ROLLBACK TO ${savepoint}`), Effect.failCause(cause)),
+            onSuccess: Effect.succeed
+          })
+        )
+      }
+      return Effect.flatMap(engine.transaction, (connection) =>
+        Effect.matchCauseEffect(run(connection, 0), {
+          onFailure: (cause) => Effect.zipRight(connection.end("ROLLBACK"), Effect.failCause(cause)),
+          onSuccess: (value) => Effect.as(connection.end("COMMIT"), value)
         })
       )
     })
   )
 
-/** Within another transaction it is a savepoint, which ends with that one. */
+/** With the transaction in the fiber's context, and without it again at the end. */
 const within = <A, E, R>(
   outside: Context.Context<never>,
   connection: Connection,
   depth: number,
   self: Effect.Effect<A, E, R>
 ) => {
-  const inside = Context.add(outside, SqlClient.TransactionConnection, [connection, depth])
-  const say = (command: string) => connection.executeUnprepared(command, [], undefined)
-  const savepoint = `SAVEPOINT effect_sql_${depth}`
   const leave = FiberRef.set(FiberRef.currentContext, outside)
   // `Effect.locally` and `Effect.ensuring` see to interruption, which there is none of here, and cost thrice as much.
-  return say(depth === 0 ? "BEGIN" : savepoint).pipe(
-    Effect.zipRight(FiberRef.set(FiberRef.currentContext, inside)),
-    Effect.zipRight(
-      Effect.matchCauseEffect(self, {
-        onFailure: (cause) =>
-          leave.pipe(
-            Effect.zipRight(say(depth === 0 ? "ROLLBACK" : `ROLLBACK TO ${savepoint}`)),
-            Effect.zipRight(Effect.failCause(cause))
-          ),
-        onSuccess: (value) => Effect.as(depth === 0 ? Effect.zipRight(leave, say("COMMIT")) : leave, value)
-      })
-    )
+  return Effect.zipRight(
+    FiberRef.set(FiberRef.currentContext, Context.add(outside, SqlClient.TransactionConnection, [connection, depth])),
+    Effect.matchCauseEffect(self, {
+      onFailure: (cause) => Effect.zipRight(leave, Effect.failCause(cause)),
+      onSuccess: (value) => Effect.as(leave, value)
+    })
   )
 }

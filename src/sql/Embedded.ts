@@ -100,8 +100,38 @@ const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
       executeStream: inTransaction.executeStream
     },
     session: Effect.as(turnstile.take(1), { connection: inTransaction, release: turnstile.release(1) }),
+    transaction: Effect.zipRight(turnstile.take(1), transaction(inTransaction, Effect.asVoid(turnstile.release(1)))),
     spanAttributes: [["db.system.name", "postgresql"]]
   })
+}
+
+/** Begins at once: there is no round trip to save. */
+const transaction = (
+  session: Connection,
+  release: Effect.Effect<void>
+): Effect.Effect<Client.Transaction, SqlError.SqlError> => {
+  const say = (command: string) => Effect.asVoid(session.executeUnprepared(command, [], undefined))
+  const begun = Effect.sync((): Client.Transaction => {
+    let isOpen = true
+    return {
+      ...session,
+      executeLast: (sql, params, transform) =>
+        session.execute(sql, params, transform).pipe(
+          Effect.zipLeft(say("COMMIT")),
+          Effect.zipLeft(
+            Effect.sync(() => {
+              isOpen = false
+            })
+          )
+        ),
+      end: (command) =>
+        Effect.ensuring(
+          Effect.suspend(() => (isOpen ? say(command) : Effect.void)),
+          release
+        )
+    }
+  })
+  return Effect.onError(Effect.zipRight(say("BEGIN"), begun), () => release)
 }
 
 const connection = (db: PGlite): Connection => {

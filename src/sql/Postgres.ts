@@ -3,6 +3,7 @@ import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { Effect, Layer, RuntimeFlags, Stream } from "effect"
 import Pg from "pg"
+import { Batch } from "./Batch.ts"
 import * as Client from "./Client.ts"
 
 /** A client on a pool of connections to a PostgreSQL server. */
@@ -29,20 +30,23 @@ const open = (config: Pg.PoolConfig) => {
 const makeClient = (pool: Pg.Pool) => {
   const nameOf = names()
   const { database, host, port } = new Pg.Client(pool.options)
-  return Client.make({
-    connection: connection(nameOf, alone(pool)),
-    session: Effect.async((resume) =>
+  const connect = <A>(use: (client: Pg.PoolClient) => A) =>
+    Effect.async<A, SqlError.SqlError>((resume) =>
       pool.connect((error, client) =>
         resume(
           client === undefined
             ? failed(error, "Failed to acquire connection for transaction")
-            : Effect.succeed({
-                connection: connection(nameOf, within(pool, client)),
-                release: Effect.sync(() => giveBack(client, false))
-              })
+            : Effect.succeed(use(client))
         )
       )
-    ),
+    )
+  return Client.make({
+    connection: connection(nameOf, alone(pool)),
+    session: connect((client) => ({
+      connection: connection(nameOf, within(pool, client)),
+      release: Effect.sync(() => giveBack(client, false))
+    })),
+    transaction: connect((client) => transaction(nameOf, pool, client)),
     spanAttributes: [
       ["db.system.name", "postgresql"],
       ["db.namespace", database ?? "postgres"],
@@ -59,7 +63,7 @@ const maxPrepared = 500
  * Names by which the server parses and plans each statement with parameters once per connection: about half of a small
  * one's time. They are the pool's, so that all its connections call a statement by the same one.
  */
-const names = () => {
+const names = (): NameOf => {
   const known = new Map<string, string>()
   return (text: string) => {
     const name = known.get(text)
@@ -70,26 +74,42 @@ const names = () => {
   }
 }
 
-type Run = <A>(query: Pg.QueryConfig, read: (result: Pg.QueryResult) => A) => Effect.Effect<A, SqlError.SqlError>
+type NameOf = (text: string) => string | undefined
 
-const connection = (nameOf: (text: string) => string | undefined, run: Run): Connection => {
-  const rows =
-    (nameOf: (text: string) => string | undefined): Connection["execute"] =>
-    (text, values, transform) => {
-      const name = values.length > 0 ? nameOf(text) : undefined
-      return run({ text, values: [...values], ...(name !== undefined && { name }) }, (result) => {
-        const found = rowsOf(result)
-        return transform === undefined ? found : transform(found)
-      })
-    }
-  const execute = rows(nameOf)
+/** Sends one thing to a client, and tells what came of it. */
+type Send<A> = (client: Pg.PoolClient, done: (error: unknown, answer: A | undefined) => void) => void
+
+/** Has it sent on some client. */
+type Via = <A>(send: Send<A>) => Effect.Effect<A, SqlError.SqlError>
+
+const one =
+  <A>(query: Pg.QueryConfig, read: (result: Pg.QueryResult) => A): Send<A> =>
+  (client, done) =>
+    client.query(query, (error, result) => done(error, error ? undefined : read(result)))
+
+const executeBy =
+  (
+    nameOf: NameOf,
+    run: (query: Pg.QueryConfig) => Effect.Effect<ReadonlyArray<object>, SqlError.SqlError>
+  ): Connection["execute"] =>
+  (text, values, transform) => {
+    const name = values.length > 0 ? nameOf(text) : undefined
+    const found = run({ text, values: [...values], ...(name !== undefined && { name }) })
+    return transform === undefined ? found : Effect.map(found, transform)
+  }
+
+const unnamed: NameOf = () => undefined
+
+const connection = (nameOf: NameOf, via: Via): Connection => {
+  const rows = (query: Pg.QueryConfig) => via(one(query, rowsOf))
+  const execute = executeBy(nameOf, rows)
   return {
     execute,
-    executeUnprepared: rows(() => undefined),
-    executeRaw: (text, values) => run<unknown>({ text, values: [...values] }, (result) => result),
+    executeUnprepared: executeBy(unnamed, rows),
+    executeRaw: (text, values) => via(one<unknown>({ text, values: [...values] }, (result) => result)),
     executeValues: (text, values) => {
       const query: Pg.QueryArrayConfig = { text, values: [...values], rowMode: "array" }
-      return run(query, (result) => result.rows)
+      return via(one(query, (result) => result.rows))
     },
     // All at once: nothing here needs a cursor.
     executeStream: (text, values, transform) => Stream.fromIterableEffect(execute(text, values, transform))
@@ -97,7 +117,7 @@ const connection = (nameOf: (text: string) => string | undefined, run: Run): Con
 }
 
 /** Without parameters there may be several statements; then each has its rows. */
-const rowsOf = (result: Pg.QueryResult | ReadonlyArray<Pg.QueryResult>) =>
+const rowsOf = (result: Pg.QueryResult | ReadonlyArray<Pg.QueryResult>): ReadonlyArray<object> =>
   "rows" in result ? result.rows : result.map(({ rows }) => rows)
 
 const failed = (cause: unknown, message = "Failed to execute statement") =>
@@ -105,15 +125,15 @@ const failed = (cause: unknown, message = "Failed to execute statement") =>
 
 /** A statement on whichever connection is free, which is given back once nothing more is on the way to it. */
 const alone =
-  (pool: Pg.Pool): Run =>
-  (query, read) =>
+  (pool: Pg.Pool): Via =>
+  (send) =>
     interruptible((resume) => {
       let running: Running | undefined
       let isWanted = true
       pool.connect((error, client) => {
         if (client === undefined) return resume(failed(error, "Failed to acquire connection"))
         if (!isWanted) return client.release()
-        running = start(client, query, read, resume, (isBroken) => giveBack(client, isBroken))
+        running = start(client, send, resume, (isBroken) => giveBack(client, isBroken))
       })
       return Effect.suspend(() => {
         isWanted = false
@@ -121,14 +141,60 @@ const alone =
       })
     })
 
-/** A statement of a transaction, which keeps its connection. */
+/** On a connection that is kept. */
 const within =
-  (pool: Pg.Pool, client: Pg.PoolClient): Run =>
-  (query, read) =>
+  (pool: Pg.Pool, client: Pg.PoolClient): Via =>
+  (send) =>
     interruptible((resume) => {
-      const running = start(client, query, read, resume, () => {})
+      const running = start(client, send, resume, () => {})
       return Effect.suspend(() => stop(pool, running))
     })
+
+const begin: Pg.QueryConfig = { text: "BEGIN" }
+const commit: Pg.QueryConfig = { text: "COMMIT" }
+
+const transaction = (nameOf: NameOf, pool: Pg.Pool, client: Pg.PoolClient): Client.Transaction => {
+  const via = within(pool, client)
+  const { executeRaw, executeValues } = connection(nameOf, via)
+  let state: "new" | "open" | "over" = "new"
+
+  const send =
+    (query: Pg.QueryConfig, isLast: boolean): Send<ReadonlyArray<object>> =>
+    (client, done) => {
+      const before = state === "new" ? [begin] : []
+      state = "open"
+      if (before.length === 0 && !isLast) return one(query, rowsOf)(client, done)
+      if (query.values?.length === 0 && !isLast) return one({ text: `BEGIN;${query.text}` }, afterFirst)(client, done)
+      client.query(
+        new Batch([...before, query, ...(isLast ? [commit] : [])], (error, rows) => {
+          if (error === undefined && isLast) state = "over"
+          done(error, rows[before.length])
+        })
+      )
+    }
+
+  const rows = (query: Pg.QueryConfig) => via(send(query, false))
+  const execute = executeBy(nameOf, rows)
+  const begun = Effect.suspend(() => (state === "new" ? rows({ text: "SELECT", values: [] }) : Effect.void))
+  return {
+    execute,
+    executeUnprepared: executeBy(unnamed, rows),
+    executeRaw: (text, values) => Effect.zipRight(begun, executeRaw(text, values)),
+    executeValues: (text, values) => Effect.zipRight(begun, executeValues(text, values)),
+    executeStream: (text, values, transform) => Stream.fromIterableEffect(execute(text, values, transform)),
+    executeLast: executeBy(nameOf, (query) => via(send(query, true))),
+    end: (command) =>
+      Effect.suspend(() => (state === "open" ? via(one({ text: command }, () => {})) : Effect.void)).pipe(
+        Effect.ensuring(Effect.sync(() => giveBack(client, false)))
+      )
+  }
+}
+
+/** The rows of what comes after the first of several statements. */
+const afterFirst = (result: Pg.QueryResult | ReadonlyArray<Pg.QueryResult>) => {
+  const [, ...rest] = "rows" in result ? [] : result
+  return rest.length === 1 && rest[0] !== undefined ? rest[0].rows : rest.map(({ rows }) => rows)
+}
 
 /** `Effect.async`, which costs ten times as much where it can be interrupted. */
 const interruptible = <A>(
@@ -151,15 +217,15 @@ interface Running {
 
 const start = <A>(
   client: Pg.PoolClient,
-  query: Pg.QueryConfig,
-  read: (result: Pg.QueryResult) => A,
+  send: Send<A>,
   resume: (answer: Effect.Effect<A, SqlError.SqlError>) => void,
   free: (isBroken: boolean) => void
 ): Running => {
   const running: Running = { client, left: 1, isBroken: false, free }
-  client.query(query, (error, result) => {
+  send(client, (error, answer) => {
     leave(running, isFatal(error))
-    resume(error ? failed(error) : Effect.succeed(read(result)))
+    // Safe: there is an answer where there is no error.
+    resume(error ? failed(error) : Effect.succeed(answer as A))
   })
   return running
 }

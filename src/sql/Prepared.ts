@@ -3,6 +3,17 @@ import { Statement } from "@effect/sql"
 import { Effect, FiberRef } from "effect"
 import * as Client from "./Client.ts"
 
+/** A statement; its parameters are sent by name. */
+export interface Prepared<Values> {
+  (values: Values): Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>
+  /**
+   * The statement as the last one of the transaction it is in, which is committed in the same round trip: nothing can be
+   * told of its rows that would roll it back, so it has to fail if it may not be. One that is interrupted may have been
+   * committed all the same. Within an inner transaction, and where somebody traces, it is as any.
+   */
+  readonly last: (values: Values) => Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>
+}
+
 /** What a template gets for each parameter. */
 export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.Fragment }
 
@@ -24,20 +35,21 @@ export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.
 export const make = <Values extends Readonly<Record<string, unknown>>>(
   sql: SqlClient.SqlClient,
   template: (given: Given<keyof Values>) => Statement.Statement<unknown>
-) => {
+): Prepared<Values> => {
   const [text, parameters] = template(
     // Safe: whichever parameter is asked for, it is there.
     new Proxy({}, { get: (_, name) => sql`${new Parameter(String(name))}` }) as Given<keyof Values>
   ).compile()
-  return (values: Values): Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError> =>
-    Effect.withFiberRuntime((fiber) => {
+  const run = (executeOf: typeof Client.executeOf) => (values: Values) =>
+    Effect.withFiberRuntime<ReadonlyArray<unknown>, SqlError.SqlError>((fiber) => {
       const inOrder = parameters.map((value) => (value instanceof Parameter ? values[value.name] : value))
       const isSeen =
         fiber.getFiberRef(FiberRef.currentTracerEnabled) ||
         fiber.getFiberRef(Statement.currentTransformer)._tag === "Some"
-      const connection = isSeen ? undefined : Client.connectionOf(sql, fiber)
-      return connection === undefined ? sql.unsafe(text, inOrder) : connection.execute(text, inOrder, undefined)
+      const execute = isSeen ? undefined : executeOf(sql, fiber)
+      return execute === undefined ? sql.unsafe(text, inOrder) : execute(text, inOrder, undefined)
     })
+  return Object.assign(run(Client.executeOf), { last: run(Client.executeLastOf) })
 }
 
 class Parameter {

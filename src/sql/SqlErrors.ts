@@ -11,6 +11,9 @@ export const violated = (error: SqlError): string | undefined =>
     ? property(error.cause, "constraint")?.replace(/_\d+(?=_|$)/, "")
     : undefined
 
+/** Whether a statement divided by zero, by which one can refuse what it was to do. */
+export const isDivisionByZero = (error: SqlError): boolean => property(error.cause, "code") === "22012"
+
 /**
  * Is the database away, so that trying again later may help? Everything else is a defect of ours. Takes any value, so
  * that a defect can be asked too.
