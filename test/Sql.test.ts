@@ -454,7 +454,41 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
             assert.deepStrictEqual(yield* Deferred.await(answer), expected)
             assert.strictEqual(yield* count, 0)
           }
-          yield* sql.withTransaction(Effect.void)
+        })
+      )
+
+      it.effect("a transaction that has not said anything yet holds up nobody", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
+          const isFree = yield* Deferred.make<void>()
+          const quiet = yield* Effect.forEach(Arr.range(1, 30), (n) =>
+            Effect.zipRight(Deferred.await(isFree), n % 2 === 0 ? add(`${n}`) : Effect.void).pipe(
+              sql.withTransaction,
+              Effect.fork
+            )
+          )
+          yield* Effect.yieldNow()
+          yield* sql.withTransaction(add("meanwhile"))
+          yield* Deferred.succeed(isFree, undefined)
+          yield* Fiber.joinAll(quiet)
+          assert.strictEqual(yield* count, 16)
+        })
+      )
+
+      it.effect("a transaction that is interrupted while it waits for its connection leaves it to others", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
+          for (const n of Arr.range(1, 20)) {
+            const fibers = yield* Effect.forEach(Arr.range(1, 12), (i) =>
+              Effect.fork(sql.withTransaction(add(`${n} ${i}`)))
+            )
+            yield* Effect.yieldNow()
+            yield* Fiber.interruptAll(fibers)
+          }
+          const before = yield* count
+          assert.isDefined(before)
+          yield* Effect.forEach(Arr.range(1, 12), (i) => sql.withTransaction(add(`${i}`)), { concurrency: "unbounded" })
+          assert.strictEqual(yield* count, (before ?? 0) + 12)
         })
       )
 
@@ -875,7 +909,11 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(node))
       const taken = yield* Deferred.make<void>()
       const holder = yield* Effect.fork(
-        sql.withTransaction(Effect.zipRight(Deferred.succeed(taken, undefined), Effect.never))
+        sql`SELECT 1`.pipe(
+          Effect.zipRight(Deferred.succeed(taken, undefined)),
+          Effect.zipRight(Effect.never),
+          sql.withTransaction
+        )
       )
       yield* Deferred.await(taken)
       assert.isTrue(isUnavailable(yield* Effect.flip(sql`SELECT 1`)))
