@@ -47,10 +47,10 @@ const load = async (server, loops, seconds, act) => {
   }
 }
 
-/** As often as it takes until the JIT compiler has done what it does, at most for 10 seconds. */
+/** As often as it takes until the JIT compiler has done what it does, at most for 20 seconds. */
 const warmUp = (loops, times, act) => {
   let left = times
-  const until = performance.now() + 10_000
+  const until = performance.now() + 20_000
   const loop = async (n) => {
     while (left-- > 0 && performance.now() < until) await act(n)
   }
@@ -107,7 +107,7 @@ const talkers = async (servers, count, message) => {
 const turns = async ({ quick, servers }, count, message, rounds, seconds) => {
   const act = await talkers(servers, count, message)
   for (const server of servers) {
-    await warmUp(count, quick ? 500 : 2000, act(server))
+    await warmUp(count, quick ? 500 : 5000, act(server))
     // As autovacuum does within the minute; until then a prepared statement keeps the plan for an empty table.
     await server.client.query("ANALYZE")
   }
