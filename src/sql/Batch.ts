@@ -80,6 +80,10 @@ export class Batch implements Submittable {
     this.#at++
   }
 
+  handleEmptyQuery() {
+    this.#at++
+  }
+
   handleError(error: unknown) {
     this.#done(error, [])
   }
