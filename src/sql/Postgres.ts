@@ -175,7 +175,10 @@ const transaction = (nameOf: NameOf, pool: Pg.Pool, client: Pg.PoolClient): Clie
 
   const rows = (query: Pg.QueryConfig) => via(send(query, false))
   const execute = executeBy(nameOf, rows)
-  const begun = Effect.suspend(() => (state === "new" ? rows({ text: "SELECT", values: [] }) : Effect.void))
+  const begun = Effect.suspend(
+    (): Effect.Effect<unknown, SqlError.SqlError> =>
+      state === "new" ? rows({ text: "SELECT", values: [] }) : Effect.void
+  )
   return {
     execute,
     executeUnprepared: executeBy(unnamed, rows),
