@@ -14,6 +14,7 @@ import {
   Exit,
   FastCheck,
   Fiber,
+  FiberRef,
   Layer,
   Option,
   Redacted,
@@ -454,6 +455,92 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
             assert.deepStrictEqual(yield* Deferred.await(answer), expected)
             assert.strictEqual(yield* count, 0)
           }
+        })
+      )
+
+      it.effect("a first statement that cannot be run dooms the transaction, and leaves nothing of it outside", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
+          const circle: { self?: unknown } = {}
+          circle.self = circle
+          const insert = sql`INSERT INTO`
+          const broken = [
+            sql`SELEC 1`,
+            sql`SELEC ${1}`,
+            insert.raw,
+            insert.values,
+            // Safe: that it is no parameter is what is tried.
+            sql`SELECT ${circle as string}::jsonb`
+          ]
+          for (const first of broken) {
+            const after = add("after").pipe(Effect.zipRight(Effect.fail(new Refused())))
+            yield* Effect.exit(sql.withTransaction(Effect.zipRight(Effect.exit(first), after)))
+            yield* Effect.exit(
+              sql.withTransaction(Effect.all([first, add("a"), add("b")], { concurrency: "unbounded" }))
+            )
+            assert.strictEqual(yield* count, 0)
+          }
+        })
+      )
+
+      it.effect("whoever stays behind in a transaction is refused, and holds up nobody", () =>
+        Effect.gen(function* () {
+          const { add, count, sql } = yield* counters
+          const insert = Prepared.make<{ name: string }>(sql, ({ name }) => sql`SELECT ${name}::text AS name`)
+          const isOver = yield* Deferred.make<void>()
+          const late = yield* Effect.forEach(Arr.range(1, 12), (n) =>
+            Deferred.await(isOver).pipe(
+              Effect.zipRight(add(`late ${n}`)),
+              Effect.forkDaemon,
+              Effect.zipLeft(n % 2 === 0 ? insert({ name: `${n}` }) : Effect.void),
+              sql.withTransaction
+            )
+          )
+          yield* Effect.forEach(
+            Arr.range(1, 12),
+            (n) => sql.withTransaction(Effect.forkDaemon(Effect.exit(add(`at once ${n}`)))),
+            { concurrency: "unbounded" }
+          )
+          yield* Effect.forEach(
+            Arr.range(1, 30),
+            (n) => sql.withTransaction(Effect.timeoutOption(Effect.disconnect(add(`given up ${n}`)), "1 millis")),
+            { concurrency: "unbounded" }
+          )
+          yield* Deferred.succeed(isOver, undefined)
+          for (const exit of yield* Effect.forEach(late, Fiber.await)) assert.isTrue(Exit.isFailure(exit))
+          yield* Effect.forEach(Arr.range(1, 12), (n) => sql.withTransaction(add(`${n}`)), { concurrency: "unbounded" })
+          assert.isAtLeast((yield* count) ?? 0, 12)
+        })
+      )
+
+      it.effect("nothing comes after a last statement that is sent as such", () =>
+        Effect.gen(function* () {
+          const { add, sql, table } = yield* counters
+          const insert = Prepared.make<{ name: string }>(
+            sql,
+            ({ name }) => sql`INSERT INTO ${table} (name) VALUES (${name})`
+          )
+          const isTraced = yield* FiberRef.get(FiberRef.currentTracerEnabled)
+          const exit = yield* Effect.exit(
+            sql.withTransaction(Effect.zipRight(insert.last({ name: "last" }), add("after")))
+          )
+          assert.strictEqual(Exit.isSuccess(exit), isTraced)
+          const rows = yield* sql<{ name: string }>`SELECT name FROM ${table} ORDER BY id`
+          assert.deepStrictEqual(
+            rows.map(({ name }) => name),
+            isTraced ? ["last", "after"] : ["last"]
+          )
+        })
+      )
+
+      it.effect("parameters mean the same wherever in a transaction they are", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const at = new Date("2026-01-31T02:00:00.123Z")
+          const select = sql`SELECT ${at}::timestamp::text AS at, ${Buffer.from("hi")}::text AS bytes, ${[1, 2]}::int[] AS list`
+          const alone = yield* select
+          const both = yield* sql.withTransaction(Effect.zip(select, select))
+          assert.deepStrictEqual(both, [alone, alone])
         })
       )
 

@@ -1,13 +1,7 @@
 import type { Connection, QueryConfig, Submittable } from "pg"
-import { encode, types } from "./Types.ts"
+import { types } from "./Types.ts"
 
 type Row = Record<string, unknown>
-
-interface Statement {
-  readonly name: string
-  readonly text: string
-  readonly values: ReadonlyArray<string | null>
-}
 
 interface Field {
   readonly name: string
@@ -17,29 +11,28 @@ interface Field {
 /**
  * Statements on a connection of `pg` that are sent together and run in order, none after one that fails: one round trip for
  * all. It is a pipeline of the protocol's with one Sync, at its end; what `pg` calls so has one after each statement, so
- * that those after a BEGIN that failed would run without it.
+ * that those after a BEGIN that failed would run without it. Values are text, as `Types.encode` makes it.
  *
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
  */
 export class Batch implements Submittable {
-  readonly #statements: ReadonlyArray<Statement>
-  readonly #done: (error: unknown, rows: ReadonlyArray<ReadonlyArray<Row>>) => void
+  /** Given the rows of each, or why one failed; `pg` puts its own around it where it watches the time. */
+  callback: (error: unknown, rows: ReadonlyArray<ReadonlyArray<Row>>) => void
+  readonly #statements: ReadonlyArray<QueryConfig>
   readonly #rows: ReadonlyArray<Array<Row>>
   #fields: ReadonlyArray<Field> = []
   #at = 0
+  #unreadable: unknown
 
-  /** `done` is given the rows of each, or why one failed. */
-  constructor(
-    statements: ReadonlyArray<QueryConfig>,
-    done: (error: unknown, rows: ReadonlyArray<ReadonlyArray<Row>>) => void
-  ) {
-    this.#statements = statements.map(({ name = "", text, values = [] }) => ({
-      name,
-      text,
-      values: values.map(encode)
-    }))
-    this.#done = done
+  constructor(statements: ReadonlyArray<QueryConfig>, callback: Batch["callback"]) {
+    this.#statements = statements
     this.#rows = statements.map(() => [])
+    this.callback = callback
+  }
+
+  /** How many have been run, also of one that failed. */
+  get done() {
+    return this.#at
   }
 
   /** Of the statement that is being answered: by these `pg` notes down what its connection has parsed. */
@@ -53,9 +46,9 @@ export class Batch implements Submittable {
   submit(connection: Connection) {
     const parsed = Object(Reflect.get(connection, "parsedStatements"))
     connection.stream.cork()
-    for (const { name, text, values } of this.#statements) {
+    for (const { name = "", text, values = [] } of this.#statements) {
       if (name === "" || !Object.hasOwn(parsed, name)) connection.parse({ name, text, types: [] }, true)
-      connection.bind({ statement: name, values: [...values] }, true)
+      connection.bind({ statement: name, values }, true)
       connection.describe({ type: "P" }, true)
       connection.execute({}, true)
     }
@@ -69,10 +62,14 @@ export class Batch implements Submittable {
 
   handleDataRow({ fields: values }: { readonly fields: ReadonlyArray<string | null> }) {
     const row: Row = {}
-    this.#fields.forEach(({ name, parse }, i) => {
-      const value = values[i]
-      row[name] = value == null ? null : parse(value)
-    })
+    try {
+      this.#fields.forEach(({ name, parse }, i) => {
+        const value = values[i]
+        row[name] = value == null ? null : parse(value)
+      })
+    } catch (error) {
+      this.#unreadable ??= error
+    }
     this.#rows[this.#at]?.push(row)
   }
 
@@ -84,11 +81,17 @@ export class Batch implements Submittable {
     this.#at++
   }
 
+  handleCopyInResponse(connection: { readonly sendCopyFail: (reason: string) => void }) {
+    connection.sendCopyFail("There is nothing to copy from")
+  }
+
+  handleCopyData() {}
+
   handleError(error: unknown) {
-    this.#done(error, [])
+    this.callback(error, [])
   }
 
   handleReadyForQuery() {
-    this.#done(undefined, this.#rows)
+    this.callback(this.#unreadable, this.#rows)
   }
 }

@@ -1,5 +1,5 @@
 import type { Reactivity } from "@effect/experimental"
-import { SqlClient, type SqlError } from "@effect/sql"
+import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { makeCompiler } from "@effect/sql-pg/PgClient"
 import { Context, Effect, Exit, type Fiber, FiberRef, Option, Stream } from "effect"
@@ -120,40 +120,61 @@ const transaction = <A, E, R>(engine: Engine, self: Effect.Effect<A, E, R>) =>
     })
   )
 
+/** Of a transaction that has ended, and would otherwise be asked for what it can no longer keep. */
+export const isOver = "The transaction is over"
+
 /** A transaction that is asked for with its first statement. */
 const opening = (engine: Engine): Transaction => {
   let opened: Transaction | undefined
   let others: Effect.Latch | undefined
   let isOpening = false
+  /** Nothing can come any more: it has ended, or will with no further word. */
+  let isShut = false
+
+  const refused = Effect.suspend(() => new SqlError.SqlError({ cause: new Error(isOver), message: isOver }))
+  // Interrupted only afterwards, or it would be nobody's.
+  const ask = Effect.uninterruptible(
+    Effect.onExit(engine.transaction, (exit) => {
+      isOpening = false
+      others?.unsafeOpen()
+      others = undefined
+      if (Exit.isFailure(exit)) return Effect.void
+      if (isShut) return Effect.ignore(exit.value.end("ROLLBACK"))
+      opened = exit.value
+      return Effect.void
+    })
+  )
   const open: Effect.Effect<Transaction, SqlError.SqlError> = Effect.suspend(() => {
+    if (isShut) return refused
     if (opened !== undefined) return Effect.succeed(opened)
     if (isOpening) {
       others ??= Effect.unsafeMakeLatch()
       return Effect.zipRight(others.await, open)
     }
     isOpening = true
-    // Interrupted afterwards, or it would be nobody's.
-    return Effect.uninterruptible(
-      Effect.onExit(engine.transaction, (exit) =>
-        Effect.sync(() => {
-          isOpening = false
-          if (Exit.isSuccess(exit)) opened = exit.value
-          others?.unsafeOpen()
-          others = undefined
-        })
-      )
-    )
+    return Effect.zipRight(ask, open)
   })
   const run = <A>(statement: (transaction: Transaction) => Effect.Effect<A, SqlError.SqlError>) =>
-    Effect.suspend(() => (opened === undefined ? Effect.flatMap(open, statement) : statement(opened)))
+    Effect.suspend(() => (opened === undefined || isShut ? Effect.flatMap(open, statement) : statement(opened)))
   return {
     execute: (...given) => run((transaction) => transaction.execute(...given)),
     executeUnprepared: (...given) => run((transaction) => transaction.executeUnprepared(...given)),
     executeRaw: (...given) => run((transaction) => transaction.executeRaw(...given)),
     executeValues: (...given) => run((transaction) => transaction.executeValues(...given)),
     executeStream: (...given) => Stream.unwrap(Effect.map(open, (transaction) => transaction.executeStream(...given))),
-    executeLast: (...given) => run((transaction) => transaction.executeLast(...given)),
-    end: (command) => Effect.suspend(() => (opened === undefined ? Effect.void : opened.end(command)))
+    executeLast: (...given) =>
+      Effect.map(
+        run((transaction) => transaction.executeLast(...given)),
+        (rows) => {
+          isShut = true
+          return rows
+        }
+      ),
+    end: (command) =>
+      Effect.suspend(() => {
+        isShut = true
+        return opened === undefined ? Effect.void : opened.end(command)
+      })
   }
 }
 

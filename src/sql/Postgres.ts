@@ -5,6 +5,7 @@ import { Effect, Layer, RuntimeFlags, Stream } from "effect"
 import Pg from "pg"
 import { Batch } from "./Batch.ts"
 import * as Client from "./Client.ts"
+import { encode } from "./Types.ts"
 
 /** A client on a pool of connections to a PostgreSQL server. */
 export const layer = (config: Pg.PoolConfig): Layer.Layer<SqlClient.SqlClient> =>
@@ -94,7 +95,7 @@ const executeBy =
   ): Connection["execute"] =>
   (text, values, transform) => {
     const name = values.length > 0 ? nameOf(text) : undefined
-    const found = run({ text, values: [...values], ...(name !== undefined && { name }) })
+    const found = run({ text, values: values.map(encode), ...(name !== undefined && { name }) })
     return transform === undefined ? found : Effect.map(found, transform)
   }
 
@@ -106,9 +107,9 @@ const connection = (nameOf: NameOf, via: Via): Connection => {
   return {
     execute,
     executeUnprepared: executeBy(unnamed, rows),
-    executeRaw: (text, values) => via(one<unknown>({ text, values: [...values] }, (result) => result)),
+    executeRaw: (text, values) => via(one<unknown>({ text, values: values.map(encode) }, (result) => result)),
     executeValues: (text, values) => {
-      const query: Pg.QueryArrayConfig = { text, values: [...values], rowMode: "array" }
+      const query: Pg.QueryArrayConfig = { text, values: values.map(encode), rowMode: "array" }
       return via(one(query, (result) => result.rows))
     },
     // All at once: nothing here needs a cursor.
@@ -155,48 +156,82 @@ const commit: Pg.QueryConfig = { text: "COMMIT" }
 
 const transaction = (nameOf: NameOf, pool: Pg.Pool, client: Pg.PoolClient): Client.Transaction => {
   const via = within(pool, client)
-  const { executeRaw, executeValues } = connection(nameOf, via)
-  let state: "new" | "open" | "over" = "new"
+  // Nothing is sent but where it is known to be in the transaction.
+  let state: "new" | "beginning" | "open" | "ending" | "over" = "new"
+  let waiting: Array<() => void> = []
 
-  const send =
+  const isNow = (next: "open" | "over") => {
+    state = next
+    const others = waiting
+    waiting = []
+    for (const go of others) go()
+  }
+
+  /** By `first` if there is nothing before it, else by `send`, once what there is has been answered. */
+  const inOrder =
+    <A>(send: Send<A>, first: Send<A> | undefined): Send<A> =>
+    (client, done) => {
+      const again = () => inOrder(send, first)(client, done)
+      switch (state) {
+        case "new":
+          if (first !== undefined) return first(client, done)
+          state = "beginning"
+          return client.query(begin, (error) => {
+            isNow(error ? "over" : "open")
+            if (error) done(error, undefined)
+            else again()
+          })
+        case "beginning":
+        case "ending":
+          return void waiting.push(again)
+        case "open":
+          return send(client, done)
+        case "over":
+          return done(new Error(Client.isOver), undefined)
+      }
+    }
+
+  /** With what has to come before it, and as the last one with COMMIT. */
+  const together =
     (query: Pg.QueryConfig, isLast: boolean): Send<ReadonlyArray<object>> =>
     (client, done) => {
       const before = state === "new" ? [begin] : []
-      state = "open"
-      if (before.length === 0 && !isLast) return one(query, rowsOf)(client, done)
-      if (query.values?.length === 0 && !isLast) return one({ text: `BEGIN;${query.text}` }, afterFirst)(client, done)
-      client.query(
-        new Batch([...before, query, ...(isLast ? [commit] : [])], (error, rows) => {
-          if (error === undefined && isLast) state = "over"
-          done(error, rows[before.length])
-        })
-      )
+      const batch = new Batch([...before, query, ...(isLast ? [commit] : [])], (error, rows) => {
+        isNow(batch.done < before.length || (isLast && error === undefined) ? "over" : "open")
+        done(error, rows[before.length])
+      })
+      state = isLast ? "ending" : "beginning"
+      client.query(batch)
     }
 
-  const rows = (query: Pg.QueryConfig) => via(send(query, false))
+  const { executeRaw, executeValues } = connection(nameOf, (send) => via(inOrder(send, undefined)))
+  // Without parameters it may be several statements, which cannot be one of a batch.
+  const rows = (query: Pg.QueryConfig) =>
+    via(inOrder(one(query, rowsOf), query.values?.length === 0 ? undefined : together(query, false)))
+  const last = (query: Pg.QueryConfig) => via(inOrder(together(query, true), together(query, true)))
   const execute = executeBy(nameOf, rows)
-  const begun = Effect.suspend(
-    (): Effect.Effect<unknown, SqlError.SqlError> =>
-      state === "new" ? rows({ text: "SELECT", values: [] }) : Effect.void
-  )
+
+  const end =
+    (command: string): Send<void> =>
+    (client, done) => {
+      if (state === "new" || state === "over") return done(undefined, undefined)
+      if (state !== "open") return void waiting.push(() => end(command)(client, done))
+      one({ text: command }, () => {})(client, done)
+    }
+
   return {
     execute,
     executeUnprepared: executeBy(unnamed, rows),
-    executeRaw: (text, values) => Effect.zipRight(begun, executeRaw(text, values)),
-    executeValues: (text, values) => Effect.zipRight(begun, executeValues(text, values)),
+    executeRaw,
+    executeValues,
     executeStream: (text, values, transform) => Stream.fromIterableEffect(execute(text, values, transform)),
-    executeLast: executeBy(nameOf, (query) => via(send(query, true))),
+    executeLast: executeBy(nameOf, last),
     end: (command) =>
-      Effect.suspend(() => (state === "open" ? via(one({ text: command }, () => {})) : Effect.void)).pipe(
-        Effect.ensuring(Effect.sync(() => giveBack(client, false)))
+      Effect.ensuring(
+        via(end(command)),
+        Effect.sync(() => giveBack(client, false))
       )
   }
-}
-
-/** The rows of what comes after the first of several statements. */
-const afterFirst = (result: Pg.QueryResult | ReadonlyArray<Pg.QueryResult>) => {
-  const [, ...rest] = "rows" in result ? [] : result
-  return rest.length === 1 && rest[0] !== undefined ? rest[0].rows : rest.map(({ rows }) => rows)
 }
 
 /** `Effect.async`, which costs ten times as much where it can be interrupted. */

@@ -9,7 +9,8 @@ export interface Prepared<Values> {
   /**
    * The statement as the last one of the transaction it is in, which is committed in the same round trip: nothing can be
    * told of its rows that would roll it back, so it has to fail if it may not be. One that is interrupted may have been
-   * committed all the same. Within an inner transaction, and where somebody traces, it is as any.
+   * committed all the same, and a statement after it is refused. Within an inner transaction, and where somebody traces, it
+   * is as any.
    */
   readonly last: (values: Values) => Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>
 }

@@ -66,7 +66,7 @@ export const parsers = Object.fromEntries(
   })
 )
 
-/** A parameter as PostgreSQL's text form, as `pg` writes it: arrays are arrays, other objects are JSON. */
+/** A parameter in PostgreSQL's text form, for both engines: arrays are arrays, other objects are JSON, a `Date` is in UTC. */
 export const encode = (value: unknown): string | null => {
   if (value === null || value === undefined) return null
   if (typeof value === "object") {
