@@ -587,6 +587,41 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
+  it.scoped("a turn does not end before what is being flushed of it has arrived, so that nothing of it stays", () =>
+    Effect.gen(function* () {
+      const order: Array<string> = []
+      const arrives = yield* Deferred.make<void>()
+      const { chat, model } = yield* newNode([["So f", pause, "ar"]], {
+        turns: (inner) => ({
+          flush: (parts) =>
+            parts.length === 0
+              ? Effect.void
+              : Effect.sync(() => void order.push("flush")).pipe(
+                  Effect.zipRight(Deferred.await(arrives)),
+                  Effect.zipRight(inner.flush(parts)),
+                  Effect.zipRight(Effect.sync(() => void order.push("arrived")))
+                ),
+          end: (turn, outcome) =>
+            Effect.zipRight(
+              Effect.sync(() => void order.push("end")),
+              inner.end(turn, outcome)
+            )
+        })
+      })
+      const reading = yield* chat.start(requestOf(yield* newUser))
+      yield* until(
+        Effect.sync(() => order.includes("flush")),
+        "500 millis"
+      )
+      yield* model.resume
+      for (let looks = 0; looks < 20; looks++) yield* moment
+      assert.deepStrictEqual(order, ["flush"])
+      yield* Deferred.succeed(arrives, undefined)
+      assert.strictEqual((yield* reading.output.awaitEnd).status, "completed")
+      assert.deepStrictEqual(order, ["flush", "arrived", "end"])
+    })
+  )
+
   it.scoped("a node that cannot reach the database for a while goes on renewing after that", () =>
     Effect.gen(function* () {
       let looks = 0

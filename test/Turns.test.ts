@@ -420,6 +420,23 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
+  it.scoped("what arrives of a turn after its end is forgotten, and nothing of one that runs", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode()
+      const user = yield* newUser
+      const sql = yield* SqlClient.SqlClient
+      const ending = yield* begin(node, user)
+      const running = yield* begin(node, user)
+      yield* node.end(ending, outcome({ content: "Done" }))
+      for (const { turnId } of [ending, running])
+        yield* sql`INSERT INTO turn_output (user_id, turn_id, part, text) VALUES (${user}, ${turnId}, 0, 'late')`
+      yield* node.prune
+      assert.deepStrictEqual(yield* sql`SELECT turn_id AS id FROM turn_output WHERE user_id = ${user}`, [
+        { id: running.turnId }
+      ])
+    })
+  )
+
   it.scoped("a turn whose lease lapsed is ended by a sweep as interrupted, with all that was kept of it", () =>
     Effect.gen(function* () {
       const dead = yield* newNode()

@@ -32,6 +32,8 @@ export class Live implements Begun {
   usage: Usage = { inputTokens: 0, outputTokens: 0 }
   /** How much of the text is in the database, for readers elsewhere and for whoever may have to end the turn. */
   flushed = 0
+  /** Open once what of it is on the way there has arrived. */
+  flushing: Effect.Latch | undefined = undefined
   /** How many tool calls the readers elsewhere were told of. */
   announced = 0
   /** Whether someone reads along elsewhere. */
@@ -257,15 +259,17 @@ export const make = (
     /** Writes the end. Of a turn that was cut off, the database knows best which tool calls took effect. */
     const write = (turn: Live, ending: Ending): Effect.Effect<Ended, TurnLost> => {
       const { output } = turn
-      const written = Effect.suspend(() =>
-        turns.end(turn, {
+      const written = Effect.suspend(() => {
+        const end = turns.end(turn, {
           ...ending,
           content: output.text,
           calls: output.calls,
           places: output.places,
           usage: turn.usage
         })
-      )
+        // The end removes what it sees of what was flushed, and it would not see what is just arriving.
+        return turn.flushing === undefined ? end : Effect.zipRight(turn.flushing.await, end)
+      })
       if (ending.status === "completed") return written
       return Effect.flatMap(turns.recorded(turn.user, turn.turnId), ({ calls, places }) => {
         for (let i = output.calls.length; i < calls.length; i++) {
@@ -327,8 +331,18 @@ export const make = (
           .filter(({ isEnding }) => !isEnding)
           .map((turn) => ({ turn, text: turn.output.text.slice(turn.flushed), calls: turn.output.calls.length }))
         const said = news.filter(({ text }) => text !== "")
-        yield* turns.flush(
-          said.map(({ text, turn: { flushed, turnId, user } }) => ({ user, turnId, from: flushed, text }))
+        const arrival = Effect.unsafeMakeLatch()
+        yield* Effect.ensuring(
+          Effect.suspend(() => {
+            for (const { turn } of said) turn.flushing = arrival
+            return turns.flush(
+              said.map(({ text, turn: { flushed, turnId, user } }) => ({ user, turnId, from: flushed, text }))
+            )
+          }),
+          Effect.suspend(() => {
+            for (const { turn } of said) turn.flushing = undefined
+            return arrival.open
+          })
         )
         for (const { calls, text, turn } of news) {
           const isNews = text !== "" || calls > turn.announced

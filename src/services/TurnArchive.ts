@@ -159,7 +159,12 @@ export const make = (sql: SqlClient.SqlClient) => {
       )
     )
 
-  return { left, leftovers, finish, lapse }
+  /** A flush whose node lost its connection may go on, and arrive while the turn is being ended. */
+  const forget = Effect.asVoid(sql`
+    DELETE FROM turn_output o USING turns t
+    WHERE t.user_id = o.user_id AND t.id = o.turn_id AND t.status <> 'running'`)
+
+  return { left, leftovers, finish, lapse, forget }
 }
 
 type Finish = {

@@ -167,7 +167,7 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
       turnId: TurnId,
       revert: Effect.Effect<ReadonlyArray<Reverted>, E>
     ) => Effect.Effect<ReadonlyArray<Reverted>, E | TurnNotFound | TurnInProgress>
-    /** Forgets Idempotency-Keys older than a day. */
+    /** Forgets Idempotency-Keys older than a day, and what reached the database of a turn after its end. */
     readonly prune: Effect.Effect<void>
   }
 >() {
@@ -366,6 +366,6 @@ const make = (options: TurnsOptions) =>
           return reverted
         }).pipe(sql.withTransaction, dieOnSql)
       ),
-      prune: dieOnSql(Effect.asVoid(beginnings.prune))
+      prune: dieOnSql(Effect.zipRight(beginnings.prune, archive.forget))
     })
   })
