@@ -1,13 +1,15 @@
 import { type ChildProcess, fork } from "node:child_process"
+import { promises as FsPromises } from "node:fs"
 import * as Fs from "node:fs/promises"
 import { connect, createServer } from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { SqlClient, SqlError, Statement } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
-import { assert, describe, it, layer } from "@effect/vitest"
+import { assert, describe, it, layer, vi } from "@effect/vitest"
 import {
   Array as Arr,
+  Cause,
   Context,
   Deferred,
   Effect,
@@ -22,6 +24,7 @@ import {
   Tracer
 } from "effect"
 import Pg from "pg"
+import * as DirectoryLock from "../src/sql/DirectoryLock.ts"
 import * as Prepared from "../src/sql/Prepared.ts"
 import { Signals } from "../src/sql/Signals.ts"
 import * as Sql from "../src/sql/Sql.ts"
@@ -715,6 +718,16 @@ describe("the embedded database", () => {
   const said = (child: ChildProcess) =>
     Effect.async<unknown>((resume) => void child.once("message", (message) => resume(Effect.succeed(message))))
 
+  /** A socket as a killed process leaves it behind. */
+  const leaveDead = (path: string) =>
+    Effect.promise(async () => {
+      const server = createServer()
+      await new Promise<void>((resolve) => server.listen(path, resolve))
+      await Fs.rename(path, `${path}.kept`)
+      await new Promise((resolve) => server.close(resolve))
+      await Fs.rename(`${path}.kept`, path)
+    })
+
   const conversations = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT title FROM conversations`)
 
   it.scopedLive(
@@ -743,6 +756,32 @@ describe("the embedded database", () => {
         assert.deepStrictEqual(yield* Effect.provide(conversations, database), [{ title: "held" }, { title: "held" }])
       }),
     120_000
+  )
+
+  it.scopedLive("is held by one of those who find a dead lock, however long any of them is held up", () =>
+    Effect.gen(function* () {
+      const folder = yield* directory
+      yield* leaveDead(Path.join(folder, "lock"))
+      const { rm } = FsPromises
+      yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          vi.spyOn(FsPromises, "rm").mockImplementation(async (...given) => {
+            await new Promise((resolve) => setTimeout(resolve, Math.random() * 600))
+            return rm(...given)
+          })
+        ),
+        (spy) => Effect.sync(() => spy.mockRestore())
+      )
+      const exits = yield* Effect.forEach(
+        Arr.range(1, 8),
+        (n) => Effect.exit(Effect.delay(DirectoryLock.acquire(folder), n * 60)),
+        { concurrency: "unbounded" }
+      )
+      assert.lengthOf(exits.filter(Exit.isSuccess), 1)
+      for (const exit of exits.filter(Exit.isFailure)) {
+        assert.strictEqual(Option.getOrUndefined(Cause.failureOption(exit.cause))?._tag, "DirectoryInUse")
+      }
+    })
   )
 
   it.scopedLive("is not opened where no directory can be", () =>

@@ -39,28 +39,37 @@ export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse |
     (release) => Effect.promise(release)
   )
 
+/**
+ * A dead socket is not removed to make room, as it might be another's new one by then: the next number is taken instead.
+ * Each first listens and then looks for others, so that of two at least one sees the other and steps back, however long
+ * either is held up at any point.
+ */
 const lock = async (directory: string): Promise<() => Promise<void>> => {
   await Fs.promises.mkdir(directory, { recursive: true, mode: 0o700 })
   await Fs.promises.chmod(directory, 0o700)
   const handle = await Fs.promises.open(directory, "r")
-  const address = addressIn(directory, handle.fd)
+  const addressOf = addressesIn(directory, handle.fd)
   try {
-    for (let attempt = 0; attempt < 5; attempt++) {
-      const server = await listen(address)
-      if (server !== undefined) {
-        // After a crash two processes may both have found the old lock dead, and one removed the other's new one.
-        const mine = attempt === 0 || (await isStill(address))
-        if (mine) {
-          return async () => {
-            await new Promise((resolve) => server.close(resolve)) // removes the socket too
-            await handle.close()
-          }
-        }
-        server.close()
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const before = await numbersIn(directory)
+      for (const number of before) {
+        const holder = await ask(addressOf(number))
+        if (holder !== undefined) throw new DirectoryInUse({ directory, holder })
       }
-      const holder = await ask(address)
-      if (holder !== undefined) throw new DirectoryInUse({ directory, holder })
-      await Fs.promises.rm(address, { force: true })
+      const mine = before.length === 0 || isWindows ? 0 : Math.max(...before) + 1
+      const server = await listen(addressOf(mine))
+      if (server === undefined) continue
+      const others = (await numbersIn(directory)).filter((number) => number !== mine)
+      const living = await Promise.all(others.map((number) => ask(addressOf(number))))
+      if (others.every((number, i) => number < mine && living[i] === undefined)) {
+        for (const number of others) await Fs.promises.rm(addressOf(number), { force: true })
+        return async () => {
+          await new Promise((resolve) => server.close(resolve)) // removes the socket too
+          await handle.close()
+        }
+      }
+      await new Promise((resolve) => server.close(resolve))
+      await pause(Math.random() * 200)
     }
     throw new DirectoryInUse({ directory, holder: "unknown" })
   } catch (error) {
@@ -69,13 +78,26 @@ const lock = async (directory: string): Promise<() => Promise<void>> => {
   }
 }
 
+const isWindows = process.platform === "win32"
+
+/** Whose sockets there are, dead or alive. Windows' pipes are nowhere to be found, and none outlives its process. */
+const numbersIn = async (directory: string): Promise<ReadonlyArray<number>> => {
+  if (isWindows) return [0]
+  const names = await Fs.promises.readdir(directory)
+  return names.flatMap((name) => {
+    const [, number] = /^lock(?:\.(\d+))?$/.exec(name) ?? [undefined, undefined]
+    return name === "lock" ? [0] : number === undefined ? [] : [Number(number)]
+  })
+}
+
 /** A socket's path has room for about 100 bytes, which a directory's own path may exceed. */
-const addressIn = (directory: string, fd: number) => {
-  if (process.platform === "win32") {
+const addressesIn = (directory: string, fd: number) => (number: number) => {
+  if (isWindows) {
     return `\\\\.\\pipe\\taskchat-${Crypto.createHash("sha256").update(directory).digest("hex").slice(0, 32)}`
   }
-  if (process.platform === "linux") return `/proc/self/fd/${fd}/lock`
-  const absolute = Path.join(directory, "lock")
+  const name = number === 0 ? "lock" : `lock.${number}`
+  if (process.platform === "linux") return `/proc/self/fd/${fd}/${name}`
+  const absolute = Path.join(directory, name)
   const relative = Path.relative(process.cwd(), absolute)
   return relative.length < absolute.length ? relative : absolute
 }
@@ -111,13 +133,4 @@ const ask = async (address: string): Promise<string | undefined> => {
   return (await once()) ?? (await pause().then(once))
 }
 
-const isStill = async (address: string) => {
-  const { ino } = await Fs.promises.stat(address)
-  await pause()
-  return await Fs.promises.stat(address).then(
-    (stat) => stat.ino === ino,
-    () => false
-  )
-}
-
-const pause = () => new Promise((resolve) => setTimeout(resolve, 100))
+const pause = (millis = 100) => new Promise((resolve) => setTimeout(resolve, millis))
