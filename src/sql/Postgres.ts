@@ -101,8 +101,11 @@ const executeBy =
 
 const unnamed: NameOf = () => undefined
 
-const connection = (nameOf: NameOf, via: Via): Connection => {
-  const rows = (query: Pg.QueryConfig) => via(one(query, rowsOf))
+const connection = (
+  nameOf: NameOf,
+  via: Via,
+  rows = (query: Pg.QueryConfig) => via(one(query, rowsOf))
+): Connection => {
   const execute = executeBy(nameOf, rows)
   return {
     execute,
@@ -204,12 +207,13 @@ const transaction = (nameOf: NameOf, pool: Pg.Pool, client: Pg.PoolClient): Clie
       client.query(batch)
     }
 
-  const { executeRaw, executeValues } = connection(nameOf, (send) => via(inOrder(send, undefined)))
   // Without parameters it may be several statements, which cannot be one of a batch.
   const rows = (query: Pg.QueryConfig) =>
     via(inOrder(one(query, rowsOf), query.values?.length === 0 ? undefined : together(query, false)))
-  const last = (query: Pg.QueryConfig) => via(inOrder(together(query, true), together(query, true)))
-  const execute = executeBy(nameOf, rows)
+  const last = (query: Pg.QueryConfig) => {
+    const send = together(query, true)
+    return via(inOrder(send, send))
+  }
 
   const end =
     (command: string): Send<void> =>
@@ -220,11 +224,7 @@ const transaction = (nameOf: NameOf, pool: Pg.Pool, client: Pg.PoolClient): Clie
     }
 
   return {
-    execute,
-    executeUnprepared: executeBy(unnamed, rows),
-    executeRaw,
-    executeValues,
-    executeStream: (text, values, transform) => Stream.fromIterableEffect(execute(text, values, transform)),
+    ...connection(nameOf, (send) => via(inOrder(send, undefined)), rows),
     executeLast: executeBy(nameOf, last),
     end: (command) =>
       Effect.ensuring(
