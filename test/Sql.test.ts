@@ -426,6 +426,8 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
             )
             assert.isDefined(violated(error))
           }
+          const nothing = Prepared.make(sql, () => sql``)
+          assert.deepStrictEqual(yield* sql.withTransaction(nothing.last({})), [])
           yield* sql
             .withTransaction(insert.last({ name: "inner" }))
             .pipe(Effect.zipRight(Effect.fail(new Refused())), sql.withTransaction, Effect.ignore)
