@@ -51,6 +51,30 @@ describe("package-lock.json", () => {
 })
 
 describe("the repository", () => {
+  it("has at its top level only what belongs there", () => {
+    const top = new Set(text.map((file) => file.split("/")[0]))
+    assert.deepStrictEqual(Array.from(top).sort(), [
+      ".ci",
+      ".gitignore",
+      ".npmrc",
+      "CHANGELOG.md",
+      "CONTRIBUTING.md",
+      "LICENSE",
+      "README.md",
+      "bench",
+      "biome.json",
+      "docs",
+      "examples",
+      "flake.lock",
+      "flake.nix",
+      "package-lock.json",
+      "package.json",
+      "src",
+      "test",
+      "tsconfig.json"
+    ])
+  })
+
   it("names no path of anyone's machine and no package registry", () => {
     assert.deepStrictEqual(
       occurrences(text, /(?<![\w.:])\/(?:root|home|Users|work)\/\w|registry\.[\w-]+\.[a-z]{2,}/),
