@@ -84,14 +84,16 @@ export {
 export { type Ended, TurnEvent } from "./domain/TurnEvent.ts"
 export * as Cors from "./http/Cors.ts"
 export * as Fallback from "./http/Fallback.ts"
-export * as Mcp from "./http/Mcp.ts"
+export * as Mcp from "./http/mcp/Mcp.ts"
 export * as Routes from "./http/Routes.ts"
 export * as ChatCompletions from "./models/ChatCompletions.ts"
 export * as Offline from "./models/Offline.ts"
 export * as OpenAi from "./models/OpenAi.ts"
 export type { Options as UpstreamOptions } from "./models/Upstream.ts"
-export { Agent, type AgentOptions, type AgentTurn } from "./services/Agent.ts"
-export { type Answer, Chat, type ChatOptions, type Reading } from "./services/Chat.ts"
+export { type Attempt, Idempotency, type Once } from "./services/access/Idempotency.ts"
+export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/access/RateLimits.ts"
+export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/access/Tokens.ts"
+export { Agent, type AgentOptions, type AgentTurn } from "./services/agent/Agent.ts"
 export {
   type ConversationPage,
   type ConversationQuery,
@@ -99,12 +101,10 @@ export {
   type MessagePage,
   type MessageQuery
 } from "./services/Conversations.ts"
-export { type Attempt, Idempotency, type Once } from "./services/Idempotency.ts"
-export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/RateLimits.ts"
 export * as Services from "./services/Services.ts"
-export { type HistoryPage, type TaskPage, type TaskQuery, Tasks, type Versioned } from "./services/Tasks.ts"
-export * as TaskTools from "./services/TaskTools.ts"
-export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/Tokens.ts"
+export { type HistoryPage, type TaskPage, type TaskQuery, Tasks, type Versioned } from "./services/tasks/Tasks.ts"
+export * as TaskTools from "./services/tasks/TaskTools.ts"
+export { type Answer, Chat, type ChatOptions, type Reading } from "./services/turns/Chat.ts"
 export {
   type Begun,
   type IdempotencyKey,
@@ -116,6 +116,6 @@ export {
   Turns,
   type TurnsOptions,
   type Wish
-} from "./services/Turns.ts"
+} from "./services/turns/Turns.ts"
 export { Signals } from "./sql/Signals.ts"
 export * as Sql from "./sql/Sql.ts"

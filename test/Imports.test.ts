@@ -4,18 +4,20 @@ import { files, read } from "./support/Repository.ts"
 
 const effect = ["effect", "@effect/platform"]
 
-const parts = ["Config", "domain", "api", "sql", "services", "models", "http"]
+const parts = ["Config", "domain", "dates", "runtime", "api", "sql", "services", "models", "http"]
 
 /**
- * Imports point one way: `domain <- api, sql, services, models <- http <- server, main`. Only `main`, the `server` that it
+ * Imports point one way: `domain <- dates, runtime <- sql <- services <- http, models <- server <- main`. Only `main`, the `server` that it
  * starts, `models` and `sql` name a platform or a vendor. A package that is new to a part is a decision: it is made here.
  */
 const rules: Record<string, Rule> = {
   domain: { ours: [], packages: effect },
   Config: { ours: ["domain"], packages: ["effect"] },
   api: { ours: ["domain"], packages: effect },
+  dates: { ours: ["domain"], packages: ["effect", "chrono-node"] },
+  runtime: { ours: ["domain"], packages: effect },
   sql: {
-    ours: ["domain"],
+    ours: ["domain", "runtime"],
     packages: [
       ...effect,
       "@effect/sql",
@@ -27,12 +29,11 @@ const rules: Record<string, Rule> = {
     ]
   },
   services: {
-    ours: ["domain", "sql"],
+    ours: ["domain", "dates", "runtime", "sql"],
     packages: [
       ...effect,
       "@effect/sql",
       "@effect/ai",
-      "chrono-node",
       "ioredis",
       "jose",
       "node:crypto",
@@ -41,15 +42,15 @@ const rules: Record<string, Rule> = {
     ]
   },
   models: {
-    ours: ["domain", "services"],
+    ours: ["domain", "dates", "runtime", "services"],
     packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node"]
   },
   http: {
     // It has to tell a database that is away from a defect of ours.
-    ours: ["domain", "api", "services", "sql/SqlErrors.ts"],
+    ours: ["domain", "runtime", "api", "services", "sql/SqlErrors.ts"],
     packages: [...effect, "@effect/sql", "@effect/ai", "@modelcontextprotocol/server", "node:crypto"]
   },
-  client: { ours: ["domain", "api", "models/EventReader.ts"], packages: effect },
+  client: { ours: ["domain", "api", "models/EventReader.ts", "runtime/Bytes.ts"], packages: effect },
   // The whole service in one process, apart from what starts it.
   testing: {
     ours: [...parts.slice(1), "client"],
@@ -100,12 +101,12 @@ describe("the check of imports", () => {
     ["src/domain/Task.ts", `import { UserId } from "./Id"`],
     ["src/api/TasksApi.ts", `import { Tasks } from "../services/Tasks.ts"`],
     ["src/sql/migrations/0001_tasks.ts", `import { Tasks } from "../../services/Tasks.ts"`],
-    ["src/services/Tasks.ts", `import { TasksApi } from "../api/TasksApi.ts"`],
-    ["src/services/Tasks.ts", `import { NodeContext } from "@effect/platform-node"`],
-    ["src/services/Agent.ts", `import { readFile } from "node:fs"`],
-    ["src/services/Agent.ts", `import { OpenAiClient } from "@effect/ai-openai"`],
-    ["src/services/Agent.ts", `import { layer } from "../models/OpenAi.ts"`],
-    ["src/services/Agent.ts", `import { layer } from "../../test/support/Database.ts"`],
+    ["src/services/tasks/Tasks.ts", `import { TasksApi } from "../../api/TasksApi.ts"`],
+    ["src/services/tasks/Tasks.ts", `import { NodeContext } from "@effect/platform-node"`],
+    ["src/services/agent/Agent.ts", `import { readFile } from "node:fs"`],
+    ["src/services/agent/Agent.ts", `import { OpenAiClient } from "@effect/ai-openai"`],
+    ["src/services/agent/Agent.ts", `import { layer } from "../../models/OpenAi.ts"`],
+    ["src/services/agent/Agent.ts", `import { layer } from "../../../test/support/Database.ts"`],
     ["src/http/TasksHttp.ts", `import { layer } from "../sql/Sql.ts"`],
     ["src/http/TasksHttp.ts", `import "../main.ts"`],
     ["src/http/TasksHttp.ts", `import { serve } from "../server/Server.ts"`],
@@ -118,8 +119,8 @@ describe("the check of imports", () => {
     const allowed = [
       ["src/domain/Task.ts", `import { UserId } from "./Id.ts"; import { Schema } from "effect"`],
       [
-        "src/services/Tasks.ts",
-        `import { Task } from "../domain/Task.ts"; export { SqlClient } from "@effect/sql/SqlClient"`
+        "src/services/tasks/Tasks.ts",
+        `import { Task } from "../../domain/Task.ts"; export { SqlClient } from "@effect/sql/SqlClient"`
       ],
       ["src/main.ts", `import { NodeRuntime } from "@effect/platform-node"; import * as Routes from "./http/Routes.ts"`]
     ] as const

@@ -4,7 +4,7 @@ import { build } from "./support/Build.ts"
 import * as Scenarios from "./support/ClusterScenarios.ts"
 
 /**
- * What test/Cluster.test.ts plays in short, at length. Prints what happened how often, and exits with 1 if anything that
+ * What test/e2e/Cluster.test.ts plays in short, at length. Prints what happened how often, and exits with 1 if anything that
  * should not have did. `--seed` repeats a run as far as processes allow, `--only` plays one scenario, or several.
  */
 const { values } = parseArgs({ options: { seed: { type: "string" }, only: { type: "string", multiple: true } } })

@@ -1,6 +1,6 @@
 import { en } from "chrono-node"
 import { Clock, Data, DateTime, Effect, Either, Option } from "effect"
-import { dayIn, exactDuration, rewrite } from "./dates/Words.ts"
+import { dayIn, exactDuration, rewrite } from "./Periods.ts"
 
 /** `dueDate` is the day in the user's calendar; `dueAt` is set when a time was given, and falls on that day there. */
 export interface Due {

@@ -10,8 +10,8 @@ import {
   type Unavailable,
   UserMismatch
 } from "../domain/Request.ts"
-import { type Policy, RateLimits, type Standing } from "../services/RateLimits.ts"
-import { Tokens } from "../services/Tokens.ts"
+import { type Policy, RateLimits, type Standing } from "../services/access/RateLimits.ts"
+import { Tokens } from "../services/access/Tokens.ts"
 import { announce, announceOn, noteOn } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */

@@ -1,7 +1,7 @@
 import type { HttpServerRequest } from "@effect/platform"
 import { Effect } from "effect"
 import { InvalidRequest, PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
-import * as Source from "../domain/Source.ts"
+import * as Pull from "../runtime/Pull.ts"
 
 /** Bytes. */
 export const maxBody = 256 * 1024
@@ -75,7 +75,7 @@ const pieces = (request: HttpServerRequest.HttpServerRequest) =>
       }
     }
     // Read to its end, however long: to stop in the middle would close the connection, and the answer with it.
-    const all = Source.runForEachChunk(request.stream, (chunk) => {
+    const all = Pull.runForEachChunk(request.stream, (chunk) => {
       for (const piece of chunk) {
         size += piece.length
         read(piece)

@@ -3,12 +3,12 @@ import { Api } from "../api/Api.ts"
 import { type ChatRequest, unquoted } from "../api/ChatApi.ts"
 import { length, normalize } from "../domain/Json.ts"
 import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
-import { Chat } from "../services/Chat.ts"
-import { hashOf } from "../services/Idempotency.ts"
-import type { TurnRequest } from "../services/Turns.ts"
+import { hashOf } from "../services/access/Idempotency.ts"
+import { Chat } from "../services/turns/Chat.ts"
+import type { TurnRequest } from "../services/turns/Turns.ts"
 import * as Endpoints from "./Endpoints.ts"
 import { announce, note } from "./Exchange.ts"
-import * as Sse from "./Sse.ts"
+import * as Sse from "./sse/Sse.ts"
 
 interface Call {
   readonly payload: ChatRequest

@@ -11,7 +11,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { Context, Effect, Either, Layer, Option, Schema } from "effect"
-import * as Codec from "../domain/Codec.ts"
+import * as Codec from "../runtime/Codec.ts"
 import * as Body from "./Body.ts"
 
 /**

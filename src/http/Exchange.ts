@@ -12,10 +12,10 @@ import {
   MetricLabel,
   Tracer
 } from "effect"
-import * as FiberState from "../domain/FiberState.ts"
-import * as Memo from "../domain/Memo.ts"
 import { isProblem } from "../domain/Problem.ts"
 import { RequestId } from "../domain/Request.ts"
+import * as FiberState from "../runtime/FiberState.ts"
+import * as Memo from "../runtime/Memo.ts"
 import { problemOf, respond } from "./Problems.ts"
 
 const requests = Metric.counter("taskchat_http_requests_total", {

@@ -5,9 +5,9 @@ import { Undone } from "../api/TurnsApi.ts"
 import { CurrentUser } from "../domain/Request.ts"
 import { Turn } from "../domain/Turn.ts"
 import { invalidCursor, parseCursor, start } from "../domain/TurnEvent.ts"
-import { Chat } from "../services/Chat.ts"
+import { Chat } from "../services/turns/Chat.ts"
 import * as Endpoints from "./Endpoints.ts"
-import * as Sse from "./Sse.ts"
+import * as Sse from "./sse/Sse.ts"
 
 const turnJson = HttpServerResponse.schemaJson(Turn)
 

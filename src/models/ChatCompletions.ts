@@ -1,7 +1,7 @@
 import { type AiError, LanguageModel, type Prompt, type Response, Tool } from "@effect/ai"
 import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Chunk, Effect, Layer, Stream } from "effect"
-import * as Source from "../domain/Source.ts"
+import * as Pull from "../runtime/Pull.ts"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
@@ -21,8 +21,7 @@ export const layer = (
     Effect.flatMap(Upstream.make("ChatCompletions", "/chat/completions", options), (upstream) => {
       const open = (request: Direct.Request) =>
         Effect.map(requestBody(options, request), (body) => upstream.answer(body, new Answer(upstream)))
-      const streamText = (request: LanguageModel.ProviderOptions) =>
-        Source.toStream(() => Source.suspend(open(request)))
+      const streamText = (request: LanguageModel.ProviderOptions) => Pull.toStream(() => Pull.suspend(open(request)))
       return Effect.map(
         LanguageModel.make({
           streamText,

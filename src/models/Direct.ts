@@ -1,8 +1,8 @@
 import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool, type Toolkit } from "@effect/ai"
 import { Chunk, DateTime, Effect, Either, Exit, FiberRef, identity, Option, Schema, type Tracer } from "effect"
-import * as Codec from "../domain/Codec.ts"
-import * as Memo from "../domain/Memo.ts"
-import * as Source from "../domain/Source.ts"
+import * as Codec from "../runtime/Codec.ts"
+import * as Memo from "../runtime/Memo.ts"
+import * as Pull from "../runtime/Pull.ts"
 
 /** The parts our models make. */
 export type Part = Extract<
@@ -33,7 +33,7 @@ export type Request = Omit<LanguageModel.ProviderOptions, "span">
 export const make = (
   model: LanguageModel.Service,
   name: { readonly provider: string; readonly model: string },
-  open: (request: Request) => Effect.Effect<Source.Source<Part, AiError.AiError>, AiError.AiError>
+  open: (request: Request) => Effect.Effect<Pull.Source<Part, AiError.AiError>, AiError.AiError>
 ): LanguageModel.Service => {
   const ask = (
     options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>,
@@ -83,9 +83,9 @@ export const make = (
     )
 
   const answer = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
-    Source.toStream(() =>
-      Source.suspend(
-        Effect.withFiberRuntime<Source.Source<Decoded, AiError.AiError>, AiError.AiError>((fiber) =>
+    Pull.toStream(() =>
+      Pull.suspend(
+        Effect.withFiberRuntime<Pull.Source<Decoded, AiError.AiError>, AiError.AiError>((fiber) =>
           fiber.getFiberRef(FiberRef.currentTracerEnabled)
             ? traced(options)
             : Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit))

@@ -1,4 +1,4 @@
-import { joined } from "../domain/Bytes.ts"
+import { joined } from "../runtime/Bytes.ts"
 
 export interface ServerSentEvent {
   /** `message` unless the event has a name. */

@@ -2,7 +2,7 @@ import { type AiError, LanguageModel, type Prompt, type Response } from "@effect
 import { type Generated, OpenAiClient, OpenAiLanguageModel } from "@effect/ai-openai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { type Chunk, Effect, Layer, Stream } from "effect"
-import * as Source from "../domain/Source.ts"
+import * as Pull from "../runtime/Pull.ts"
 import type { Part } from "./Direct.ts"
 import * as Direct from "./Direct.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
@@ -31,7 +31,7 @@ export const layer = (
       }
 
       const client = yield* OpenAiClient.make({ apiKey: options.apiKey, apiUrl: options.apiUrl })
-      const mended = (request: Request) => Source.toStream(() => answer(JSON.stringify(mend(request))))
+      const mended = (request: Request) => Pull.toStream(() => answer(JSON.stringify(mend(request))))
       const model = yield* OpenAiLanguageModel.make({ model: options.model, config }).pipe(
         Effect.provideService(OpenAiClient.OpenAiClient, {
           ...client,

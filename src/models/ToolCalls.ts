@@ -1,5 +1,5 @@
 import { Tool } from "@effect/ai"
-import * as Memo from "../domain/Memo.ts"
+import * as Memo from "../runtime/Memo.ts"
 
 /** A tool as providers are told of it. */
 interface Described {

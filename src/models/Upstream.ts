@@ -2,8 +2,8 @@ import { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as Undici from "@effect/platform-node/Undici"
 import { Cause, Chunk, type Clock, Duration, Effect, Exit, Option, Redacted, type Scope } from "effect"
-import { type Alarm, Alarms, elapsed } from "../domain/Alarms.ts"
-import * as Source from "../domain/Source.ts"
+import * as Pull from "../runtime/Pull.ts"
+import { type Alarm, Alarms, elapsed } from "../runtime/Timeouts.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
 import { isFields } from "./Fields.ts"
 
@@ -37,7 +37,7 @@ export interface Upstream {
    * What `reader` makes of the answer to `body`, which is JSON. What has come meanwhile is one chunk. The connection is closed at once
    * when the answer is left early; after a complete answer it is kept for the next request.
    */
-  readonly answer: <A>(body: string, reader: AnswerReader<A>) => Source.Source<A, AiError.AiError>
+  readonly answer: <A>(body: string, reader: AnswerReader<A>) => Pull.Source<A, AiError.AiError>
   /** The answer makes no sense. `description` says why in our words, never in the provider's. */
   readonly malformed: (description: string) => AiError.MalformedOutput
   /** A failure that the provider reports within a stream, as the HTTP failure that means the same. */
@@ -109,7 +109,7 @@ export const make = (
     const client = target && { dispatcher, target, idle, silences, ends, lost, malformed, responseFailed }
 
     const answer: Upstream["answer"] = (body, reader) =>
-      client === undefined ? Source.fail(invalidUrl) : new Answer(client, body, reader)
+      client === undefined ? Pull.fail(invalidUrl) : new Answer(client, body, reader)
 
     return { answer, malformed, reported: (error) => responseFailed(statusOf(error), {}, error) }
   })
@@ -147,7 +147,7 @@ const patience = "1 second"
  * A request and its answer. It is handed what comes as undici reads it, so that a token costs a few calls and wakes
  * whoever waits, if anyone does: through `HttpClient` and its stream of bytes a request takes ten times the time.
  */
-class Answer<A> implements Source.Source<A, AiError.AiError>, Undici.Dispatcher.DispatchHandler {
+class Answer<A> implements Pull.Source<A, AiError.AiError>, Undici.Dispatcher.DispatchHandler {
   readonly #client: Client
   #body: string
   readonly #reader: AnswerReader<A>

@@ -16,7 +16,7 @@ import {
 } from "effect"
 import * as Config from "../Config.ts"
 import { fromPath, UserId } from "../domain/Id.ts"
-import { Tokens } from "../services/Tokens.ts"
+import { Tokens } from "../services/access/Tokens.ts"
 import * as Logging from "./Logging.ts"
 
 export interface Commands {

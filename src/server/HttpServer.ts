@@ -24,8 +24,8 @@ import {
   Scope,
   type Stream
 } from "effect"
-import * as FiberState from "../domain/FiberState.ts"
-import * as Source from "../domain/Source.ts"
+import * as FiberState from "../runtime/FiberState.ts"
+import * as Pull from "../runtime/Pull.ts"
 import { ServerRequest } from "./ServerRequest.ts"
 
 /**
@@ -179,9 +179,9 @@ const headersOf = ({ cookies, headers }: Response): OutgoingHttpHeaders =>
 /** Writes a stream piece by piece, the next one when the reader has taken the last. */
 const pump = <E>(outgoing: ServerResponse, stream: Stream.Stream<Uint8Array, E>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    let source: Source.Source<Uint8Array, E> | undefined
+    let source: Pull.Source<Uint8Array, E> | undefined
     const pumped = Effect.suspend(() => {
-      source = Source.fromStream(stream)
+      source = Pull.fromStream(stream)
       const next: Effect.Effect<never, Option.Option<E>> = Effect.flatMap(source.pull, (pieces) => {
         let isTaken = true
         for (const piece of pieces) isTaken = outgoing.write(piece)

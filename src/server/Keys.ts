@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto"
 import { FileSystem, Path } from "@effect/platform"
 import { Effect, Option, Redacted } from "effect"
 import type { Settings } from "../Config.ts"
-import type { Options } from "../services/Tokens.ts"
+import type { Options } from "../services/access/Tokens.ts"
 
 /** What tokens are verified with. Where nothing is set, a secret is made and kept in the data directory. */
 export const options = ({ auth, database }: Pick<Settings, "auth" | "database">) =>

@@ -2,9 +2,9 @@ import type { Readable, Writable } from "node:stream"
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio"
 import { Data, Effect, type Redacted, Schema } from "effect"
 import { RateLimited, TimeZone } from "../domain/Request.ts"
-import * as McpServer from "../http/McpServer.ts"
-import { RateLimits } from "../services/RateLimits.ts"
-import { Tokens } from "../services/Tokens.ts"
+import * as McpServer from "../http/mcp/McpServer.ts"
+import { RateLimits } from "../services/access/RateLimits.ts"
+import { Tokens } from "../services/access/Tokens.ts"
 import { DirectoryInUse } from "../sql/DirectoryLock.ts"
 
 class TokenRefused extends Data.TaggedError("TokenRefused")<{ readonly reason: string }> {

@@ -9,8 +9,8 @@ import {
   UrlParams
 } from "@effect/platform"
 import { Chunk, Effect, Inspectable, Option, Stream } from "effect"
-import { joined } from "../domain/Bytes.ts"
-import * as Source from "../domain/Source.ts"
+import { joined } from "../runtime/Bytes.ts"
+import * as Pull from "../runtime/Pull.ts"
 
 interface Modified {
   readonly url?: string
@@ -79,7 +79,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   }
 
   get stream(): Stream.Stream<Uint8Array, HttpServerError.RequestError> {
-    return Source.toStream(() => {
+    return Pull.toStream(() => {
       const pieces: AsyncIterator<Uint8Array> = this.source[Symbol.asyncIterator]()
       const next = Effect.tryPromise({
         try: () => pieces.next(),

@@ -2,7 +2,7 @@ import { HttpServer } from "@effect/platform"
 import { Console, Effect, Layer } from "effect"
 import type { Settings } from "../Config.ts"
 import { UserId } from "../domain/Id.ts"
-import { Tokens } from "../services/Tokens.ts"
+import { Tokens } from "../services/access/Tokens.ts"
 import * as Logging from "./Logging.ts"
 
 /**

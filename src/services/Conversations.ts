@@ -1,14 +1,14 @@
 import { SqlClient, type SqlError } from "@effect/sql"
 import { Context, DateTime, Effect, Either, Layer, type ParseResult, Schema } from "effect"
-import * as Codec from "../domain/Codec.ts"
 import { Conversation, ConversationNotFound, Message, MessageNotFound, Role } from "../domain/Conversation.ts"
 import type { Cursor } from "../domain/Cursor.ts"
 import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
 import { ToolCall } from "../domain/ToolCall.ts"
 import { TurnEnd } from "../domain/Turn.ts"
+import * as Codec from "../runtime/Codec.ts"
+import { traced } from "../runtime/Traced.ts"
 import * as Prepared from "../sql/Prepared.ts"
 import * as Sql from "../sql/Sql.ts"
-import { traced } from "./Traced.ts"
 
 export interface ConversationQuery {
   /** 1 to 100; 50 when absent. */

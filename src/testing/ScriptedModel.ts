@@ -12,9 +12,9 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import * as Source from "../domain/Source.ts"
 import * as Direct from "../models/Direct.ts"
 import * as ToolCalls from "../models/ToolCalls.ts"
+import * as Pull from "../runtime/Pull.ts"
 
 /** What a model does within one answer. A string is a piece of text, streamed on its own. */
 export type Piece =
@@ -202,7 +202,7 @@ const make = (script: Script) =>
       generateText: (options) => Effect.map(Stream.runCollect(streamText(options)), whole)
     })
     const direct = Direct.make(model, { provider: "taskchat", model: "scripted" }, (options) =>
-      Effect.sync(() => Source.fromStream(streamText(options)))
+      Effect.sync(() => Pull.fromStream(streamText(options)))
     )
     return Context.make(LanguageModel.LanguageModel, direct).pipe(
       Context.add(ScriptedModel, {

@@ -1,6 +1,6 @@
 import { type Duration, Effect, Redacted } from "effect"
 import type { UserId } from "../domain/Id.ts"
-import { Tokens } from "../services/Tokens.ts"
+import { Tokens } from "../services/access/Tokens.ts"
 
 /** A token of this user's, signed by whichever `Tokens` there are; for an hour unless told otherwise. */
 export const tokenOf = (

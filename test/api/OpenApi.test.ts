@@ -1,14 +1,14 @@
 import { assert, describe, expect, it, layer } from "@effect/vitest"
 import { Array as Arr, Effect, Predicate, Schema } from "effect"
-import { Api } from "../src/api/Api.ts"
-import { openApi } from "../src/api/OpenApi.ts"
-import { example, StreamEvent } from "../src/api/StreamEvent.ts"
-import * as UiMessageChunk from "../src/api/UiMessageChunk.ts"
-import * as ScriptedModel from "../src/testing/ScriptedModel.ts"
-import { faults, type Operation, operations } from "./support/ApiDocument.ts"
-import { files } from "./support/Repository.ts"
-import * as Server from "./support/Server.ts"
-import { answersIn, newUser, raw, send, stream } from "./support/Server.ts"
+import { Api } from "../../src/api/Api.ts"
+import { openApi } from "../../src/api/OpenApi.ts"
+import { example, StreamEvent } from "../../src/api/StreamEvent.ts"
+import * as UiMessageChunk from "../../src/api/UiMessageChunk.ts"
+import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
+import { faults, type Operation, operations } from "../support/ApiDocument.ts"
+import { files } from "../support/Repository.ts"
+import * as Server from "../support/Server.ts"
+import { answersIn, newUser, raw, send, stream } from "../support/Server.ts"
 
 const cases = operations.map((operation) => ({ name: `${operation.method} ${operation.path}`, operation }))
 
@@ -19,7 +19,7 @@ const decodeEvent = Schema.decodeUnknownSync(StreamEvent)
 describe("the OpenAPI document", () => {
   // `npm run docs:openapi` brings the file up to date.
   it("is the one in docs/openapi.json", async () => {
-    await expect(`${JSON.stringify(openApi, null, 2)}\n`).toMatchFileSnapshot("../docs/openapi.json")
+    await expect(`${JSON.stringify(openApi, null, 2)}\n`).toMatchFileSnapshot("../../docs/openapi.json")
   })
 
   it("has every endpoint of the API", () => {
@@ -72,7 +72,7 @@ describe("the OpenAPI document", () => {
 
   it("has every code that a problem may have", async () => {
     const modules = await Promise.all(
-      files("src/domain").map((file): Promise<object> => import(/* @vite-ignore */ `../${file}`))
+      files("src/domain").map((file): Promise<object> => import(/* @vite-ignore */ `../../${file}`))
     )
     const known = modules
       .flatMap((module) => Object.values(module))

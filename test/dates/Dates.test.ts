@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, DateTime, Effect, Either, FastCheck, TestClock } from "effect"
-import * as Dates from "../src/services/Dates.ts"
+import * as Dates from "../../src/dates/Dates.ts"
 
 /** A Friday, 14:05 in Berlin. */
 const friday = "2026-01-30T13:05:00Z"

@@ -4,12 +4,12 @@ import { createServer } from "node:net"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { Array as Arr, Context, Effect, Layer } from "effect"
-import { differences, lineDifferences } from "./support/Answers.ts"
-import { build } from "./support/Build.ts"
-import { answerTo, documentOf, documents, notRun } from "./support/Documents.ts"
-import type { Block } from "./support/Markdown.ts"
-import { root } from "./support/Repository.ts"
-import * as Shell from "./support/Shell.ts"
+import { differences, lineDifferences } from "../support/Answers.ts"
+import { build } from "../support/Build.ts"
+import { answerTo, documentOf, documents, notRun } from "../support/Documents.ts"
+import type { Block } from "../support/Markdown.ts"
+import { root } from "../support/Repository.ts"
+import * as Shell from "../support/Shell.ts"
 
 /** In the order of reading: each goes on where the one before has left the terminal and the service. */
 const pages = [

@@ -1,7 +1,7 @@
 import * as path from "node:path"
 import { describe, it } from "@effect/vitest"
-import { documentOf } from "./support/Documents.ts"
-import { root } from "./support/Repository.ts"
+import { documentOf } from "../support/Documents.ts"
+import { root } from "../support/Repository.ts"
 
 const page = documentOf("docs/embedding.md")
 

@@ -1,12 +1,12 @@
 import { FetchHttpClient } from "@effect/platform"
 import { assert, it, layer } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Redacted, Stream, TestClock } from "effect"
-import * as Client from "../src/client.ts"
-import { TurnId, UserId } from "../src/domain/Id.ts"
-import { ScriptedModel, TestServer, tokenOf } from "../src/testing.ts"
-import * as Database from "./support/Database.ts"
-import { packages } from "./support/Imports.ts"
-import { read } from "./support/Repository.ts"
+import * as Client from "../../src/client.ts"
+import { TurnId, UserId } from "../../src/domain/Id.ts"
+import { ScriptedModel, TestServer, tokenOf } from "../../src/testing.ts"
+import * as Database from "../support/Database.ts"
+import { packages } from "../support/Imports.ts"
+import { read } from "../support/Repository.ts"
 
 const user = UserId.make(1)
 

@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process"
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Layer, Random, Redacted } from "effect"
-import { build } from "./support/Build.ts"
-import * as Scenarios from "./support/ClusterScenarios.ts"
-import * as Database from "./support/Database.ts"
-import * as PostgresServer from "./support/PostgresServer.ts"
+import { build } from "../support/Build.ts"
+import * as Scenarios from "../support/ClusterScenarios.ts"
+import * as Database from "../support/Database.ts"
+import * as PostgresServer from "../support/PostgresServer.ts"
 
 const seed = process.env["SEED"] ?? "taskchat"
 

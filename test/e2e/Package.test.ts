@@ -4,9 +4,9 @@ import * as path from "node:path"
 import { promisify } from "node:util"
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schema } from "effect"
-import { build } from "./support/Build.ts"
-import { files, root } from "./support/Repository.ts"
-import { temporaryFolder } from "./support/Shell.ts"
+import { build } from "../support/Build.ts"
+import { files, root } from "../support/Repository.ts"
+import { temporaryFolder } from "../support/Shell.ts"
 
 const Manifest = Schema.parseJson(
   Schema.Struct({

@@ -5,11 +5,11 @@ import * as path from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import Pg from "pg"
-import { freshUrl, isRealPostgres } from "./support/Database.ts"
-import { call, ModelServer, say, wait } from "./support/ModelServer.ts"
-import { read } from "./support/Repository.ts"
-import { type CallOptions, eventsOf, run, type Service, secret, serve, tokenOf } from "./support/Service.ts"
-import { temporaryFolder } from "./support/Shell.ts"
+import { freshUrl, isRealPostgres } from "../support/Database.ts"
+import { call, ModelServer, say, wait } from "../support/ModelServer.ts"
+import { read } from "../support/Repository.ts"
+import { type CallOptions, eventsOf, run, type Service, secret, serve, tokenOf } from "../support/Service.ts"
+import { temporaryFolder } from "../support/Shell.ts"
 
 type Environment = Readonly<Record<string, string>>
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
-import { prefersProfile } from "../src/http/Accept.ts"
+import { prefersProfile } from "../../src/http/Accept.ts"
 
 const prefers = (accept: string | undefined) => prefersProfile(accept, "text/event-stream", "ai-sdk-v1")
 

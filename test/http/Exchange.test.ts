@@ -1,10 +1,10 @@
 import { assert, layer } from "@effect/vitest"
 import { Cause, Console, Context, Effect, Exit, Layer, LogLevel, Option, Tracer } from "effect"
-import * as Logging from "../src/server/Logging.ts"
-import * as Tracing from "../src/server/Tracing.ts"
-import { call, fail, faults } from "../src/testing/ScriptedModel.ts"
-import * as Server from "./support/Server.ts"
-import { fieldsOf, newUser, open, say, send, stream, tokenOf } from "./support/Server.ts"
+import * as Logging from "../../src/server/Logging.ts"
+import * as Tracing from "../../src/server/Tracing.ts"
+import { call, fail, faults } from "../../src/testing/ScriptedModel.ts"
+import * as Server from "../support/Server.ts"
+import { fieldsOf, newUser, open, say, send, stream, tokenOf } from "../support/Server.ts"
 
 /** What the service tells whoever runs it. */
 class Told extends Context.Tag("taskchat/testing/Told")<

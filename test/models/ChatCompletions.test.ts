@@ -1,9 +1,9 @@
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import * as ChatCompletions from "../src/models/ChatCompletions.ts"
-import { fromAiError } from "../src/services/AgentErrors.ts"
-import { callsOf, collect, contract, finishOf, textOf } from "./support/ModelContract.ts"
-import { cut, end, ModelServer, raw, type Step, stall } from "./support/ModelServer.ts"
+import * as ChatCompletions from "../../src/models/ChatCompletions.ts"
+import { fromAiError } from "../../src/services/agent/AgentErrors.ts"
+import { callsOf, collect, contract, finishOf, textOf } from "../support/ModelContract.ts"
+import { cut, end, ModelServer, raw, type Step, stall } from "../support/ModelServer.ts"
 
 const test = contract("ChatCompletions", ChatCompletions.layer)
 

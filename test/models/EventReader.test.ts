@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
-import { EventReader, type ServerSentEvent } from "../src/models/EventReader.ts"
+import { EventReader, type ServerSentEvent } from "../../src/models/EventReader.ts"
 
 const dataOf = (events: ReadonlyArray<ServerSentEvent>) => events.map(({ data }) => data)
 

@@ -1,7 +1,7 @@
 import { LanguageModel } from "@effect/ai"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck, Stream, TestClock } from "effect"
-import { blank, type Call, makeChat, offline, toolkit } from "./support/OfflineChat.ts"
+import { blank, type Call, makeChat, offline, toolkit } from "../support/OfflineChat.ts"
 
 /** A call with what was given only: `delete_task {"task_id":2}`. */
 const shown = ({ name, params }: Call) =>

@@ -2,9 +2,9 @@ import { LanguageModel } from "@effect/ai"
 import { OpenAiLanguageModel } from "@effect/ai-openai"
 import { assert } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import * as OpenAi from "../src/models/OpenAi.ts"
-import { collect, contract, streamText, toolkit } from "./support/ModelContract.ts"
-import { call, ModelServer, raw, say, stall } from "./support/ModelServer.ts"
+import * as OpenAi from "../../src/models/OpenAi.ts"
+import { collect, contract, streamText, toolkit } from "../support/ModelContract.ts"
+import { call, ModelServer, raw, say, stall } from "../support/ModelServer.ts"
 
 const test = contract("OpenAi", OpenAi.layer)
 

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Array as Arr, DateTime, Either, FastCheck as fc, Option, Schema } from "effect"
-import * as Codec from "../src/domain/Codec.ts"
-import { Conversation, Message } from "../src/domain/Conversation.ts"
-import { Task } from "../src/domain/Task.ts"
-import { TaskChange } from "../src/domain/TaskChange.ts"
-import { ToolCall } from "../src/domain/ToolCall.ts"
-import { Turn } from "../src/domain/Turn.ts"
+import { Conversation, Message } from "../../src/domain/Conversation.ts"
+import { Task } from "../../src/domain/Task.ts"
+import { TaskChange } from "../../src/domain/TaskChange.ts"
+import { ToolCall } from "../../src/domain/ToolCall.ts"
+import { Turn } from "../../src/domain/Turn.ts"
+import * as Codec from "../../src/runtime/Codec.ts"
 
 /** Constructs that the domain has none of, or few. */
 const Mixed = Schema.Struct({

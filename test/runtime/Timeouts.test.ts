@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, TestClock } from "effect"
-import { Alarms } from "../src/domain/Alarms.ts"
+import { Alarms } from "../../src/runtime/Timeouts.ts"
 
 const bell = () => {
   const rung: Array<string> = []

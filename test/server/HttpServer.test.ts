@@ -4,9 +4,9 @@ import { HttpApp, HttpServer, type HttpServerError, HttpServerRequest, HttpServe
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, type Layer, Option, type Scope, Stream, Tracer } from "effect"
-import * as Source from "../src/domain/Source.ts"
-import * as Body from "../src/http/Body.ts"
-import * as Server from "../src/server/Server.ts"
+import * as Body from "../../src/http/Body.ts"
+import * as Pull from "../../src/runtime/Pull.ts"
+import * as Server from "../../src/server/Server.ts"
 
 /** What an app is served with makes no difference to it. */
 const servers: Record<string, Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError>> = {
@@ -50,7 +50,7 @@ const echo = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
 
 /** Pieces without an end, as fast as they are taken. */
 const endless = (pulled: { pieces: number }, closed: Deferred.Deferred<void>) =>
-  Source.toStream(() => ({
+  Pull.toStream(() => ({
     pull: Effect.zipRight(
       Effect.yieldNow(),
       Effect.sync(() => {
@@ -128,7 +128,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
       const bodies: Record<string, HttpServerResponse.HttpServerResponse> = {
         "/stream": HttpServerResponse.stream(Stream.map(Stream.make("one ", "two"), bytes)),
         "/source": HttpServerResponse.stream(
-          Source.toStream(() => {
+          Pull.toStream(() => {
             const left = ["one ", "two"]
             const next = Effect.suspend(() => {
               const text = left.shift()
@@ -175,7 +175,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   fact(
     "ends an answer whose stream cannot be opened",
     Effect.gen(function* () {
-      const broken = Source.toStream((): Source.Source<Uint8Array, never> => {
+      const broken = Pull.toStream((): Pull.Source<Uint8Array, never> => {
         throw new Error("broken")
       })
       const port = yield* serve(

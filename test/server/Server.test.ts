@@ -1,7 +1,7 @@
 import { HttpServer, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import * as Server from "../src/server/Server.ts"
+import * as Server from "../../src/server/Server.ts"
 
 describe("the listener", () => {
   it.scopedLive("answers who came before its routes were ready", () =>

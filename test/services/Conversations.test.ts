@@ -1,13 +1,13 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Array as Arr, Duration, Effect, Equal, Layer } from "effect"
-import { Conversation, Message } from "../src/domain/Conversation.ts"
-import type { ConversationId, UserId } from "../src/domain/Id.ts"
-import { Conversations } from "../src/services/Conversations.ts"
-import { Turns } from "../src/services/Turns.ts"
-import { ConversationSeeds, contracts } from "../src/testing.ts"
-import { newUser, seedConversation, seedConversations, seedMessages } from "./support/Conversations.ts"
-import * as Database from "./support/Database.ts"
+import { Conversation, Message } from "../../src/domain/Conversation.ts"
+import type { ConversationId, UserId } from "../../src/domain/Id.ts"
+import { Conversations } from "../../src/services/Conversations.ts"
+import { Turns } from "../../src/services/turns/Turns.ts"
+import { ConversationSeeds, contracts } from "../../src/testing.ts"
+import { newUser, seedConversation, seedConversations, seedMessages } from "../support/Conversations.ts"
+import * as Database from "../support/Database.ts"
 
 const turns = Turns.layer({ historyLimit: 20, maxRunningPerUser: 100, lease: Duration.minutes(1) })
 const seeds = Layer.effect(

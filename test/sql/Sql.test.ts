@@ -24,13 +24,13 @@ import {
   Tracer
 } from "effect"
 import Pg from "pg"
-import * as DirectoryLock from "../src/sql/DirectoryLock.ts"
-import * as Prepared from "../src/sql/Prepared.ts"
-import { Signals } from "../src/sql/Signals.ts"
-import * as Sql from "../src/sql/Sql.ts"
-import { isUnavailable, violated } from "../src/sql/SqlErrors.ts"
-import { types } from "../src/sql/Types.ts"
-import * as Database from "./support/Database.ts"
+import * as DirectoryLock from "../../src/sql/DirectoryLock.ts"
+import * as Prepared from "../../src/sql/Prepared.ts"
+import { Signals } from "../../src/sql/Signals.ts"
+import * as Sql from "../../src/sql/Sql.ts"
+import { isUnavailable, violated } from "../../src/sql/SqlErrors.ts"
+import { types } from "../../src/sql/Types.ts"
+import * as Database from "../support/Database.ts"
 
 const counters = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -699,7 +699,7 @@ describe("the embedded database", () => {
   const start = (dataDir: string) =>
     Effect.acquireRelease(
       Effect.sync(() =>
-        fork(new URL("./support/holdDatabase.ts", import.meta.url), [dataDir], { execArgv: ["--import", "tsx"] })
+        fork(new URL("../support/holdDatabase.ts", import.meta.url), [dataDir], { execArgv: ["--import", "tsx"] })
       ),
       (child) =>
         Effect.andThen(

@@ -26,7 +26,7 @@ export const answerTo = ({ blocks }: Document, script: Block): Block | undefined
 }
 
 /**
- * Commands that the documents show and `test/Commands.test.ts` does not run, each with the reason. All of them are scripts
+ * Commands that the documents show and `test/docs/Commands.test.ts` does not run, each with the reason. All of them are scripts
  * of package.json, or files.
  */
 export const notRun: ReadonlyMap<string, string> = new Map([
@@ -35,8 +35,8 @@ export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm run format", "it would change the files under test"],
   ["npm run dev", "it does not end"],
   ["npm run docs:openapi", "it would change the files under test; check:docs compares what it writes"],
-  ["npm run cluster", "it needs nginx; test/Cluster.test.ts runs the same three nodes"],
-  ["npm run chaos", "it takes a quarter of an hour; test/Cluster.test.ts runs its scenarios in short"],
+  ["npm run cluster", "it needs nginx; test/e2e/Cluster.test.ts runs the same three nodes"],
+  ["npm run chaos", "it takes a quarter of an hour; test/e2e/Cluster.test.ts runs its scenarios in short"],
   ["npm run conformance", "it takes minutes and fetches Node.js"],
   ["npm run test:nodes", "it runs the tests twice and fetches Node.js"],
   ["npm run bench", "it takes a quarter of an hour; .ci/run runs one of its figures"],

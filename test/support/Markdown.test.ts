@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { differences, lineDifferences } from "./support/Answers.ts"
-import { anchors, blocks, code, links, rows } from "./support/Markdown.ts"
-import * as Shell from "./support/Shell.ts"
+import { differences, lineDifferences } from "./Answers.ts"
+import { anchors, blocks, code, links, rows } from "./Markdown.ts"
+import * as Shell from "./Shell.ts"
 
 // The documents are tested by these; that they can fail is tested here.
 

@@ -17,8 +17,8 @@ import {
   TestClock
 } from "effect"
 import type { Options } from "../../src/models/Upstream.ts"
-import { fromAiError } from "../../src/services/AgentErrors.ts"
-import * as ToolOffers from "../../src/services/ToolOffers.ts"
+import { fromAiError } from "../../src/services/agent/AgentErrors.ts"
+import * as ToolSchemas from "../../src/services/agent/ToolSchemas.ts"
 import {
   call,
   comment,
@@ -242,7 +242,7 @@ export const contract = (name: string, make: Make) => {
         Effect.gen(function* () {
           const server = yield* ModelServer
           yield* server.enqueue([call(tool, text), call("list_tasks", {})])
-          const lenient = { tools: ToolOffers.lenient(toolkit.tools), handle: () => Effect.die("never run") }
+          const lenient = { tools: ToolSchemas.lenient(toolkit.tools), handle: () => Effect.die("never run") }
           const parts = yield* Stream.runCollect(
             LanguageModel.streamText({ prompt: "Hi", toolkit: lenient, disableToolCallResolution: true })
           )

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { ModelServer, say } from "./support/ModelServer.ts"
+import { ModelServer, say } from "./ModelServer.ts"
 
 /** The status and text of what the server says to `body`. */
 const post = (path: string, body: unknown) =>

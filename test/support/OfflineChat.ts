@@ -1,10 +1,10 @@
 import { LanguageModel, Prompt } from "@effect/ai"
 import { Chunk, DateTime, Effect, Layer, Schema, Stream } from "effect"
+import { resolve } from "../../src/dates/Dates.ts"
 import { UserId } from "../../src/domain/Id.ts"
 import { Cause } from "../../src/domain/Task.ts"
 import * as Offline from "../../src/models/Offline.ts"
-import { resolve } from "../../src/services/Dates.ts"
-import { TaskTools, ToolContext } from "../../src/services/TaskTools.ts"
+import { TaskTools, ToolContext } from "../../src/services/tasks/TaskTools.ts"
 
 export interface FakeTask {
   readonly id: number

@@ -1,15 +1,15 @@
 import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { createMcpHandler } from "@modelcontextprotocol/server"
 import { Effect, Layer, Option, Schema } from "effect"
-import type { UserId } from "../domain/Id.ts"
-import { InvalidRequest, OriginForbidden, RequestId, TimeZone } from "../domain/Request.ts"
-import { RateLimits } from "../services/RateLimits.ts"
-import { Tokens } from "../services/Tokens.ts"
-import { authenticate, spend } from "./Authentication.ts"
-import * as Body from "./Body.ts"
-import * as Exchange from "./Exchange.ts"
+import type { UserId } from "../../domain/Id.ts"
+import { InvalidRequest, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
+import { RateLimits } from "../../services/access/RateLimits.ts"
+import { Tokens } from "../../services/access/Tokens.ts"
+import { authenticate, spend } from "../Authentication.ts"
+import * as Body from "../Body.ts"
+import * as Exchange from "../Exchange.ts"
+import { Mount } from "../Mount.ts"
 import * as McpServer from "./McpServer.ts"
-import { Mount } from "./Mount.ts"
 
 export interface McpOptions {
   /** Pages of these may call it, besides those on the machine itself, whatever their port. */

@@ -9,13 +9,13 @@ import {
   Server
 } from "@modelcontextprotocol/server"
 import { Cause, Context, Effect, Exit, Option, ParseResult, Predicate, Runtime } from "effect"
-import type { UserId } from "../domain/Id.ts"
-import type { AnyProblem } from "../domain/Problem.ts"
-import { Unavailable } from "../domain/Request.ts"
-import { Cause as TaskCause } from "../domain/Task.ts"
-import { TaskTools, ToolContext } from "../services/TaskTools.ts"
-import { inputSchema } from "../services/ToolParameters.ts"
-import { isUnavailable } from "../sql/SqlErrors.ts"
+import type { UserId } from "../../domain/Id.ts"
+import type { AnyProblem } from "../../domain/Problem.ts"
+import { Unavailable } from "../../domain/Request.ts"
+import { Cause as TaskCause } from "../../domain/Task.ts"
+import { inputSchema } from "../../services/agent/ToolParameters.ts"
+import { TaskTools, ToolContext } from "../../services/tasks/TaskTools.ts"
+import { isUnavailable } from "../../sql/SqlErrors.ts"
 
 const identity = { name: "taskchat", title: "taskchat tasks", version: "1.0.0" }
 

@@ -1,11 +1,11 @@
 import { HttpServerResponse } from "@effect/platform"
 import { Chunk, Effect } from "effect"
-import { mediaType, profile } from "../api/UiMessageChunk.ts"
-import * as Source from "../domain/Source.ts"
-import type { Cursor } from "../domain/TurnEvent.ts"
-import type { Reading } from "../services/Chat.ts"
-import type { Positioned, Silence } from "../services/TurnOutput.ts"
-import { prefersProfile } from "./Accept.ts"
+import { mediaType, profile } from "../../api/UiMessageChunk.ts"
+import type { Cursor } from "../../domain/TurnEvent.ts"
+import * as Pull from "../../runtime/Pull.ts"
+import type { Reading } from "../../services/turns/Chat.ts"
+import type { Positioned, Silence } from "../../services/turns/TurnOutput.ts"
+import { prefersProfile } from "../Accept.ts"
 import * as StreamEvents from "./StreamEvents.ts"
 import * as UiMessages from "./UiMessages.ts"
 
@@ -29,7 +29,7 @@ export const respond = (accept: string | undefined, reading: Reading, cursor?: C
   const { frame, from, head, headers } = form.encoding(reading, cursor)
   const written = (text: string, item: Positioned | Silence) => text + ("_tag" in item ? keepAlive : frame(item))
   // A source, as each layer of stream would cost every token as much again.
-  const bytes = Source.toStream(() => {
+  const bytes = Pull.toStream(() => {
     const { close, pull } = reading.output.reader(from, (items) => encode(items.reduce(written, "")))
     let next: typeof pull = Effect.suspend(() => {
       next = pull

@@ -1,10 +1,10 @@
 import { DateTime, Schema } from "effect"
-import type { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../api/StreamEvent.ts"
-import { ToolCall, ToolCalls } from "../domain/ToolCall.ts"
-import { Usage } from "../domain/Turn.ts"
-import { type Cursor, cursorId, type Ended, endId, start } from "../domain/TurnEvent.ts"
-import type { Reading } from "../services/Chat.ts"
-import type { Positioned } from "../services/TurnOutput.ts"
+import type { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../../api/StreamEvent.ts"
+import { ToolCall, ToolCalls } from "../../domain/ToolCall.ts"
+import { Usage } from "../../domain/Turn.ts"
+import { type Cursor, cursorId, type Ended, endId, start } from "../../domain/TurnEvent.ts"
+import type { Reading } from "../../services/turns/Chat.ts"
+import type { Positioned } from "../../services/turns/TurnOutput.ts"
 import type { Encoding } from "./Sse.ts"
 
 const encodeCall = Schema.encodeSync(ToolCall)

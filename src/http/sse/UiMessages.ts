@@ -1,9 +1,9 @@
 import { DateTime, Schema } from "effect"
-import { contentType, done, frames, protocol, type UiMessageChunk } from "../api/UiMessageChunk.ts"
-import type { ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
-import { Usage } from "../domain/Turn.ts"
-import { type Cursor, cursorId, type Ended, endId, isBehind, start, TurnEvent } from "../domain/TurnEvent.ts"
-import type { Reading } from "../services/Chat.ts"
+import { contentType, done, frames, protocol, type UiMessageChunk } from "../../api/UiMessageChunk.ts"
+import type { ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
+import { Usage } from "../../domain/Turn.ts"
+import { type Cursor, cursorId, type Ended, endId, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
+import type { Reading } from "../../services/turns/Chat.ts"
 import type { Encoding } from "./Sse.ts"
 
 const encodeUsage = Schema.encodeSync(Usage)

@@ -1,6 +1,6 @@
 import { DateTime, Option } from "effect"
-import { weekdayOf } from "../../services/Dates.ts"
-import { dayIn } from "../../services/dates/Words.ts"
+import { weekdayOf } from "../../dates/Dates.ts"
+import { dayIn } from "../../dates/Periods.ts"
 import type { Command } from "./Commands.ts"
 import { type Present, todayOf } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto"
 import { SqlClient } from "@effect/sql"
 import { Context, Effect, Layer, Option, Predicate, Schema } from "effect"
-import type { UserId } from "../domain/Id.ts"
-import { IdempotencyKeyReused } from "../domain/Turn.ts"
+import type { UserId } from "../../domain/Id.ts"
+import { IdempotencyKeyReused } from "../../domain/Turn.ts"
 
 /** What an `Idempotency-Key` came with. */
 export interface Attempt {

@@ -1,7 +1,7 @@
 import { Clock, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis } from "ioredis"
 import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
-import type { UserId } from "../domain/Id.ts"
+import type { UserId } from "../../domain/Id.ts"
 
 /** What is counted apart: chat, and everything else. */
 export type Policy = "chat" | "api"

@@ -1,8 +1,8 @@
 import { hash } from "node:crypto"
 import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, Schema, type Scope } from "effect"
 import * as Jose from "jose"
-import { UserId } from "../domain/Id.ts"
-import { InvalidToken, Unavailable } from "../domain/Request.ts"
+import { UserId } from "../../domain/Id.ts"
+import { InvalidToken, Unavailable } from "../../domain/Request.ts"
 
 /** What a token may be signed with: a secret shared with its issuer (HS256), or the keys an issuer publishes. */
 export type Keys =

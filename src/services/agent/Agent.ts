@@ -1,13 +1,13 @@
 import { LanguageModel, type Tool, type Toolkit } from "@effect/ai"
 import { Context, Effect, Layer, Stream } from "effect"
-import { type AgentError, AgentEvent } from "../domain/Agent.ts"
-import type { HistoryMessage } from "../domain/Conversation.ts"
-import type { TurnId, UserId } from "../domain/Id.ts"
-import * as Source from "../domain/Source.ts"
-import type { ToolCall } from "../domain/ToolCall.ts"
-import type { TurnLost } from "../domain/Turn.ts"
-import { AgentRun } from "./AgentRun.ts"
-import { handsOf } from "./ToolUse.ts"
+import { type AgentError, AgentEvent } from "../../domain/Agent.ts"
+import type { HistoryMessage } from "../../domain/Conversation.ts"
+import type { TurnId, UserId } from "../../domain/Id.ts"
+import type { ToolCall } from "../../domain/ToolCall.ts"
+import type { TurnLost } from "../../domain/Turn.ts"
+import * as Pull from "../../runtime/Pull.ts"
+import { AgentRun } from "./AgentLoop.ts"
+import { handsOf } from "./ToolExecutor.ts"
 
 /** One turn, as the agent needs to know it. */
 export interface AgentTurn {
@@ -52,7 +52,7 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
       Effect.gen(function* () {
         const model = yield* LanguageModel.LanguageModel
         const hands = yield* handsOf(toolkit)
-        return Agent.of({ run: (turn) => Source.toStream(() => new AgentRun(model, hands, options, turn)) })
+        return Agent.of({ run: (turn) => Pull.toStream(() => new AgentRun(model, hands, options, turn)) })
       })
     )
 

@@ -7,7 +7,7 @@ import {
   AgentMisconfigured,
   AgentSlow,
   AgentUnreachable
-} from "../domain/Agent.ts"
+} from "../../domain/Agent.ts"
 
 /** What a failed call of a model means for the caller, by tag, status, cause and the provider's own error code. */
 export const fromAiError = (error: AiError.AiError): AgentError => {

@@ -1,33 +1,33 @@
 import { type AiError, type LanguageModel, Prompt, Response, type Tool } from "@effect/ai"
 import { Chunk, Effect, Exit, Option, Random } from "effect"
-import { type AgentError, AgentEvent, AgentFailed } from "../domain/Agent.ts"
-import { storable } from "../domain/Json.ts"
-import * as Source from "../domain/Source.ts"
-import type { ToolCall } from "../domain/ToolCall.ts"
-import type { TurnLost } from "../domain/Turn.ts"
+import { type AgentError, AgentEvent, AgentFailed } from "../../domain/Agent.ts"
+import { storable } from "../../domain/Json.ts"
+import type { ToolCall } from "../../domain/ToolCall.ts"
+import type { TurnLost } from "../../domain/Turn.ts"
+import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
 import { fromAiError, isTransient } from "./AgentErrors.ts"
 import { assistant, instructions, remember, results, system, user } from "./AgentPrompt.ts"
-import * as ToolOffers from "./ToolOffers.ts"
-import { type Call, callOf, type Hands, use } from "./ToolUse.ts"
+import { type Call, callOf, type Hands, use } from "./ToolExecutor.ts"
+import * as ToolSchemas from "./ToolSchemas.ts"
 
 type Part = Response.StreamPart<Record<string, Tool.Any>>
 
-type Pull = Effect.Effect<Chunk.Chunk<AgentEvent>, Option.Option<AgentError | TurnLost>>
+type Next = Effect.Effect<Chunk.Chunk<AgentEvent>, Option.Option<AgentError | TurnLost>>
 
 /**
  * The events of one turn. A step asks the model, reads its answer, runs the calls in it, and is followed by the next one.
  * A class of states rather than streams of streams: every token passes here.
  */
-export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost> {
+export class AgentRun implements Pull.Source<AgentEvent, AgentError | TurnLost> {
   readonly #model: LanguageModel.Service
   readonly #hands: Hands
   readonly #options: AgentOptions
   readonly #turn: AgentTurn
   /** What comes of the next pull. */
-  #next: Pull
+  #next: Next
   /** The answer that is being read. */
-  #answer: Source.Source<Part, AiError.AiError> | undefined
+  #answer: Pull.Source<Part, AiError.AiError> | undefined
   /** Whether a reader may have seen anything: from then on nothing is tried again. */
   #begun = false
   #hasSpoken = false
@@ -54,7 +54,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     )
   }
 
-  readonly pull: Pull = Effect.suspend(() => this.#next)
+  readonly pull: Next = Effect.suspend(() => this.#next)
 
   readonly close = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
     // What else there is of the run may stay in memory for a while (see `FiberState.forget`).
@@ -66,7 +66,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     return this.#step >= this.#options.maxSteps
   }
 
-  #begin(prompt: ReadonlyArray<Prompt.Message>): Pull {
+  #begin(prompt: ReadonlyArray<Prompt.Message>): Next {
     this.#prompt = prompt
     this.#step++
     this.#text = ""
@@ -74,12 +74,12 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     return this.#ask(1)
   }
 
-  #ask(tries: number): Pull {
+  #ask(tries: number): Next {
     this.#calls = []
     this.#half = ""
     this.#usage = undefined
     this.#unfinished.clear()
-    const answer = Source.fromStream(
+    const answer = Pull.fromStream(
       this.#model.streamText({
         prompt: Prompt.fromMessages(this.#prompt),
         toolkit: this.#hands.offered,
@@ -88,7 +88,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
       })
     )
     this.#answer = answer
-    const listen: Pull = Effect.matchEffect(answer.pull, {
+    const listen: Next = Effect.matchEffect(answer.pull, {
       onSuccess: (parts) => {
         const events = this.#readAll(parts)
         return events.length === 0 ? listen : Effect.succeed(Chunk.unsafeFromArray(events))
@@ -155,7 +155,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
 
   // --- what becomes of an answer
 
-  #giveUp(error: AiError.AiError, tries: number): Pull {
+  #giveUp(error: AiError.AiError, tries: number): Next {
     const events = this.#salvage(error)
     if (events !== undefined) {
       if (events.length === 0) return this.#conclude()
@@ -170,8 +170,8 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
 
   /** What there is of an answer that the model's layer gave up for a call that cannot be run, if it did. */
   #salvage(error: AiError.AiError): Array<AgentEvent> | undefined {
-    const parts = ToolOffers.givenUp(this.#hands.offered.tools, error)
-    if (parts === undefined || (ToolOffers.isNotJson(error) && this.#unfinished.size === 0)) return undefined
+    const parts = ToolSchemas.givenUp(this.#hands.offered.tools, error)
+    if (parts === undefined || (ToolSchemas.isNotJson(error) && this.#unfinished.size === 0)) return undefined
     const events = this.#readAll(parts)
     for (const [id, { name, text }] of this.#unfinished) {
       this.#calls.push(callOf(this.#hands.tools, { id, name, params: text }))
@@ -180,7 +180,7 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     return events
   }
 
-  #conclude(): Pull {
+  #conclude(): Next {
     // An answer that ends without an end, or says nothing at all, makes no sense; nor one that had to be in words and
     // has none.
     const isEmpty = this.#text === "" && (this.#calls.length > 0 ? this.#isLast : !this.#begun)
@@ -192,13 +192,13 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
     return this.#isLast || this.#calls.length === 0 ? this.#leave([ended]) : this.#act(0, [ended])
   }
 
-  #leave(events: Array<AgentEvent>): Pull {
+  #leave(events: Array<AgentEvent>): Next {
     this.#next = over
     return Effect.succeed(Chunk.unsafeFromArray(events))
   }
 
   /** Announces the call at `position` after these events. The next pull runs it. */
-  #act(position: number, events: Array<AgentEvent>): Pull {
+  #act(position: number, events: Array<AgentEvent>): Next {
     const call = this.#calls[position]
     if (call === undefined) {
       this.#next = Effect.suspend(() =>
@@ -220,9 +220,9 @@ export class AgentRun implements Source.Source<AgentEvent, AgentError | TurnLost
   }
 }
 
-const over: Pull = Exit.fail(Option.none())
+const over: Next = Exit.fail(Option.none())
 
-const fail = (error: AgentError): Pull => Effect.fail(Option.some(error))
+const fail = (error: AgentError): Next => Effect.fail(Option.some(error))
 
 /** Its end, where the tokens are counted, is lost. */
 const unknownUsage = new Response.Usage({ inputTokens: undefined, outputTokens: undefined, totalTokens: undefined })

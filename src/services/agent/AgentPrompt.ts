@@ -1,9 +1,9 @@
 import { Prompt } from "@effect/ai"
 import { Array as Arr, Effect } from "effect"
-import type { HistoryMessage } from "../domain/Conversation.ts"
-import type { ToolCall } from "../domain/ToolCall.ts"
-import type { TurnStatus } from "../domain/Turn.ts"
-import { sentence, todayIn } from "./Dates.ts"
+import { sentence, todayIn } from "../../dates/Dates.ts"
+import type { HistoryMessage } from "../../domain/Conversation.ts"
+import type { ToolCall } from "../../domain/ToolCall.ts"
+import type { TurnStatus } from "../../domain/Turn.ts"
 
 // Written out: the library's constructors copy what they are given into objects with computed members, 6 µs each, and a
 // prompt has forty of them.

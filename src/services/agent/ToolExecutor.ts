@@ -1,19 +1,19 @@
 import type { Tool, Toolkit } from "@effect/ai"
 import { Context, Cause as Defect, Effect, Either, Predicate, Record, Schema } from "effect"
-import { storable } from "../domain/Json.ts"
-import { Cause } from "../domain/Task.ts"
-import { type ToolCall, ToolResult } from "../domain/ToolCall.ts"
-import type { TurnLost } from "../domain/Turn.ts"
+import { storable } from "../../domain/Json.ts"
+import { Cause } from "../../domain/Task.ts"
+import { type ToolCall, ToolResult } from "../../domain/ToolCall.ts"
+import type { TurnLost } from "../../domain/Turn.ts"
+import { traced } from "../../runtime/Traced.ts"
+import { ToolContext } from "../tasks/TaskTools.ts"
 import type { AgentTurn } from "./Agent.ts"
-import { ToolContext } from "./TaskTools.ts"
-import * as ToolOffers from "./ToolOffers.ts"
-import { traced } from "./Traced.ts"
+import * as ToolSchemas from "./ToolSchemas.ts"
 
 /** A toolkit with the types of its tools forgotten: which call is for which tool is known at run time only. */
 export interface Hands {
-  readonly tools: ToolOffers.Tools
+  readonly tools: ToolSchemas.Tools
   readonly offered: Toolkit.WithHandler<Record<string, Tool.Any>>
-  /** Uses the tool of this name with arguments that `ToolOffers.read` has read; the answer is in its encoded form. */
+  /** Uses the tool of this name with arguments that `ToolSchemas.read` has read; the answer is in its encoded form. */
   readonly use: (
     tool: string,
     parameters: unknown,
@@ -50,7 +50,7 @@ export const handsOf = <Tools extends Record<string, Tool.Any>>(
     return {
       tools,
       // Safe: it is some toolkit, of which a model is told the names and descriptions.
-      offered: { tools: ToolOffers.lenient(tools), handle } as unknown as Hands["offered"],
+      offered: { tools: ToolSchemas.lenient(tools), handle } as unknown as Hands["offered"],
       use: (tool, parameters, about) => uses[tool]?.(parameters, about) ?? Effect.dieMessage("No such tool")
     }
   })
@@ -75,7 +75,7 @@ const maxCalls = 32
 
 /** A call as it is kept and shown, and whether it can be run. */
 export const callOf = (
-  tools: ToolOffers.Tools,
+  tools: ToolSchemas.Tools,
   { id, name, params }: { readonly id: string; readonly name: string; readonly params: unknown }
 ): Call => {
   const isObject = Predicate.isReadonlyRecord(params)
@@ -85,7 +85,7 @@ export const callOf = (
     id: storable(id),
     tool: storable(name),
     parameters,
-    read: Either.mapLeft(ToolOffers.read(tools, name, isObject ? parameters : params), storable)
+    read: Either.mapLeft(ToolSchemas.read(tools, name, isObject ? parameters : params), storable)
   }
 }
 

@@ -1,7 +1,7 @@
 import { type AiError, Response, Tool, Toolkit } from "@effect/ai"
 import { Chunk, Either, Option, ParseResult, Record, Schema } from "effect"
-import * as Codec from "../domain/Codec.ts"
-import * as Memo from "../domain/Memo.ts"
+import * as Codec from "../../runtime/Codec.ts"
+import * as Memo from "../../runtime/Memo.ts"
 
 /** Tools by their names. */
 export type Tools = Readonly<Record<string, Tool.Any>>

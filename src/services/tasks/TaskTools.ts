@@ -1,8 +1,9 @@
 import { Tool, Toolkit } from "@effect/ai"
 import { Array as Arr, Context, Effect, Either, type Layer, ParseResult, Predicate, Record, Schema } from "effect"
-import { Cursor } from "../domain/Cursor.ts"
-import { TaskId, type UserId } from "../domain/Id.ts"
-import { normalize } from "../domain/Json.ts"
+import { resolveDue, todayIn } from "../../dates/Dates.ts"
+import { Cursor } from "../../domain/Cursor.ts"
+import { TaskId, type UserId } from "../../domain/Id.ts"
+import { normalize } from "../../domain/Json.ts"
 import {
   type Cause,
   Labels,
@@ -12,11 +13,10 @@ import {
   TaskDescription,
   type TaskNotFound,
   TaskTitle
-} from "../domain/Task.ts"
-import { resolveDue, todayIn } from "./Dates.ts"
+} from "../../domain/Task.ts"
+import { tracedFn } from "../../runtime/Traced.ts"
+import { integer, optional, parameters } from "../agent/ToolParameters.ts"
 import { Tasks, type Versioned } from "./Tasks.ts"
-import { integer, optional, parameters } from "./ToolParameters.ts"
-import { tracedFn } from "./Traced.ts"
 
 /** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
 export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<

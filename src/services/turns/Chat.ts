@@ -1,7 +1,7 @@
 import { Array as Arr, Context, type Duration, Effect, Layer, Schedule, Schema, type Scope, Stream } from "effect"
-import { ConversationNotFound, type MessageNotFound } from "../domain/Conversation.ts"
-import { type ConversationId, type MessageId, TurnId, type UserId } from "../domain/Id.ts"
-import { Unavailable } from "../domain/Request.ts"
+import { ConversationNotFound, type MessageNotFound } from "../../domain/Conversation.ts"
+import { type ConversationId, type MessageId, TurnId, type UserId } from "../../domain/Id.ts"
+import { Unavailable } from "../../domain/Request.ts"
 import {
   IdempotencyInProgress,
   type IdempotencyKeyReused,
@@ -10,16 +10,16 @@ import {
   type TurnInProgress,
   type TurnNotFound,
   type UndoConflict
-} from "../domain/Turn.ts"
-import { type Ended, problemOf } from "../domain/TurnEvent.ts"
-import { Signals } from "../sql/Signals.ts"
-import { Agent } from "./Agent.ts"
-import * as RunningTurns from "./RunningTurns.ts"
-import { Tasks } from "./Tasks.ts"
-import { traced } from "./Traced.ts"
-import * as TurnCopies from "./TurnCopies.ts"
-import { ifThere } from "./TurnCopies.ts"
+} from "../../domain/Turn.ts"
+import { type Ended, problemOf } from "../../domain/TurnEvent.ts"
+import { traced } from "../../runtime/Traced.ts"
+import { Signals } from "../../sql/Signals.ts"
+import { Agent } from "../agent/Agent.ts"
+import { Tasks } from "../tasks/Tasks.ts"
+import * as RemoteTurns from "./RemoteTurns.ts"
+import { ifThere } from "./RemoteTurns.ts"
 import type { TurnOutput } from "./TurnOutput.ts"
+import * as RunningTurns from "./TurnRunner.ts"
 import { type Known, type Refusal, type TurnRequest, Turns } from "./Turns.ts"
 
 export interface ChatOptions {
@@ -103,7 +103,7 @@ const make = (options: ChatOptions) =>
     const agent = yield* Agent
     const tasks = yield* Tasks
     const signals = yield* Signals
-    const copies = yield* TurnCopies.make(turns, signals)
+    const copies = yield* RemoteTurns.make(turns, signals)
     const running = yield* RunningTurns.make(options, turns, agent, signals)
 
     const begin = (

@@ -1,9 +1,9 @@
 import type { SqlClient, Statement } from "@effect/sql"
 import { Effect, Metric } from "effect"
-import type { TurnId, UserId } from "../domain/Id.ts"
-import { TurnCancelled, type TurnEnd, TurnInterrupted } from "../domain/Turn.ts"
-import type { Ended } from "../domain/TurnEvent.ts"
-import * as Prepared from "../sql/Prepared.ts"
+import type { TurnId, UserId } from "../../domain/Id.ts"
+import { TurnCancelled, type TurnEnd, TurnInterrupted } from "../../domain/Turn.ts"
+import type { Ended } from "../../domain/TurnEvent.ts"
+import * as Prepared from "../../sql/Prepared.ts"
 import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
 import type { Outcome } from "./Turns.ts"
 

@@ -1,8 +1,8 @@
 import { Cause, Data, Effect, Exit, Option } from "effect"
-import type { AgentError, AgentTimeout } from "../domain/Agent.ts"
-import { InternalError, Unavailable } from "../domain/Request.ts"
-import { TurnCancelled, TurnInterrupted, type TurnLost } from "../domain/Turn.ts"
-import { isUnavailable } from "../sql/SqlErrors.ts"
+import type { AgentError, AgentTimeout } from "../../domain/Agent.ts"
+import { InternalError, Unavailable } from "../../domain/Request.ts"
+import { TurnCancelled, TurnInterrupted, type TurnLost } from "../../domain/Turn.ts"
+import { isUnavailable } from "../../sql/SqlErrors.ts"
 import type { Outcome } from "./Turns.ts"
 
 /** Why a turn is stopped before its end. */

@@ -1,7 +1,7 @@
 import { Chunk, Effect, Option, type Stream } from "effect"
-import * as Source from "../domain/Source.ts"
-import type { Place, ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
-import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../domain/TurnEvent.ts"
+import type { Place, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
+import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
+import * as Pull from "../../runtime/Pull.ts"
 
 /** An event and the place right behind it. */
 export interface Positioned {
@@ -108,14 +108,14 @@ export class TurnOutput {
    * yet, or were lost with their node.
    */
   events(cursor: Cursor): Stream.Stream<Positioned | Silence> {
-    return Source.toStream(() => this.reader(cursor, Chunk.unsafeFromArray))
+    return Pull.toStream(() => this.reader(cursor, Chunk.unsafeFromArray))
   }
 
   /** As `events`, for one reader, who is given what `write` makes of them. */
   reader<A>(
     cursor: Cursor,
     write: (items: ReadonlyArray<Positioned | Silence>) => Chunk.Chunk<A>
-  ): Source.Source<A, never> {
+  ): Pull.Source<A, never> {
     let index = this.indexAfter(cursor)
     let isOver = false
     let wake = () => {}

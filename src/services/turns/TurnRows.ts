@@ -1,10 +1,10 @@
 import { SqlError } from "@effect/sql"
 import { Effect, ParseResult, Schema } from "effect"
-import * as Codec from "../domain/Codec.ts"
-import { Role } from "../domain/Conversation.ts"
-import { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
-import { ToolCall } from "../domain/ToolCall.ts"
-import { Reverted, TurnEnd, TurnStatus } from "../domain/Turn.ts"
+import { Role } from "../../domain/Conversation.ts"
+import { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
+import { ToolCall } from "../../domain/ToolCall.ts"
+import { Reverted, TurnEnd, TurnStatus } from "../../domain/Turn.ts"
+import * as Codec from "../../runtime/Codec.ts"
 
 const rows = <A, I>(row: Schema.Schema<A, I>) => Codec.decodeUnknown(Schema.Array(row))
 const oneRow = <A, I>(row: Schema.Schema<A, I>) => Schema.decodeUnknown(Schema.Tuple(row))

@@ -1,17 +1,17 @@
 import { Cause, Data, Duration, Effect, Exit, type Fiber, FiberId, Metric, Schedule } from "effect"
-import { type AgentError, type AgentEvent, AgentTimeout } from "../domain/Agent.ts"
-import { type Alarm, Alarms } from "../domain/Alarms.ts"
-import * as FiberState from "../domain/FiberState.ts"
-import type { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
-import * as Memo from "../domain/Memo.ts"
-import * as Source from "../domain/Source.ts"
-import { type IdempotencyKeyReused, TurnLost, type Usage } from "../domain/Turn.ts"
-import type { Ended } from "../domain/TurnEvent.ts"
-import type { Signals } from "../sql/Signals.ts"
-import { isUnavailable } from "../sql/SqlErrors.ts"
-import type { Agent } from "./Agent.ts"
-import { traced } from "./Traced.ts"
-import { endOf, ifThere } from "./TurnCopies.ts"
+import { type AgentError, type AgentEvent, AgentTimeout } from "../../domain/Agent.ts"
+import type { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
+import { type IdempotencyKeyReused, TurnLost, type Usage } from "../../domain/Turn.ts"
+import type { Ended } from "../../domain/TurnEvent.ts"
+import * as FiberState from "../../runtime/FiberState.ts"
+import * as Memo from "../../runtime/Memo.ts"
+import * as Pull from "../../runtime/Pull.ts"
+import { type Alarm, Alarms } from "../../runtime/Timeouts.ts"
+import { traced } from "../../runtime/Traced.ts"
+import type { Signals } from "../../sql/Signals.ts"
+import { isUnavailable } from "../../sql/SqlErrors.ts"
+import type { Agent } from "../agent/Agent.ts"
+import { endOf, ifThere } from "./RemoteTurns.ts"
 import { type Ending, endingOf, interrupted, Stopped, unavailable } from "./TurnEndings.ts"
 import { TurnOutput } from "./TurnOutput.ts"
 import type { Begun, Known, Refusal, TurnRequest, Turns } from "./Turns.ts"
@@ -191,7 +191,7 @@ export const make = (
         history,
         record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
       })
-      const heard = Source.runForEachChunk(said, (events) => {
+      const heard = Pull.runForEachChunk(said, (events) => {
         for (const event of events) note(turn, event)
       })
       if (times === undefined) return heard

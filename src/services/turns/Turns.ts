@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto"
 import { SqlClient } from "@effect/sql"
 import { Array as Arr, Context, type DateTime, Duration, Effect, Layer } from "effect"
-import type { ConversationForbidden, ConversationNotFound, HistoryMessage } from "../domain/Conversation.ts"
-import type { ConversationId, MessageId, TurnId, UserId } from "../domain/Id.ts"
-import type { Place, ToolCall } from "../domain/ToolCall.ts"
+import type { ConversationForbidden, ConversationNotFound, HistoryMessage } from "../../domain/Conversation.ts"
+import type { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
+import type { Place, ToolCall } from "../../domain/ToolCall.ts"
 import {
   type IdempotencyKeyReused,
   type Reverted,
@@ -16,14 +16,14 @@ import {
   TurnNotFound,
   type TurnStatus,
   type Usage
-} from "../domain/Turn.ts"
-import type { Ended } from "../domain/TurnEvent.ts"
-import * as Prepared from "../sql/Prepared.ts"
-import * as Sql from "../sql/Sql.ts"
-import { isDivisionByZero } from "../sql/SqlErrors.ts"
-import { traced } from "./Traced.ts"
-import * as TurnArchive from "./TurnArchive.ts"
-import * as TurnBeginnings from "./TurnBeginnings.ts"
+} from "../../domain/Turn.ts"
+import type { Ended } from "../../domain/TurnEvent.ts"
+import { traced } from "../../runtime/Traced.ts"
+import * as Prepared from "../../sql/Prepared.ts"
+import * as Sql from "../../sql/Sql.ts"
+import { isDivisionByZero } from "../../sql/SqlErrors.ts"
+import * as BeginTurn from "./BeginTurn.ts"
+import * as FinishTurn from "./FinishTurn.ts"
 import {
   decodeStored,
   decodeUndone,
@@ -187,8 +187,8 @@ const make = (options: TurnsOptions) =>
     const lease = sql`now() + ${`${Duration.toMillis(options.lease)} milliseconds`}::interval`
     const renewal = `${Duration.toMillis(options.lease) / 3} milliseconds`
 
-    const archive = TurnArchive.make(sql)
-    const beginnings = TurnBeginnings.make(sql, node, lease, options, archive)
+    const archive = FinishTurn.make(sql)
+    const beginnings = BeginTurn.make(sql, node, lease, options, archive)
 
     const finish = archive.finish(sql`node = ${node}`)
 
@@ -326,7 +326,7 @@ const make = (options: TurnsOptions) =>
             body: ({ ended }) =>
               Effect.map(archive.lapse(sql``), (lapsed) => ({
                 ended: [...ended, ...lapsed],
-                more: lapsed.length === TurnArchive.batch
+                more: lapsed.length === FinishTurn.batch
               }))
           }
         ).pipe(Effect.map(({ ended }) => ended))

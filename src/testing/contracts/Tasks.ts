@@ -3,7 +3,7 @@ import { Array as Arr, DateTime, Effect, Either, FastCheck as fc, Option, Order,
 import { TaskId, TurnId, UserId } from "../../domain/Id.ts"
 import { NewTask, TaskPatch } from "../../domain/NewTask.ts"
 import { Cause, Priority } from "../../domain/Task.ts"
-import { type TaskQuery, Tasks, type Versioned } from "../../services/Tasks.ts"
+import { type TaskQuery, Tasks, type Versioned } from "../../services/tasks/Tasks.ts"
 import { type Fact, gather } from "./Contract.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))

@@ -7,14 +7,14 @@ import {
   PROTOCOL_VERSION_META_KEY
 } from "@modelcontextprotocol/server"
 import { Array as Arr, DateTime, Effect, Layer, Predicate, Schema, TestClock } from "effect"
-import { UserId } from "../src/domain/Id.ts"
-import * as Mcp from "../src/http/Mcp.ts"
-import * as Mount from "../src/http/Mount.ts"
-import { RateLimits } from "../src/services/RateLimits.ts"
-import { Tasks } from "../src/services/Tasks.ts"
-import * as TaskTools from "../src/services/TaskTools.ts"
-import { Tokens } from "../src/services/Tokens.ts"
-import * as Database from "./support/Database.ts"
+import { UserId } from "../../../src/domain/Id.ts"
+import * as Mount from "../../../src/http/Mount.ts"
+import * as Mcp from "../../../src/http/mcp/Mcp.ts"
+import { RateLimits } from "../../../src/services/access/RateLimits.ts"
+import { Tokens } from "../../../src/services/access/Tokens.ts"
+import { Tasks } from "../../../src/services/tasks/Tasks.ts"
+import * as TaskTools from "../../../src/services/tasks/TaskTools.ts"
+import * as Database from "../../support/Database.ts"
 
 const limit = 50
 const issuer = "https://login.example.com"

@@ -1,11 +1,11 @@
 import { assert, layer } from "@effect/vitest"
 import { Array as Arr, Deferred, Duration, Effect, Fiber, Option, TestClock } from "effect"
-import type { UserId } from "../src/domain/Id.ts"
-import { Listener } from "../src/server/Server.ts"
-import { Chat } from "../src/services/Chat.ts"
-import { call, fail, faults, type Answer as Script, silence, wait } from "../src/testing/ScriptedModel.ts"
-import * as Server from "./support/Server.ts"
-import { contentOf, type Events, type Frame, fieldsOf, newUser, open, say, send, stream } from "./support/Server.ts"
+import type { UserId } from "../../../src/domain/Id.ts"
+import { Listener } from "../../../src/server/Server.ts"
+import { Chat } from "../../../src/services/turns/Chat.ts"
+import { call, fail, faults, type Answer as Script, silence, wait } from "../../../src/testing/ScriptedModel.ts"
+import * as Server from "../../support/Server.ts"
+import { contentOf, type Events, type Frame, fieldsOf, newUser, open, say, send, stream } from "../../support/Server.ts"
 
 const plays = (...answers: ReadonlyArray<Script>) =>
   Effect.gen(function* () {

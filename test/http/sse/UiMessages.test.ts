@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readUIMessageStream, type UIMessage, type UIMessageChunk, uiMessageChunkSchema } from "ai"
 import { Array as Arr, Chunk, DateTime, Effect, FastCheck as fc, Schema, Stream } from "effect"
-import { example, UiMessageChunk } from "../src/api/UiMessageChunk.ts"
-import { ConversationId, MessageId, TurnId } from "../src/domain/Id.ts"
-import { cursorId, type Ended, endId, parseCursor, start, TurnEvent } from "../src/domain/TurnEvent.ts"
-import { encoding } from "../src/http/UiMessages.ts"
-import type { Reading } from "../src/services/Chat.ts"
-import { type Positioned, TurnOutput } from "../src/services/TurnOutput.ts"
+import { example, UiMessageChunk } from "../../../src/api/UiMessageChunk.ts"
+import { ConversationId, MessageId, TurnId } from "../../../src/domain/Id.ts"
+import { cursorId, type Ended, endId, parseCursor, start, TurnEvent } from "../../../src/domain/TurnEvent.ts"
+import { encoding } from "../../../src/http/sse/UiMessages.ts"
+import type { Reading } from "../../../src/services/turns/Chat.ts"
+import { type Positioned, TurnOutput } from "../../../src/services/turns/TurnOutput.ts"
 
 const turnId = TurnId.make("01970000-0000-7000-8000-000000000000")
 

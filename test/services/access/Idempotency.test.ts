@@ -1,9 +1,9 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Array as Arr, Effect, FastCheck as fc, Layer, Ref, Schema } from "effect"
-import { UserId } from "../src/domain/Id.ts"
-import { Idempotency } from "../src/services/Idempotency.ts"
-import * as Database from "./support/Database.ts"
+import { UserId } from "../../../src/domain/Id.ts"
+import { Idempotency } from "../../../src/services/access/Idempotency.ts"
+import * as Database from "../../support/Database.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 const attempt = { scope: "tests", key: "k", body: { a: 1, b: [{ c: 2, d: null }] } }

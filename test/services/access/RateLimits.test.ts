@@ -1,8 +1,8 @@
 import { createServer, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Deferred, Effect, Layer, Logger, Redacted, Ref, TestClock } from "effect"
-import { UserId } from "../src/domain/Id.ts"
-import { type Limits, type Policy, RateLimits } from "../src/services/RateLimits.ts"
+import { UserId } from "../../../src/domain/Id.ts"
+import { type Limits, type Policy, RateLimits } from "../../../src/services/access/RateLimits.ts"
 
 const redisUrl = process.env["REDIS_URL"]
 

@@ -2,8 +2,8 @@ import { createServer } from "node:http"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, FastCheck, Layer, Redacted, Ref, TestClock } from "effect"
 import * as Jose from "jose"
-import { UserId } from "../src/domain/Id.ts"
-import { Tokens } from "../src/services/Tokens.ts"
+import { UserId } from "../../../src/domain/Id.ts"
+import { Tokens } from "../../../src/services/access/Tokens.ts"
 
 const secret = "a secret of more than thirty-two bytes"
 const key = new TextEncoder().encode(secret)

@@ -14,15 +14,15 @@ import {
   Stream,
   TestClock
 } from "effect"
-import type { AgentEvent } from "../src/domain/Agent.ts"
-import type { HistoryMessage } from "../src/domain/Conversation.ts"
-import { TurnId, UserId } from "../src/domain/Id.ts"
-import type { ToolCall } from "../src/domain/ToolCall.ts"
-import { TurnLost } from "../src/domain/Turn.ts"
-import { Agent, type AgentOptions, type AgentTurn } from "../src/services/Agent.ts"
-import { ToolContext } from "../src/services/TaskTools.ts"
-import * as ScriptedModel from "../src/testing/ScriptedModel.ts"
-import { call, cut, fail, faults, silence, textOf, used } from "../src/testing/ScriptedModel.ts"
+import type { AgentEvent } from "../../../src/domain/Agent.ts"
+import type { HistoryMessage } from "../../../src/domain/Conversation.ts"
+import { TurnId, UserId } from "../../../src/domain/Id.ts"
+import type { ToolCall } from "../../../src/domain/ToolCall.ts"
+import { TurnLost } from "../../../src/domain/Turn.ts"
+import { Agent, type AgentOptions, type AgentTurn } from "../../../src/services/agent/Agent.ts"
+import { ToolContext } from "../../../src/services/tasks/TaskTools.ts"
+import * as ScriptedModel from "../../../src/testing/ScriptedModel.ts"
+import { call, cut, fail, faults, silence, textOf, used } from "../../../src/testing/ScriptedModel.ts"
 
 const failure = Schema.Struct({ status: Schema.Literal("error"), error: Schema.String })
 const success = Schema.Struct({ status: Schema.Literal("success"), said: Schema.String })

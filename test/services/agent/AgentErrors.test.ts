@@ -1,7 +1,7 @@
 import { AiError } from "@effect/ai"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Option } from "effect"
-import { fromAiError, isTransient } from "../src/services/AgentErrors.ts"
+import { fromAiError, isTransient } from "../../../src/services/agent/AgentErrors.ts"
 
 const where = {
   module: "Model",

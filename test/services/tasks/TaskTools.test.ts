@@ -12,12 +12,12 @@ import {
   Schema,
   TestClock
 } from "effect"
-import { TaskId, UserId } from "../src/domain/Id.ts"
-import { Cause } from "../src/domain/Task.ts"
-import { Tasks } from "../src/services/Tasks.ts"
-import { layer as handlers, TaskTools, ToolContext } from "../src/services/TaskTools.ts"
-import { inputSchema } from "../src/services/ToolParameters.ts"
-import * as Database from "./support/Database.ts"
+import { TaskId, UserId } from "../../../src/domain/Id.ts"
+import { Cause } from "../../../src/domain/Task.ts"
+import { inputSchema } from "../../../src/services/agent/ToolParameters.ts"
+import { Tasks } from "../../../src/services/tasks/Tasks.ts"
+import { layer as handlers, TaskTools, ToolContext } from "../../../src/services/tasks/TaskTools.ts"
+import * as Database from "../../support/Database.ts"
 
 const services = Layer.provideMerge(handlers, Layer.provideMerge(Tasks.layer, Database.layer))
 

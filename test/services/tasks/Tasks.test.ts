@@ -1,12 +1,12 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { UserId } from "../src/domain/Id.ts"
-import { NewTask } from "../src/domain/NewTask.ts"
-import { Cause } from "../src/domain/Task.ts"
-import { Tasks } from "../src/services/Tasks.ts"
-import { contracts } from "../src/testing.ts"
-import * as Database from "./support/Database.ts"
+import { UserId } from "../../../src/domain/Id.ts"
+import { NewTask } from "../../../src/domain/NewTask.ts"
+import { Cause } from "../../../src/domain/Task.ts"
+import { Tasks } from "../../../src/services/tasks/Tasks.ts"
+import { contracts } from "../../../src/testing.ts"
+import * as Database from "../../support/Database.ts"
 
 const database = Layer.provideMerge(Tasks.layer, Database.layer)
 

@@ -16,19 +16,19 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { ConversationId, type TurnId, UserId } from "../src/domain/Id.ts"
-import { type Cursor, start } from "../src/domain/TurnEvent.ts"
-import { Agent } from "../src/services/Agent.ts"
-import { Chat, type ChatOptions, type Reading } from "../src/services/Chat.ts"
-import { Conversations } from "../src/services/Conversations.ts"
-import { Tasks } from "../src/services/Tasks.ts"
-import * as TaskTools from "../src/services/TaskTools.ts"
-import type { Positioned } from "../src/services/TurnOutput.ts"
-import { type TurnRequest, Turns } from "../src/services/Turns.ts"
-import { Signals } from "../src/sql/Signals.ts"
-import * as ScriptedModel from "../src/testing/ScriptedModel.ts"
-import { call, delay, fail, faults, pause, silence, used } from "../src/testing/ScriptedModel.ts"
-import * as Database from "./support/Database.ts"
+import { ConversationId, type TurnId, UserId } from "../../../src/domain/Id.ts"
+import { type Cursor, start } from "../../../src/domain/TurnEvent.ts"
+import { Agent } from "../../../src/services/agent/Agent.ts"
+import { Conversations } from "../../../src/services/Conversations.ts"
+import { Tasks } from "../../../src/services/tasks/Tasks.ts"
+import * as TaskTools from "../../../src/services/tasks/TaskTools.ts"
+import { Chat, type ChatOptions, type Reading } from "../../../src/services/turns/Chat.ts"
+import type { Positioned } from "../../../src/services/turns/TurnOutput.ts"
+import { type TurnRequest, Turns } from "../../../src/services/turns/Turns.ts"
+import { Signals } from "../../../src/sql/Signals.ts"
+import * as ScriptedModel from "../../../src/testing/ScriptedModel.ts"
+import { call, delay, fail, faults, pause, silence, used } from "../../../src/testing/ScriptedModel.ts"
+import * as Database from "../../support/Database.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 

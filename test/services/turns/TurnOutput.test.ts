@@ -1,9 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Fiber, FastCheck as fc, Stream } from "effect"
-import { ConversationId, TurnId } from "../src/domain/Id.ts"
-import type { ToolCall } from "../src/domain/ToolCall.ts"
-import { type Cursor, cursorId, type Ended, endId, parseCursor, start, TurnEvent } from "../src/domain/TurnEvent.ts"
-import { type Positioned, type Silence, TurnOutput } from "../src/services/TurnOutput.ts"
+import { ConversationId, TurnId } from "../../../src/domain/Id.ts"
+import type { ToolCall } from "../../../src/domain/ToolCall.ts"
+import {
+  type Cursor,
+  cursorId,
+  type Ended,
+  endId,
+  parseCursor,
+  start,
+  TurnEvent
+} from "../../../src/domain/TurnEvent.ts"
+import { type Positioned, type Silence, TurnOutput } from "../../../src/services/turns/TurnOutput.ts"
 
 const end: Ended = {
   turnId: TurnId.make("01970000-0000-7000-8000-000000000000"),

@@ -1,12 +1,18 @@
 import { SqlClient, Statement } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Array as Arr, Context, Deferred, Duration, Effect, Either, Exit, Fiber, Layer, Schema } from "effect"
-import { ConversationId, TurnId, UserId } from "../src/domain/Id.ts"
-import type { ToolCall } from "../src/domain/ToolCall.ts"
-import { TurnInProgress } from "../src/domain/Turn.ts"
-import * as Metrics from "../src/http/Metrics.ts"
-import { type Begun, type Outcome, type TurnRequest, Turns, type TurnsOptions } from "../src/services/Turns.ts"
-import * as Database from "./support/Database.ts"
+import { ConversationId, TurnId, UserId } from "../../../src/domain/Id.ts"
+import type { ToolCall } from "../../../src/domain/ToolCall.ts"
+import { TurnInProgress } from "../../../src/domain/Turn.ts"
+import * as Metrics from "../../../src/http/Metrics.ts"
+import {
+  type Begun,
+  type Outcome,
+  type TurnRequest,
+  Turns,
+  type TurnsOptions
+} from "../../../src/services/turns/Turns.ts"
+import * as Database from "../../support/Database.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 
