@@ -15,7 +15,10 @@ const rules: Record<string, Rule> = {
   Config: { ours: ["domain"], packages: ["effect"] },
   api: { ours: ["domain"], packages: effect },
   dates: { ours: ["domain"], packages: ["effect", "chrono-node"] },
-  runtime: { ours: ["domain"], packages: effect },
+  runtime: {
+    ours: ["domain"],
+    packages: [...effect, "@effect/ai", "@effect/sql", "@effect/sql-pg", "@effect/experimental", "pg", "node:"]
+  },
   sql: {
     ours: ["domain", "runtime"],
     packages: [

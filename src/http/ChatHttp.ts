@@ -3,10 +3,10 @@ import { Api } from "../api/Api.ts"
 import { type ChatRequest, unquoted } from "../api/ChatApi.ts"
 import { length, normalize } from "../domain/Json.ts"
 import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
+import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { hashOf } from "../services/access/Idempotency.ts"
 import { Chat } from "../services/turns/Chat.ts"
 import type { TurnRequest } from "../services/turns/Turns.ts"
-import * as Endpoints from "./Endpoints.ts"
 import { announce, note } from "./Exchange.ts"
 import * as Sse from "./sse/Sse.ts"
 
@@ -21,7 +21,7 @@ export interface ChatHttpOptions {
 }
 
 export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
-  Endpoints.group(Api, "chat", (handlers) =>
+  HttpApiRoutes.group(Api, "chat", (handlers) =>
     Effect.gen(function* () {
       const chat = yield* Chat
 

@@ -2,8 +2,8 @@ import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
 import type { ConversationId } from "../domain/Id.ts"
 import { CurrentUser } from "../domain/Request.ts"
+import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Conversations } from "../services/Conversations.ts"
-import * as Endpoints from "./Endpoints.ts"
 import { note } from "./Exchange.ts"
 
 /** Who asks, while the request's log line names the conversation. */
@@ -13,7 +13,7 @@ const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
     Effect.map(CurrentUser, ({ id }) => id)
   )
 
-export const layer = Endpoints.group(Api, "conversations", (handlers) =>
+export const layer = HttpApiRoutes.group(Api, "conversations", (handlers) =>
   Effect.map(Conversations, (conversations) =>
     handlers
       .handle("list", ({ urlParams }) => Effect.flatMap(CurrentUser, ({ id }) => conversations.list(id, urlParams)))

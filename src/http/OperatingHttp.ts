@@ -2,14 +2,14 @@ import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
 import { Unavailable } from "../domain/Request.ts"
+import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Chat } from "../services/turns/Chat.ts"
-import * as Endpoints from "./Endpoints.ts"
 import * as Metrics from "./Metrics.ts"
 
 const ok = { status: "ok" } as const
 
-export const layer = Endpoints.group(Api, "operating", (handlers) =>
+export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const limits = yield* RateLimits

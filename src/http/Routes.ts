@@ -7,11 +7,11 @@ import { ConversationsApi } from "../api/ConversationsApi.ts"
 import { OperatingApi } from "../api/OperatingApi.ts"
 import { TasksApi } from "../api/TasksApi.ts"
 import { TurnsApi } from "../api/TurnsApi.ts"
+import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import * as Authentication from "./Authentication.ts"
 import * as ChatHttp from "./ChatHttp.ts"
 import * as ConversationsHttp from "./ConversationsHttp.ts"
 import * as Docs from "./Docs.ts"
-import * as Endpoints from "./Endpoints.ts"
 import * as Exchange from "./Exchange.ts"
 import * as Fallback from "./Fallback.ts"
 import { Mount } from "./Mount.ts"
@@ -28,7 +28,7 @@ export const layer = (options: ChatHttp.ChatHttpOptions) => Layer.provide(layerO
 /** The whole API as `layer` has it, but whoever embeds it says who asks: `authentication` makes a layer that does. */
 export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
   Layer.mergeAll(
-    Endpoints.mount(Api).pipe(
+    HttpApiRoutes.mount(Api).pipe(
       Layer.provide([
         ChatHttp.layer(options),
         TurnsHttp.layer,
@@ -45,7 +45,7 @@ const part = Base.make("taskchat")
 
 const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
   api: HttpApi.HttpApi<Id, Groups, E, R>
-) => Layer.provide(Endpoints.mount(api), Exchange.middleware.layer)
+) => Layer.provide(HttpApiRoutes.mount(api), Exchange.middleware.layer)
 
 /** One group, to be mounted by itself; like the following ones it leaves open who asks. */
 export const chat = (options: ChatHttp.ChatHttpOptions) =>

@@ -6,9 +6,9 @@ import { TaskHistory } from "../api/TasksApi.ts"
 import { NewTask } from "../domain/NewTask.ts"
 import { CurrentUser, RequestId } from "../domain/Request.ts"
 import { Cause, Task } from "../domain/Task.ts"
+import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Idempotency } from "../services/access/Idempotency.ts"
 import { Tasks, type Versioned } from "../services/tasks/Tasks.ts"
-import * as Endpoints from "./Endpoints.ts"
 import { announce } from "./Exchange.ts"
 
 /** The owner is who asks, never the URL. */
@@ -33,7 +33,7 @@ const expectedBy = ({ "if-match": tags }: { readonly "if-match"?: string | undef
 const Created = Schema.Struct({ task: Task, version: Schema.Int })
 const encodeNewTask = Schema.encode(NewTask)
 
-export const layer = Endpoints.group(Api, "tasks", (handlers) =>
+export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const idempotency = yield* Idempotency

@@ -5,13 +5,13 @@ import { Undone } from "../api/TurnsApi.ts"
 import { CurrentUser } from "../domain/Request.ts"
 import { Turn } from "../domain/Turn.ts"
 import { invalidCursor, parseCursor, start } from "../domain/TurnEvent.ts"
+import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Chat } from "../services/turns/Chat.ts"
-import * as Endpoints from "./Endpoints.ts"
 import * as Sse from "./sse/Sse.ts"
 
 const turnJson = HttpServerResponse.schemaJson(Turn)
 
-export const layer = Endpoints.group(Api, "turns", (handlers) =>
+export const layer = HttpApiRoutes.group(Api, "turns", (handlers) =>
   Effect.map(Chat, (chat) =>
     handlers
       .handle("get", ({ path }) => Effect.flatMap(CurrentUser, ({ id }) => chat.find(id, path.turn_id)))

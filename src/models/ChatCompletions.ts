@@ -2,8 +2,8 @@ import { type AiError, LanguageModel, type Prompt, type Response, Tool } from "@
 import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Chunk, Effect, Layer, Stream } from "effect"
 import * as Pull from "../runtime/Pull.ts"
-import type { Part } from "./Direct.ts"
-import * as Direct from "./Direct.ts"
+import type { Part } from "../runtime/StreamText.ts"
+import * as StreamText from "../runtime/StreamText.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
 import * as ToolCalls from "./ToolCalls.ts"
@@ -19,7 +19,7 @@ export const layer = (
   Layer.scoped(
     LanguageModel.LanguageModel,
     Effect.flatMap(Upstream.make("ChatCompletions", "/chat/completions", options), (upstream) => {
-      const open = (request: Direct.Request) =>
+      const open = (request: StreamText.Request) =>
         Effect.map(requestBody(options, request), (body) => upstream.answer(body, new Answer(upstream)))
       const streamText = (request: LanguageModel.ProviderOptions) => Pull.toStream(() => Pull.suspend(open(request)))
       return Effect.map(
@@ -27,14 +27,14 @@ export const layer = (
           streamText,
           generateText: (request) => Effect.map(Stream.runCollect(streamText(request)), whole)
         }),
-        (model) => Direct.make(model, { provider: "openai", model: options.model }, open)
+        (model) => StreamText.make(model, { provider: "openai", model: options.model }, open)
       )
     })
   )
 
 const requestBody = (
   { maxOutputTokens, model, temperature }: Upstream.Options,
-  request: Direct.Request
+  request: StreamText.Request
 ): Effect.Effect<string, AiError.MalformedInput> =>
   Effect.map(Messages.write("ChatCompletions", request.prompt, messagesOf), (messages) => {
     const { tools } = request

@@ -3,8 +3,8 @@ import { type Generated, OpenAiClient, OpenAiLanguageModel } from "@effect/ai-op
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { type Chunk, Effect, Layer, Stream } from "effect"
 import * as Pull from "../runtime/Pull.ts"
-import type { Part } from "./Direct.ts"
-import * as Direct from "./Direct.ts"
+import type { Part } from "../runtime/StreamText.ts"
+import * as StreamText from "../runtime/StreamText.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
 import * as ToolCalls from "./ToolCalls.ts"
@@ -42,7 +42,7 @@ export const layer = (
             Effect.map(Stream.runCollect(mended(request)), whole) as Effect.Effect<never, AiError.AiError>
         })
       )
-      return Direct.make(model, { provider: "openai", model: options.model }, (request) =>
+      return StreamText.make(model, { provider: "openai", model: options.model }, (request) =>
         Effect.gen(function* () {
           const {
             fileIdPrefixes: _,

@@ -14,7 +14,7 @@ export const fail = <E>(error: E): Source<never, E> => ({
   close: () => Effect.void
 })
 
-const SourceId: unique symbol = Symbol.for("taskchat/domain/Source")
+const SourceId: unique symbol = Symbol.for("taskchat/runtime/Pull")
 
 interface Sourced<A, E, R> {
   readonly [SourceId]: () => Source<A, E, R>

@@ -13,8 +13,8 @@ import * as Platform from "@effect/platform/HttpServer"
 import { Context, type Duration, Effect, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
 import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
+import * as HttpServer from "../runtime/HttpServer.ts"
 import { Chat } from "../services/turns/Chat.ts"
-import * as HttpServer from "./HttpServer.ts"
 
 export interface ServerOptions {
   readonly host: string

@@ -6,8 +6,8 @@ import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
 import { ToolCall } from "../domain/ToolCall.ts"
 import { TurnEnd } from "../domain/Turn.ts"
 import * as Codec from "../runtime/Codec.ts"
-import { traced } from "../runtime/Traced.ts"
-import * as Prepared from "../sql/Prepared.ts"
+import * as PreparedStatement from "../runtime/PreparedStatement.ts"
+import * as Span from "../runtime/Span.ts"
 import * as Sql from "../sql/Sql.ts"
 
 export interface ConversationQuery {
@@ -79,7 +79,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
 
       type Owned = { owner: UserId; id: ConversationId }
 
-      const living = ({ id, owner }: Owned | Prepared.Given<keyof Owned>) =>
+      const living = ({ id, owner }: Owned | PreparedStatement.Given<keyof Owned>) =>
         sql`user_id = ${owner} AND id = ${id} AND deleted_at IS NULL`
 
       const only = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
@@ -87,7 +87,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           conversation === undefined ? new ConversationNotFound() : Effect.succeed(conversation)
         )
 
-      const selectPage = Prepared.make<{ owner: UserId; time: string; id: number; limit: number }>(
+      const selectPage = PreparedStatement.make<{ owner: UserId; time: string; id: number; limit: number }>(
         sql,
         ({ id, limit, owner, time }) => sql`
           SELECT counted.total, page.*
@@ -104,10 +104,13 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           ORDER BY page."updatedAt" DESC, page.id DESC`
       )
 
-      const select = Prepared.make<Owned>(sql, (p) => sql`SELECT ${columns} FROM conversations WHERE ${living(p)}`)
+      const select = PreparedStatement.make<Owned>(
+        sql,
+        (p) => sql`SELECT ${columns} FROM conversations WHERE ${living(p)}`
+      )
 
       const selectMessages = (order: "ASC" | "DESC") =>
-        Prepared.make<Owned & { after: number; before: number; limit: number }>(
+        PreparedStatement.make<Owned & { after: number; before: number; limit: number }>(
           sql,
           ({ after, before, id, limit, owner }) => sql`
             SELECT c.message_count AS total, m.*
@@ -140,10 +143,13 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
               }
             }),
             Effect.orDie,
-            traced("Conversations.list")
+            Span.withSpan("Conversations.list")
           ),
 
-        get: (owner, id) => only(select({ owner, id })).pipe(traced("Conversations.get", { "conversation.id": id })),
+        get: (owner, id) =>
+          only(select({ owner, id })).pipe(
+            Span.withSpan("Conversations.get", { attributes: { "conversation.id": id } })
+          ),
 
         rename: Effect.fn("Conversations.rename")(function* (owner, id, title) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
@@ -189,7 +195,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
                     hasMore: page.found.length > limit
                   })
             ),
-            traced("Conversations.messages", { "conversation.id": id })
+            Span.withSpan("Conversations.messages", { attributes: { "conversation.id": id } })
           )
         },
 

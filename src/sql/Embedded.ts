@@ -3,10 +3,10 @@ import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { PGlite } from "@electric-sql/pglite"
 import { Context, Effect, Layer, Stream } from "effect"
-import * as Client from "./Client.ts"
+import { encode, parsers } from "../runtime/PgTypes.ts"
+import * as Client from "../runtime/SqlClient.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as Signals from "./Signals.ts"
-import { encode, parsers } from "./Types.ts"
 
 /**
  * Where the embedded database lives: in a directory (created if absent), which survives the process and `kill -9` but, for

@@ -1,6 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { Context, Effect, PubSub, type Scope, Stream } from "effect"
-import * as Prepared from "./Prepared.ts"
+import * as PreparedStatement from "../runtime/PreparedStatement.ts"
 
 /** The one channel of LISTEN and NOTIFY; a statement may also call `pg_notify` on it by itself. */
 export const channel = "taskchat"
@@ -29,7 +29,7 @@ export const make = <E, R>(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const payloads = yield* Effect.acquireRelease(PubSub.sliding<string>(1024), PubSub.shutdown)
-    const notify = Prepared.make<{ payload: string }>(
+    const notify = PreparedStatement.make<{ payload: string }>(
       sql,
       ({ payload }) => sql`SELECT pg_notify(${channel}, ${payload})`
     )

@@ -1,12 +1,12 @@
 import { type Migrator, type SqlClient, SqlError } from "@effect/sql"
 import { Deferred, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import Pg from "pg"
+import * as PgClient from "../runtime/PgClient.ts"
+import { types } from "../runtime/PgTypes.ts"
 import type * as DirectoryLock from "./DirectoryLock.ts"
 import * as Embedded from "./Embedded.ts"
 import * as Migrations from "./Migrations.ts"
-import * as Postgres from "./Postgres.ts"
 import * as Signals from "./Signals.ts"
-import { types } from "./Types.ts"
 
 /** A PostgreSQL server of its own. */
 export interface Options {
@@ -42,7 +42,7 @@ export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Lay
 )
 
 const client = (options: Options) =>
-  Postgres.layer({
+  PgClient.layer({
     ...connection(options),
     max: options.poolSize ?? 10,
     connectionTimeoutMillis: connectTimeout(options),

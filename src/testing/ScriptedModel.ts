@@ -12,9 +12,9 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import * as Direct from "../models/Direct.ts"
 import * as ToolCalls from "../models/ToolCalls.ts"
 import * as Pull from "../runtime/Pull.ts"
+import * as StreamText from "../runtime/StreamText.ts"
 
 /** What a model does within one answer. A string is a piece of text, streamed on its own. */
 export type Piece =
@@ -148,7 +148,7 @@ const make = (script: Script) =>
         return Effect.succeed(isPiece(answer) ? [answer] : answer)
       })
 
-    const partsOf = (piece: Piece): Stream.Stream<Direct.Part, AiError.AiError> => {
+    const partsOf = (piece: Piece): Stream.Stream<StreamText.Part, AiError.AiError> => {
       if (typeof piece === "string") return Stream.succeed({ type: "text-delta", id: "text", delta: piece })
       switch (piece._tag) {
         case "Call":
@@ -168,7 +168,7 @@ const make = (script: Script) =>
       }
     }
 
-    const streamText = (options: Direct.Request) =>
+    const streamText = (options: StreamText.Request) =>
       Stream.unwrap(
         Effect.gen(function* () {
           const given = read(options)
@@ -182,7 +182,7 @@ const make = (script: Script) =>
             isOver = true
           })
           open++
-          return Stream.succeed<Direct.Part>({ type: "text-start", id: "text" }).pipe(
+          return Stream.succeed<StreamText.Part>({ type: "text-start", id: "text" }).pipe(
             Stream.concat(Stream.flatMap(Stream.rechunk(Stream.fromIterable(played), 1), partsOf)),
             Stream.concat(Stream.fromIterable(cutAt < 0 ? endOf(options, pieces) : [])),
             Stream.concat(Stream.execute(over)),
@@ -201,7 +201,7 @@ const make = (script: Script) =>
       streamText,
       generateText: (options) => Effect.map(Stream.runCollect(streamText(options)), whole)
     })
-    const direct = Direct.make(model, { provider: "taskchat", model: "scripted" }, (options) =>
+    const direct = StreamText.make(model, { provider: "taskchat", model: "scripted" }, (options) =>
       Effect.sync(() => Pull.fromStream(streamText(options)))
     )
     return Context.make(LanguageModel.LanguageModel, direct).pipe(
@@ -221,7 +221,7 @@ const make = (script: Script) =>
 
 const isPiece = (answer: Answer): answer is Piece => typeof answer === "string" || "_tag" in answer
 
-const read = ({ prompt, toolChoice, tools }: Direct.Request): Asked => {
+const read = ({ prompt, toolChoice, tools }: StreamText.Request): Asked => {
   const messages = prompt.content
   const system = messages.find((message) => message.role === "system")
   const last = messages.findLastIndex((message) => message.role === "user")
@@ -247,7 +247,7 @@ export const textOf = (message: Prompt.Message | undefined): string => {
   return parts.map((part) => (part.type === "text" ? part.text : "")).join("")
 }
 
-const endOf = ({ prompt }: Direct.Request, pieces: ReadonlyArray<Piece>): ReadonlyArray<Direct.Part> => {
+const endOf = ({ prompt }: StreamText.Request, pieces: ReadonlyArray<Piece>): ReadonlyArray<StreamText.Part> => {
   const calls = pieces.some((piece) => typeof piece !== "string" && piece._tag === "Call")
   const given = pieces.find((piece) => typeof piece !== "string" && piece._tag === "Used")
   const { inputTokens, outputTokens } =
@@ -264,7 +264,7 @@ const endOf = ({ prompt }: Direct.Request, pieces: ReadonlyArray<Piece>): Readon
   ]
 }
 
-const whole = (parts: Chunk.Chunk<Direct.Part>): Array<Response.PartEncoded> => {
+const whole = (parts: Chunk.Chunk<StreamText.Part>): Array<Response.PartEncoded> => {
   const all = Chunk.toReadonlyArray(parts)
   const text = all.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
   return [

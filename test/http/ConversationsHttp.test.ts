@@ -11,8 +11,8 @@ import { MessageId, UserId } from "../../src/domain/Id.ts"
 import { wire } from "../../src/domain/Problem.ts"
 import { InvalidRequest } from "../../src/domain/Request.ts"
 import * as ConversationsHttp from "../../src/http/ConversationsHttp.ts"
-import * as Endpoints from "../../src/http/Endpoints.ts"
 import * as Exchange from "../../src/http/Exchange.ts"
+import * as HttpApiRoutes from "../../src/runtime/HttpApiRoutes.ts"
 import { Conversations } from "../../src/services/Conversations.ts"
 import { newUser, seedConversation, seedConversations, seedMessages } from "../support/Conversations.ts"
 import * as Database from "../support/Database.ts"
@@ -27,7 +27,7 @@ const whoeverSaysSo = Layer.merge(
 
 class ConversationsOnly extends Base.make("taskchat").add(ConversationsApi).addError(wire(InvalidRequest)) {}
 
-const server = Endpoints.mount(ConversationsOnly).pipe(
+const server = HttpApiRoutes.mount(ConversationsOnly).pipe(
   Layer.provide(ConversationsHttp.layer),
   Layer.provide([whoeverSaysSo, Exchange.middleware.layer]),
   (routes) => HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true }),

@@ -8,9 +8,9 @@ import { TasksApi } from "../../src/api/TasksApi.ts"
 import { UserId } from "../../src/domain/Id.ts"
 import { wire } from "../../src/domain/Problem.ts"
 import { InvalidRequest } from "../../src/domain/Request.ts"
-import * as Endpoints from "../../src/http/Endpoints.ts"
 import * as Exchange from "../../src/http/Exchange.ts"
 import * as TasksHttp from "../../src/http/TasksHttp.ts"
+import * as HttpApiRoutes from "../../src/runtime/HttpApiRoutes.ts"
 import { Idempotency } from "../../src/services/access/Idempotency.ts"
 import { Tasks } from "../../src/services/tasks/Tasks.ts"
 import * as Database from "../support/Database.ts"
@@ -25,7 +25,7 @@ const whoeverSaysSo = Layer.merge(
 
 class TasksOnly extends Base.make("taskchat").add(TasksApi).addError(wire(InvalidRequest)) {}
 
-const server = Endpoints.mount(TasksOnly).pipe(
+const server = HttpApiRoutes.mount(TasksOnly).pipe(
   Layer.provide(TasksHttp.layer),
   Layer.provide([whoeverSaysSo, Exchange.middleware.layer]),
   (routes) => HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true }),

@@ -24,12 +24,12 @@ import {
   Tracer
 } from "effect"
 import Pg from "pg"
+import { types } from "../../src/runtime/PgTypes.ts"
+import * as PreparedStatement from "../../src/runtime/PreparedStatement.ts"
 import * as DirectoryLock from "../../src/sql/DirectoryLock.ts"
-import * as Prepared from "../../src/sql/Prepared.ts"
 import { Signals } from "../../src/sql/Signals.ts"
 import * as Sql from "../../src/sql/Sql.ts"
 import { isUnavailable, violated } from "../../src/sql/SqlErrors.ts"
-import { types } from "../../src/sql/Types.ts"
 import * as Database from "../support/Database.ts"
 
 const counters = Effect.gen(function* () {
@@ -360,7 +360,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("a prepared statement gets its values by name, as often as it names them", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const pair = Prepared.make<{ left: string; right: string | null }>(
+          const pair = PreparedStatement.make<{ left: string; right: string | null }>(
             sql,
             ({ left, right }) => sql`SELECT ${right}::text AS right, ${left}::text AS left, ${left} || ${"!"} AS loud`
           )
@@ -377,11 +377,11 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("prepared statements are part of the transaction around them", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
-          const insert = Prepared.make<{ name: string }>(
+          const insert = PreparedStatement.make<{ name: string }>(
             sql,
             ({ name }) => sql`INSERT INTO ${table} (name) VALUES (${name})`
           )
-          const names = Prepared.make(sql, () => sql`SELECT name FROM ${table} ORDER BY id`)
+          const names = PreparedStatement.make(sql, () => sql`SELECT name FROM ${table} ORDER BY id`)
           yield* insert({ name: "outside" })
           yield* Effect.ignore(
             sql.withTransaction(Effect.zipRight(insert({ name: "never" }), Effect.fail(new Refused())))
@@ -404,7 +404,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("a last statement commits what came before it, or nothing if it fails", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
-          const insert = Prepared.make<{ name: string }>(
+          const insert = PreparedStatement.make<{ name: string }>(
             sql,
             ({ name }) => sql`INSERT INTO ${table} (name) VALUES (${name}) RETURNING name`
           )
@@ -426,7 +426,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
             )
             assert.isDefined(violated(error))
           }
-          const nothing = Prepared.make(sql, () => sql``)
+          const nothing = PreparedStatement.make(sql, () => sql``)
           assert.deepStrictEqual(yield* sql.withTransaction(nothing.last({})), [])
           yield* sql
             .withTransaction(insert.last({ name: "inner" }))
@@ -491,7 +491,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("whoever stays behind in a transaction is refused, and holds up nobody", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
-          const insert = Prepared.make<{ name: string }>(sql, ({ name }) => sql`SELECT ${name}::text AS name`)
+          const insert = PreparedStatement.make<{ name: string }>(sql, ({ name }) => sql`SELECT ${name}::text AS name`)
           const isOver = yield* Deferred.make<void>()
           const late = yield* Effect.forEach(Arr.range(1, 12), (n) =>
             Deferred.await(isOver).pipe(
@@ -521,7 +521,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("nothing comes after a last statement that is sent as such", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
-          const insert = Prepared.make<{ name: string }>(
+          const insert = PreparedStatement.make<{ name: string }>(
             sql,
             ({ name }) => sql`INSERT INTO ${table} (name) VALUES (${name})`
           )
@@ -601,7 +601,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("a last statement that is interrupted while it waits is whole", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
-          const increment = Prepared.make(sql, () => sql`UPDATE ${table} SET n = n + 1`)
+          const increment = PreparedStatement.make(sql, () => sql`UPDATE ${table} SET n = n + 1`)
           yield* add("counted")
           const held = yield* Deferred.make<void>()
           const isFree = yield* Deferred.make<void>()
@@ -646,7 +646,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("statements and transactions have spans where somebody traces, and only there", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const one = Prepared.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
+          const one = PreparedStatement.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
           const spans: Array<Tracer.Span> = []
           const native = yield* Effect.tracer
           const tracer = Tracer.make({
@@ -676,7 +676,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       it.effect("a statement of whoever transforms statements is transformed, prepared or not", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const one = Prepared.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
+          const one = PreparedStatement.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
           const answer = yield* Effect.provide(
             one({ n: 1 }),
             Statement.setTransformer((_, sql) => Effect.succeed(sql`SELECT 'other' AS n`))
@@ -943,7 +943,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
               AND pid <> pg_backend_pid()`,
           (rows) => rows.map(({ pid }) => pid)
         )
-        const sleep = Prepared.make<{ seconds: number }>(
+        const sleep = PreparedStatement.make<{ seconds: number }>(
           sql,
           ({ seconds }) => sql`SELECT pg_sleep(${seconds}), 'to be stopped'`
         )({ seconds: 60 })
@@ -980,7 +980,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       const sql = yield* SqlClient.SqlClient.pipe(
         Effect.provide(yield* Layer.build(Sql.layer({ url: proxy.url, poolSize: 1 })))
       )
-      const one = Prepared.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
+      const one = PreparedStatement.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
       const trips = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
         Effect.gen(function* () {
           yield* effect
@@ -1014,7 +1014,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       const url = yield* Database.freshUrl
       const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(PgClient.layer({ url }))))
       yield* sql`CREATE TABLE words (word text)`
-      const insert = Prepared.make<{ word: string }>(
+      const insert = PreparedStatement.make<{ word: string }>(
         sql,
         ({ word }) => sql`INSERT INTO words (word) VALUES (${word}) RETURNING word`
       )

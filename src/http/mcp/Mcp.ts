@@ -3,10 +3,10 @@ import { createMcpHandler } from "@modelcontextprotocol/server"
 import { Effect, Layer, Option, Schema } from "effect"
 import type { UserId } from "../../domain/Id.ts"
 import { InvalidRequest, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
+import * as JsonBody from "../../runtime/JsonBody.ts"
 import { RateLimits } from "../../services/access/RateLimits.ts"
 import { Tokens } from "../../services/access/Tokens.ts"
 import { authenticate, spend } from "../Authentication.ts"
-import * as Body from "../Body.ts"
 import * as Exchange from "../Exchange.ts"
 import { Mount } from "../Mount.ts"
 import * as McpServer from "./McpServer.ts"
@@ -114,7 +114,7 @@ const wrongTimeZone = new InvalidRequest({
 
 /** The message, read within the same limits as every body; what is no JSON is for the protocol to refuse. */
 const bodyOf = (request: HttpServerRequest.HttpServerRequest) =>
-  Body.json(request).pipe(
+  JsonBody.json(request).pipe(
     Effect.asSome,
     Effect.catchTag("InvalidRequest", () => Effect.succeedNone)
   )

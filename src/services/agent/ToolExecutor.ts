@@ -4,7 +4,7 @@ import { storable } from "../../domain/Json.ts"
 import { Cause } from "../../domain/Task.ts"
 import { type ToolCall, ToolResult } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
-import { traced } from "../../runtime/Traced.ts"
+import * as Span from "../../runtime/Span.ts"
 import { ToolContext } from "../tasks/TaskTools.ts"
 import type { AgentTurn } from "./Agent.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
@@ -127,7 +127,7 @@ export const use = (
     onLeft: refused,
     onRight: (parameters) =>
       Effect.match(hands.use(call.tool, parameters, about), { onSuccess: toResult, onFailure: toResult }).pipe(
-        traced("Agent.use", { tool: call.tool })
+        Span.withSpan("Agent.use", { attributes: { tool: call.tool } })
       )
   })
 

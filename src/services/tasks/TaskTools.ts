@@ -14,7 +14,7 @@ import {
   type TaskNotFound,
   TaskTitle
 } from "../../domain/Task.ts"
-import { tracedFn } from "../../runtime/Traced.ts"
+import * as Span from "../../runtime/Span.ts"
 import { integer, optional, parameters } from "../agent/ToolParameters.ts"
 import { Tasks, type Versioned } from "./Tasks.ts"
 
@@ -194,7 +194,7 @@ export class TaskTools extends Toolkit.make(
 export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, never, Tasks> = TaskTools.toLayer(
   Effect.map(Tasks, (tasks) =>
     TaskTools.of({
-      list_tasks: tracedFn("TaskTools.list_tasks")(function* (given) {
+      list_tasks: Span.fn("TaskTools.list_tasks")(function* (given) {
         const { user } = yield* ToolContext
         const page = yield* tasks.list(user, {
           status: given.status,
@@ -215,12 +215,12 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         }
       }),
 
-      create_task: tracedFn("TaskTools.create_task")(function* (given) {
+      create_task: Span.fn("TaskTools.create_task")(function* (given) {
         const { cause, user } = yield* ToolContext
         return yield* answer(tasks.create(user, yield* newTaskOf(given), cause))
       }),
 
-      create_tasks: tracedFn("TaskTools.create_tasks")(function* ({ tasks: given }) {
+      create_tasks: Span.fn("TaskTools.create_tasks")(function* ({ tasks: given }) {
         const { cause, user } = yield* ToolContext
         yield* checkCount(given, "tasks")
         const read = yield* Effect.forEach(given, (task) => Effect.either(newTaskOf(task)))
@@ -231,12 +231,12 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         return { status, results, ...(yield* present) }
       }),
 
-      get_task: tracedFn("TaskTools.get_task")(function* ({ task_id }) {
+      get_task: Span.fn("TaskTools.get_task")(function* ({ task_id }) {
         const { user } = yield* ToolContext
         return yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.get(user, id)))
       }),
 
-      update_task: tracedFn("TaskTools.update_task")(function* ({ clear, task_id, ...given }) {
+      update_task: Span.fn("TaskTools.update_task")(function* ({ clear, task_id, ...given }) {
         const { cause, user } = yield* ToolContext
         const id = yield* idOf(task_id)
         const cleared = clear ?? []
@@ -253,7 +253,7 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         return yield* answer(tasks.update(user, id, patch, cause))
       }),
 
-      mark_complete: tracedFn("TaskTools.mark_complete")(function* ({ completed, task_id, task_ids }) {
+      mark_complete: Span.fn("TaskTools.mark_complete")(function* ({ completed, task_id, task_ids }) {
         const { cause, user } = yield* ToolContext
         if ((task_id == null) === (task_ids == null)) return yield* refuse("Give either task_id or task_ids.")
         const ids = task_ids ?? Arr.fromNullable(task_id)
@@ -265,7 +265,7 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         return result.status === "success" ? { ...result, ...(yield* present) } : yield* Effect.fail(result)
       }),
 
-      delete_task: tracedFn("TaskTools.delete_task")(function* ({ task_id }) {
+      delete_task: Span.fn("TaskTools.delete_task")(function* ({ task_id }) {
         const { cause, user } = yield* ToolContext
         return yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.remove(user, id, cause)))
       })

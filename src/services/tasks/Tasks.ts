@@ -8,8 +8,8 @@ import { Cause, type Priority, Task, TaskChanged, TaskNotFound } from "../../dom
 import { TaskChange } from "../../domain/TaskChange.ts"
 import { UndoConflict } from "../../domain/Turn.ts"
 import * as Codec from "../../runtime/Codec.ts"
-import { traced } from "../../runtime/Traced.ts"
-import * as Prepared from "../../sql/Prepared.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
 
 /** A task and its version: 1 when created, one more with each change. */
@@ -117,13 +117,13 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       const changed = (statement: Effect.Effect<unknown, SqlError.SqlError>) =>
         Effect.flatMap(Effect.orDie(Effect.flatMap(statement, decodeChanged)), only)
 
-      const locked = ({ ids, owner }: Prepared.Given<"owner" | "ids">) => sql`
+      const locked = ({ ids, owner }: PreparedStatement.Given<"owner" | "ids">) => sql`
         SELECT * FROM tasks
         WHERE user_id = ${owner} AND id = ANY(${ids}::bigint[]) AND deleted_at IS NULL
         ORDER BY id
         FOR UPDATE`
 
-      const isExpected = ({ expected }: Prepared.Given<"expected">) =>
+      const isExpected = ({ expected }: PreparedStatement.Given<"expected">) =>
         sql`(${expected}::bigint[] IS NULL OR version = ANY(${expected}::bigint[]))`
 
       const update = apply<Change & { patch: string }>(
@@ -183,9 +183,9 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       )
 
       const createMany = (owner: UserId, tasks: ReadonlyArray<NewTask>, cause: Cause) =>
-        traced("Tasks.create")(versioned(insert({ owner, tasks: JSON.stringify(tasks.map(columnsOf)) }, cause)))
+        Span.withSpan("Tasks.create")(versioned(insert({ owner, tasks: JSON.stringify(tasks.map(columnsOf)) }, cause)))
 
-      const selectPage = Prepared.make<Page>(
+      const selectPage = PreparedStatement.make<Page>(
         sql,
         (p) => sql`
           WITH matching AS NOT MATERIALIZED (
@@ -212,7 +212,7 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
           ORDER BY created_at DESC, id DESC`
       )
 
-      const select = Prepared.make<{ owner: UserId; id: TaskId }>(
+      const select = PreparedStatement.make<{ owner: UserId; id: TaskId }>(
         sql,
         ({ id, owner }) => sql`
           SELECT ${taskJson(sql, "tasks")} AS task, version FROM tasks
@@ -226,7 +226,7 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
         get: (owner, id) =>
           versioned(select({ owner, id })).pipe(
             Effect.flatMap(([found]) => (found === undefined ? new TaskNotFound() : Effect.succeed(found))),
-            traced("Tasks.get", { "task.id": id })
+            Span.withSpan("Tasks.get", { attributes: { "task.id": id } })
           ),
 
         list: (owner, { cursor, dueAfter, dueBefore, label, limit, priority, query, status }) => {
@@ -257,21 +257,21 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
                 nextCursor: last === undefined ? null : { time: last.createdAt, id: last.id }
               }
             }),
-            traced("Tasks.list")
+            Span.withSpan("Tasks.list")
           )
         },
 
         update: (owner, id, patch, cause, expected) =>
           changed(
             update({ owner, ids: [id], expected: expected ?? null, patch: JSON.stringify(columnsOf(patch)) }, cause)
-          ).pipe(traced("Tasks.update", { "task.id": id })),
+          ).pipe(Span.withSpan("Tasks.update", { attributes: { "task.id": id } })),
 
         setCompleted: (owner, ids, completed, cause) =>
-          traced("Tasks.setCompleted")(versioned(setCompleted({ owner, ids, completed }, cause))),
+          Span.withSpan("Tasks.setCompleted")(versioned(setCompleted({ owner, ids, completed }, cause))),
 
         remove: (owner, id, cause, expected) =>
           changed(remove({ owner, ids: [id], expected: expected ?? null }, cause)).pipe(
-            traced("Tasks.remove", { "task.id": id })
+            Span.withSpan("Tasks.remove", { attributes: { "task.id": id } })
           ),
 
         history: Effect.fn("Tasks.history")(function* (owner, id, { cursor, limit = defaultLimit }) {
@@ -447,7 +447,7 @@ const statementsOf = (sql: SqlClient.SqlClient) => {
     "user_id, task_id, version, kind, before, after, cause, turn_id, step, position, request_id"
   )
 
-  const originOf = (p: Prepared.Given<keyof Origin>) => ({
+  const originOf = (p: PreparedStatement.Given<keyof Origin>) => ({
     Turn: sql`'turn', ${p.turnId}::uuid, ${p.step}::smallint, ${p.position}::smallint, NULL`,
     Undo: sql`'undo', ${p.turnId}::uuid, NULL, NULL, NULL`,
     Request: sql`'request', NULL, NULL, NULL, ${p.requestId}::text`,
@@ -456,9 +456,9 @@ const statementsOf = (sql: SqlClient.SqlClient) => {
 
   /** One statement for each kind of cause. */
   const byCause = <P extends object>(
-    template: (p: Prepared.Given<keyof P>, origin: Statement.Fragment) => Statement.Statement<unknown>
+    template: (p: PreparedStatement.Given<keyof P>, origin: Statement.Fragment) => Statement.Statement<unknown>
   ) => {
-    const of = (tag: Cause["_tag"]) => Prepared.make<P & Origin>(sql, (p) => template(p, originOf(p)[tag]))
+    const of = (tag: Cause["_tag"]) => PreparedStatement.make<P & Origin>(sql, (p) => template(p, originOf(p)[tag]))
     const statements = { Turn: of("Turn"), Undo: of("Undo"), Request: of("Request"), Mcp: of("Mcp") }
     return (given: P, cause: Cause) => statements[cause._tag]({ ...given, ...unknownOrigin, ...cause })
   }
@@ -490,8 +490,8 @@ const statementsOf = (sql: SqlClient.SqlClient) => {
      * statement began; `wanted` selects from `before` how they shall be. Rows that are so already are left alone.
      */
     apply: <P extends object>(
-      before: (p: Prepared.Given<keyof P>) => Statement.Fragment,
-      wanted: (p: Prepared.Given<keyof P>) => Statement.Fragment
+      before: (p: PreparedStatement.Given<keyof P>) => Statement.Fragment,
+      wanted: (p: PreparedStatement.Given<keyof P>) => Statement.Fragment
     ) =>
       byCause<P>(
         (p, origin) => sql`

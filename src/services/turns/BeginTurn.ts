@@ -4,7 +4,7 @@ import { v7 } from "uuid"
 import { ConversationForbidden, ConversationNotFound, titleFrom } from "../../domain/Conversation.ts"
 import { type ConversationId, TurnId, type UserId } from "../../domain/Id.ts"
 import { IdempotencyKeyReused, TooManyTurns, TurnInProgress } from "../../domain/Turn.ts"
-import * as Prepared from "../../sql/Prepared.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { violated } from "../../sql/SqlErrors.ts"
 import type { TurnArchive } from "./FinishTurn.ts"
 import { decodeBegun, decodeHistory, decodeIds, decodeKnown, decodeOwn, type Failure, isSqlError } from "./TurnRows.ts"
@@ -39,7 +39,7 @@ export const make = (
   // One statement: a place among the user's running turns, the conversation's next number, the turn, its message and
   // key, and what was said before. If there is no place or no such conversation, nothing happens and no row comes.
   const insert = (isNew: boolean, hasKey: boolean) =>
-    Prepared.make<Beginning>(sql, (p) => {
+    PreparedStatement.make<Beginning>(sql, (p) => {
       const conversation = isNew
         ? sql`
         INSERT INTO conversations (user_id, title, last_sequence_number, message_count)
@@ -101,7 +101,7 @@ export const make = (
     })
   }
 
-  const selectHistory = Prepared.make<{ user: UserId; conversationId: ConversationId; before: number }>(
+  const selectHistory = PreparedStatement.make<{ user: UserId; conversationId: ConversationId; before: number }>(
     sql,
     (p) => sql`SELECT (${history(p.user, p.conversationId, p.before)}) AS history`
   )

@@ -12,7 +12,7 @@ import {
   type UndoConflict
 } from "../../domain/Turn.ts"
 import { type Ended, problemOf } from "../../domain/TurnEvent.ts"
-import { traced } from "../../runtime/Traced.ts"
+import * as Span from "../../runtime/Span.ts"
 import { Signals } from "../../sql/Signals.ts"
 import { Agent } from "../agent/Agent.ts"
 import { Tasks } from "../tasks/Tasks.ts"
@@ -224,8 +224,8 @@ const make = (options: ChatOptions) =>
     yield* Effect.forkScoped(Effect.repeat(signsOfLife, Schedule.spaced(silence)))
 
     return Chat.of({
-      start: (request) => traced("Chat.start")(start(request)),
-      answer: (request) => traced("Chat.answer")(answer(request)),
+      start: (request) => Span.withSpan("Chat.start")(start(request)),
+      answer: (request) => Span.withSpan("Chat.answer")(answer(request)),
       read,
       find: (user, turnId) => Effect.map(turns.find(user, turnId), ({ turn }) => turn),
       cancel: Effect.fn("Chat.cancel")(cancel),

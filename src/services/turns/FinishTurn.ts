@@ -3,7 +3,7 @@ import { Effect, Metric } from "effect"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import { TurnCancelled, type TurnEnd, TurnInterrupted } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
-import * as Prepared from "../../sql/Prepared.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
 import type { Outcome } from "./Turns.ts"
 
@@ -26,7 +26,7 @@ export const make = (sql: SqlClient.SqlClient) => {
       FROM tool_calls r WHERE r.user_id = ${user} AND r.turn_id = ${turnId})`
   })
 
-  const selectLeftovers = Prepared.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
+  const selectLeftovers = PreparedStatement.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
     const { records, said } = left(user, turnId)
     return sql`SELECT ${said} AS said, ${records} AS records`
   })
@@ -42,7 +42,7 @@ export const make = (sql: SqlClient.SqlClient) => {
    * it to be stopped before that was promised that it would be.
    */
   const finish = (fence: Statement.Fragment) => {
-    const update = Prepared.make<Finish>(sql, (p) => {
+    const update = PreparedStatement.make<Finish>(sql, (p) => {
       const unlessCancelled = (cancelled: Statement.Fragment, otherwise: Statement.Fragment) =>
         sql`CASE WHEN t.cancel_requested_at IS NULL THEN ${otherwise} ELSE ${cancelled} END`
       return sql`

@@ -6,8 +6,8 @@ import type { Ended } from "../../domain/TurnEvent.ts"
 import * as FiberState from "../../runtime/FiberState.ts"
 import * as Memo from "../../runtime/Memo.ts"
 import * as Pull from "../../runtime/Pull.ts"
+import * as Span from "../../runtime/Span.ts"
 import { type Alarm, Alarms } from "../../runtime/Timeouts.ts"
-import { traced } from "../../runtime/Traced.ts"
 import type { Signals } from "../../sql/Signals.ts"
 import { isUnavailable } from "../../sql/SqlErrors.ts"
 import type { Agent } from "../agent/Agent.ts"
@@ -177,7 +177,7 @@ export const make = (
         live.delete(turn.turnId)
         gauge()
         return Effect.void
-      }).pipe(traced("Chat.turn", { "turn.id": turn.turnId, "user.id": turn.user }))
+      }).pipe(Span.withSpan("Chat.turn", { attributes: { "turn.id": turn.turnId, "user.id": turn.user } }))
     }
 
     const work = (turn: Live, request: TurnRequest) => {

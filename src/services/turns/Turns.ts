@@ -18,8 +18,8 @@ import {
   type Usage
 } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
-import { traced } from "../../runtime/Traced.ts"
-import * as Prepared from "../../sql/Prepared.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
 import { isDivisionByZero } from "../../sql/SqlErrors.ts"
 import * as BeginTurn from "./BeginTurn.ts"
@@ -196,7 +196,7 @@ const make = (options: TurnsOptions) =>
     // The turn's row is locked against its end. If the turn is no longer this node's, its step is divided by zero: of no
     // rows the transaction would not hear before it is committed, and an error of this kind quotes no values in the
     // database's log.
-    const insertCall = Prepared.make<Call>(
+    const insertCall = PreparedStatement.make<Call>(
       sql,
       (p) => sql`
         WITH turn AS (
@@ -210,7 +210,7 @@ const make = (options: TurnsOptions) =>
         FROM (SELECT count(*)::integer AS turns FROM turn) AS held`
     )
 
-    const renew = Prepared.make<{ ids: ReadonlyArray<TurnId> }>(
+    const renew = PreparedStatement.make<{ ids: ReadonlyArray<TurnId> }>(
       sql,
       ({ ids }) => sql`
         WITH due AS (
@@ -227,7 +227,7 @@ const make = (options: TurnsOptions) =>
         FROM turns WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])`
     )
 
-    const insertParts = Prepared.make<{ parts: string }>(
+    const insertParts = PreparedStatement.make<{ parts: string }>(
       sql,
       ({ parts }) => sql`
         WITH own AS (
@@ -242,7 +242,7 @@ const make = (options: TurnsOptions) =>
         ON CONFLICT (user_id, turn_id, part) DO UPDATE SET text = excluded.text`
     )
 
-    const stored = Prepared.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
+    const stored = PreparedStatement.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
       const { records, said } = archive.left(sql`t.user_id`, sql`t.id`)
       // What a running turn has said and done comes from the same view as that it is running.
       return sql`
@@ -290,12 +290,12 @@ const make = (options: TurnsOptions) =>
 
     return Turns.of({
       node,
-      begin: (request) => traced("Turns.begin")(dieOnSql(beginnings.begin(request))),
+      begin: (request) => Span.withSpan("Turns.begin")(dieOnSql(beginnings.begin(request))),
       refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginnings.refusal(request))),
       end: (turn, outcome) =>
         dieOnSql(finish(turn.user, turn.turnId, outcome)).pipe(
           Effect.flatMap((ended) => (ended === undefined ? new TurnLost() : Effect.succeed(ended))),
-          traced("Turns.end", { "turn.id": turn.turnId, "turn.status": outcome.status })
+          Span.withSpan("Turns.end", { attributes: { "turn.id": turn.turnId, "turn.status": outcome.status } })
         ),
       record: (turn, { offset, position, step }, call) =>
         call.pipe(
@@ -308,7 +308,7 @@ const make = (options: TurnsOptions) =>
           ),
           sql.withTransaction,
           dieOnSql,
-          traced("Turns.record", { "turn.id": turn.turnId, step, position })
+          Span.withSpan("Turns.record", { attributes: { "turn.id": turn.turnId, step, position } })
         ),
       recorded: (user, turnId) =>
         Effect.map(dieOnSql(archive.leftovers(user, turnId)), ({ calls, places }) => ({ calls, places })),
@@ -331,7 +331,7 @@ const make = (options: TurnsOptions) =>
           }
         ).pipe(Effect.map(({ ended }) => ended))
       ),
-      find: (user, turnId) => traced("Turns.find")(dieOnSql(find(user, turnId))),
+      find: (user, turnId) => Span.withSpan("Turns.find")(dieOnSql(find(user, turnId))),
       requestCancel: Effect.fn("Turns.requestCancel")((user, turnId) =>
         sql`
           UPDATE turns t SET cancel_requested_at = coalesce(t.cancel_requested_at, now())

@@ -1,8 +1,8 @@
 import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool, type Toolkit } from "@effect/ai"
 import { Chunk, DateTime, Effect, Either, Exit, FiberRef, identity, Option, Schema, type Tracer } from "effect"
-import * as Codec from "../runtime/Codec.ts"
-import * as Memo from "../runtime/Memo.ts"
-import * as Pull from "../runtime/Pull.ts"
+import * as Codec from "./Codec.ts"
+import * as Memo from "./Memo.ts"
+import * as Pull from "./Pull.ts"
 
 /** The parts our models make. */
 export type Part = Extract<

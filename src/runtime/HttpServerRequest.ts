@@ -9,8 +9,8 @@ import {
   UrlParams
 } from "@effect/platform"
 import { Chunk, Effect, Inspectable, Option, Stream } from "effect"
-import { joined } from "../runtime/Bytes.ts"
-import * as Pull from "../runtime/Pull.ts"
+import { joined } from "./Bytes.ts"
+import * as Pull from "./Pull.ts"
 
 interface Modified {
   readonly url?: string

@@ -1,7 +1,7 @@
 import type { SqlClient, SqlError } from "@effect/sql"
 import { Statement } from "@effect/sql"
 import { Effect, FiberRef } from "effect"
-import * as Client from "./Client.ts"
+import * as Client from "./SqlClient.ts"
 
 /** A statement; its parameters are sent by name. */
 export interface Prepared<Values> {
@@ -23,7 +23,7 @@ export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.
  * sending it. The template gets a fragment for each parameter; whatever else is in it stays as it is now.
  *
  * ```ts
- * const rename = Prepared.make<{ id: TaskId; title: string }>(
+ * const rename = PreparedStatement.make<{ id: TaskId; title: string }>(
  *   sql,
  *   ({ id, title }) => sql`UPDATE tasks SET title = ${title} WHERE id = ${id}`
  * )

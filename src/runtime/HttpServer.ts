@@ -24,9 +24,9 @@ import {
   Scope,
   type Stream
 } from "effect"
-import * as FiberState from "../runtime/FiberState.ts"
-import * as Pull from "../runtime/Pull.ts"
-import { ServerRequest } from "./ServerRequest.ts"
+import * as FiberState from "./FiberState.ts"
+import { ServerRequest } from "./HttpServerRequest.ts"
+import * as Pull from "./Pull.ts"
 
 /**
  * Serves over a listener of Node.js, as `NodeHttpServer.make` does, in a fifth of its operations: one fiber for each

@@ -3,9 +3,9 @@ import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { Effect, Layer, RuntimeFlags, Stream } from "effect"
 import Pg from "pg"
-import { Batch } from "./Batch.ts"
-import * as Client from "./Client.ts"
-import { encode } from "./Types.ts"
+import { Batch } from "./PgBatch.ts"
+import { encode } from "./PgTypes.ts"
+import * as Client from "./SqlClient.ts"
 
 /** A client on a pool of connections to a PostgreSQL server. */
 export const layer = (config: Pg.PoolConfig): Layer.Layer<SqlClient.SqlClient> =>

@@ -1,7 +1,7 @@
 import type { HttpServerRequest } from "@effect/platform"
 import { Effect } from "effect"
 import { InvalidRequest, PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
-import * as Pull from "../runtime/Pull.ts"
+import * as Pull from "./Pull.ts"
 
 /** Bytes. */
 export const maxBody = 256 * 1024

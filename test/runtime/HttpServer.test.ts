@@ -4,7 +4,7 @@ import { HttpApp, HttpServer, type HttpServerError, HttpServerRequest, HttpServe
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, type Layer, Option, type Scope, Stream, Tracer } from "effect"
-import * as Body from "../../src/http/Body.ts"
+import * as JsonBody from "../../src/runtime/JsonBody.ts"
 import * as Pull from "../../src/runtime/Pull.ts"
 import * as Server from "../../src/server/Server.ts"
 
@@ -42,7 +42,7 @@ const exchange = (port: number, ...pieces: ReadonlyArray<string>) =>
 const last = "Host: a\r\nConnection: close\r\n"
 
 const echo = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-  Effect.match(Body.json(request), {
+  Effect.match(JsonBody.json(request), {
     onFailure: ({ about }) => HttpServerResponse.empty({ status: about.status }),
     onSuccess: (body) => HttpServerResponse.unsafeJson(body)
   })

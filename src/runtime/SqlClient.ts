@@ -26,7 +26,7 @@ export interface Transaction extends Connection {
 }
 
 /**
- * The client of an engine. Statements by `Prepared` go straight to it where nobody traces: the library's way takes 66
+ * The client of an engine. Statements by `PreparedStatement` go straight to it where nobody traces: the library's way takes 66
  * operations even then. A transaction takes its connection with its first statement, so that what does other things before,
  * or has none, keeps nobody waiting; in the library's way it would also cost thrice as much.
  */

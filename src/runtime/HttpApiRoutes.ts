@@ -11,8 +11,8 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { Context, Effect, Either, Layer, Option, Schema } from "effect"
-import * as Codec from "../runtime/Codec.ts"
-import * as Body from "./Body.ts"
+import * as Codec from "./Codec.ts"
+import * as JsonBody from "./JsonBody.ts"
 
 /**
  * What runs the endpoints of an `HttpApi`. The contract, its handlers' types, its document and its client are the
@@ -63,7 +63,7 @@ class Handlers {
 
 /** The routes of a group, under the library's name for them. */
 const routesOf = (api: string, group: string) =>
-  Context.GenericTag<HttpApiGroup.ApiGroup<string, string>, Routes>(`taskchat/http/Endpoints/${api}/${group}`)
+  Context.GenericTag<HttpApiGroup.ApiGroup<string, string>, Routes>(`taskchat/runtime/HttpApiRoutes/${api}/${group}`)
 
 const groupOf = (
   api: HttpApi.HttpApi.AnyWithProps,
@@ -173,7 +173,10 @@ const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
     if (wrong !== undefined) return wrong
     return payload === undefined
       ? rest()
-      : Effect.flatMap(Body.json(request), (body): Effect.Effect<Response, unknown> => payload(call, body) ?? rest())
+      : Effect.flatMap(
+          JsonBody.json(request),
+          (body): Effect.Effect<Response, unknown> => payload(call, body) ?? rest()
+        )
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Connection, QueryConfig, Submittable } from "pg"
-import { types } from "./Types.ts"
+import { types } from "./PgTypes.ts"
 
 type Row = Record<string, unknown>
 
