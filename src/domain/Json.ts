@@ -27,7 +27,7 @@ export const Time = Schema.DateTimeUtc.annotations({
 })
 
 /** PostgreSQL's `text` and `jsonb` cannot hold NUL, and UTF-8 has no lone surrogates. */
-export const storable = (text: string) => text.replaceAll("\0", "").toWellFormed()
+export const storable = (text: string) => text.toWellFormed().replaceAll("\0", "")
 
 const controls = /(?![\t\n])\p{Cc}/gu
 

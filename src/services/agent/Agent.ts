@@ -6,8 +6,8 @@ import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
-import { AgentRun } from "./AgentLoop.ts"
-import { handsOf } from "./ToolExecutor.ts"
+import * as AgentLoop from "./AgentLoop.ts"
+import * as ToolExecutor from "./ToolExecutor.ts"
 
 /** One turn, as the agent needs to know it. */
 export interface AgentTurn {
@@ -51,8 +51,8 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
       Agent,
       Effect.gen(function* () {
         const model = yield* LanguageModel.LanguageModel
-        const hands = yield* handsOf(toolkit)
-        return Agent.of({ run: (turn) => Pull.toStream(() => new AgentRun(model, hands, options, turn)) })
+        const tools = yield* ToolExecutor.make(toolkit)
+        return Agent.of({ run: (turn) => Pull.toStream(() => AgentLoop.make(model, tools, options, turn)) })
       })
     )
 

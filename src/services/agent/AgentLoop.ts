@@ -1,231 +1,255 @@
-import { type AiError, type LanguageModel, Prompt, Response, type Tool } from "@effect/ai"
+import { type AiError, type LanguageModel, Prompt, type Response, type Tool } from "@effect/ai"
 import { Chunk, Effect, Exit, Option, Random } from "effect"
 import { type AgentError, AgentEvent, AgentFailed } from "../../domain/Agent.ts"
 import { storable } from "../../domain/Json.ts"
 import type { ToolCall } from "../../domain/ToolCall.ts"
-import type { TurnLost } from "../../domain/Turn.ts"
+import type { TurnLost, Usage } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
 import { fromAiError, isTransient } from "./AgentErrors.ts"
-import { assistant, instructions, remember, results, system, user } from "./AgentPrompt.ts"
-import { type Call, callOf, type Hands, use } from "./ToolExecutor.ts"
+import { assistant, instructions, pastTurns, results, system, user } from "./AgentPrompt.ts"
+import { type AgentTools, execute, type RequestedCall, requestedCall } from "./ToolExecutor.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
 
-type Part = Response.StreamPart<Record<string, Tool.Any>>
+export type Part = Response.StreamPart<Record<string, Tool.Any>>
 
-type Next = Effect.Effect<Chunk.Chunk<AgentEvent>, Option.Option<AgentError | TurnLost>>
+/** What has come of the answer to one call of the model. */
+export interface Answer {
+  /** Whether earlier steps of the turn have text: the texts of two steps are paragraphs of one message. */
+  readonly followsText: boolean
+  readonly text: string
+  /** The first half of a surrogate pair, until the second half comes. */
+  readonly highSurrogate: string
+  readonly calls: ReadonlyArray<ModelCall>
+  /** Calls whose arguments are still coming, by id. */
+  readonly partialCalls: ReadonlyMap<string, ModelCall<string>>
+  /** Known once the answer is complete. */
+  readonly usage: Usage | undefined
+}
 
-/**
- * The events of one turn. A step asks the model, reads its answer, runs the calls in it, and is followed by the next one.
- * A class of states rather than streams of streams: every token passes here.
- */
-export class AgentRun implements Pull.Source<AgentEvent, AgentError | TurnLost> {
-  readonly #model: LanguageModel.Service
-  readonly #hands: Hands
-  readonly #options: AgentOptions
-  readonly #turn: AgentTurn
-  /** What comes of the next pull. */
-  #next: Next
-  /** The answer that is being read. */
-  #answer: Pull.Source<Part, AiError.AiError> | undefined
-  /** Whether a reader may have seen anything: from then on nothing is tried again. */
-  #begun = false
-  #hasSpoken = false
+/** A tool call as the model wrote it. */
+export interface ModelCall<Params = unknown> {
+  readonly id: string
+  readonly name: string
+  readonly params: Params
+}
 
-  // --- of the present step
+export const emptyAnswer = (followsText: boolean): Answer => ({
+  followsText,
+  text: "",
+  highSurrogate: "",
+  calls: [],
+  partialCalls: new Map(),
+  usage: undefined
+})
 
-  #prompt: ReadonlyArray<Prompt.Message> = []
-  #step = 0
-  #text = ""
-  /** The first half of a surrogate pair, until the second one comes. */
-  #half = ""
-  #usage: Response.Usage | undefined
-  #calls: Array<Call> = []
-  #done: Array<ToolCall> = []
-  readonly #unfinished = new Map<string, { readonly name: string; text: string }>()
-
-  constructor(model: LanguageModel.Service, hands: Hands, options: AgentOptions, turn: AgentTurn) {
-    this.#model = model
-    this.#hands = hands
-    this.#options = options
-    this.#turn = turn
-    this.#next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (said) =>
-      this.#begin([system(said), ...remember(turn.history), user(turn.message)])
-    )
-  }
-
-  readonly pull: Next = Effect.suspend(() => this.#next)
-
-  readonly close = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
-    // What else there is of the run may stay in memory for a while (see `FiberState.forget`).
-    this.#prompt = []
-    return this.#answer?.close(exit) ?? Effect.void
-  }
-
-  get #isLast() {
-    return this.#step >= this.#options.maxSteps
-  }
-
-  #begin(prompt: ReadonlyArray<Prompt.Message>): Next {
-    this.#prompt = prompt
-    this.#step++
-    this.#text = ""
-    this.#done = []
-    return this.#ask(1)
-  }
-
-  #ask(tries: number): Next {
-    this.#calls = []
-    this.#half = ""
-    this.#usage = undefined
-    this.#unfinished.clear()
-    const answer = Pull.fromStream(
-      this.#model.streamText({
-        prompt: Prompt.fromMessages(this.#prompt),
-        toolkit: this.#hands.offered,
-        disableToolCallResolution: true,
-        toolChoice: this.#isLast ? "none" : "auto"
-      })
-    )
-    this.#answer = answer
-    const listen: Next = Effect.matchEffect(answer.pull, {
-      onSuccess: (parts) => {
-        const events = this.#readAll(parts)
-        return events.length === 0 ? listen : Effect.succeed(Chunk.unsafeFromArray(events))
-      },
-      onFailure: (end) =>
-        Effect.flatMap(answer.close(Option.isNone(end) ? Exit.void : Exit.fail(end.value)), () => {
-          this.#answer = undefined
-          return Option.isNone(end) ? this.#conclude() : this.#giveUp(end.value, tries)
-        })
-    })
-    this.#next = listen
-    return listen
-  }
-
-  // --- what the model says
-
-  #readAll(parts: Iterable<Part>): Array<AgentEvent> {
-    const events: Array<AgentEvent> = []
-    for (const part of parts) {
-      const event = this.#read(part)
-      if (event !== undefined) events.push(event)
+/** What one more part makes of an answer, and what there is to tell of it. */
+export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyArray<AgentEvent>] => {
+  switch (part.type) {
+    case "text-delta":
+      return addText(answer, part.delta)
+    case "tool-params-start":
+      return [setPartial(answer, { id: part.id, name: part.name, params: "" }), none]
+    case "tool-params-delta": {
+      const call = answer.partialCalls.get(part.id)
+      return [call === undefined ? answer : setPartial(answer, { ...call, params: call.params + part.delta }), none]
     }
-    return events
-  }
-
-  #read(part: Part): AgentEvent | undefined {
-    switch (part.type) {
-      case "text-delta": {
-        const [whole, rest] = splitPair(this.#half + part.delta)
-        this.#half = rest
-        return this.#say(whole)
-      }
-      case "tool-params-start":
-        this.#unfinished.set(part.id, { name: part.name, text: "" })
-        return undefined
-      case "tool-params-delta": {
-        const call = this.#unfinished.get(part.id)
-        if (call !== undefined) call.text += part.delta
-        return undefined
-      }
-      case "tool-call":
-        this.#unfinished.delete(part.id)
-        this.#calls.push(callOf(this.#hands.tools, part))
-        return undefined
-      case "finish":
-        this.#usage = part.usage
-        // Its other half will not come.
-        return this.#say(this.#half)
-      default:
-        return undefined
+    case "tool-call": {
+      const { id, name, params } = part
+      const partialCalls = new Map(answer.partialCalls)
+      partialCalls.delete(id)
+      return [{ ...answer, partialCalls, calls: [...answer.calls, { id, name, params }] }, none]
     }
-  }
-
-  #say(words: string): AgentEvent | undefined {
-    const said = this.#text === "" ? storable(words).trimStart() : storable(words)
-    if (said === "") return undefined
-    // The texts of two steps are paragraphs of one message.
-    const piece = this.#text === "" && this.#hasSpoken ? `\n\n${said}` : said
-    this.#text += piece
-    this.#begun = true
-    this.#hasSpoken = true
-    return AgentEvent.Text({ text: piece })
-  }
-
-  // --- what becomes of an answer
-
-  #giveUp(error: AiError.AiError, tries: number): Next {
-    const events = this.#salvage(error)
-    if (events !== undefined) {
-      if (events.length === 0) return this.#conclude()
-      this.#next = Effect.suspend(() => this.#conclude())
-      return Effect.succeed(Chunk.unsafeFromArray(events))
+    case "finish": {
+      // The second half of a pair can no longer come.
+      const [rest, events] = flushText(answer)
+      const { inputTokens, outputTokens } = part.usage
+      return [{ ...rest, usage: { inputTokens: count(inputTokens), outputTokens: count(outputTokens) } }, events]
     }
-    const failure = fromAiError(error)
-    return this.#begun || tries === maxTries || !isTransient(error)
-      ? fail(failure)
-      : Effect.flatMap(pauseAfter(failure, tries), () => this.#ask(tries + 1))
-  }
-
-  /** What there is of an answer that the model's layer gave up for a call that cannot be run, if it did. */
-  #salvage(error: AiError.AiError): Array<AgentEvent> | undefined {
-    const parts = ToolSchemas.givenUp(this.#hands.offered.tools, error)
-    if (parts === undefined || (ToolSchemas.isNotJson(error) && this.#unfinished.size === 0)) return undefined
-    const events = this.#readAll(parts)
-    for (const [id, { name, text }] of this.#unfinished) {
-      this.#calls.push(callOf(this.#hands.tools, { id, name, params: text }))
-    }
-    this.#usage ??= unknownUsage
-    return events
-  }
-
-  #conclude(): Next {
-    // An answer that ends without an end, or says nothing at all, makes no sense; nor one that had to be in words and
-    // has none.
-    const isEmpty = this.#text === "" && (this.#calls.length > 0 ? this.#isLast : !this.#begun)
-    if (this.#usage === undefined || isEmpty) return fail(new AgentFailed())
-    const { inputTokens, outputTokens } = this.#usage
-    const ended = AgentEvent.StepEnded({
-      usage: { inputTokens: tokens(inputTokens), outputTokens: tokens(outputTokens) }
-    })
-    return this.#isLast || this.#calls.length === 0 ? this.#leave([ended]) : this.#act(0, [ended])
-  }
-
-  #leave(events: Array<AgentEvent>): Next {
-    this.#next = over
-    return Effect.succeed(Chunk.unsafeFromArray(events))
-  }
-
-  /** Announces the call at `position` after these events. The next pull runs it. */
-  #act(position: number, events: Array<AgentEvent>): Next {
-    const call = this.#calls[position]
-    if (call === undefined) {
-      this.#next = Effect.suspend(() =>
-        this.#begin([...this.#prompt, assistant(this.#text, this.#calls), results(this.#done)])
-      )
-    } else {
-      this.#begun = true
-      const { id, parameters, tool } = call
-      events.push(AgentEvent.ToolCallStarted({ call: { id, tool, parameters }, step: this.#step }))
-      this.#next = use(this.#hands, this.#turn, call, { step: this.#step, position }).pipe(
-        Effect.mapError(Option.some),
-        Effect.flatMap((done) => {
-          this.#done.push(done)
-          return this.#act(position + 1, [AgentEvent.ToolCallEnded({ call: done, step: this.#step })])
-        })
-      )
-    }
-    return Effect.succeed(Chunk.unsafeFromArray(events))
+    default:
+      return [answer, none]
   }
 }
 
-const over: Next = Exit.fail(Option.none())
+/** As `addPart`, for parts that came together. */
+export const addParts = (
+  answer: Answer,
+  parts: Iterable<Part>
+): readonly [answer: Answer, events: Array<AgentEvent>] => {
+  const events: Array<AgentEvent> = []
+  let next = answer
+  for (const part of parts) {
+    const [after, added] = addPart(next, part)
+    next = after
+    events.push(...added)
+  }
+  return [next, events]
+}
 
+const none: ReadonlyArray<AgentEvent> = []
+
+const setPartial = (answer: Answer, call: ModelCall<string>): Answer => ({
+  ...answer,
+  partialCalls: new Map(answer.partialCalls).set(call.id, call)
+})
+
+const addText = (answer: Answer, delta: string): readonly [Answer, ReadonlyArray<AgentEvent>] => {
+  const text = answer.highSurrogate + delta
+  const isSplit = /[\uD800-\uDBFF]$/.test(text)
+  const whole = storable(isSplit ? text.slice(0, -1) : text)
+  const highSurrogate = isSplit ? text.slice(-1) : ""
+  const piece = answer.text === "" ? whole.trimStart() : whole
+  if (piece === "") return [highSurrogate === answer.highSurrogate ? answer : { ...answer, highSurrogate }, none]
+  const paragraph = answer.text === "" && answer.followsText ? `\n\n${piece}` : piece
+  return [{ ...answer, highSurrogate, text: answer.text + paragraph }, [AgentEvent.Text({ text: paragraph })]]
+}
+
+const flushText = (answer: Answer): readonly [Answer, ReadonlyArray<AgentEvent>] => {
+  if (answer.highSurrogate === "") return [answer, none]
+  const text = storable(answer.highSurrogate)
+  return [{ ...answer, highSurrogate: "", text: answer.text + text }, [AgentEvent.Text({ text })]]
+}
+
+/** A count of tokens that the database can store, whatever a provider reports. */
+const count = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(Math.trunc(n), 10_000_000) : 0)
+
+/** One call of the model: its place in the turn, and what the model is sent. */
+interface Step {
+  readonly number: number
+  readonly prompt: ReadonlyArray<Prompt.Message>
+  readonly followsText: boolean
+}
+
+/** The next events of a turn, and what to run for those after them. Fails with `None` at the end. */
+type Next = Effect.Effect<
+  readonly [events: ReadonlyArray<AgentEvent>, next: Next],
+  Option.Option<AgentError | TurnLost>
+>
+
+/** The events of one turn. Each step asks the model, reads its answer, runs the calls in it, and is followed by the next. */
+export const make = (
+  model: LanguageModel.Service,
+  tools: AgentTools,
+  options: AgentOptions,
+  turn: AgentTurn
+): Pull.Source<AgentEvent, AgentError | TurnLost> => {
+  /** The answer that is being read. */
+  let open: Pull.Source<Part, AiError.AiError> | undefined
+
+  const ask = (step: Step, tries: number): Next =>
+    Effect.suspend(() => {
+      const source = Pull.fromStream(
+        model.streamText({
+          prompt: Prompt.fromMessages(step.prompt),
+          toolkit: tools.offered,
+          disableToolCallResolution: true,
+          toolChoice: isLast(step) ? "none" : "auto"
+        })
+      )
+      open = source
+      return read(step, tries, source, emptyAnswer(step.followsText))
+    })
+
+  const isLast = (step: Step) => step.number >= options.maxSteps
+
+  const read = (step: Step, tries: number, source: Pull.Source<Part, AiError.AiError>, answer: Answer): Next =>
+    Effect.matchEffect(source.pull, {
+      onSuccess: (parts) => {
+        const [next, events] = addParts(answer, parts)
+        const rest = read(step, tries, source, next)
+        return events.length === 0 ? rest : emit(events, rest)
+      },
+      onFailure: (end) =>
+        Effect.flatMap(source.close(Option.isNone(end) ? Exit.void : Exit.fail(end.value)), () => {
+          open = undefined
+          return Option.isNone(end) ? conclude(step, answer) : recover(step, tries, answer, end.value)
+        })
+    })
+
+  /** After a failure: goes on with the answer as far as it came, asks again, or gives up. */
+  const recover = (step: Step, tries: number, answer: Answer, error: AiError.AiError): Next => {
+    const salvaged = salvage(tools, answer, error)
+    if (salvaged !== undefined) return conclude(step, ...salvaged)
+    const failure = fromAiError(error)
+    return hasOutput(step, answer) || tries === maxTries || !isTransient(error)
+      ? fail(failure)
+      : Effect.zipRight(pause(failure, tries), ask(step, tries + 1))
+  }
+
+  const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
+    const { calls, text, usage } = answer
+    // An answer that ends without an end or says nothing at all makes no sense, nor does a last one without words.
+    const isEmpty = text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
+    if (usage === undefined || isEmpty) return events.length === 0 ? fail(new AgentFailed()) : emit(events, failed)
+    const ended = [...events, AgentEvent.StepEnded({ usage })]
+    if (isLast(step) || calls.length === 0) return emit(ended, finished)
+    const requested = calls.map((call) => requestedCall(tools.tools, call))
+    return run(step, answer, requested, [], ended)
+  }
+
+  /** Announces the next call after `events`; the pull after that runs it. */
+  const run = (
+    step: Step,
+    answer: Answer,
+    calls: ReadonlyArray<RequestedCall>,
+    done: ReadonlyArray<ToolCall>,
+    events: ReadonlyArray<AgentEvent>
+  ): Next => {
+    const call = calls[done.length]
+    if (call === undefined) {
+      const prompt = [...step.prompt, assistant(answer.text, calls), results(done)]
+      const followsText = step.followsText || answer.text !== ""
+      return emit(events, ask({ number: step.number + 1, prompt, followsText }, 1))
+    }
+    const { id, parameters, tool } = call
+    const ended = execute(tools, turn, call, { step: step.number, position: done.length }).pipe(
+      Effect.mapError(Option.some),
+      Effect.flatMap((ran) =>
+        run(step, answer, calls, [...done, ran], [AgentEvent.ToolCallEnded({ call: ran, step: step.number })])
+      )
+    )
+    return emit([...events, AgentEvent.ToolCallStarted({ call: { id, tool, parameters }, step: step.number })], ended)
+  }
+
+  let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) =>
+    ask({ number: 1, prompt: [system(text), ...pastTurns(turn.history), user(turn.message)], followsText: false }, 1)
+  )
+  return {
+    pull: Effect.suspend(() =>
+      Effect.map(next, ([events, rest]) => {
+        next = rest
+        return Chunk.unsafeFromArray(events)
+      })
+    ),
+    close: (exit) => {
+      // Whoever still holds this source does not hold the prompt with it.
+      next = finished
+      return open?.close(exit) ?? Effect.void
+    }
+  }
+}
+
+const emit = (events: ReadonlyArray<AgentEvent>, next: Next): Next => Effect.succeed([events, next])
 const fail = (error: AgentError): Next => Effect.fail(Option.some(error))
+const failed: Next = fail(new AgentFailed())
+const finished: Next = Effect.fail(Option.none())
 
-/** Its end, where the tokens are counted, is lost. */
-const unknownUsage = new Response.Usage({ inputTokens: undefined, outputTokens: undefined, totalTokens: undefined })
+/** Whether a reader may have seen anything of the turn: from then on nothing is tried again. */
+const hasOutput = (step: Step, answer: Answer) => step.number > 1 || answer.text !== ""
+
+/** What there is of an answer that the model's layer gave up for a call that cannot be run, if it did. */
+const salvage = (
+  { offered }: AgentTools,
+  answer: Answer,
+  error: AiError.AiError
+): readonly [Answer, Array<AgentEvent>] | undefined => {
+  const parts = ToolSchemas.givenUp(offered.tools, error)
+  if (parts === undefined || (ToolSchemas.isNotJson(error) && answer.partialCalls.size === 0)) return undefined
+  const [{ calls, partialCalls, usage, ...rest }, events] = addParts(answer, parts)
+  // The end, where the tokens are counted, is lost.
+  const known = usage ?? { inputTokens: 0, outputTokens: 0 }
+  return [{ ...rest, usage: known, partialCalls: new Map(), calls: [...calls, ...partialCalls.values()] }, events]
+}
 
 /** The first try counts. */
 const maxTries = 3
@@ -233,19 +257,12 @@ const maxTries = 3
 /** Seconds: a service that asks for more patience than this is busy for as long as this turn is concerned. */
 const maxPause = 10
 
-/** Waits before the next try, if it is worth to. */
-const pauseAfter = (failure: AgentError, tries: number): Effect.Effect<void, Option.Option<AgentError>> => {
-  const pause = "retryAfter" in failure ? failure.retryAfter : undefined
-  if (pause !== undefined && pause > maxPause) return Effect.fail(Option.some(failure))
+/** Waits before the next try, if that is not too long. */
+const pause = (failure: AgentError, tries: number): Effect.Effect<void, Option.Option<AgentError>> => {
+  const seconds = "retryAfter" in failure ? failure.retryAfter : undefined
+  if (seconds !== undefined && seconds > maxPause) return Effect.fail(Option.some(failure))
   return Effect.flatMap(Random.nextRange(0.5, 1), (jitter) => {
     const millis = 400 * 2 ** (tries - 1) * jitter
-    return Effect.sleep(pause === undefined ? millis : pause * 1000 + millis / 4)
+    return Effect.sleep(seconds === undefined ? millis : seconds * 1000 + millis / 4)
   })
 }
-
-/** A count of tokens as the database takes it, whatever a provider makes of it. */
-const tokens = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(Math.trunc(n), 10_000_000) : 0)
-
-/** Keeps the first half of a surrogate pair back until the second one comes. */
-const splitPair = (text: string): readonly [whole: string, half: string] =>
-  /[\uD800-\uDBFF]$/.test(text) ? [text.slice(0, -1), text.slice(-1)] : [text, ""]

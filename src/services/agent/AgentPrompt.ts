@@ -77,24 +77,24 @@ const resultPart = ({ id, result, tool }: ToolCall): Prompt.ToolResultPart => ({
 })
 
 /** What was said before. Whole turns only: the window may begin in the middle of one. */
-export const remember = (history: ReadonlyArray<HistoryMessage>): ReadonlyArray<Prompt.Message> => {
+export const pastTurns = (history: ReadonlyArray<HistoryMessage>): ReadonlyArray<Prompt.Message> => {
   const out: Array<Prompt.Message> = []
   const first = history.findIndex(({ role }) => role === "user")
   if (first < 0) return out
   for (let i = first; i < history.length; i++) {
-    const said = history[i]
-    if (said === undefined) break
-    if (said.role === "assistant") recall(said, out)
+    const message = history[i]
+    if (message === undefined) break
+    if (message.role === "assistant") pastSteps(message, out)
     else {
-      out.push(user(said.content))
-      if (history[i + 1]?.role !== "assistant") out.push(assistant(note(said.turnStatus), []))
+      out.push(user(message.content))
+      if (history[i + 1]?.role !== "assistant") out.push(assistant(ending(message.turnStatus), []))
     }
   }
   return out
 }
 
 /** An answer as the steps it was made in: never a call without its result. */
-const recall = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
+const pastSteps = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
   const calls = Arr.zip(message.toolCalls ?? [], message.places ?? [])
   const steps = Arr.isNonEmptyArray(calls) ? Arr.groupWith(calls, ([, a], [, b]) => a.step === b.step) : []
   let from = 0
@@ -105,12 +105,12 @@ const recall = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
     from = to
   }
   const rest = message.content.slice(from).trim()
-  const end = message.turnStatus === "completed" ? rest : `${rest}\n${note(message.turnStatus)}`.trim()
+  const end = message.turnStatus === "completed" ? rest : `${rest}\n${ending(message.turnStatus)}`.trim()
   if (end !== "") out.push(assistant(end, []))
 }
 
 /** What the model is told of a turn that did not complete. */
-const note = (status: TurnStatus) => {
+const ending = (status: TurnStatus) => {
   switch (status) {
     case "cancelled":
       return "[The user stopped this answer before it was finished.]"

@@ -1,5 +1,5 @@
 import type { Tool, Toolkit } from "@effect/ai"
-import { Context, Cause as Defect, Effect, Either, Predicate, Record, Schema } from "effect"
+import { Context, Cause as Defect, Duration, Effect, Either, Predicate, Record, Schema } from "effect"
 import { storable } from "../../domain/Json.ts"
 import { Cause } from "../../domain/Task.ts"
 import { type ToolCall, ToolResult } from "../../domain/ToolCall.ts"
@@ -9,49 +9,51 @@ import { ToolContext } from "../tasks/TaskTools.ts"
 import type { AgentTurn } from "./Agent.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
 
-/** A toolkit with the types of its tools forgotten: which call is for which tool is known at run time only. */
-export interface Hands {
+/** A toolkit without the types of its tools: which call is for which tool is known at run time only. */
+export interface AgentTools {
   readonly tools: ToolSchemas.Tools
+  /** What the model is offered. */
   readonly offered: Toolkit.WithHandler<Record<string, Tool.Any>>
-  /** Uses the tool of this name with arguments that `ToolSchemas.read` has read; the answer is in its encoded form. */
-  readonly use: (
+  /** Runs a tool with arguments that `ToolSchemas.read` has read; the answer is in its encoded form. */
+  readonly handle: (
     tool: string,
     parameters: unknown,
-    about: typeof ToolContext.Service
+    context: typeof ToolContext.Service
   ) => Effect.Effect<unknown, unknown>
 }
 
 /**
- * The toolkit as the agent uses it. Its own `handle` would read the arguments again, puts them on its span, though they are
- * people's words, and takes a hundred operations.
+ * The toolkit as the agent uses it. Its own `handle` would read the arguments again, put them on a span, though they are
+ * people's words, and take a hundred operations.
  */
-export const handsOf = <Tools extends Record<string, Tool.Any>>(
+export const make = <Tools extends Record<string, Tool.Any>>(
   toolkit: Toolkit.Toolkit<Tools>
-): Effect.Effect<Hands, never, Tool.HandlersFor<Tools>> =>
+): Effect.Effect<AgentTools, never, Tool.HandlersFor<Tools>> =>
   Effect.gen(function* () {
     const { handle, tools } = yield* toolkit
-    const { unsafeMap } = yield* Effect.context<Tool.HandlersFor<Tools>>()
-    const uses = Record.map(tools, (tool) => {
-      // Safe: so a toolkit keeps the handlers that it was given.
-      const { context, handler } = unsafeMap.get(tool.id) as Tool.Handler<string>
+    const handlers = yield* Effect.context<Tool.HandlersFor<Tools>>()
+    const runs = Record.map(tools, (tool) => {
+      // Safe: a toolkit's layer keeps each handler under its tool's id.
+      const key = Context.GenericTag<Tool.HandlersFor<Tools>, Tool.Handler<string>>(tool.id)
+      const { context, handler } = Context.get(handlers, key)
       const success = encoderOf(tool.successSchema)
       const failure = encoderOf(tool.failureSchema)
       return (parameters: unknown, about: typeof ToolContext.Service) =>
-        Effect.matchEffect(
-          Effect.mapInputContext(handler(parameters), (input: Context.Context<never>) =>
+        handler(parameters).pipe(
+          Effect.mapInputContext((input: Context.Context<never>) =>
             Context.add(Context.merge(context, input), ToolContext, about)
           ),
-          {
+          Effect.matchEffect({
             onSuccess: success,
             onFailure: (error) => (tool.failureMode === "return" ? failure(error) : Effect.fail(error))
-          }
+          })
         )
     })
     return {
       tools,
       // Safe: it is some toolkit, of which a model is told the names and descriptions.
-      offered: { tools: ToolSchemas.lenient(tools), handle } as unknown as Hands["offered"],
-      use: (tool, parameters, about) => uses[tool]?.(parameters, about) ?? Effect.dieMessage("No such tool")
+      offered: { tools: ToolSchemas.lenient(tools), handle } as unknown as AgentTools["offered"],
+      handle: (tool, parameters, context) => runs[tool]?.(parameters, context) ?? Effect.dieMessage("No such tool")
     }
   })
 
@@ -61,12 +63,12 @@ const encoderOf = ({ ast }: Pick<Schema.Schema.All, "ast">) => {
   return (value: unknown) => Either.getOrElse(Either.map(encode(value), Effect.succeed<unknown>), Effect.die)
 }
 
-/** What the model asked for. */
-export interface Call {
+/** A tool call that the model asked for. */
+export interface RequestedCall {
   readonly id: string
   readonly tool: string
   readonly parameters: unknown
-  /** The parameters as the tool takes them, or why it cannot be run. */
+  /** The parameters as the tool takes them, or why the call cannot be run. */
   readonly read: Either.Either<unknown, string>
 }
 
@@ -74,10 +76,10 @@ export interface Call {
 const maxCalls = 32
 
 /** A call as it is kept and shown, and whether it can be run. */
-export const callOf = (
+export const requestedCall = (
   tools: ToolSchemas.Tools,
   { id, name, params }: { readonly id: string; readonly name: string; readonly params: unknown }
-): Call => {
+): RequestedCall => {
   const isObject = Predicate.isReadonlyRecord(params)
   // In an object, which is what every provider takes back.
   const parameters = clean(isObject ? params : { arguments: rawOf(params).slice(0, 2000) })
@@ -101,43 +103,41 @@ const clean = (value: unknown): unknown => {
   return value
 }
 
-/** One tool call with its record, as a result whatever becomes of it. */
-export const use = (
-  hands: Hands,
+/** Runs a tool call with its record. Whatever becomes of the tool is a result. */
+export const execute = (
+  tools: AgentTools,
   turn: AgentTurn,
-  call: Call,
+  call: RequestedCall,
   place: { readonly step: number; readonly position: number }
 ): Effect.Effect<ToolCall, TurnLost> => {
-  const about = { user: turn.user, timeZone: turn.timeZone, cause: Cause.Turn({ turnId: turn.id, ...place }) }
+  const context = { user: turn.user, timeZone: turn.timeZone, cause: Cause.Turn({ turnId: turn.id, ...place }) }
 
-  const done = (run: Effect.Effect<ToolResult>): Effect.Effect<ToolCall> =>
-    Effect.clockWith((clock) => {
-      const from = clock.unsafeCurrentTimeMillis()
-      return Effect.map(run, (answered) => {
-        const result = asResult(clean(answered))
-        // Clocks may count parts of milliseconds, and run backwards.
-        const durationMs = Math.max(0, Math.round(clock.unsafeCurrentTimeMillis() - from))
-        return { id: call.id, tool: call.tool, parameters: call.parameters, result, durationMs }
-      })
-    })
+  const timed = (run: Effect.Effect<ToolResult>): Effect.Effect<ToolCall> =>
+    Effect.map(Effect.timed(run), ([duration, answered]) => ({
+      id: call.id,
+      tool: call.tool,
+      parameters: call.parameters,
+      result: asResult(clean(answered)),
+      durationMs: Math.round(Duration.toMillis(duration))
+    }))
 
   const refused = (error: string) => Effect.succeed<ToolResult>({ status: "error", error })
 
   const run = Either.match(place.position < maxCalls ? call.read : Either.left(tooMany), {
     onLeft: refused,
     onRight: (parameters) =>
-      Effect.match(hands.use(call.tool, parameters, about), { onSuccess: toResult, onFailure: toResult }).pipe(
-        Span.withSpan("Agent.use", { attributes: { tool: call.tool } })
+      Effect.match(tools.handle(call.tool, parameters, context), { onSuccess: toResult, onFailure: toResult }).pipe(
+        Span.withSpan("Agent.tool", { attributes: { tool: call.tool } })
       )
   })
 
-  return turn.record(place, done(run)).pipe(
+  return turn.record(place, timed(run)).pipe(
     Effect.catchAllDefect((defect) =>
-      // Its transaction is gone with whatever it had done; that it failed is recorded on its own.
+      // The tool's transaction was rolled back; that it failed is recorded on its own.
       Effect.zipRight(
         // As a cause it is logged by its stack alone, without the members of a database's error, which quote rows.
         Effect.logError("Tool failed", Defect.die(defect)).pipe(Effect.annotateLogs({ tool: call.tool })),
-        turn.record(place, done(refused("The tool failed unexpectedly.")))
+        turn.record(place, timed(refused("The tool failed unexpectedly.")))
       )
     )
   )

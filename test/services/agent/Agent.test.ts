@@ -307,7 +307,8 @@ describe("Agent", () => {
           }
         })
       )
-    }
+    },
+    { fastCheck: { numRuns: 20 } }
   )
 
   it.effect("half a character at the very end is replaced, not lost", () =>
