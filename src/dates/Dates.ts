@@ -1,5 +1,6 @@
 import { en } from "chrono-node"
 import { Clock, Data, DateTime, Effect, Either, Option } from "effect"
+import { zoneOf } from "../domain/Request.ts"
 import { dayIn, exactDuration, rewrite } from "./Periods.ts"
 
 /** `dueDate` is the day in the user's calendar; `dueAt` is set when a time was given, and falls on that day there. */
@@ -24,7 +25,7 @@ const examples =
  * The zone is one that `TimeZone` of `domain/Request` lets through; any other is a defect.
  */
 export const resolveDue = (text: string, timeZone: string): Effect.Effect<Due, UnknownDate> =>
-  Effect.flatMap(DateTime.now, (now) => resolve(text, now, DateTime.zoneUnsafeMakeNamed(timeZone)))
+  Effect.flatMap(DateTime.now, (now) => resolve(text, now, zoneOf(timeZone)))
 
 /**
  * The rules of `due`, as a pure function. It takes
@@ -67,16 +68,17 @@ export interface Today {
 export const todayIn = (timeZone: string): Effect.Effect<Today> =>
   Effect.map(Clock.currentTimeMillis, (millis) => {
     const minute = Math.floor(millis / 60_000)
-    const known = present.get(timeZone)
-    if (known?.minute === minute) return known.today
-    const iso = DateTime.formatIsoOffset(DateTime.unsafeMakeZoned(millis, { timeZone }))
-    const today = { date: iso.slice(0, 10), weekday: weekdayOf(iso.slice(0, 10)), time: iso.slice(11, 16), timeZone }
-    present.set(timeZone, { minute, today })
-    return today
+    const zone = zoneOf(timeZone)
+    const known = present.get(zone.id)
+    if (known?.minute === minute) return { ...known.today, timeZone }
+    const iso = DateTime.formatIsoOffset(DateTime.unsafeMakeZoned(millis, { timeZone: zone }))
+    const today = { date: iso.slice(0, 10), weekday: weekdayOf(iso.slice(0, 10)), time: iso.slice(11, 16) }
+    present.set(zone.id, { minute, today })
+    return { ...today, timeZone }
   })
 
 /** By zone, of which there are some hundred. Every turn asks, and a zone's clock takes 40 µs to read. */
-const present = new Map<string, { readonly minute: number; readonly today: Today }>()
+const present = new Map<string, { readonly minute: number; readonly today: Omit<Today, "timeZone"> }>()
 
 /** `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.`: the line that the instructions carry. */
 export const sentence = (today: Today) =>

@@ -1,5 +1,5 @@
 import { DateTime, ParseResult, Schema } from "effect"
-import { TimeZone } from "./Request.ts"
+import { TimeZone, zoneOf } from "./Request.ts"
 import { Labels, LocalDate, Priority, TaskDescription, TaskTitle } from "./Task.ts"
 
 const rfc3339 = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i
@@ -32,7 +32,7 @@ const Instant = Schema.String.pipe(
 
 /** The day, `YYYY-MM-DD`, on which an instant falls in a zone. */
 const dayIn = (instant: DateTime.DateTime, timeZone: string): string =>
-  DateTime.formatIsoDate(DateTime.unsafeSetZoneNamed(instant, timeZone))
+  DateTime.formatIsoDate(DateTime.setZone(instant, zoneOf(timeZone)))
 
 /** When a task is due, as clients and tools say it: absent members stay as they are, null clears. */
 export interface Due {

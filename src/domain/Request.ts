@@ -1,4 +1,4 @@
-import { Context, Schema } from "effect"
+import { Context, DateTime, Option, Schema } from "effect"
 import { TurnId, type UserId } from "./Id.ts"
 import { Problem } from "./Problem.ts"
 import { ToolCalls } from "./ToolCall.ts"
@@ -11,7 +11,7 @@ export class RequestId extends Context.Reference<RequestId>()("taskchat/domain/R
   defaultValue: () => "none"
 }) {}
 
-/** The IANA name of a time zone this runtime knows. */
+/** The IANA name of a time zone that this runtime knows. It is checked where it comes in, so `zoneOf` cannot fail later. */
 export const TimeZone = Schema.String.pipe(
   Schema.filter((name) => isZone(name) || "must be an IANA time zone such as Europe/Berlin", {
     identifier: "TimeZone",
@@ -20,15 +20,14 @@ export const TimeZone = Schema.String.pipe(
   })
 )
 
-const isZone = (name: string) => {
-  try {
-    return (
-      name.length <= 64 && /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined
-    )
-  } catch {
-    return false
-  }
-}
+const isZone = (name: string) =>
+  name.length <= 64 && /^[A-Za-z]/.test(name) && Option.isSome(DateTime.zoneMakeNamed(name))
+
+/**
+ * The zone of a name that `TimeZone` lets through; any other is a defect. Functions of `DateTime` that take a zone as
+ * text must not be used: they read "GMT" and "GMT0" as offsets without a number, and fail.
+ */
+export const zoneOf = (name: string): DateTime.TimeZone.Named => DateTime.zoneUnsafeMakeNamed(name)
 
 const issues = Schema.Struct({
   errors: Schema.Array(

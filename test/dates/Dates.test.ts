@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Array as Arr, DateTime, Effect, Either, FastCheck, TestClock } from "effect"
+import { Array as Arr, DateTime, Effect, Either, FastCheck, Schema, TestClock } from "effect"
 import * as Dates from "../../src/dates/Dates.ts"
+import { TimeZone } from "../../src/domain/Request.ts"
 
 /** A Friday, 14:05 in Berlin. */
 const friday = "2026-01-30T13:05:00Z"
@@ -293,6 +294,20 @@ describe("Dates", () => {
       assert.match(found, /^✗$|^\d{4}-\d\d-\d\d(?: \d\d:\d\d)?$/)
     },
     { fastCheck: { numRuns: 500 } }
+  )
+
+  it.effect("every zone that Intl lists can be named, and GMT in all its spellings", () =>
+    Effect.gen(function* () {
+      const aliases = ["GMT", "gmt", "GMT0", "GMT+0", "Etc/GMT", "Etc/GMT+5", "Greenwich", "Zulu", "Asia/Kolkata"]
+      for (const name of [...Intl.supportedValuesOf("timeZone"), ...aliases]) {
+        assert.isTrue(Schema.is(TimeZone)(name), name)
+        assert.strictEqual((yield* Dates.todayIn(name)).timeZone, name)
+        assert.isNotNull((yield* Dates.resolveDue("tomorrow at 9am", name)).dueAt)
+      }
+      for (const name of ["", "Etc/Unknown", "Mars/Olympus", "+01:00", "x".repeat(65)]) {
+        assert.isFalse(Schema.is(TimeZone)(name), name)
+      }
+    })
   )
 
   it.effect("now comes from the Clock", () =>

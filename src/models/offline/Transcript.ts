@@ -107,7 +107,7 @@ export const read = (prompt: Prompt.Prompt, clock: DateTime.Utc): Transcript => 
 /** The line that the agent writes in its instructions: `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.` */
 const present = (system: string, clock: DateTime.Utc) => {
   const [, date, time, name = ""] = /Today is \w+, (\d{4}-\d\d-\d\d), (\d\d:\d\d) in (\S+)\.(?:\s|$)/.exec(system) ?? []
-  const zone = Option.getOrElse(DateTime.zoneFromString(name), () => DateTime.zoneMakeOffset(0))
+  const zone = Option.getOrElse(DateTime.zoneMakeNamed(name), () => DateTime.zoneMakeOffset(0))
   const told = DateTime.makeZoned(`${date}T${time}Z`, { timeZone: zone, adjustForTimeZone: true })
   return { zone, now: Option.match(told, { onNone: () => clock, onSome: DateTime.toUtc }) }
 }

@@ -248,6 +248,10 @@ layer(server)("Mcp", (it) => {
       assert.deepStrictEqual(dueOf(yield* utc.call("create_task", timed)), ["UTC", "2026-02-01T09:00:00.000Z"])
       const tokyo = yield* clientOf(user, "2026-07-28", { "time-zone": "Asia/Tokyo" })
       assert.deepStrictEqual(dueOf(yield* tokyo.call("create_task", timed)), ["Asia/Tokyo", "2026-02-01T00:00:00.000Z"])
+      for (const name of ["GMT", "gmt0", "Etc/GMT", "Greenwich"]) {
+        const gmt = yield* clientOf(user, "2025-11-25", { "time-zone": name })
+        assert.deepStrictEqual(dueOf(yield* gmt.call("create_task", timed)), [name, "2026-02-01T09:00:00.000Z"])
+      }
       const mars = yield* clientOf(user, "2025-11-25", { "time-zone": "Mars/Olympus" })
       const refused = yield* mars.request("ping")
       assert.deepStrictEqual([refused.status, refused.message?.["code"]], [400, "invalid_request"])
