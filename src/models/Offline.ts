@@ -1,5 +1,7 @@
 import { LanguageModel, type Response } from "@effect/ai"
-import { DateTime, Effect, Layer, Random, Stream } from "effect"
+import { Chunk, DateTime, Effect, Layer, Option, Random, Stream } from "effect"
+import type * as Pull from "../runtime/Pull.ts"
+import * as Direct from "./Direct.ts"
 import { type Next, next } from "./offline/Dialogue.ts"
 import { read } from "./offline/Transcript.ts"
 
@@ -13,7 +15,7 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
     // Calls are paired with their results by id, over conversations that outlive this process.
     const prefix = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
     let answers = 0
-    const answer = (options: LanguageModel.ProviderOptions) =>
+    const answer = (options: Direct.Request) =>
       Effect.map(DateTime.now, (now) => {
         const { toolChoice } = options
         const only = typeof toolChoice === "object" && "tool" in toolChoice ? toolChoice.tool : null
@@ -21,20 +23,35 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
         const step = next(read(options.prompt, now), new Set(tools.map(({ name }) => name)))
         return partsOf(step, `${prefix}-${++answers}`, countWords(JSON.stringify(options.prompt.content)), now)
       })
-    return yield* LanguageModel.make({
-      streamText: (options) =>
-        Stream.unwrap(Effect.map(answer(options), (parts) => Stream.rechunk(Stream.fromIterable(parts), 1))),
+    const model = yield* LanguageModel.make({
+      streamText: (options) => Stream.unwrap(Effect.map(answer(options), Stream.fromIterable)),
       generateText: (options) => Effect.map(answer(options), whole)
     })
+    return Direct.make(model, { provider: "offline", model: "offline" }, (options) =>
+      Effect.map(answer(options), sourceOf)
+    )
   })
 )
+
+/** All of an answer at once. */
+const sourceOf = (parts: ReadonlyArray<Direct.Part>): Pull.Source<Direct.Part, never> => {
+  let rest = Chunk.unsafeFromArray(parts)
+  return {
+    pull: Effect.suspend(() => {
+      const chunk = rest
+      rest = Chunk.empty()
+      return Chunk.isEmpty(chunk) ? Effect.fail(Option.none()) : Effect.succeed(chunk)
+    }),
+    close: () => Effect.void
+  }
+}
 
 /** An answer word by word, or its calls. */
 const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc) => {
   const words = step.text?.match(/\s*\S+/g) ?? []
   const calls = step.calls ?? []
   const outputTokens = words.length + countWords(JSON.stringify(calls.map(({ params }) => params)))
-  const parts: Array<Response.StreamPartEncoded> = [
+  const parts: Array<Direct.Part> = [
     { type: "response-metadata", id, modelId: "offline", timestamp: DateTime.formatIso(now) }
   ]
   if (words.length > 0) {
@@ -55,7 +72,7 @@ const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc)
 /** There are no tokens here, so words are counted. */
 const countWords = (text: string) => text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0
 
-const whole = (parts: ReadonlyArray<Response.StreamPartEncoded>): Array<Response.PartEncoded> => {
+const whole = (parts: ReadonlyArray<Direct.Part>): Array<Response.PartEncoded> => {
   const text = parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
   const others = parts.flatMap((part) =>
     part.type === "tool-call" || part.type === "finish" || part.type === "response-metadata" ? [part] : []
