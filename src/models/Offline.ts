@@ -1,7 +1,7 @@
 import { LanguageModel, type Response } from "@effect/ai"
 import { Chunk, DateTime, Effect, Layer, Option, Random, Stream } from "effect"
 import type * as Pull from "../runtime/Pull.ts"
-import * as Direct from "./Direct.ts"
+import * as StreamText from "../runtime/StreamText.ts"
 import { type Next, next } from "./offline/Dialogue.ts"
 import { read } from "./offline/Transcript.ts"
 
@@ -15,7 +15,7 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
     // Calls are paired with their results by id, over conversations that outlive this process.
     const prefix = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
     let answers = 0
-    const answer = (options: Direct.Request) =>
+    const answer = (options: StreamText.Request) =>
       Effect.map(DateTime.now, (now) => {
         const { toolChoice } = options
         const only = typeof toolChoice === "object" && "tool" in toolChoice ? toolChoice.tool : null
@@ -27,14 +27,14 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
       streamText: (options) => Stream.unwrap(Effect.map(answer(options), Stream.fromIterable)),
       generateText: (options) => Effect.map(answer(options), whole)
     })
-    return Direct.make(model, { provider: "offline", model: "offline" }, (options) =>
+    return StreamText.make(model, { provider: "offline", model: "offline" }, (options) =>
       Effect.map(answer(options), sourceOf)
     )
   })
 )
 
 /** All of an answer at once. */
-const sourceOf = (parts: ReadonlyArray<Direct.Part>): Pull.Source<Direct.Part, never> => {
+const sourceOf = (parts: ReadonlyArray<StreamText.Part>): Pull.Source<StreamText.Part, never> => {
   let rest = Chunk.unsafeFromArray(parts)
   return {
     pull: Effect.suspend(() => {
@@ -51,7 +51,7 @@ const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc)
   const words = step.text?.match(/\s*\S+/g) ?? []
   const calls = step.calls ?? []
   const outputTokens = words.length + countWords(JSON.stringify(calls.map(({ params }) => params)))
-  const parts: Array<Direct.Part> = [
+  const parts: Array<StreamText.Part> = [
     { type: "response-metadata", id, modelId: "offline", timestamp: DateTime.formatIso(now) }
   ]
   if (words.length > 0) {
@@ -72,7 +72,7 @@ const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc)
 /** There are no tokens here, so words are counted. */
 const countWords = (text: string) => text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0
 
-const whole = (parts: ReadonlyArray<Direct.Part>): Array<Response.PartEncoded> => {
+const whole = (parts: ReadonlyArray<StreamText.Part>): Array<Response.PartEncoded> => {
   const text = parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
   const others = parts.flatMap((part) =>
     part.type === "tool-call" || part.type === "finish" || part.type === "response-metadata" ? [part] : []
