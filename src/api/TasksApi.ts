@@ -5,7 +5,7 @@ import { key } from "../domain/Json.ts"
 import { NewTask, TaskPatch } from "../domain/NewTask.ts"
 import { wire } from "../domain/Problem.ts"
 import { PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
-import { Label, LocalDate, Priority, Task, TaskChanged, TaskNotFound } from "../domain/Task.ts"
+import { Label, LocalDate, Priority, SearchText, Task, TaskChanged, TaskNotFound } from "../domain/Task.ts"
 import { TaskChange } from "../domain/TaskChange.ts"
 import { IdempotencyKeyReused } from "../domain/Turn.ts"
 import { ApiRateLimit, Authentication } from "./Authentication.ts"
@@ -61,10 +61,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
             .annotations({ description: "Due on this day or after" })
             .pipe(Schema.fromKey("due_after")),
           query: Schema.optional(
-            Schema.String.annotations({
-              description: "Found in title or description, without regard to case",
-              examples: ["milk"]
-            })
+            SearchText.annotations({ description: "Found in title or description, without regard to case" })
           ).pipe(Schema.fromKey("q")),
           limit: Paging.limit(100, 50),
           cursor: Paging.cursor

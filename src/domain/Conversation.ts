@@ -1,6 +1,6 @@
 import { Schema } from "effect"
 import { ConversationId, MessageId, TurnId } from "./Id.ts"
-import { key, normalize, Time, text } from "./Json.ts"
+import { key, Time, text } from "./Json.ts"
 import { Problem } from "./Problem.ts"
 import { type Place, type ToolCall, ToolCalls } from "./ToolCall.ts"
 import { TurnEnd, type TurnStatus } from "./Turn.ts"
@@ -55,7 +55,7 @@ export interface HistoryMessage {
 
 /** A title made from a conversation's first message: its first words, at most 60 characters, cut at a word. */
 export const titleFrom = (message: string): string => {
-  const line = Array.from(normalize(message).replace(/\s+/g, " "))
+  const line = Array.from(message.replace(/\s+/g, " "))
   if (line.length <= 60) return line.join("")
   const cut = line.slice(0, 59).join("")
   const space = line[59] === " " ? cut.length : cut.lastIndexOf(" ")

@@ -1,4 +1,4 @@
-import { Option, Schema, SchemaAST } from "effect"
+import { Either, Option, ParseResult, Schema, SchemaAST } from "effect"
 
 /** Names a member in JSON where TypeScript calls it something else: `turnId: TurnId.pipe(key("turn_id"))`. */
 export const key =
@@ -31,8 +31,29 @@ export const storable = (text: string) => text.toWellFormed().replaceAll("\0", "
 
 const controls = /(?![\t\n])\p{Cc}/gu
 
-/** What people type, as it is kept: NFC, no control characters but tab and newline, trimmed. */
-export const normalize = (text: string) => text.toWellFormed().normalize("NFC").replace(controls, "").trim()
+/** UTF-16 units that each character of a limit may take before it is normalised: NFC shortens no text to less than a quarter. */
+const unitsPerCharacter = 4
+
+/** As many as Unicode's Stream-Safe Text Format allows. NFC sorts each run of them, which takes the square of its length. */
+const maxMarks = 30
+
+const tooManyMarks = new RegExp(`\\p{M}{${maxMarks + 1}}`, "u")
+
+/**
+ * What people type, as it is kept: NFC, no control characters but tab and newline, trimmed, `min` to `max` code points.
+ * Else why it is refused. All text from outside comes in through here: its size is checked before it is normalised.
+ */
+export const readText = (given: string, min: number, max: number): Either.Either<string, string> => {
+  const outside = Either.left(
+    min === 0 ? `must have at most ${max} characters` : `must have ${min} to ${max} characters`
+  )
+  if (given.length > max * unitsPerCharacter) return outside
+  const plain = given.toWellFormed().replace(controls, "")
+  if (tooManyMarks.test(plain)) return Either.left(`must not have more than ${maxMarks} combining marks in a row`)
+  const text = plain.normalize("NFC").trim()
+  const n = length(text)
+  return n >= min && n <= max ? Either.right(text) : outside
+}
 
 /** Length in code points, which is how limits count. */
 export const length = (text: string) => {
@@ -43,18 +64,22 @@ export const length = (text: string) => {
   return n
 }
 
-/** Text that is normalised first and then has `min` to `max` code points. */
+/** Text as `readText` reads it. */
 export const text = (min: number, max: number, identifier: string, example: string) =>
   Schema.String.pipe(
     Schema.annotations({ jsonSchema: { type: "string", minLength: min, maxLength: max, examples: [example] } }),
-    Schema.transform(
-      Schema.String.pipe(
-        Schema.filter((s) => {
-          const n = length(s)
-          return (n >= min && n <= max) || `must have ${min} to ${max} characters`
-        })
-      ),
-      { strict: true, decode: normalize, encode: (s) => s }
-    ),
+    Schema.transformOrFail(Schema.String, {
+      strict: true,
+      decode: (given, _, ast) =>
+        Either.mapLeft(readText(given, min, max), (why) => new ParseResult.Type(ast, undefined, why)),
+      encode: Either.right
+    }),
     Schema.annotations({ identifier, description: `${min} to ${max} characters; control characters are removed` })
+  )
+
+/** A list that is refused for its length before its items are decoded. */
+export const list = <A, I>(item: Schema.Schema<A, I>, max: number, items: string) =>
+  Schema.Array(Schema.encodedSchema(item)).pipe(
+    Schema.maxItems(max, { message: () => `must have at most ${max} ${items}` }),
+    Schema.compose(Schema.Array(item))
   )

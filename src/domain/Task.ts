@@ -1,16 +1,16 @@
 import { Data, Schema } from "effect"
 import { TaskId, type TurnId } from "./Id.ts"
-import { key, Time, text } from "./Json.ts"
+import { key, list, Time, text } from "./Json.ts"
 import { Problem } from "./Problem.ts"
 
 export const TaskTitle = text(1, 200, "TaskTitle", "Buy milk")
 export const TaskDescription = text(0, 2000, "TaskDescription", "Two bottles")
 export const Label = text(1, 50, "Label", "errands")
 
-export const Labels = Schema.Array(Label).pipe(
-  Schema.maxItems(10, { message: () => "must have at most 10 labels" }),
-  Schema.annotations({ identifier: "Labels", description: "Up to 10 labels" })
-)
+export const Labels = list(Label, 10, "labels").annotations({ identifier: "Labels", description: "Up to 10 labels" })
+
+/** What to look for in titles and descriptions: nothing longer is in them. */
+export const SearchText = text(0, 2000, "SearchText", "milk")
 
 export const Priority = Schema.Literal("low", "medium", "high").annotations({
   identifier: "Priority",

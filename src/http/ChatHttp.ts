@@ -1,7 +1,7 @@
-import { Effect } from "effect"
+import { Effect, Either } from "effect"
 import { Api } from "../api/Api.ts"
 import { type ChatRequest, unquoted } from "../api/ChatApi.ts"
-import { length, normalize } from "../domain/Json.ts"
+import { readText } from "../domain/Json.ts"
 import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { hashOf } from "../services/access/Idempotency.ts"
@@ -30,16 +30,15 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
         { headers, payload }: Call,
         { id: user }: typeof CurrentUser.Service
       ): Effect.Effect<TurnRequest, InvalidRequest> => {
-        const message = normalize(payload.message)
-        if (message === "") return refuse("must not be blank")
-        if (length(message) > messageMaxLength) return refuse(`must have at most ${messageMaxLength} characters`)
+        const read = readText(payload.message, 1, messageMaxLength)
+        if (Either.isLeft(read)) return new InvalidRequest({ errors: [{ path: "message", message: read.left }] })
         const conversationId = payload.conversationId ?? null
         const timeZone = payload.timeZone ?? "UTC"
         const key = headers["idempotency-key"]
         return Effect.succeed({
           user,
           conversationId,
-          message,
+          message: read.right,
           timeZone,
           key: key === undefined ? null : { scope, key: unquoted(key), hash: hashOf({ ...payload, conversationId }) }
         })
@@ -75,5 +74,3 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
         )
     })
   )
-
-const refuse = (message: string) => new InvalidRequest({ errors: [{ path: "message", message }] })

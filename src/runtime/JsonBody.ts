@@ -1,5 +1,6 @@
 import type { HttpServerRequest } from "@effect/platform"
-import { Effect } from "effect"
+import { Effect, Either } from "effect"
+import { parseJson } from "../domain/JsonText.ts"
 import { InvalidRequest, PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
 import * as Pull from "./Pull.ts"
 
@@ -12,9 +13,6 @@ export const maxBody = 256 * 1024
  */
 const maxWait = 8 * 1024 * 1024
 
-/** Deeper JSON is no request of ours, and would overflow whoever walks through it. */
-const maxDepth = 64
-
 type Refusal = InvalidRequest | PayloadTooLarge | UnsupportedMediaType
 
 /** The request's body, which has to be JSON. */
@@ -26,14 +24,8 @@ const isJson = ({ headers }: HttpServerRequest.HttpServerRequest) =>
   /^\s*application\/json\s*(;|$)/i.test(headers["content-type"] ?? "application/json") &&
   /^\s*(identity)?\s*$/i.test(headers["content-encoding"] ?? "")
 
-const parse = (body: string): Effect.Effect<unknown, InvalidRequest> => {
-  if (depth(body) > maxDepth) return invalid("is nested too deeply")
-  try {
-    return Effect.succeed<unknown>(JSON.parse(body))
-  } catch {
-    return invalid("is not valid JSON")
-  }
-}
+const parse = (body: string): Effect.Effect<unknown, InvalidRequest> =>
+  Either.match(parseJson(body), { onLeft: invalid, onRight: Effect.succeed })
 
 const invalid = (message: string) => new InvalidRequest({ errors: [{ path: "", message: `the body ${message}` }] })
 
@@ -87,19 +79,3 @@ const pieces = (request: HttpServerRequest.HttpServerRequest) =>
       return body === undefined ? notText : Effect.succeed(body)
     })
   })
-
-/** How deeply a JSON text is nested, at least as far as it is JSON. */
-const depth = (body: string) => {
-  let depth = 0
-  let deepest = 0
-  let isString = false
-  for (let i = 0; i < body.length; i++) {
-    const c = body.charCodeAt(i)
-    if (c === 0x5c) i++
-    else if (c === 0x22) isString = !isString
-    else if (isString) continue
-    else if (c === 0x5b || c === 0x7b) deepest = Math.max(deepest, ++depth)
-    else if (c === 0x5d || c === 0x7d) depth--
-  }
-  return deepest
-}

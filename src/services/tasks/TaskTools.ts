@@ -3,11 +3,13 @@ import { Array as Arr, Context, Effect, Either, type Layer, ParseResult, Predica
 import { resolveDue, todayIn } from "../../dates/Dates.ts"
 import { Cursor } from "../../domain/Cursor.ts"
 import { TaskId, type UserId } from "../../domain/Id.ts"
-import { normalize } from "../../domain/Json.ts"
+import { readText } from "../../domain/Json.ts"
 import {
   type Cause,
+  Label,
   Labels,
   Priority,
+  SearchText,
   Task,
   type TaskChanged,
   TaskDescription,
@@ -199,10 +201,10 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
         const page = yield* tasks.list(user, {
           status: given.status,
           priority: given.priority,
-          label: given.label == null ? null : normalize(given.label),
+          label: yield* checked("label", Label, given.label),
           dueBefore: yield* dayOf(given.due_before),
           dueAfter: yield* dayOf(given.due_after),
-          query: given.query,
+          query: yield* checked("query", SearchText, given.query),
           limit: given.limit == null ? null : Math.min(Math.max(given.limit, 1), maxLimit),
           cursor: yield* cursorOf(given.cursor)
         })
@@ -303,13 +305,24 @@ const idOf = (id: number) => (isTaskId(id) ? Effect.succeed(id) : Effect.fail(no
 const checkCount = (items: ReadonlyArray<unknown>, name: string) =>
   items.length >= 1 && items.length <= maxTasks ? Effect.void : refuse(`${name} must have 1 to ${maxTasks} members.`)
 
+/** Characters: more than anyone says about a day. */
+const maxDueLength = 200
+
 const dueOf = (words: string) =>
-  Effect.flatMap(ToolContext, ({ timeZone }) =>
-    Effect.catchTag(resolveDue(words, timeZone), "UnknownDate", ({ detail }) => refuse(detail))
-  )
+  Effect.gen(function* () {
+    const { timeZone } = yield* ToolContext
+    const read = yield* Effect.mapError(readText(words, 0, maxDueLength), (why) => failure(`A date ${why}.`))
+    return yield* Effect.catchTag(resolveDue(read, timeZone), "UnknownDate", ({ detail }) => refuse(detail))
+  })
 
 const dayOf = (words: string | null | undefined) =>
   words == null ? Effect.succeed(null) : Effect.map(dueOf(words), ({ dueDate }) => dueDate)
+
+/** A parameter that may be null, by the rules of what it stands for. */
+const checked = <A>(name: string, schema: Schema.Schema<A, string>, given: string | null | undefined) =>
+  given == null
+    ? Effect.succeed(null)
+    : Effect.mapError(Schema.decode(schema)(given), (error) => failure(`${name} ${reasonOf(error)}.`))
 
 const decodeCursor = Schema.decode(Cursor)
 const encodeCursor = Schema.encodeSync(Cursor)
@@ -336,6 +349,8 @@ const fieldsOf = <A>(decode: (fields: unknown) => Effect.Effect<A, ParseResult.P
 
 const newTaskOf = fieldsOf(Schema.decodeUnknown(NewFields, { errors: "all" }))
 const patchOf = fieldsOf(Schema.decodeUnknown(Schema.partialWith(NewFields, { exact: true }), { errors: "all" }))
+
+const reasonOf = (error: ParseResult.ParseError) => ParseResult.ArrayFormatter.formatErrorSync(error)[0]?.message ?? ""
 
 const inWords = (error: ParseResult.ParseError) =>
   ParseResult.ArrayFormatter.formatErrorSync(error)

@@ -2,7 +2,6 @@ import { SqlClient, type SqlError, type Statement } from "@effect/sql"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Order, Schema } from "effect"
 import type { Cursor } from "../../domain/Cursor.ts"
 import type { TaskId, TurnId, UserId } from "../../domain/Id.ts"
-import { normalize } from "../../domain/Json.ts"
 import { type NewTask, type TaskPatch, withDay } from "../../domain/NewTask.ts"
 import { Cause, type Priority, Task, TaskChanged, TaskNotFound } from "../../domain/Task.ts"
 import { TaskChange } from "../../domain/TaskChange.ts"
@@ -27,6 +26,7 @@ export interface TaskQuery {
   readonly dueBefore?: string | null | undefined
   readonly dueAfter?: string | null | undefined
   /** Found in title or description, without regard to case. */
+  /** A `SearchText`. */
   readonly query?: string | null | undefined
   /** 1 to 100; 50 when absent. */
   readonly limit?: number | null | undefined
@@ -238,7 +238,7 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
             label: label ?? null,
             dueBefore: dueBefore ?? null,
             dueAfter: dueAfter ?? null,
-            words: normalize(query ?? "") || null,
+            words: query || null,
             time: timeOf(cursor),
             id: idOf(cursor),
             limit: length + 1

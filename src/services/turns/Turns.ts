@@ -47,6 +47,7 @@ export interface TurnRequest {
   /** `null` begins a new conversation. */
   readonly conversationId: ConversationId | null
   /** Already normalised. */
+  /** As `readText` reads it. */
   readonly message: string
   readonly timeZone: string
   readonly key: IdempotencyKey | null

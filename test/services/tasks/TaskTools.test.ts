@@ -262,7 +262,7 @@ layer(services)("TaskTools", (it) => {
           "title must have 1 to 200 characters.",
           "title must have 1 to 200 characters. labels must have at most 10 labels.",
           "labels.1 must have 1 to 50 characters.",
-          "description must have 0 to 2000 characters.",
+          "description must have at most 2000 characters.",
           "labels is both given and named in clear. Do one of them.",
           "Nothing to change: give or clear at least one part.",
           "Give either task_id or task_ids.",

@@ -1,0 +1,46 @@
+import { Either } from "effect"
+
+/** Deeper JSON is no request of ours, and would overflow whoever walks it. */
+const maxDepth = 64
+
+/** Members and items, at any depth: some ten times as many as any request of ours has. */
+const maxValues = 5000
+
+/**
+ * The value of a JSON text that somebody else wrote, or what is wrong with it. Its depth and the number of its values are
+ * counted before anything is made of it; its length is the caller's to bound.
+ */
+export const parseJson = (text: string): Either.Either<unknown, string> => {
+  const { deepest, values } = measure(text)
+  if (deepest > maxDepth) return Either.left("is nested too deeply")
+  if (values > maxValues) return Either.left(`has more than ${maxValues} values`)
+  try {
+    return Either.right<unknown>(JSON.parse(text))
+  } catch {
+    return Either.left("is not valid JSON")
+  }
+}
+
+/** How deeply a JSON text is nested and how many values it has, at least as far as it is JSON. */
+const measure = (text: string) => {
+  let depth = 0
+  let deepest = 0
+  let values = 1
+  let isString = false
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === backslash) i++
+    else if (c === quote) isString = !isString
+    else if (isString) continue
+    else if (c === comma) values++
+    else if (c === openBracket || c === openBrace) {
+      values++
+      deepest = Math.max(deepest, ++depth)
+    } else if (c === closeBracket || c === closeBrace) depth--
+  }
+  return { deepest, values }
+}
+
+const [quote, comma, openBracket, backslash, closeBracket, openBrace, closeBrace] = [
+  0x22, 0x2c, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d
+]

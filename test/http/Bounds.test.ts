@@ -1,0 +1,137 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import type { UserId } from "../../src/domain/Id.ts"
+import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
+import * as Server from "../support/Server.ts"
+import { fieldsOf, newUser, say, send } from "../support/Server.ts"
+
+/** What `effect` normalises, besides short texts: NFC sorts a run of marks in the square of its length. */
+const normalised = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => {
+      const { normalize } = String.prototype
+      const texts: Array<string> = []
+      String.prototype.normalize = function (form?: string) {
+        texts.push(String(this))
+        return normalize.call(this, form)
+      }
+      return { normalize, texts }
+    }),
+    ({ texts }) => Effect.map(effect, (value) => ({ value, texts })),
+    ({ normalize }) =>
+      Effect.sync(() => {
+        String.prototype.normalize = normalize
+      })
+  )
+
+const marks = (n: number) => `a${"\u0315".repeat(n)}${"\u0300".repeat(n)}`
+
+/** Whether the tool refused its arguments. */
+const isRefused = (user: UserId, name: string, args: object) =>
+  Effect.map(
+    send("POST", "/mcp", {
+      user,
+      headers: { accept: "application/json, text/event-stream" },
+      body: { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name, arguments: args } }
+    }),
+    ({ text }) => fieldsOf(JSON.parse(/^data: (.+)$/m.exec(text)?.[1] ?? text).result)["isError"] === true
+  )
+
+layer(Server.layer())("Bounds", (it) => {
+  for (const [kind, long] of [
+    ["too long", marks(20_000)],
+    ["of long runs", marks(31)]
+  ] as const) {
+    it.effect(`a text that is ${kind} is refused at every door before it is normalised`, () =>
+      Effect.gen(function* () {
+        const user = yield* newUser
+        const task = (yield* send("POST", `/api/${user}/tasks`, { user, body: { title: "Milk" } })).json["id"]
+        const conversation = (yield* say(user, "Hi")).json["conversation_id"]
+        yield* Server.Server.pipe(
+          Effect.flatMap(({ plays }) =>
+            plays(`Add ${kind}`, [
+              ScriptedModel.call("create_task", { title: long }),
+              ScriptedModel.call("create_task", { title: "a", labels: [long] }),
+              ScriptedModel.call("create_task", { title: "a", due: long }),
+              ScriptedModel.call("list_tasks", { query: long }),
+              ScriptedModel.call("list_tasks", { label: long })
+            ])
+          )
+        )
+        const { texts } = yield* normalised(
+          Effect.gen(function* () {
+            const refused = function* (method: string, path: string, body: object) {
+              const answer = yield* send(method, path, { user, body })
+              assert.strictEqual(answer.status, 400, path)
+              assert.notInclude(answer.text, "\u0300\u0300")
+            }
+            yield* refused("POST", `/api/${user}/chat`, { message: long })
+            yield* refused("POST", `/api/${user}/chat/stream`, { message: long })
+            yield* refused("PATCH", `/api/${user}/conversations/${conversation}`, { title: long })
+            for (const fields of [{ title: long }, { title: "a", description: long }, { title: "a", labels: [long] }]) {
+              yield* refused("POST", `/api/${user}/tasks`, fields)
+              yield* refused("PATCH", `/api/${user}/tasks/${task}`, fields)
+            }
+            const inUrl = encodeURIComponent(marks(31))
+            for (const name of ["q", "label"]) yield* refused("GET", `/api/${user}/tasks?${name}=${inUrl}`, {})
+            for (const [name, args] of [
+              ["create_task", { title: long }],
+              ["create_task", { title: "a", description: long }],
+              ["create_task", { title: "a", labels: [long] }],
+              ["create_task", { title: "a", due: long }],
+              ["update_task", { task_id: task, title: long }],
+              ["list_tasks", { query: long }],
+              ["list_tasks", { label: long }],
+              ["list_tasks", { due_before: long }]
+            ] as const) {
+              assert.isTrue(yield* isRefused(user, name, args), name)
+            }
+            const answer = yield* say(user, `Add ${kind}`)
+            const calls = answer.json["tool_calls"]
+            assert.lengthOf(Array.isArray(calls) ? calls : [], 5)
+            for (const call of Array.isArray(calls) ? calls : []) {
+              assert.strictEqual(fieldsOf(fieldsOf(call)["result"])["status"], "error")
+            }
+          })
+        )
+        assert.isNotEmpty(texts)
+        assert.deepStrictEqual(
+          texts.filter((text) => text.length > 16_000 || /\p{M}{31}/u.test(text)),
+          []
+        )
+        const { json } = yield* send("GET", `/api/${user}/tasks`, { user })
+        assert.strictEqual(json["total"], 1)
+      })
+    )
+  }
+
+  it.effect("a list is refused for its length before any of its items is read", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const labels = Array.from({ length: 4000 }, () => "a")
+      const { texts, value } = yield* normalised(
+        send("POST", `/api/${user}/tasks`, { user, body: { title: "Milk", labels } })
+      )
+      assert.deepStrictEqual(value.json["errors"], [{ path: "labels", message: "must have at most 10 labels" }])
+      // The title, once to refuse it and once to say why.
+      assert.isAtMost(texts.length, 2)
+    })
+  )
+
+  it.effect("a body of too many values is refused before anything walks it", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const objects = Array.from({ length: 80_000 }, () => ({}))
+      for (const [path, body] of [
+        [`/api/${user}/tasks`, { title: "Milk", labels: objects }],
+        [`/api/${user}/chat`, { message: "Hi", unknown: objects }]
+      ] as const) {
+        const { json, status } = yield* send("POST", path, { user, body })
+        assert.deepStrictEqual(
+          [status, json["errors"]],
+          [400, [{ path: "", message: "the body has more than 5000 values" }]]
+        )
+      }
+    })
+  )
+})
