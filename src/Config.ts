@@ -153,8 +153,31 @@ const auth = Config.all({
   /** The `iss` that tokens must have. */
   issuer: text("JWT_ISSUER"),
   /** The `aud` that tokens must have. */
-  audience: text("JWT_AUDIENCE")
-})
+  audience: text("JWT_AUDIENCE"),
+  /** The claim that names the user; when unset `user_id`, else `sub`. It is named in headers of answers. */
+  userClaim: parsed("JWT_USER_CLAIM", "a claim's name in visible ASCII without quotes and backslashes", (value) =>
+    /^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/.test(value) ? value : undefined
+  ),
+  /** Whether tokens carry the users' ids, or name accounts that ids are assigned to. */
+  userIds: oneOf("USER_IDS", ["token", "mapped"]).pipe(or<"token" | "mapped">("token"))
+}).pipe(
+  Config.mapOrFail((auth) => {
+    // Any account that any customer of the keys' owner may have made would else be a user.
+    const missing =
+      auth.userIds !== "mapped" || auth.keys._tag !== "jwks"
+        ? undefined
+        : Option.isNone(auth.issuer)
+          ? "JWT_ISSUER"
+          : Option.isNone(auth.audience)
+            ? "JWT_AUDIENCE"
+            : undefined
+    return missing === undefined
+      ? Either.right(auth)
+      : Either.left(
+          ConfigError.MissingData([missing], `${missing} is not set, but USER_IDS mapped with JWT_JWKS_URL needs it`)
+        )
+  })
+)
 
 const idle = duration("MODEL_IDLE_TIMEOUT", "1 millis", "1 hour").pipe(or(Duration.seconds(15)))
 

@@ -19,8 +19,10 @@ import * as McpStdio from "./server/McpStdio.ts"
 import * as Server from "./server/Server.ts"
 import * as Tracing from "./server/Tracing.ts"
 import * as Welcome from "./server/Welcome.ts"
+import { Identities } from "./services/access/Identities.ts"
 import { RateLimits } from "./services/access/RateLimits.ts"
 import { Tokens } from "./services/access/Tokens.ts"
+import * as UserIds from "./services/access/UserIds.ts"
 import * as Services from "./services/Services.ts"
 import { Tasks } from "./services/tasks/Tasks.ts"
 import * as TaskTools from "./services/tasks/TaskTools.ts"
@@ -56,8 +58,15 @@ const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upst
   temperature: Option.getOrUndefined(temperature)
 })
 
+/** Enough to issue tokens, whoever they name. */
 const tokens = (settings: Pick<Config.Settings, "auth" | "database">) =>
   Layer.unwrapEffect(Effect.map(Keys.options(settings), Tokens.layer))
+
+/** Whom tokens name; the database has to be one whose users have such ids. */
+const users = (settings: Pick<Config.Settings, "auth" | "database">) =>
+  settings.auth.userIds === "token"
+    ? Layer.merge(tokens(settings), Layer.effectDiscard(UserIds.keep("token")))
+    : Layer.provide(Layer.unwrapEffect(Effect.map(Keys.options(settings), Tokens.layerMapped)), Identities.layer)
 
 const rateLimits = ({ api, chat, redisUrl }: Config.Settings["limits"]) => {
   const limits = { api: { limit: api }, chat: { limit: chat } }
@@ -74,7 +83,8 @@ const services = ({ agent, auth, database: data, limits, model: llm }: Config.Se
     maxRunningPerUser: limits.runningTurnsPerUser
   }).pipe(
     Layer.provide(model(llm)),
-    Layer.provideMerge(Layer.mergeAll(tokens({ auth, database: data }), rateLimits(limits), database(data)))
+    Layer.provideMerge(Layer.merge(users({ auth, database: data }), rateLimits(limits))),
+    Layer.provideMerge(database(data))
   )
 
 const mcp = ({ auth, server }: Config.Settings) =>
@@ -99,12 +109,8 @@ const serve = (settings: Config.Settings) =>
   )
 
 const mcpStdio = (settings: Config.Settings) =>
-  Layer.mergeAll(
-    Layer.provide(TaskTools.layer, Tasks.layer).pipe(
-      Layer.provide(Layer.mapError(database(settings.database), McpStdio.explainLock))
-    ),
-    tokens(settings),
-    rateLimits(settings.limits)
+  Layer.mergeAll(Layer.provide(TaskTools.layer, Tasks.layer), users(settings), rateLimits(settings.limits)).pipe(
+    Layer.provide(Layer.mapError(database(settings.database), McpStdio.explainLock))
   )
 
 /** Where an exporter is set, spans and metrics go there; where none is, no spans are made. */
@@ -129,7 +135,7 @@ NodeRuntime.runMain(
     serve: (settings) => Layer.launch(Layer.provide(serve(settings), telemetry(settings.logging))),
     mcp: (settings, token) =>
       Effect.provide(McpStdio.serve(token), Layer.provideMerge(mcpStdio(settings), telemetry(settings.logging))),
-    migrate: (settings) => Effect.scoped(Layer.build(database(settings.database))),
+    migrate: (settings, change) => Effect.provide(change, database(settings.database)),
     tokens
   }),
   { disableErrorReporting: true, disablePrettyLogger: true }

@@ -28,8 +28,8 @@ describe("without any variable", () => {
     )
     assert.deepStrictEqual([database.url, database.dataDir, database.poolSize], [Option.none(), ".taskchat", 10])
     assert.deepStrictEqual(
-      [auth.keys, auth.issuer, auth.audience],
-      [{ _tag: "development" }, Option.none(), Option.none()]
+      [auth.keys, auth.issuer, auth.audience, auth.userClaim, auth.userIds],
+      [{ _tag: "development" }, Option.none(), Option.none(), Option.none(), "token"]
     )
     assert.deepStrictEqual(model, { _tag: "offline" })
     assert.deepStrictEqual(
@@ -63,6 +63,8 @@ const variables = [
   "JWT_ALGORITHMS",
   "JWT_ISSUER",
   "JWT_AUDIENCE",
+  "JWT_USER_CLAIM",
+  "USER_IDS",
   "MODEL_PROVIDER",
   "OPENAI_API_KEY",
   "OPENAI_BASE_URL",
@@ -193,6 +195,8 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["JWT_JWKS_URL", { JWT_JWKS_URL: "issuer.example.com" }],
     ["JWT_JWKS_URL", { JWT_JWKS_URL: "file:///keys" }],
     ["JWT_JWKS_URL", { JWT_JWKS_URL: jwks, JWT_SECRET: secret }],
+    ["JWT_USER_CLAIM", { JWT_USER_CLAIM: 'my "claim"' }],
+    ["USER_IDS", { USER_IDS: "text" }],
     ["MODEL_PROVIDER", { MODEL_PROVIDER: "none" }],
     ["MODEL_TEMPERATURE", { MODEL_TEMPERATURE: "3" }],
     ["MODEL_MAX_OUTPUT_TOKENS", { MODEL_MAX_OUTPUT_TOKENS: "many" }],
@@ -235,6 +239,9 @@ describe("what is wrong is told in one line that names the variable, its value a
   it("nor is a variable that is missing", () => {
     const token = read(Settings.token, {})
     assert.match(Either.isLeft(token) ? Settings.explain(token.left) : "", /^TASKCHAT_TOKEN is not set/)
+    const keys = { USER_IDS: "mapped", JWT_JWKS_URL: jwks }
+    assert.match(complaint({ ...keys, JWT_AUDIENCE: "tasks" }), /^JWT_ISSUER is not set.*USER_IDS/)
+    assert.match(complaint({ ...keys, JWT_ISSUER: "https://issuer.example.com" }), /^JWT_AUDIENCE is not set.*USER_IDS/)
     assert.match(complaint({ MODEL_PROVIDER: "openai" }), /^OPENAI_API_KEY is not set.*MODEL_PROVIDER/)
   })
 })

@@ -54,7 +54,7 @@ export class MissingToken extends Problem("MissingToken", {
   detail: "Send a Bearer token in the Authorization header."
 }) {}
 
-/** Whatever is wrong with a token, callers learn no more than that. */
+/** Of a token that is genuine, `detail` names the claim that does not name a user; else callers learn no more than that. */
 export class InvalidToken extends Problem("InvalidToken", {
   status: 401,
   codes: ["invalid_token"],

@@ -1,7 +1,7 @@
 import { Command, HelpDoc, Options, ValidationError } from "@effect/cli"
 import { HttpServerError } from "@effect/platform"
 import * as NodeContext from "@effect/platform-node/NodeContext"
-import { Migrator, SqlError } from "@effect/sql"
+import { Migrator, type SqlClient, SqlError } from "@effect/sql"
 import {
   Cause,
   ConfigError,
@@ -12,12 +12,16 @@ import {
   type Layer,
   Option,
   Predicate,
-  type Redacted
+  type Redacted,
+  Schema
 } from "effect"
 import * as Config from "../Config.ts"
 import { fromPath, UserId } from "../domain/Id.ts"
+import { isIdentityName } from "../domain/Identity.ts"
 import { Tokens } from "../services/access/Tokens.ts"
+import type * as UserIds from "../services/access/UserIds.ts"
 import * as Logging from "./Logging.ts"
+import * as UserIdsChange from "./UserIdsChange.ts"
 
 export interface Commands {
   readonly serve: (settings: Config.Settings) => Effect.Effect<unknown, unknown, NodeContext.NodeContext>
@@ -26,7 +30,11 @@ export interface Commands {
     settings: Config.Settings,
     token: Redacted.Redacted
   ) => Effect.Effect<unknown, unknown, NodeContext.NodeContext>
-  readonly migrate: (settings: Config.Settings) => Effect.Effect<unknown, unknown, NodeContext.NodeContext>
+  /** And then makes the change. */
+  readonly migrate: <A, E>(
+    settings: Config.Settings,
+    change: Effect.Effect<A, E, SqlClient.SqlClient | NodeContext.NodeContext>
+  ) => Effect.Effect<A, unknown, NodeContext.NodeContext>
   readonly tokens: (settings: Config.Settings) => Layer.Layer<Tokens, unknown, NodeContext.NodeContext>
 }
 
@@ -58,14 +66,19 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
           "Serves MCP to the program that started it, for the user whom TASKCHAT_TOKEN names; over HTTP, serve does at /mcp"
         )
       ),
-      Command.make("migrate", {}, () =>
-        withSettings((settings) => Effect.zipRight(migrate(settings), Console.log("The database is up to date.")))
+      Command.make("migrate", UserIdsChange.options, (change) =>
+        withSettings((settings) =>
+          Effect.flatMap(migrate(settings, UserIdsChange.of(change)), (report) =>
+            Console.log(["The database is up to date.", ...report].join("\n"))
+          )
+        )
       ).pipe(Command.withDescription("Brings the database up to date; serve does so by itself")),
       Command.make("token", { ttl, user }, ({ ttl, user }) =>
         withSettings((settings) =>
-          Effect.flatMap(Tokens, (tokens) => Effect.flatMap(tokens.issue(user, ttl), Console.log)).pipe(
-            Effect.provide(tokens(settings))
-          )
+          Effect.gen(function* () {
+            const named = yield* namedBy(user, settings.auth.userIds)
+            yield* Console.log(yield* (yield* Tokens).issue(named, ttl))
+          }).pipe(Effect.provide(tokens(settings)))
         )
       ).pipe(Command.withDescription("Prints a token, signed with JWT_SECRET or the development secret"))
     ])
@@ -91,9 +104,29 @@ const stdio = Options.boolean("stdio").pipe(
 )
 
 const user = Options.text("user").pipe(
-  Options.withSchema(fromPath(UserId)),
-  Options.withDescription("Whom the token names: a whole number from 1")
+  Options.withDescription("Whom the token names: a whole number from 1; with USER_IDS=mapped, any name of an account")
 )
+
+class WrongUser extends Data.TaggedError("WrongUser")<{ readonly should: string }> {
+  override get message() {
+    return `--user takes ${this.should}`
+  }
+}
+
+const decodeUserId = Schema.decode(fromPath(UserId))
+
+/** Whom `--user` names, as tokens do. */
+const namedBy = (user: string, mode: UserIds.Mode): Effect.Effect<UserId | string, WrongUser> => {
+  if (mode === "token") {
+    return Effect.mapError(
+      decodeUserId(user),
+      () => new WrongUser({ should: "a whole number from 1 to 9007199254740991" })
+    )
+  }
+  return isIdentityName(user)
+    ? Effect.succeed(user)
+    : new WrongUser({ should: "1 to 255 characters without control characters" })
+}
 
 const ttl = Options.text("ttl").pipe(
   Options.withDefault("1 day"),

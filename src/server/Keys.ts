@@ -9,7 +9,8 @@ export const options = ({ auth, database }: Pick<Settings, "auth" | "database">)
   Effect.gen(function* () {
     const expected = {
       ...(Option.isSome(auth.issuer) ? { issuer: auth.issuer.value } : {}),
-      ...(Option.isSome(auth.audience) ? { audience: auth.audience.value } : {})
+      ...(Option.isSome(auth.audience) ? { audience: auth.audience.value } : {}),
+      ...(Option.isSome(auth.userClaim) ? { userClaim: auth.userClaim.value } : {})
     }
     switch (auth.keys._tag) {
       case "development":

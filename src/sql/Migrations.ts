@@ -2,11 +2,13 @@ import { Migrator, SqlClient, type SqlError } from "@effect/sql"
 import { Effect, Option } from "effect"
 import conversations from "./migrations/0001_conversations.ts"
 import tasks from "./migrations/0002_tasks.ts"
+import identities from "./migrations/0004_identities.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
   "0001_conversations": conversations,
-  "0002_tasks": tasks
+  "0002_tasks": tasks,
+  "0004_identities": identities
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */

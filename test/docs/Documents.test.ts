@@ -231,6 +231,7 @@ describe("docs/operating.md", () => {
           headers: { "idempotency-key": "once" },
           payload: { message: "Add milk" }
         })
+        yield* sql`INSERT INTO identities (issuer, subject, user_id) VALUES ('us', ${`account ${id}`}, ${id})`
       }
       yield* sql.unsafe(operating.blocks.find(({ language }) => language === "sql")?.text ?? "")
       const tables = yield* sql<{ readonly name: string }>`
@@ -245,6 +246,7 @@ describe("docs/operating.md", () => {
       // While no turn runs, two of them are empty.
       assert.deepStrictEqual(left, {
         conversations: [2],
+        identities: [2],
         idempotency_keys: [2],
         messages: [2],
         task_changes: [2],

@@ -1,8 +1,10 @@
 import { hash } from "node:crypto"
-import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, Schema, type Scope } from "effect"
+import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import * as Jose from "jose"
-import { UserId } from "../../domain/Id.ts"
+import type { UserId } from "../../domain/Id.ts"
 import { InvalidToken, Unavailable } from "../../domain/Request.ts"
+import * as Claims from "./Claims.ts"
+import { Identities } from "./Identities.ts"
 
 /** What a token may be signed with: a secret shared with its issuer (HS256), or the keys an issuer publishes. */
 export type Keys =
@@ -24,6 +26,8 @@ export interface Options {
   readonly issuer?: string
   /** The `aud` a token must have or list; any when absent. */
   readonly audience?: string
+  /** The claim that names the user; when absent `user_id`, else `sub`. Visible ASCII without quotes and backslashes. */
+  readonly userClaim?: string
 }
 
 /** Tokens are verified by keys of which this service has the public half only. */
@@ -39,10 +43,25 @@ export class Tokens extends Context.Tag("taskchat/services/Tokens")<
   {
     /** `Unavailable` when the keys cannot be had. What is wrong with a token is for the log alone. */
     readonly verify: (token: Redacted.Redacted) => Effect.Effect<{ readonly id: UserId }, InvalidToken | Unavailable>
-    readonly issue: (user: UserId, ttl: Duration.DurationInput) => Effect.Effect<string, NoSigningKey>
+    /** A user's id, or where ids are assigned, the name of an account. */
+    readonly issue: (user: UserId | string, ttl: Duration.DurationInput) => Effect.Effect<string, NoSigningKey>
   }
 >() {
-  static readonly layer = (options: Options): Layer.Layer<Tokens> => Layer.scoped(Tokens, make(options))
+  /** Tokens carry the users' ids. */
+  static readonly layer = (options: Options): Layer.Layer<Tokens> =>
+    Layer.scoped(
+      Tokens,
+      make(options, (claims) => Claims.userOf(claims, options.userClaim))
+    )
+
+  /** Tokens name accounts by any text; the users' ids are those of `Identities`. A token has to say who issued it. */
+  static readonly layerMapped = (options: Options): Layer.Layer<Tokens, never, Identities> =>
+    Layer.scoped(
+      Tokens,
+      Effect.flatMap(Identities, (identities) =>
+        make(options, (claims) => Effect.flatMap(Claims.identityOf(claims, options.userClaim), identities.userOf))
+      )
+    )
 
   /** A fixed secret that everyone knows. */
   static readonly layerTest: Layer.Layer<Tokens> = Layer.suspend(() =>
@@ -57,9 +76,12 @@ const skew = Duration.seconds(30)
 const refresh = Duration.minutes(10)
 const maxVerified = 10_000
 
-const make = (options: Options) =>
+/** The `iss` of tokens issued here, where none is demanded. */
+const ownIssuer = "taskchat"
+
+const make = (options: Options, identify: (claims: Jose.JWTPayload) => Effect.Effect<UserId, InvalidToken>) =>
   Effect.gen(function* () {
-    const { audience, issuer, keys } = options
+    const { audience, issuer, keys, userClaim } = options
     const verifier = "secret" in keys ? yield* bySecret(keys.secret) : yield* byKeySet(keys.jwksUrl, keys.algorithms)
     const expected = {
       requiredClaims: ["exp"],
@@ -74,9 +96,7 @@ const make = (options: Options) =>
       verified.delete(key)
       const currentDate = DateTime.toDateUtc(DateTime.unsafeMake(now))
       const claims = yield* verifier.verify(text, { ...expected, currentDate })
-      const id = userOf(claims)
-      if (id === undefined) return yield* refuse("no user id")
-      const user = { id }
+      const user = { id: yield* Effect.tapError(identify(claims), ({ message }) => logRefusal(message)) }
       const expires = (claims.exp ?? 0) * 1000 + Duration.toMillis(skew)
       verified.set(key, { user, until: Math.min(expires, now + verifier.maxAge) })
       if (verified.size > maxVerified) {
@@ -99,11 +119,10 @@ const make = (options: Options) =>
       issue: Effect.fn("Tokens.issue")(function* (user, ttl) {
         const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
         return yield* verifier.sign({
-          user_id: user,
-          sub: String(user),
+          ...Claims.claimsOf(user, userClaim),
           iat: now,
           exp: now + Math.ceil(Duration.toSeconds(ttl)),
-          ...(issuer === undefined ? {} : { iss: issuer }),
+          iss: issuer ?? ownIssuer,
           ...(audience === undefined ? {} : { aud: audience })
         })
       })
@@ -169,7 +188,7 @@ const byKeySet = (
     return {
       verify: (token, expected) =>
         Effect.tryPromise({
-          try: async () => (await Jose.jwtVerify(token, keyOf, { ...expected, algorithms: [...algorithms] })).payload,
+          try: () => verifyByAny(token, keyOf, { ...expected, algorithms: [...algorithms] }),
           catch: (error) => (error instanceof KeySetUnavailable ? error : reasonOf(error))
         }).pipe(
           Effect.catchAll(
@@ -182,6 +201,24 @@ const byKeySet = (
     }
   })
 
+/** A token that does not name its key may be signed with any that fits. */
+const verifyByAny = async (token: string, keyOf: Jose.JWTVerifyGetKey, expected: Jose.JWTVerifyOptions) => {
+  try {
+    return (await Jose.jwtVerify(token, keyOf, expected)).payload
+  } catch (error) {
+    if (!(error instanceof Jose.errors.JWKSMultipleMatchingKeys)) throw error
+    let reason: unknown = error
+    for await (const key of error) {
+      try {
+        return (await Jose.jwtVerify(token, key, expected)).payload
+      } catch (why) {
+        reason = why
+      }
+    }
+    throw reason
+  }
+}
+
 class KeySetUnavailable extends Data.TaggedError("KeySetUnavailable")<{}> {}
 
 /** Of the key set's errors, those that are about the token. */
@@ -193,16 +230,6 @@ const isVerdict = (error: unknown) =>
 /** Neither the token nor its claims: jose's code, such as `ERR_JWT_EXPIRED`. */
 const reasonOf = (error: unknown) => (error instanceof Jose.errors.JOSEError ? error.code : "not verifiable")
 
-const refuse = (reason: string) =>
-  Effect.zipRight(Effect.logDebug("Token refused").pipe(Effect.annotateLogs({ reason })), new InvalidToken())
+const logRefusal = (reason: string) => Effect.annotateLogs(Effect.logDebug("Token refused"), { reason })
 
-const isUserId = Schema.is(UserId)
-
-/** The claim `user_id`, an integer; only without it `sub`, in decimal digits. */
-const userOf = (claims: Jose.JWTPayload): UserId | undefined => {
-  const id: unknown = "user_id" in claims ? claims["user_id"] : fromSubject(claims.sub)
-  return isUserId(id) ? id : undefined
-}
-
-const fromSubject = (sub: unknown) =>
-  typeof sub === "string" && /^[1-9][0-9]{0,15}$/.test(sub) ? Number(sub) : undefined
+const refuse = (reason: string) => Effect.zipRight(logRefusal(reason), new InvalidToken())

@@ -3,6 +3,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, FastCheck, Layer, Redacted, Ref, TestClock } from "effect"
 import * as Jose from "jose"
 import { UserId } from "../../../src/domain/Id.ts"
+import { Identities } from "../../../src/services/access/Identities.ts"
 import { Tokens } from "../../../src/services/access/Tokens.ts"
 
 const secret = "a secret of more than thirty-two bytes"
@@ -156,6 +157,117 @@ layer(bySecret)("a token signed with the secret", (it) => {
   )
 })
 
+/** What the caller learns of a refusal. */
+const refusalOf = (claims: Jose.JWTPayload) =>
+  Effect.gen(function* () {
+    const token = yield* sign({ exp: hour, ...claims })
+    const error = yield* Effect.flip(Effect.flatMap(Tokens, (tokens) => tokens.verify(Redacted.make(token))))
+    return error.message
+  })
+
+layer(bySecret)("a token without a user's id", (it) => {
+  it.effect("is refused with the claim's name and without its value", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* refusalOf({}), "The token has neither a claim user_id nor a claim sub.")
+      for (const [name, value] of [
+        ["user_id", "auth0|hush"],
+        ["sub", "auth0|hush"],
+        ["sub", "hush"]
+      ] as const) {
+        const message = yield* refusalOf({ [name]: value })
+        assert.include(message, `claim ${name} `)
+        assert.notInclude(message, "hush")
+      }
+    })
+  )
+})
+
+layer(Tokens.layer({ keys: { secret: Redacted.make(secret) }, userClaim: "urn:example:uid" }))(
+  "the claim that names the user",
+  (it) => {
+    it.effect("is the one that is set, a number or its digits, whatever other claims say", () =>
+      Effect.gen(function* () {
+        const of = (claims: Jose.JWTPayload) => Effect.flatMap(sign({ exp: hour, ...claims }), userOf)
+        assert.strictEqual(yield* of({ "urn:example:uid": 7, user_id: 1, sub: "2" }), 7)
+        assert.strictEqual(yield* of({ "urn:example:uid": "7" }), 7)
+        assert.strictEqual(yield* refusalOf({ user_id: 1, sub: "2" }), "The token has no claim urn:example:uid.")
+        assert.include(yield* refusalOf({ "urn:example:uid": "07" }), "claim urn:example:uid ")
+      })
+    )
+
+    it.effect("is in the tokens it issues", () =>
+      Effect.gen(function* () {
+        const token = yield* Effect.flatMap(Tokens, (tokens) => tokens.issue(UserId.make(3), "1 hour"))
+        assert.strictEqual(yield* userOf(token), 3)
+      })
+    )
+  }
+)
+
+const mapped = (userClaim?: string) =>
+  Layer.provide(
+    Tokens.layerMapped({ keys: { secret: Redacted.make(secret) }, ...(userClaim !== undefined && { userClaim }) }),
+    Identities.layerTest
+  )
+
+layer(mapped())("a token that names an account", (it) => {
+  const of = (claims: Jose.JWTPayload) => Effect.flatMap(sign({ exp: hour, iss: "us", ...claims }), userOf)
+
+  it.effect("has the account's user", () =>
+    Effect.gen(function* () {
+      const user = yield* of({ sub: "auth0|5f7c" })
+      assert.strictEqual(yield* of({ sub: "auth0|5f7c", jti: "another" }), user)
+      for (const other of [{ sub: "auth0|5f7C" }, { sub: "auth0|5f7c", iss: "them" }]) {
+        assert.notStrictEqual(yield* of(other), user)
+      }
+    })
+  )
+
+  it.effect("may name it by a number, which is text", () =>
+    Effect.gen(function* () {
+      const user = yield* of({ user_id: 90_210 })
+      assert.notStrictEqual(user, 90_210)
+      assert.strictEqual(yield* of({ sub: "90210" }), user)
+      const issued = yield* Effect.flatMap(Tokens, (tokens) => tokens.issue("90210", "1 hour"))
+      assert.notStrictEqual(yield* userOf(issued), user)
+    })
+  )
+
+  it.effect("is refused without issuer, or with a name of the wrong form, which is not repeated", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* refusalOf({ sub: "auth0|5f7c" }), "The token has no claim iss.")
+      const wrong: ReadonlyArray<unknown> = [
+        ...["", "x".repeat(256), "hush\0", "hush\n", "hush\u0085", "hush\ud800"],
+        ...[null, true, 1.5, 1e30, ["hush"], { hush: 1 }]
+      ]
+      for (const sub of wrong) {
+        const claims = JSON.parse(JSON.stringify({ iss: "us", user_id: sub }))
+        const message = yield* refusalOf(claims)
+        assert.strictEqual(
+          message,
+          "The token's claim user_id is not text of 1 to 255 characters without control characters."
+        )
+      }
+      assert.include(yield* refusalOf({ sub: "a", iss: "x".repeat(256) }), "claim iss ")
+    })
+  )
+})
+
+layer(mapped("email"))("a token that names an account by its address", (it) => {
+  it.effect("is refused unless the address was verified", () =>
+    Effect.gen(function* () {
+      const claims = { iss: "us", exp: hour, email: "me@example.com" }
+      assert.isNumber(yield* userOf(yield* sign({ ...claims, email_verified: true })))
+      for (const email_verified of [undefined, false, "true", 1]) {
+        const message = yield* refusalOf({ ...claims, email_verified })
+        assert.strictEqual(message, "The token's claim email_verified is missing or not true.")
+      }
+      const issued = yield* Effect.flatMap(Tokens, (tokens) => tokens.issue("you@example.com", "1 hour"))
+      assert.isNumber(yield* userOf(issued))
+    })
+  )
+})
+
 describe("a configured issuer and audience", () => {
   const configured = Tokens.layer({ keys: { secret: Redacted.make(secret) }, issuer: "us", audience: "taskchat" })
 
@@ -214,12 +326,13 @@ const issuer = Effect.gen(function* () {
   return { url, publish, fail: Ref.set(answer, { status: 500, body: "" }), requests: Ref.get(requests) }
 })
 
-const pair = (alg: "RS256" | "ES256" | "EdDSA", kid: string) =>
+const pair = (alg: "RS256" | "ES256" | "EdDSA", kid?: string) =>
   Effect.promise(async () => {
     const { privateKey, publicKey } = await Jose.generateKeyPair(alg, { extractable: true })
-    const jwk = { ...(await Jose.exportJWK(publicKey)), kid, alg }
+    const name = kid === undefined ? {} : { kid }
+    const jwk = { ...(await Jose.exportJWK(publicKey)), ...name, alg }
     const sign = (claims: Jose.JWTPayload) =>
-      Effect.promise(() => new Jose.SignJWT(claims).setProtectedHeader({ alg, kid }).sign(privateKey))
+      Effect.promise(() => new Jose.SignJWT(claims).setProtectedHeader({ alg, ...name }).sign(privateKey))
     return { jwk, sign }
   })
 
@@ -259,6 +372,25 @@ describe("a token signed with a published key", () => {
         )
         assert.deepStrictEqual(results, [7, "InvalidToken", "InvalidToken", "InvalidToken", "InvalidToken"])
       })
+  )
+
+  it.scoped("may leave out which key of several that fit", () =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      const [first, second, other] = [yield* pair("RS256"), yield* pair("RS256"), yield* pair("RS256")]
+      yield* keys.publish(first.jwk, second.jwk)
+      const layer = Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["RS256"] } })
+      const results = yield* Effect.provide(
+        Effect.all([
+          Effect.flatMap(first.sign({ user_id: 7, exp: hour }), userOf),
+          Effect.flatMap(second.sign({ user_id: 8, exp: hour }), userOf),
+          Effect.flatMap(second.sign({ user_id: 8, exp: -hour }), userOf),
+          Effect.flatMap(other.sign({ user_id: 9, exp: hour }), userOf)
+        ]),
+        layer
+      )
+      assert.deepStrictEqual(results, [7, 8, "InvalidToken", "InvalidToken"])
+    })
   )
 
   it.scoped("cannot be judged while no key could be had, and can as soon as one is published", () =>

@@ -1,0 +1,60 @@
+import { Options } from "@effect/cli"
+import { FileSystem } from "@effect/platform"
+import { Data, Effect, Option, Schema } from "effect"
+import { UserId } from "../domain/Id.ts"
+import { Identity } from "../domain/Identity.ts"
+import * as UserIds from "../services/access/UserIds.ts"
+
+/** Of `taskchat migrate`. */
+export const options = {
+  userIds: Options.choice("user-ids", ["token", "mapped"]).pipe(
+    Options.withDescription("Changes what USER_IDS has to be from now on; no node may be running"),
+    Options.optional
+  ),
+  links: Options.file("links", { exists: "yes" }).pipe(
+    Options.withDescription(
+      'With --user-ids mapped: whose the existing ids are, one {"user_id": 7, "issuer": "https://…", "user": "auth0|…"} a line'
+    ),
+    Options.optional
+  )
+}
+
+interface Given {
+  readonly userIds: Option.Option<UserIds.Mode>
+  readonly links: Option.Option<string>
+}
+
+class WrongLinks extends Data.TaggedError("WrongLinks")<{ readonly message: string }> {}
+
+const Line = Schema.parseJson(
+  Schema.Struct({ user_id: UserId, issuer: Identity.fields.issuer, user: Identity.fields.subject })
+)
+
+const linksIn = (file: string) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const lines = (yield* fs.readFileString(file)).split(/\r?\n/).map((line, i) => ({ line, number: i + 1 }))
+    const written = lines.filter(({ line }) => line.trim() !== "")
+    return yield* Effect.forEach(written, ({ line, number }) =>
+      Effect.mapBoth(Schema.decode(Line)(line), {
+        onSuccess: ({ issuer, user, user_id }): UserIds.Link => ({ issuer, subject: user, userId: user_id }),
+        onFailure: () =>
+          new WrongLinks({ message: `Line ${number} of ${file} is no link: see taskchat migrate --help` })
+      })
+    )
+  })
+
+/** The change that was asked for, if any, and what to tell of it, in lines. */
+export const of = ({ links: file, userIds: mode }: Given) =>
+  Effect.gen(function* () {
+    if (Option.isSome(file) && Option.getOrUndefined(mode) !== "mapped") {
+      return yield* new WrongLinks({ message: "--links needs --user-ids mapped" })
+    }
+    if (Option.isNone(mode)) return []
+    const links = Option.isSome(file) ? yield* linksIn(file.value) : []
+    const unlinked = yield* UserIds.change(mode.value, links)
+    return [
+      `USER_IDS has to be ${mode.value} from now on.`,
+      ...(unlinked === 0 ? [] : [`Users with data whose ids are linked to no account: ${unlinked}. Nobody reaches it.`])
+    ]
+  })
