@@ -1,12 +1,7 @@
 import { Context, Effect, FiberRef, HashMap } from "effect"
 
-// Changes to the state of the fiber that runs them, which stay with it. `Effect.provide` and `Effect.annotateLogs` put back
-// what was before, which takes 25 operations: a fiber that answers one request or runs one turn ends with it anyway.
-
-/** Gives an effect a context, and leaves it with the fiber. */
-export const provide = <A, E, R>(effect: Effect.Effect<A, E, R>, context: Context.Context<R>): Effect.Effect<A, E> =>
-  // Safe: from here on the fiber has what the effect needs.
-  Effect.zipRight(FiberRef.set(FiberRef.currentContext, context), effect as Effect.Effect<A, E>)
+// Changes to the state of the fiber that runs them, which stay with it: a fiber that answers one request or runs one turn
+// ends with it anyway.
 
 /** Has the fiber's lines in the log name these. */
 export const annotate = (facts: Readonly<Record<string, unknown>>): Effect.Effect<void> =>

@@ -5,25 +5,13 @@ import { pipeline } from "node:stream/promises"
 import {
   Cookies,
   HttpApp,
-  type HttpMiddleware,
+  HttpMiddleware,
   HttpServer,
   HttpServerError,
   HttpServerRequest,
   HttpServerResponse
 } from "@effect/platform"
-import {
-  Cause,
-  Context,
-  Effect,
-  Exit,
-  FiberRef,
-  FiberRefs,
-  Option,
-  Runtime,
-  RuntimeFlags,
-  Scope,
-  type Stream
-} from "effect"
+import { Effect, FiberRef, FiberRefs, Option, Runtime, type Scope, type Stream } from "effect"
 import * as FiberState from "./FiberState.ts"
 import { ServerRequest } from "./HttpServerRequest.ts"
 import * as Pull from "./Pull.ts"
@@ -68,74 +56,35 @@ const close = (server: Server) =>
     server.close((error) => resume(error === undefined ? Effect.void : Effect.die(error)))
   })
 
-type Response = HttpServerResponse.HttpServerResponse
-type App<E> = HttpApp.Default<E, Scope.Scope>
-
-type Send = (response: Response) => Effect.Effect<void, HttpServerError.ResponseError>
-
-const handler = (runtime: Runtime.Runtime<never>, app: App<unknown>, middleware?: HttpMiddleware.HttpMiddleware) => {
-  const isTraced = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentTracerEnabled)
-  // Routes make themselves interruptible; what answers for them has to come to its end.
-  const fork = Runtime.runFork(
-    Runtime.make({ ...runtime, runtimeFlags: RuntimeFlags.disable(runtime.runtimeFlags, RuntimeFlags.Interruption) })
-  )
+const handler = (
+  runtime: Runtime.Runtime<never>,
+  app: HttpApp.Default<unknown, Scope.Scope>,
+  middleware?: HttpMiddleware.HttpMiddleware
+) => {
+  const fork = Runtime.runFork(withoutSpans(runtime))
   return (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const request = new ServerRequest(incoming)
-    const isTheirs = isTraced || middleware !== undefined
-    const send: Send = (response) => write(outgoing, request, response, runtime, isTheirs)
-    const fiber = fork(
-      isTheirs
-        ? // Its spans are the platform's to make, and where they are made, they are most of the work.
-          Effect.provideService(
-            HttpApp.toHandled(app, (_, response) => send(response), middleware),
-            HttpServerRequest.HttpServerRequest,
-            request
-          )
-        : handled(runtime, app, request, send)
-    )
+    const handled = HttpApp.toHandled(app, (_, response) => write(outgoing, request, response, runtime), middleware)
+    const answered = Effect.provideService(handled, HttpServerRequest.HttpServerRequest, request)
+    const fiber = fork(Effect.zipRight(answered, FiberState.forget))
     outgoing.once("close", () => {
       if (!outgoing.writableEnded) fiber.unsafeInterruptAsFork(HttpServerError.clientAbortFiberId)
     })
   }
 }
 
-/** As `HttpApp.toHandled`, for a fiber that cannot be interrupted. */
-const handled = (runtime: Runtime.Runtime<never>, app: App<unknown>, request: ServerRequest, send: Send) => {
-  const finish = (response: Response) =>
-    Effect.withFiberRuntime<unknown, HttpServerError.ResponseError>((fiber) => {
-      const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
-      return Option.isNone(before) ? send(response) : Effect.flatMap(before.value(request, response), send)
-    })
-  const answered = Effect.catchAllCause(Effect.flatMap(app, finish), (cause) =>
-    Effect.flatMap(HttpServerError.causeResponse(cause), ([response, rest]) =>
-      Effect.zipRight(finish(response), Cause.isEmpty(rest) ? Effect.void : Effect.failCause(rest))
-    )
-  )
-  return Effect.flatMap(Scope.make(), (scope) => {
-    const services = copyOf(runtime.context).set(HttpServerRequest.HttpServerRequest.key, request)
-    services.set(Scope.Scope.key, scope)
-    const closing = Effect.matchCauseEffect(answered, {
-      onSuccess: () => Effect.zipRight(Scope.close(scope, Exit.void), FiberState.forget),
-      onFailure: (cause) => Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause))
-    })
-    return FiberState.provide(closing, Context.unsafeMake(services))
-  })
-}
-
-/** `new Map` of another one makes an array for each of its members. */
-const copyOf = ({ unsafeMap }: Context.Context<never>) => {
-  const copy = new Map<string, unknown>()
-  unsafeMap.forEach((service, key) => copy.set(key, service))
-  return copy
-}
+/** Where nobody traces, the platform would still work out what its span were to say. */
+const withoutSpans = (runtime: Runtime.Runtime<never>) =>
+  FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentTracerEnabled)
+    ? runtime
+    : Runtime.setFiberRef(runtime, HttpMiddleware.currentTracerDisabledWhen, () => true)
 
 /** Writes an answer, unless there is one already or nobody to read it. */
 const write = (
   outgoing: ServerResponse,
   request: ServerRequest,
-  response: Response,
-  runtime: Runtime.Runtime<never>,
-  isTheirs: boolean
+  response: HttpServerResponse.HttpServerResponse,
+  runtime: Runtime.Runtime<never>
 ): Effect.Effect<void, HttpServerError.ResponseError> =>
   Effect.suspend(() => {
     if (outgoing.headersSent || outgoing.destroyed) return Effect.void
@@ -154,10 +103,7 @@ const write = (
         return Effect.void
       case "Stream":
         // Open for long, and many at once: nothing of the request is kept for it.
-        return isTheirs
-          ? // Whoever is around it looks into the request again.
-            Effect.locally(pump(outgoing, body.stream), FiberRef.currentContext, runtime.context)
-          : FiberState.provide(pump(outgoing, body.stream), runtime.context)
+        return Effect.locally(pump(outgoing, body.stream), FiberRef.currentContext, runtime.context)
       default: {
         if (body._tag === "Raw" && typeof body.body === "string") {
           outgoing.end(body.body)
@@ -173,7 +119,7 @@ const write = (
     }
   })
 
-const headersOf = ({ cookies, headers }: Response): OutgoingHttpHeaders =>
+const headersOf = ({ cookies, headers }: HttpServerResponse.HttpServerResponse): OutgoingHttpHeaders =>
   Cookies.isEmpty(cookies) ? headers : { ...headers, "set-cookie": Cookies.toSetCookieHeaders(cookies) }
 
 /** Writes a stream piece by piece, the next one when the reader has taken the last. */
