@@ -15,12 +15,9 @@ import * as Codec from "./Codec.ts"
 import * as JsonBody from "./JsonBody.ts"
 
 /**
- * What runs the endpoints of an `HttpApi`. The contract, its handlers' types, its document and its client are the
- * library's; its own machinery takes some 450 operations for a request, mostly for what is the same in each. Here that is
- * worked out once. Failures are passed on as they are, to `Exchange`, which answers them.
- *
- * Left out is what none of our endpoints has: optional middleware, bodies other than JSON, and parameters that may come
- * several times.
+ * Runs the endpoints of an `HttpApi`. Stands for `HttpApiBuilder.group` and `HttpLayerRouter.addHttpApi`, whose types it
+ * has. Differs in that failures are passed on as they are, for `http/Exchange.ts` to answer, and in that bodies have
+ * limits. Optional middleware, bodies other than JSON and parameters that may come several times are not offered.
  */
 
 type Endpoint = HttpApiEndpoint.HttpApiEndpoint.AnyWithProps
@@ -98,8 +95,7 @@ export const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
     // The type names each group apart.
   ) as Layer.Layer<never, never, HttpLayerRouter.HttpRouter | R | HttpApiGroup.HttpApiGroup.ToService<Id, Groups>>
 
-/** One part of what happens to a request; `services` are those of this request alone, and may be added to. */
-type Step = (services: Map<string, unknown>) => Effect.Effect<Response, unknown>
+type Step = Effect.Effect<Response, unknown, HttpLayerRouter.Provided>
 
 const routeOf = (
   { endpoint, handler, isRaw, uninterruptible }: Item,
@@ -108,16 +104,10 @@ const routeOf = (
 ) => {
   // The last one is the outermost.
   const steps = middlewares.reduce<Step>((next, tag) => before(tag, context, next), call(endpoint, handler, isRaw))
-  const built = Array.from(context.unsafeMap)
   return HttpLayerRouter.route(
     endpoint.method as Exclude<typeof endpoint.method, "HEAD">,
     endpoint.path,
-    Effect.withFiberRuntime<Response, unknown, HttpLayerRouter.Provided>((fiber) => {
-      // The router has made them for this request alone, and a copy takes as long as all else here.
-      const services: Map<string, unknown> = fiber.currentContext.unsafeMap
-      for (const [key, service] of built) if (!services.has(key)) services.set(key, service)
-      return steps(services)
-    }),
+    Effect.mapInputContext(steps, (input: Context.Context<HttpLayerRouter.Provided>) => Context.merge(context, input)),
     { uninterruptible }
   )
 }
@@ -125,12 +115,10 @@ const routeOf = (
 const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<never>, next: Step): Step => {
   if (tag.optional) throw new Error(`${tag.key} is optional, which is not offered`)
   const effect = middlewareOf(tag, context)
-  const { provides } = tag
-  return (services) =>
-    Effect.flatMap(effect, (value) => {
-      if (provides !== undefined) services.set(provides.key, value)
-      return next(services)
-    })
+  // What it provides is known to the handlers' types alone.
+  return tag.provides === undefined
+    ? Effect.zipRight(effect, next)
+    : Effect.provideServiceEffect(next, tag.provides, effect)
 }
 
 type Middleware = Effect.Effect<unknown, unknown>
@@ -148,7 +136,7 @@ const middlewareOf = (tag: HttpApiMiddleware.TagClassAny, context: Context.Conte
   return others.reduce((one, other) => Effect.catchAll(one, () => other), first ?? Effect.void)
 }
 
-/** What a handler is called with, in the making. */
+/** Handler arguments under construction. */
 type Call = Record<string, unknown>
 
 const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
@@ -159,8 +147,7 @@ const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
   const encode = encoder(endpoint.successSchema)
   const answer = (value: unknown) => (HttpServerResponse.isServerResponse(value) ? value : encode(value))
 
-  return (services) => {
-    const context = Context.unsafeMake<HttpLayerRouter.Provided>(services)
+  return Effect.contextWithEffect((context: Context.Context<HttpLayerRouter.Provided>) => {
     const request = Context.get(context, HttpServerRequest.HttpServerRequest)
     const call: Call = { request }
     const rest = () => {
@@ -177,7 +164,7 @@ const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
           JsonBody.json(request),
           (body): Effect.Effect<Response, unknown> => payload(call, body) ?? rest()
         )
-  }
+  })
 }
 
 /** Puts a member into a call, or says what is wrong with it. */
