@@ -12,19 +12,17 @@ import {
 } from "../domain/Request.ts"
 import { type Policy, RateLimits, type Standing } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
-import { announce, announceOn, noteOn } from "./Exchange.ts"
+import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */
-export const authenticate = (tokens: typeof Tokens.Service) =>
-  Effect.withFiberRuntime<
-    { readonly id: UserId },
-    MissingToken | InvalidToken | Unavailable,
-    HttpServerRequest.HttpServerRequest
-  >((fiber) => {
-    const { headers } = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
-    const [, token] = /^Bearer +(.+)$/i.exec(headers["authorization"] ?? "") ?? []
-    return token === undefined ? new MissingToken() : tokens.verify(Redacted.make(token))
-  })
+export const authenticate = (tokens: typeof Tokens.Service): Identify =>
+  Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    ({ headers }): Effect.Effect<{ readonly id: UserId }, MissingToken | InvalidToken | Unavailable> => {
+      const [, token] = /^Bearer +(.+)$/i.exec(headers["authorization"] ?? "") ?? []
+      return token === undefined ? new MissingToken() : tokens.verify(Redacted.make(token))
+    }
+  )
 
 /** Spends one request of the user's; the answer, whatever it is, says what is left. */
 export const spend = (
@@ -33,10 +31,10 @@ export const spend = (
   user: UserId
 ): Effect.Effect<void, RateLimited> =>
   Effect.flatMap(limits.take(policy, user), (standing) =>
-    Effect.withFiberRuntime((fiber) => {
-      announceOn(fiber, fieldsOf(policy, standing))
-      return standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
-    })
+    Effect.zipRight(
+      setResponseHeaders(fieldsOf(policy, standing)),
+      standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
+    )
   )
 
 /** `X-RateLimit-*`, and the header fields of the IETF's draft. */
@@ -55,14 +53,14 @@ const isForeign = (inUrl: string | undefined, user: UserId) =>
 /** Spends nobody's quota. */
 const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
   limits.take(policy, user, 0).pipe(
-    Effect.flatMap((standing) => announce(fieldsOf(policy, standing))),
+    Effect.flatMap((standing) => setResponseHeaders(fieldsOf(policy, standing))),
     Effect.zipRight(new UserMismatch())
   )
 
 /** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
 const spendOwn = (limits: typeof RateLimits.Service, policy: Policy) =>
-  Effect.withFiberRuntime<void, RateLimited>((fiber) =>
-    spend(limits, policy, Context.unsafeGet(fiber.currentContext, CurrentUser).id)
+  Effect.contextWithEffect((context: Context.Context<never>) =>
+    spend(limits, policy, Context.unsafeGet(context, CurrentUser).id)
   )
 
 /** Finds out who sent a request. It may read the request however it likes: a token, a cookie, a header of a proxy's. */
@@ -84,14 +82,13 @@ export const layerOf = <E, R>(
         const limits = yield* RateLimits
         return {
           bearer: () =>
-            Effect.flatMap(identity, ({ id }) =>
-              Effect.withFiberRuntime((fiber) => {
-                noteOn(fiber, { user_id: id })
-                const { params, route } = Context.unsafeGet(fiber.currentContext, HttpLayerRouter.RouteContext)
-                if (!isForeign(params["user_id"], id)) return Effect.succeed({ id })
-                return refuse(limits, /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api", id)
-              })
-            )
+            Effect.gen(function* () {
+              const { id } = yield* identity
+              yield* annotateRequestLog({ user_id: id })
+              const { params, route } = yield* HttpLayerRouter.RouteContext
+              if (!isForeign(params["user_id"], id)) return { id }
+              return yield* refuse(limits, /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api", id)
+            })
         }
       })
     ),

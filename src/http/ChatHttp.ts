@@ -7,7 +7,7 @@ import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { hashOf } from "../services/access/Idempotency.ts"
 import { Chat } from "../services/turns/Chat.ts"
 import type { TurnRequest } from "../services/turns/Turns.ts"
-import { announce, note } from "./Exchange.ts"
+import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
 import * as Sse from "./sse/Sse.ts"
 
 interface Call {
@@ -50,8 +50,8 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
           Effect.fnUntraced(function* (call) {
             const request = yield* turnRequest("chat", call, yield* CurrentUser)
             const { end, isReplay, message } = yield* chat.answer(request)
-            yield* note({ turn_id: end.turnId, conversation_id: end.conversationId })
-            if (isReplay) yield* announce({ "idempotent-replayed": "true" })
+            yield* annotateRequestLog({ turn_id: end.turnId, conversation_id: end.conversationId })
+            if (isReplay) yield* setResponseHeaders({ "idempotent-replayed": "true" })
             return {
               conversationId: end.conversationId,
               messageId: message.id,
@@ -68,7 +68,7 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
           Effect.fnUntraced(function* (call) {
             const request = yield* turnRequest("chat/stream", call, yield* CurrentUser)
             const reading = yield* chat.start(request)
-            yield* note({ turn_id: reading.turnId, conversation_id: reading.conversationId })
+            yield* annotateRequestLog({ turn_id: reading.turnId, conversation_id: reading.conversationId })
             return Sse.respond(call.request.headers["accept"], reading)
           })
         )

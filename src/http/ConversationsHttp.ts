@@ -4,12 +4,12 @@ import type { ConversationId } from "../domain/Id.ts"
 import { CurrentUser } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Conversations } from "../services/Conversations.ts"
-import { note } from "./Exchange.ts"
+import { annotateRequestLog } from "./Exchange.ts"
 
 /** Who asks, while the request's log line names the conversation. */
 const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
   Effect.zipRight(
-    note({ conversation_id: path.conversation_id }),
+    annotateRequestLog({ conversation_id: path.conversation_id }),
     Effect.map(CurrentUser, ({ id }) => id)
   )
 

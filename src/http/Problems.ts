@@ -1,17 +1,24 @@
 import { Headers, HttpApiError, HttpServerError, HttpServerResponse } from "@effect/platform"
-import { Cause } from "effect"
+import { Cause, Chunk } from "effect"
 import { type AnyProblem, contentType, documentOf, isProblem } from "../domain/Problem.ts"
 import { InternalError, InvalidRequest, NotFound, Unavailable } from "../domain/Request.ts"
 import { isUnavailable } from "../sql/SqlErrors.ts"
 
-/** The one place where a failure becomes an answer: every problem of the domain, and all that is none yet. */
-export const problemOf = (cause: Cause.Cause<unknown>): AnyProblem => {
-  const error = Cause.squash(cause)
-  if (isProblem(error)) return error
-  if (error instanceof HttpApiError.HttpApiDecodeError) return invalid(error)
-  if (error instanceof HttpServerError.RouteNotFound) return new NotFound()
-  return isUnavailable(error) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
+/** What a handler may fail with. */
+export type Failure = AnyProblem | HttpApiError.HttpApiDecodeError | HttpServerError.RouteNotFound
+
+export const isFailure = (u: unknown): u is Failure =>
+  isProblem(u) || u instanceof HttpApiError.HttpApiDecodeError || u instanceof HttpServerError.RouteNotFound
+
+/** The one place where a failure becomes a problem, by its type. */
+export const problemOf = (failure: Failure): AnyProblem => {
+  if (isProblem(failure)) return failure
+  return failure._tag === "HttpApiDecodeError" ? invalid(failure) : new NotFound()
 }
+
+/** Everything else is a defect, and ours, unless it is that the database is away. */
+export const problemOfDefect = (cause: Cause.Cause<unknown>): AnyProblem =>
+  Chunk.some(Cause.defects(cause), isUnavailable) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
 
 /** What a schema says is wrong ends with the value that is: people's words, which no error repeats. */
 const invalid = ({ issues }: HttpApiError.HttpApiDecodeError) => {

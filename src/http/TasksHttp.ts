@@ -9,14 +9,14 @@ import { Cause, Task } from "../domain/Task.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Idempotency } from "../services/access/Idempotency.ts"
 import { Tasks, type Versioned } from "../services/tasks/Tasks.ts"
-import { announce } from "./Exchange.ts"
+import { setResponseHeaders } from "./Exchange.ts"
 
 /** The owner is who asks, never the URL. */
 const owner = Effect.map(CurrentUser, ({ id }) => id)
 
 const cause = Effect.map(RequestId, (requestId) => Cause.Request({ requestId }))
 
-const withTag = ({ task, version }: Versioned) => Effect.as(announce({ etag: `"${version}"` }), task)
+const withTag = ({ task, version }: Versioned) => Effect.as(setResponseHeaders({ etag: `"${version}"` }), task)
 
 /**
  * The versions that `If-Match` names; `undefined` if it lets any through. A tag that is none of ours matches nothing, nor
@@ -60,8 +60,8 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
             attempt === undefined
               ? { replayed: false, value: yield* create }
               : yield* idempotency.once(attempt, Created, create)
-          if (replayed) yield* announce({ "idempotent-replayed": "true" })
-          yield* announce({ location: `${pathOf(request)}/${value.task.id}` })
+          if (replayed) yield* setResponseHeaders({ "idempotent-replayed": "true" })
+          yield* setResponseHeaders({ location: `${pathOf(request)}/${value.task.id}` })
           return yield* withTag(value)
         })
       )

@@ -38,7 +38,7 @@ export const layer = ({ issuer, origins }: McpOptions) =>
         const request = yield* HttpServerRequest.HttpServerRequest
         yield* pointTo(`${metadataPath}${resource}`)
         const { id: user } = yield* authenticate(tokens)
-        yield* Exchange.note({ user_id: user })
+        yield* Exchange.annotateRequestLog({ user_id: user })
         if (!isWelcome(request.headers["origin"], origins)) return yield* new OriginForbidden()
         yield* spend(limits, "api", user)
         const admitted = yield* admissionOf(request, user)
