@@ -1,4 +1,5 @@
 import { Array as Arr, Config, ConfigError, Duration, Either, LogLevel, Option, Redacted } from "effect"
+import { isLoopback } from "./domain/Loopback.ts"
 
 /*
  * Every environment variable, with its unit and default. A value that is wrong is told as `NAME is …, but should be …`,
@@ -82,9 +83,6 @@ const secretUrl = (name: string, ...protocols: ReadonlyArray<string>) =>
       : Either.right(Option.map(given, Redacted.make))
   )
 
-/** An address that only this machine reaches. */
-const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host)
-
 const server = Config.all({
   /** Interface to listen on. */
   host: text("HOST").pipe(or("127.0.0.1")),
@@ -96,8 +94,20 @@ const server = Config.all({
     return origins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin) ? origins : undefined
   }).pipe(or<ReadonlyArray<string>>([])),
   /** For running turns, once the service is asked to stop. */
-  shutdownGrace: duration("SHUTDOWN_GRACE", 0, "1 hour").pipe(or(Duration.seconds(30)))
-})
+  shutdownGrace: duration("SHUTDOWN_GRACE", 0, "1 hour").pipe(or(Duration.seconds(30))),
+  /** Where clients find the service, such as the address of the proxy before it. */
+  publicUrl: url("PUBLIC_URL", "https", "http"),
+  /** Whether the chat page is served at `/`; when unset, on a loopback `HOST`. */
+  page: oneOf("PAGE", ["on", "off"])
+}).pipe(
+  Config.mapOrFail(({ page, ...rest }) => {
+    const isLocal = isLoopback(rest.host)
+    const isOn = Option.match(page, { onNone: () => isLocal, onSome: (value) => value === "on" })
+    return isOn && !isLocal && Option.isNone(rest.publicUrl)
+      ? Either.left(wrong("PAGE", "on", "off where HOST is not a loopback address, unless PUBLIC_URL is set"))
+      : Either.right({ ...rest, page: isOn })
+  })
+)
 
 const database = Config.all({
   /** PostgreSQL 14 or later; without it, the embedded one. */

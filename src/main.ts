@@ -9,7 +9,9 @@ import { Effect, Layer, LogLevel, Option } from "effect"
 import type * as Config from "./Config.ts"
 import * as Cors from "./http/Cors.ts"
 import * as Fallback from "./http/Fallback.ts"
+import * as Hosts from "./http/Hosts.ts"
 import * as Mcp from "./http/mcp/Mcp.ts"
+import * as Page from "./http/page/Page.ts"
 import * as Routes from "./http/Routes.ts"
 import * as Offline from "./models/Offline.ts"
 import type * as OpenAi from "./models/OpenAi.ts"
@@ -97,11 +99,15 @@ const serve = (settings: Config.Settings) =>
         Layer.mergeAll(
           Routes.layer(settings.agent),
           mcp(settings),
+          settings.server.page ? Page.layer({ model: settings.model._tag }) : Layer.empty,
           Fallback.layer,
           Cors.layer(settings.server.corsOrigins)
         ),
         { disableLogger: true, disableListenLog: true }
       )
+    ),
+    Layer.provide(
+      Hosts.layer({ host: settings.server.host, publicUrl: Option.getOrUndefined(settings.server.publicUrl) })
     ),
     // Once everything else is ready: a proxy sends nothing to a node that does not listen yet.
     Layer.provideMerge(Server.layer(settings.server)),

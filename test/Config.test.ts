@@ -23,8 +23,8 @@ describe("without any variable", () => {
 
   it("the defaults are those of the documentation", () => {
     assert.deepStrictEqual(
-      [server.host, server.port, server.corsOrigins, Duration.format(server.shutdownGrace)],
-      ["127.0.0.1", 3000, [], "30s"]
+      [server.host, server.port, server.corsOrigins, server.publicUrl, Duration.format(server.shutdownGrace)],
+      ["127.0.0.1", 3000, [], Option.none(), "30s"]
     )
     assert.deepStrictEqual([database.url, database.dataDir, database.poolSize], [Option.none(), ".taskchat", 10])
     assert.deepStrictEqual(
@@ -55,6 +55,8 @@ const variables = [
   "PORT",
   "CORS_ORIGINS",
   "SHUTDOWN_GRACE",
+  "PUBLIC_URL",
+  "PAGE",
   "DATABASE_URL",
   "DATA_DIR",
   "DATABASE_POOL_SIZE",
@@ -127,6 +129,25 @@ it("values are read with their units", () => {
   assert.deepStrictEqual([logging.level, logging.format], [LogLevel.Warning, Option.some("json")])
 })
 
+describe("the page is served", () => {
+  const page = (variables: Readonly<Record<string, string>>) =>
+    settings({ JWT_SECRET: secret, ...variables }).server.page
+
+  it("on a loopback HOST, unless it is off", () => {
+    assert.deepStrictEqual([page({}), page({ HOST: "::1", PAGE: "on" }), page({ PAGE: "off" })], [true, true, false])
+  })
+
+  it("elsewhere if it is on and PUBLIC_URL is set", () => {
+    const HOST = "0.0.0.0"
+    const PUBLIC_URL = "https://tasks.example.com"
+    assert.deepStrictEqual(
+      [page({ HOST }), page({ HOST, PUBLIC_URL }), page({ HOST, PUBLIC_URL, PAGE: "on" })],
+      [false, false, true]
+    )
+    assert.match(complaint({ HOST, PAGE: "on", JWT_SECRET: secret }), /^PAGE is "on", but should be off .*PUBLIC_URL/)
+  })
+})
+
 describe("the model is", () => {
   it("OpenAI's as soon as there is a key", () => {
     const { model } = settings({ OPENAI_API_KEY: "sk-1" })
@@ -182,6 +203,8 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["CORS_ORIGINS", { CORS_ORIGINS: "https://app.example.com/" }],
     ["CORS_ORIGINS", { CORS_ORIGINS: "*" }],
     ["SHUTDOWN_GRACE", { SHUTDOWN_GRACE: "soon" }],
+    ["PUBLIC_URL", { PUBLIC_URL: "tasks.example.com" }],
+    ["PAGE", { PAGE: "yes" }],
     ["AGENT_TIMEOUT", { AGENT_TIMEOUT: "0 seconds" }],
     ["AGENT_TIMEOUT", { AGENT_TIMEOUT: "30" }],
     ["AGENT_TIMEOUT", { AGENT_TIMEOUT: "Infinity" }],

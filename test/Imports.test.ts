@@ -51,7 +51,7 @@ const rules: Record<string, Rule> = {
   http: {
     // It has to tell a database that is away from a defect of ours.
     ours: ["domain", "runtime", "api", "services", "sql/SqlErrors.ts"],
-    packages: [...effect, "@effect/sql", "@effect/ai", "@modelcontextprotocol/server", "node:crypto"]
+    packages: [...effect, "@effect/sql", "@effect/ai", "@modelcontextprotocol/server", "node:crypto", "node:module"]
   },
   client: { ours: ["domain", "api", "models/EventReader.ts", "runtime/Bytes.ts"], packages: effect },
   // The whole service in one process, apart from what starts it.

@@ -1,6 +1,7 @@
 import { HttpApiSwagger, HttpLayerRouter, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer } from "effect"
 import { DocumentedApi, openApi } from "../api/OpenApi.ts"
+import * as Hosts from "./Hosts.ts"
 
 /**
  * The page's own script and style are written into it, and its requests go to this service. Whatever else it could be
@@ -17,7 +18,9 @@ const policy = [
   "frame-ancestors 'none'"
 ].join("; ")
 
-const guarded = HttpLayerRouter.middleware(Effect.map(HttpServerResponse.setHeader("content-security-policy", policy)))
+const guarded = HttpLayerRouter.middleware(
+  Effect.map(HttpServerResponse.setHeaders({ "content-security-policy": policy, "x-content-type-options": "nosniff" }))
+).combine(Hosts.guard)
 
 /** `/openapi.json`, and at `/docs` a page to try it with, which needs nothing from anywhere else. */
 export const layer = Layer.suspend(() => {

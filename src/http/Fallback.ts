@@ -20,6 +20,7 @@ const known = (method: string, path: string): Known => ({
 
 /** What there is besides the API's endpoints. */
 const others = [
+  "/",
   "/openapi.json",
   "/docs",
   "/.well-known/oauth-protected-resource",

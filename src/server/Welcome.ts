@@ -9,7 +9,7 @@ import * as Logging from "./Logging.ts"
  * Says where the service listens. With the development secret, also all that a newcomer needs to try it: on standard
  * error where the log is JSON, which is for programs to read.
  */
-export const layer = ({ auth, database, logging, model }: Settings) =>
+export const layer = ({ auth, database, logging, model, server }: Settings) =>
   Layer.effectDiscard(
     HttpServer.addressFormattedWith((address) =>
       Effect.gen(function* () {
@@ -19,9 +19,13 @@ export const layer = ({ auth, database, logging, model }: Settings) =>
         const token = yield* Effect.orDie(tokens.issue(UserId.make(1), "1 day"))
         const store = database.url._tag === "Some" ? "PostgreSQL" : `the embedded PostgreSQL in ${database.dataDir}/`
         const llm = model._tag === "offline" ? "the offline stand-in for a model" : `${model.model} (${model._tag})`
-        const print = Logging.isJson(logging) ? Console.error : Console.log
+        const isJson = Logging.isJson(logging)
+        const print = isJson ? Console.error : Console.log
+        // Whoever opens this address is signed in, so it goes to people's eyes alone: what is no terminal may be kept.
+        const { isTTY } = isJson ? process.stderr : process.stdout
+        const page = server.page ? `\n  Page:  ${address}/${isTTY ? `#token=${token}` : ""}` : ""
         yield* print(`
-taskchat listens on ${address}, with ${store} and ${llm}
+taskchat listens on ${address}, with ${store} and ${llm}${page}
   Docs:  ${address}/docs
   Token: ${token}
          (user 1, for a day; another one: npx taskchat token --user 2)

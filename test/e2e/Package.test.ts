@@ -113,7 +113,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   it.effect("holds what runs, its types and its sources, and nothing else", () =>
     Effect.map(Project, ({ contents }) => {
       const kinds =
-        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|src\/http\/page\/assets\/.*|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
       assert.deepStrictEqual(
         contents.filter((file) => !kinds.test(file)),
         []
@@ -122,7 +122,8 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         "dist/index.js",
         "dist/client.d.ts",
         "dist/testing.js.map",
-        "dist/main.js"
+        "dist/main.js",
+        "src/http/page/assets/index.html"
       ])
     })
   )

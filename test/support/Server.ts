@@ -2,12 +2,15 @@ import * as Http from "node:http"
 import * as Net from "node:net"
 import * as Util from "node:util"
 import { HttpLayerRouter, HttpServer } from "@effect/platform"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import type { SqlClient } from "@effect/sql"
 import { Array as Arr, Context, Effect, Layer, Option, Predicate, type Scope } from "effect"
 import { UserId } from "../../src/domain/Id.ts"
 import * as Cors from "../../src/http/Cors.ts"
 import * as Fallback from "../../src/http/Fallback.ts"
+import * as Hosts from "../../src/http/Hosts.ts"
 import * as Mcp from "../../src/http/mcp/Mcp.ts"
+import * as Page from "../../src/http/page/Page.ts"
 import * as Routes from "../../src/http/Routes.ts"
 import * as Listener from "../../src/server/Server.ts"
 import { type Limits, RateLimits } from "../../src/services/access/RateLimits.ts"
@@ -23,6 +26,10 @@ export interface Options {
   readonly messageMaxLength?: number
   readonly limits?: Limits
   readonly origins?: ReadonlyArray<string>
+  /** What is known of the service's own names; any name is its own when absent. */
+  readonly hosts?: Hosts.HostsOptions
+  /** Which model the page is told of. */
+  readonly pageModel?: string
   readonly maxRunning?: number
   readonly maxRunningPerUser?: number
   /** A fresh one, unless given. */
@@ -69,9 +76,10 @@ export const layer = (options: Options = {}) =>
       const routes = Layer.mergeAll(
         Routes.layer({ messageMaxLength: options.messageMaxLength ?? 4000 }),
         Layer.provide(Mcp.layer({ origins }), TaskTools.layer),
+        Layer.provide(Page.layer({ model: options.pageModel ?? "scripted" }), NodeContext.layer),
         Fallback.layer,
         Cors.layer(origins)
-      )
+      ).pipe(Layer.provide(options.hosts === undefined ? Layer.empty : Hosts.layer(options.hosts)))
       const self = Layer.effect(
         Server,
         HttpServer.addressWith((address) =>

@@ -1,0 +1,43 @@
+import { HttpLayerRouter, HttpServerRequest } from "@effect/platform"
+import { Context, Effect, Layer } from "effect"
+import { isLoopback } from "../domain/Loopback.ts"
+import { NotFound, RequestId } from "../domain/Request.ts"
+import { respond } from "./Problems.ts"
+
+/**
+ * For which `Host` headers pages are served: all, unless `layer` says which. A page that was opened under a name of someone
+ * else's is of their origin (DNS rebinding), whoever serves it.
+ */
+export class Hosts extends Context.Reference<Hosts>()("taskchat/http/Hosts", {
+  defaultValue: () => ({ includes: (_host: string | undefined): boolean => true })
+}) {}
+
+export interface HostsOptions {
+  /** Of the interface that the service listens on. */
+  readonly host: string
+  /** Where clients find the service, if that is set. */
+  readonly publicUrl: URL | undefined
+}
+
+const nameOf = (host: string) => host.replace(/:\d*$/, "")
+
+/** That of `publicUrl`, and where only this machine is served, the machine's own names. */
+export const layer = ({ host, publicUrl }: HostsOptions) =>
+  isLoopback(host) || publicUrl !== undefined
+    ? Layer.succeed(Hosts, {
+        includes: (given) =>
+          given !== undefined &&
+          (given.toLowerCase() === publicUrl?.host || (isLoopback(host) && isLoopback(nameOf(given))))
+      })
+    : Layer.empty
+
+/** Answers 404 under any other name. */
+export const guard = HttpLayerRouter.middleware(
+  Effect.map(
+    Hosts,
+    (hosts) => (handler) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
+        hosts.includes(headers["host"]) ? handler : Effect.map(RequestId, (id) => respond(new NotFound(), id))
+      )
+  )
+)

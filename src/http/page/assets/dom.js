@@ -1,0 +1,58 @@
+/** The element of the page with this id. */
+export const $ = (id) => document.getElementById(id)
+
+/**
+ * A new element. Attributes that are functions listen to the event they are named after, and those that are null or
+ * false are left out. Children are elements or text; text stays text, whatever it says.
+ */
+export const h = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag)
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value)
+    else if (value === true) element.setAttribute(name, "")
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value)
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false))
+  return element
+}
+
+let hiding
+
+/** Says something for a few seconds, with a button that takes it back if there is a way to. */
+export const toast = (text, undo) => {
+  const hide = () => $("toast").replaceChildren()
+  const take = () => {
+    hide()
+    undo()
+  }
+  clearTimeout(hiding)
+  $("toast").replaceChildren(
+    h("div", {}, h("span", {}, text), undo ? h("button", { class: "plain", click: take }, "Undo") : null)
+  )
+  hiding = setTimeout(hide, 8000)
+}
+
+/** Shows a dialog and returns the button it was closed with. */
+export const shown = (dialog) =>
+  new Promise((resolve) => {
+    dialog.returnValue = "cancel"
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true })
+    dialog.showModal()
+  })
+
+/** Asks a question. Returns null, or what was typed where `value` is given. */
+export const ask = async ({ title, text, yes, value, isDanger }) => {
+  const dialog = $("ask")
+  const [field] = dialog.getElementsByTagName("input")
+  const button = dialog.querySelector("[value=yes]")
+  $("ask-title").textContent = title
+  dialog.querySelector("p").textContent = text ?? ""
+  button.textContent = yes
+  button.className = isDanger ? "danger" : "primary"
+  field.parentElement.hidden = value === undefined
+  field.value = value ?? ""
+  return (await shown(dialog)) === "yes" ? field.value : null
+}
+
+/** The page's parts tell each other by events of the window: `tasks`, `conversations`, `signed-out`. */
+export const tell = (name, detail) => dispatchEvent(new CustomEvent(name, { detail }))

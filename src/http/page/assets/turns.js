@@ -1,0 +1,81 @@
+import { isDisconnected, Problem, request, timeZone } from "./api.js"
+
+/** A random key; `crypto.randomUUID` is for secure contexts alone. */
+const randomKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("-")
+
+/**
+ * Says something and yields the turn's events as they come, to the last. The key makes it safe to send again if the
+ * connection breaks before the service has answered.
+ */
+export const say = (message, conversationId, onCut) => {
+  const body = { message, conversation_id: conversationId, time_zone: timeZone }
+  const headers = { "idempotency-key": randomKey() }
+  return read({ open: () => request("POST", "chat/stream", { body, headers }) }, onCut)
+}
+
+/** The events of a turn from its start, live while it runs. */
+export const follow = (turnId, onCut) => read({ turnId }, onCut)
+
+export const cancel = (turnId) => request("POST", `turns/${turnId}/cancel`)
+
+/**
+ * Events from wherever they come: first from `open`, and after a cut from the turn, behind the last one that was read,
+ * so that none is missing and none comes twice. `onCut` hears whether the connection is broken.
+ */
+async function* read({ open, turnId }, onCut) {
+  let lastEventId
+  for (let tries = 0; ; tries++) {
+    try {
+      const response =
+        turnId === undefined
+          ? await open()
+          : await request("GET", `turns/${turnId}/events`, {
+              headers: lastEventId === undefined ? {} : { "last-event-id": lastEventId }
+            })
+      onCut(false)
+      if (response.status === 204) return
+      for await (const { data, event, id } of eventsOf(response.body)) {
+        tries = 0
+        lastEventId = id
+        if (event === "turn") turnId = data.turn_id
+        yield { event, ...data }
+        if (data.done) return
+      }
+    } catch (error) {
+      const isWait = error instanceof Problem && error.code === "unavailable" && turnId !== undefined
+      if (!isDisconnected(error) && !isWait) throw error
+    }
+    onCut(true)
+    await pause(tries)
+  }
+}
+
+/** Longer each time, but no longer than it takes the browser to find out that the network is back. */
+const pause = (tries) =>
+  new Promise((resolve) => {
+    const go = () => {
+      clearTimeout(timer)
+      removeEventListener("online", go)
+      resolve()
+    }
+    const timer = setTimeout(go, Math.min(300 * 2 ** tries, 5000))
+    addEventListener("online", go)
+  })
+
+/** Server-sent events, with their data as what the JSON in it says. */
+async function* eventsOf(body) {
+  let text = ""
+  for await (const piece of body.pipeThrough(new TextDecoderStream())) {
+    text += piece
+    const blocks = text.split("\n\n")
+    text = blocks.pop()
+    for (const block of blocks) {
+      const fields = {}
+      for (const line of block.split("\n")) {
+        const [, name, value] = /^(\w+): (.*)$/.exec(line) ?? []
+        if (name !== undefined) fields[name] = value
+      }
+      if (fields.data !== undefined) yield { ...fields, data: JSON.parse(fields.data) }
+    }
+  }
+}

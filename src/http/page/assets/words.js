@@ -1,0 +1,89 @@
+/** What is said of things in people's words: days, tool calls, how turns end. */
+
+const day = 86_400_000
+
+/** The date of a time, of now if none is given, where the user is. */
+export const dateOf = (time = new Date()) =>
+  [time.getFullYear(), time.getMonth() + 1, time.getDate()].map((n) => String(n).padStart(2, "0")).join("-")
+
+const atNoon = (date) => new Date(`${date}T12:00:00`)
+
+const dayInWords = (date) => {
+  const days = Math.round((atNoon(date) - atNoon(dateOf())) / day)
+  if (days === 0) return "today"
+  if (days === 1) return "tomorrow"
+  if (days === -1) return "yesterday"
+  const isNear = days > 0 && days < 7
+  const isThisYear = date.slice(0, 4) === dateOf().slice(0, 4)
+  return new Intl.DateTimeFormat(
+    "en-GB",
+    isNear
+      ? { weekday: "long" }
+      : { weekday: "short", day: "numeric", month: "short", ...(!isThisYear && { year: "numeric" }) }
+  ).format(atNoon(date))
+}
+
+/** When a task is due, where the user is; empty if it has no date. */
+export const due = ({ due_at, due_date }) => {
+  if (!due_date) return ""
+  if (!due_at) return dayInWords(due_date)
+  const at = new Date(due_at)
+  return `${dayInWords(dateOf(at))} at ${at.toTimeString().slice(0, 5)}`
+}
+
+const quoted = (title) => (title ? `“${title}”` : "a task")
+const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`
+
+/** While a call runs, by its tool. */
+const running = {
+  list_tasks: () => "Looking at the tasks",
+  get_task: () => "Looking at a task",
+  create_task: ({ title }) => `Adding ${quoted(title)}`,
+  create_tasks: ({ tasks }) => `Adding ${count(tasks?.length ?? 0, "task")}`,
+  update_task: ({ title }) => (title ? `Renaming a task to ${quoted(title)}` : "Changing a task"),
+  mark_complete: ({ completed, task_ids }) =>
+    `${completed === false ? "Reopening" : "Completing"} ${task_ids ? count(task_ids.length, "task") : "a task"}`,
+  delete_task: () => "Deleting a task"
+}
+
+const succeeded = (results = []) => results.filter(({ status }) => status === "success").map(({ task }) => task)
+
+const several = (verb, tasks) =>
+  tasks.length <= 3 ? `${verb} ${tasks.map(({ title }) => quoted(title)).join(", ")}` : `${verb} ${tasks.length} tasks`
+
+const withDue = (text, task) => (task?.due_date ? `${text}, due ${due(task)}` : text)
+
+/** Once a call has run. */
+const done = {
+  list_tasks: (_, { tasks = [], total }) => `Looked at the tasks: ${total ?? tasks.length} found`,
+  get_task: (_, { task }) => `Looked at ${quoted(task?.title)}`,
+  create_task: (_, { task }) => withDue(`Added ${quoted(task?.title)}`, task),
+  create_tasks: (_, { results }) => several("Added", succeeded(results)),
+  update_task: (_, { task }) => withDue(`Changed ${quoted(task?.title)}`, task),
+  mark_complete: ({ completed }, { results, task }) =>
+    several(completed === false ? "Reopened" : "Completed", task ? [task] : succeeded(results)),
+  delete_task: (_, { task }) => `Deleted ${quoted(task?.title)}`
+}
+
+const plain = (tool) => tool.replaceAll("_", " ")
+
+/** A tool call, running or over. */
+export const toolCall = ({ parameters, result, tool }) => {
+  const given = parameters ?? {}
+  if (result === undefined) return `${(running[tool] ?? (() => `Running ${plain(tool)}`))(given)} …`
+  if (result.status === "error") return `Not done (${plain(tool)}): ${result.error}`
+  return (done[tool] ?? (() => `Ran ${plain(tool)}`))(given, result)
+}
+
+const readOnly = ["list_tasks", "get_task"]
+
+/** Whether a call has changed tasks. */
+export const isChange = ({ result, tool }) => result?.status === "success" && !readOnly.includes(tool)
+
+/** How a turn ended that was not completed. */
+export const ending = {
+  failed: "The answer failed.",
+  timed_out: "The answer took too long.",
+  cancelled: "Stopped.",
+  interrupted: "The service stopped before the answer was complete."
+}

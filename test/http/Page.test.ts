@@ -1,0 +1,90 @@
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { files } from "../support/Repository.ts"
+import * as Server from "../support/Server.ts"
+import { send } from "../support/Server.ts"
+
+const assets = files("src/http/page/assets")
+  .map((file) => `/page/${file.split("/").pop()}`)
+  .filter((path) => path !== "/page/index.html")
+
+const served = (path: string, host: string) =>
+  Effect.map(send("GET", path, { headers: { host } }), ({ status }) => status)
+
+layer(Server.layer())("the page", (it) => {
+  it.effect("allows nothing inline and nothing from elsewhere", () =>
+    Effect.gen(function* () {
+      const { headers, status, text } = yield* send("GET", "/")
+      assert.deepStrictEqual([status, headers["content-type"]], [200, "text/html; charset=utf-8"])
+      assert.match(headers["content-security-policy"] ?? "", /default-src 'none'; script-src 'self'; style-src 'self';/)
+      assert.notInclude(headers["content-security-policy"], "unsafe")
+      assert.strictEqual(headers["x-content-type-options"], "nosniff")
+      assert.notMatch(text, /<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|(?:src|href)="(?:https?:)?\/\//)
+    })
+  )
+
+  it.effect.each(assets)("has its file %s", (path) =>
+    Effect.gen(function* () {
+      const { headers, status, text } = yield* send("GET", path)
+      assert.strictEqual(status, 200)
+      assert.match(headers["content-type"] ?? "", /^(?:text\/(?:css|javascript); charset=utf-8|image\/svg\+xml)$/)
+      assert.strictEqual(headers["x-content-type-options"], "nosniff")
+      assert.notMatch(text, /innerHTML|insertAdjacentHTML|document\.write|\beval\(/)
+    })
+  )
+
+  it.effect("takes GET and HEAD, and says so", () =>
+    Effect.gen(function* () {
+      const { headers, status } = yield* send("POST", "/")
+      assert.deepStrictEqual([status, headers["allow"]], [405, "GET, HEAD"])
+      assert.strictEqual((yield* send("HEAD", "/")).status, 200)
+      assert.strictEqual((yield* send("GET", "/page/../page/none.js")).status, 404)
+    })
+  )
+})
+
+describe("pages are served", () => {
+  const publicUrl = new URL("https://tasks.example.com")
+  const pages = ["/", "/docs", "/page/main.js"]
+  const foreign = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example:3000",
+    "tasks.example.com.evil.example",
+    ""
+  ]
+
+  layer(Server.layer({ hosts: { host: "127.0.0.1", publicUrl } }))("on a loopback address", (it) => {
+    it.effect("under the machine's own names and the public one, and under no other", () =>
+      Effect.gen(function* () {
+        for (const path of pages) {
+          for (const host of [
+            "localhost:3000",
+            "127.0.0.1",
+            "[::1]:80",
+            "LOCALHOST",
+            "tasks.example.com",
+            "Tasks.Example.com"
+          ]) {
+            assert.strictEqual(yield* served(path, host), 200, `${path} ${host}`)
+          }
+          for (const host of foreign) assert.strictEqual(yield* served(path, host), 404, `${path} ${host}`)
+        }
+        assert.strictEqual(yield* served("/health", "evil.example"), 200)
+      })
+    )
+  })
+
+  layer(Server.layer({ hosts: { host: "0.0.0.0", publicUrl } }))("elsewhere", (it) => {
+    it.effect("under the public name alone", () =>
+      Effect.gen(function* () {
+        for (const path of pages) {
+          assert.strictEqual(yield* served(path, "tasks.example.com"), 200)
+          for (const host of ["localhost", "127.0.0.1:3000", ...foreign]) {
+            assert.strictEqual(yield* served(path, host), 404, `${path} ${host}`)
+          }
+        }
+      })
+    )
+  })
+})
