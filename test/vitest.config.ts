@@ -27,6 +27,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    // They have a command of their own, `npm run test:browser`.
+    exclude: ["test/browser/**"],
     // Starting the embedded PostgreSQL takes seconds where processors are few and busy.
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -19,7 +19,7 @@ const policy = [
 ].join("; ")
 
 const guarded = HttpLayerRouter.middleware(
-  Effect.map(HttpServerResponse.setHeaders({ "content-security-policy": policy, "x-content-type-options": "nosniff" }))
+  Effect.map(HttpServerResponse.setHeader("content-security-policy", policy))
 ).combine(Hosts.guard)
 
 /** `/openapi.json`, and at `/docs` a page to try it with, which needs nothing from anywhere else. */

@@ -31,6 +31,7 @@ export const answerTo = ({ blocks }: Document, script: Block): Block | undefined
  */
 export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm test", "it would run itself; .ci/run runs it twice"],
+  ["npm run test:browser", "it needs a browser; .ci/run runs it"],
   ["npm run check", "it takes minutes; .ci/run runs each of its parts"],
   ["npm run format", "it would change the files under test"],
   ["npm run dev", "it does not end"],

@@ -1,0 +1,135 @@
+import { existsSync, readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { connect, createServer, type Socket } from "node:net"
+import { assert } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
+import { type Browser as Chromium, chromium, type Page } from "playwright-core"
+
+const places = [
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+]
+
+const executablePath = places.find((place) => existsSync(place))
+
+/** Whether the browser tests can run. Without a browser they are skipped with a word, but never in CI. */
+export const hasBrowser = executablePath !== undefined || process.env["CI"] !== undefined
+
+if (!hasBrowser) console.warn(`The browser tests are skipped: Chromium is at none of ${places.join(", ")}`)
+
+const args = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync"
+]
+
+/** Chromium, with a profile of its own. */
+export class Browser extends Context.Tag("test/support/Browser")<Browser, Chromium>() {
+  static readonly layer = Layer.scoped(
+    Browser,
+    Effect.acquireRelease(
+      Effect.promise(() => {
+        if (executablePath === undefined) throw new Error(`There is no browser at ${places.join(", ")}`)
+        return chromium.launch({ executablePath, args })
+      }),
+      (browser) => Effect.promise(() => browser.close())
+    )
+  )
+}
+
+export interface Look {
+  readonly width?: number
+  readonly height?: number
+  readonly colorScheme?: "light" | "dark"
+}
+
+/** A new tab in a browser without a past. Whatever goes wrong in it fails the test, a breach of the page's policy too. */
+export const open = ({ colorScheme = "light", height = 800, width = 1280 }: Look = {}) =>
+  Effect.gen(function* () {
+    const browser = yield* Browser
+    const problems: Array<string> = []
+    const context = yield* Effect.acquireRelease(
+      Effect.promise(() =>
+        browser.newContext({ viewport: { width, height }, colorScheme, locale: "en-GB", timezoneId: "Europe/Berlin" })
+      ),
+      (context) =>
+        Effect.promise(async () => {
+          await context.close()
+          assert.deepStrictEqual(problems, [])
+        })
+    )
+    const page = yield* Effect.promise(() => context.newPage())
+    page.setDefaultTimeout(15_000)
+    page.on("pageerror", (error) => problems.push(error.message))
+    page.on("console", (message) => {
+      // A refusal of the service, or a connection that the test has cut, is told as an error too.
+      if (message.type() === "error" && !/Failed to load resource/.test(message.text())) problems.push(message.text())
+    })
+    return page
+  })
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
+
+/** What axe finds wrong. It runs in a world of its own, so the page's policy stays as it is. */
+export const violations = async (page: Page): Promise<unknown> => {
+  const session = await page.context().newCDPSession(page)
+  const { frameTree } = await session.send("Page.getFrameTree")
+  const { executionContextId: contextId } = await session.send("Page.createIsolatedWorld", {
+    frameId: frameTree.frame.id
+  })
+  await session.send("Runtime.evaluate", { expression: axe, contextId })
+  const { exceptionDetails, result } = await session.send("Runtime.evaluate", {
+    expression: `axe.run().then(({ passes, violations }) => {
+      if (passes.length === 0) throw new Error("axe has looked at nothing")
+      return violations.map(({ id, nodes }) => [id, ...nodes.map(({ failureSummary, html }) => html + failureSummary)])
+    })`,
+    contextId,
+    awaitPromise: true,
+    returnByValue: true
+  })
+  await session.detach()
+  if (exceptionDetails !== undefined) throw new Error(exceptionDetails.text)
+  return result.value
+}
+
+/** A way to `port` that can be cut: all connections at once. */
+export const cuttable = (port: number) =>
+  Effect.acquireRelease(
+    Effect.async<{ readonly port: number; readonly cut: () => void; readonly close: () => void }>((resume) => {
+      const sockets = new Set<Socket>()
+      const join = (from: Socket, to: Socket) => {
+        sockets.add(from)
+        from.on("error", () => to.destroy())
+        from.on("close", () => sockets.delete(from))
+        from.pipe(to)
+      }
+      const server = createServer((client) => {
+        const service = connect(port, "127.0.0.1")
+        join(client, service)
+        join(service, client)
+      })
+      const cut = () => {
+        for (const socket of sockets) socket.destroy()
+      }
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        resume(
+          Effect.succeed({
+            port: typeof address === "object" && address !== null ? address.port : 0,
+            cut,
+            close: () => {
+              server.close()
+              cut()
+            }
+          })
+        )
+      })
+    }),
+    ({ close }) => Effect.sync(close)
+  )
