@@ -88,7 +88,7 @@ export class Batch implements Submittable {
   handleCopyData() {}
 
   handleError(error: unknown) {
-    this.callback(error, [])
+    this.callback(error, this.#rows)
   }
 
   handleReadyForQuery() {

@@ -1,7 +1,7 @@
 import { Reactivity } from "@effect/experimental"
 import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { Effect, Layer, RuntimeFlags, Stream } from "effect"
+import { Effect, Exit, Layer, RuntimeFlags, Stream } from "effect"
 import Pg from "pg"
 import { Batch } from "./PgBatch.ts"
 import { encode } from "./PgTypes.ts"
@@ -29,25 +29,24 @@ const open = (config: Pg.PoolConfig) => {
 }
 
 const makeClient = (pool: Pg.Pool) => {
-  const nameOf = names()
+  const queryOf = queries()
   const { database, host, port } = new Pg.Client(pool.options)
-  const connect = <A>(use: (client: Pg.PoolClient) => A) =>
-    Effect.async<A, SqlError.SqlError>((resume) =>
-      pool.connect((error, client) =>
-        resume(
-          client === undefined
-            ? failed(error, "Failed to acquire connection for transaction")
-            : Effect.succeed(use(client))
-        )
+  const acquired = Effect.async<Pg.PoolClient, SqlError.SqlError>((resume) =>
+    pool.connect((error, client) =>
+      resume(
+        client === undefined ? failed(error, "Failed to acquire connection for transaction") : Effect.succeed(client)
       )
     )
+  )
   return Client.make({
-    connection: connection(nameOf, alone(pool)),
-    session: connect((client) => ({
-      connection: connection(nameOf, within(pool, client)),
-      release: Effect.sync(() => giveBack(client, false))
-    })),
-    transaction: connect((client) => transaction(nameOf, pool, client)),
+    connection: connection(queryOf, alone(pool)),
+    session: Effect.map(
+      Effect.acquireRelease(acquired, (client) => Effect.sync(() => giveBack(client, false))),
+      (client): Client.Session => {
+        const via = within(pool, client)
+        return { connection: connection(queryOf, via), batch: (statements) => batch(via, statements.map(queryOf)) }
+      }
+    ),
     spanAttributes: [
       ["db.system.name", "postgresql"],
       ["db.namespace", database ?? "postgres"],
@@ -64,18 +63,22 @@ const maxPrepared = 500
  * Names by which the server parses and plans each statement with parameters once per connection: about half of a small
  * one's time. They are the pool's, so that all its connections call a statement by the same one.
  */
-const names = (): NameOf => {
+const queries = () => {
   const known = new Map<string, string>()
-  return (text: string) => {
+  const nameOf = (text: string) => {
     const name = known.get(text)
     if (name !== undefined || known.size >= maxPrepared) return name
     const given = `taskchat_${known.size}`
     known.set(text, given)
     return given
   }
+  return ({ isPrepared, text, values }: Client.Query): Pg.QueryConfig => {
+    const name = isPrepared && values.length > 0 ? nameOf(text) : undefined
+    return { text, values: values.map(encode), ...(name !== undefined && { name }) }
+  }
 }
 
-type NameOf = (text: string) => string | undefined
+type QueryOf = ReturnType<typeof queries>
 
 /** Sends one thing to a client, and tells what came of it. */
 type Send<A> = (client: Pg.PoolClient, done: (error: unknown, answer: A | undefined) => void) => void
@@ -88,44 +91,46 @@ const one =
   (client, done) =>
     client.query(query, (error, result) => done(error, error ? undefined : read(result)))
 
-const executeBy =
-  (
-    nameOf: NameOf,
-    run: (query: Pg.QueryConfig) => Effect.Effect<ReadonlyArray<object>, SqlError.SqlError>
-  ): Connection["execute"] =>
-  (text, values, transform) => {
-    const name = values.length > 0 ? nameOf(text) : undefined
-    const found = run({ text, values: values.map(encode), ...(name !== undefined && { name }) })
-    return transform === undefined ? found : Effect.map(found, transform)
-  }
-
-const unnamed: NameOf = () => undefined
-
-const connection = (
-  nameOf: NameOf,
-  via: Via,
-  rows = (query: Pg.QueryConfig) => via(one(query, rowsOf))
-): Connection => {
-  const execute = executeBy(nameOf, rows)
+const connection = (queryOf: QueryOf, via: Via): Connection => {
+  const execute =
+    (isPrepared: boolean): Connection["execute"] =>
+    (text, values, transform) => {
+      const found = via(one(queryOf({ text, values, isPrepared }), rowsOf))
+      return transform === undefined ? found : Effect.map(found, transform)
+    }
+  const prepared = execute(true)
   return {
-    execute,
-    executeUnprepared: executeBy(unnamed, rows),
+    execute: prepared,
+    executeUnprepared: execute(false),
     executeRaw: (text, values) => via(one<unknown>({ text, values: values.map(encode) }, (result) => result)),
     executeValues: (text, values) => {
       const query: Pg.QueryArrayConfig = { text, values: values.map(encode), rowMode: "array" }
       return via(one(query, (result) => result.rows))
     },
     // All at once: nothing here needs a cursor.
-    executeStream: (text, values, transform) => Stream.fromIterableEffect(execute(text, values, transform))
+    executeStream: (text, values, transform) => Stream.fromIterableEffect(prepared(text, values, transform))
   }
 }
+
+/** What came of each; what the client itself fails with, such as a lost connection, is that of the one that ran. */
+const batch = (via: Via, statements: ReadonlyArray<Pg.QueryConfig>) =>
+  Effect.orDie(
+    via<ReadonlyArray<Client.Outcome>>((client, done) => {
+      const batch: Batch = new Batch(statements, (error, rows) => {
+        const outcomes = rows.slice(0, batch.done).map((of): Client.Outcome => Exit.succeed(of))
+        done(undefined, error === undefined ? outcomes : [...outcomes, Exit.fail(sqlError(error))])
+      })
+      client.query(batch)
+    })
+  )
 
 /** Without parameters there may be several statements; then each has its rows. */
 const rowsOf = (result: Pg.QueryResult | ReadonlyArray<Pg.QueryResult>): ReadonlyArray<object> =>
   "rows" in result ? result.rows : result.map(({ rows }) => rows)
 
-const failed = (cause: unknown, message = "Failed to execute statement") =>
-  Effect.fail(new SqlError.SqlError({ cause, message }))
+const sqlError = (cause: unknown, message = "Failed to execute statement") => new SqlError.SqlError({ cause, message })
+
+const failed = (cause: unknown, message?: string) => Effect.fail(sqlError(cause, message))
 
 /** A statement on whichever connection is free, which is given back once nothing more is on the way to it. */
 const alone =
@@ -153,86 +158,6 @@ const within =
       const running = start(client, send, resume, () => {})
       return Effect.suspend(() => stop(pool, running))
     })
-
-const begin: Pg.QueryConfig = { text: "BEGIN" }
-const commit: Pg.QueryConfig = { text: "COMMIT" }
-
-const transaction = (nameOf: NameOf, pool: Pg.Pool, client: Pg.PoolClient): Client.Transaction => {
-  const via = within(pool, client)
-  // Nothing is sent but where it is known to be in the transaction.
-  let state: "new" | "beginning" | "open" | "ending" | "over" = "new"
-  let waiting: Array<() => void> = []
-
-  const isNow = (next: "open" | "over") => {
-    state = next
-    const others = waiting
-    waiting = []
-    for (const go of others) go()
-  }
-
-  /** By `first` if there is nothing before it, else by `send`, once what there is has been answered. */
-  const inOrder =
-    <A>(send: Send<A>, first: Send<A> | undefined): Send<A> =>
-    (client, done) => {
-      const again = () => inOrder(send, first)(client, done)
-      switch (state) {
-        case "new":
-          if (first !== undefined) return first(client, done)
-          state = "beginning"
-          return client.query(begin, (error) => {
-            isNow(error ? "over" : "open")
-            if (error) done(error, undefined)
-            else again()
-          })
-        case "beginning":
-        case "ending":
-          return void waiting.push(again)
-        case "open":
-          return send(client, done)
-        case "over":
-          return done(new Error(Client.isOver), undefined)
-      }
-    }
-
-  /** With what has to come before it, and as the last one with COMMIT. */
-  const together =
-    (query: Pg.QueryConfig, isLast: boolean): Send<ReadonlyArray<object>> =>
-    (client, done) => {
-      const before = state === "new" ? [begin] : []
-      const batch = new Batch([...before, query, ...(isLast ? [commit] : [])], (error, rows) => {
-        isNow(batch.done < before.length || (isLast && error === undefined) ? "over" : "open")
-        done(error, rows[before.length])
-      })
-      state = isLast ? "ending" : "beginning"
-      client.query(batch)
-    }
-
-  // Without parameters it may be several statements, which cannot be one of a batch.
-  const rows = (query: Pg.QueryConfig) =>
-    via(inOrder(one(query, rowsOf), query.values?.length === 0 ? undefined : together(query, false)))
-  const last = (query: Pg.QueryConfig) => {
-    const send = together(query, true)
-    return via(inOrder(send, send))
-  }
-
-  const end =
-    (command: string): Send<void> =>
-    (client, done) => {
-      if (state === "new" || state === "over") return done(undefined, undefined)
-      if (state !== "open") return void waiting.push(() => end(command)(client, done))
-      one({ text: command }, () => {})(client, done)
-    }
-
-  return {
-    ...connection(nameOf, (send) => via(inOrder(send, undefined)), rows),
-    executeLast: executeBy(nameOf, last),
-    end: (command) =>
-      Effect.ensuring(
-        via(end(command)),
-        Effect.sync(() => giveBack(client, false))
-      )
-  }
-}
 
 /** `Effect.async`, which costs ten times as much where it can be interrupted. */
 const interruptible = <A>(

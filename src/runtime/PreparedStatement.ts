@@ -1,6 +1,7 @@
 import type { SqlClient, SqlError } from "@effect/sql"
 import { Statement } from "@effect/sql"
-import { Effect, FiberRef } from "effect"
+import { Effect, Option } from "effect"
+import * as Span from "./Span.ts"
 import * as Client from "./SqlClient.ts"
 
 /** A statement; its parameters are sent by name. */
@@ -9,7 +10,7 @@ export interface Prepared<Values> {
   /**
    * The statement as the last one of the transaction it is in, which is committed in the same round trip: nothing can be
    * told of its rows that would roll it back, so it has to fail if it may not be. One that is interrupted may have been
-   * committed all the same, and a statement after it is refused. Within an inner transaction, and where somebody traces, it
+   * committed all the same, and a statement after it is refused. Within an inner transaction, and on a client of others, it
    * is as any.
    */
   readonly last: (values: Values) => Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>
@@ -41,16 +42,26 @@ export const make = <Values extends Readonly<Record<string, unknown>>>(
     // Safe: whichever parameter is asked for, it is there.
     new Proxy({}, { get: (_, name) => sql`${new Parameter(String(name))}` }) as Given<keyof Values>
   ).compile()
-  const run = (executeOf: typeof Client.executeOf) => (values: Values) =>
+  const engine = Client.engineOf(sql)
+  const span = Span.withSpan("sql.execute", {
+    kind: "client",
+    attributes: {
+      ...Object.fromEntries(engine?.spanAttributes ?? []),
+      "db.operation.name": "execute",
+      "db.query.text": text
+    }
+  })
+  const run = (isLast: boolean) => (values: Values) =>
     Effect.withFiberRuntime<ReadonlyArray<unknown>, SqlError.SqlError>((fiber) => {
       const inOrder = parameters.map((value) => (value instanceof Parameter ? values[value.name] : value))
-      const isSeen =
-        fiber.getFiberRef(FiberRef.currentTracerEnabled) ||
-        fiber.getFiberRef(Statement.currentTransformer)._tag === "Some"
-      const execute = isSeen ? undefined : executeOf(sql, fiber)
-      return execute === undefined ? sql.unsafe(text, inOrder) : execute(text, inOrder, undefined)
+      const isTransformed = Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
+      if (engine === undefined || isTransformed) return sql.unsafe(text, inOrder)
+      const [connection, depth] = Client.transactionOf(fiber.currentContext) ?? [engine.connection, 0]
+      const execute =
+        isLast && depth === 0 && Client.isTransaction(connection) ? connection.executeLast : connection.execute
+      return span(execute(text, inOrder, undefined))
     })
-  return Object.assign(run(Client.executeOf), { last: run(Client.executeLastOf) })
+  return Object.assign(run(false), { last: run(true) })
 }
 
 class Parameter {

@@ -2,196 +2,181 @@ import type { Reactivity } from "@effect/experimental"
 import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { makeCompiler } from "@effect/sql-pg/PgClient"
-import { Context, Effect, Exit, type Fiber, FiberRef, Option, Stream } from "effect"
+import { Context, Effect, Exit, Option, Scope, Stream } from "effect"
 
 /** What a database is run on. */
 export interface Engine {
   /** For statements outside of any transaction. */
   readonly connection: Connection
-  /** A connection that is nobody else's until `release`. Asked for where nothing interrupts, as is a transaction. */
-  readonly session: Effect.Effect<
-    { readonly connection: Connection; readonly release: Effect.Effect<void> },
-    SqlError.SqlError
-  >
-  readonly transaction: Effect.Effect<Transaction, SqlError.SqlError>
+  /** Nobody else's until the scope closes. */
+  readonly session: Effect.Effect<Session, SqlError.SqlError, Scope.Scope>
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
 }
 
-/** A connection whose first statement begins the transaction, in the same round trip. */
-export interface Transaction extends Connection {
-  /** Runs a statement and, if it succeeds, commits, in one round trip. Nothing may come after that but the end. */
-  readonly executeLast: Connection["execute"]
-  /** Ends what was begun, and is over by no last statement, and gives the connection back. */
-  readonly end: (command: "COMMIT" | "ROLLBACK") => Effect.Effect<void, SqlError.SqlError>
+export interface Session {
+  readonly connection: Connection
+  /**
+   * Runs statements in order, none after one that fails, in one round trip if the engine can. Has the outcome of each that
+   * was run.
+   */
+  readonly batch: (statements: ReadonlyArray<Query>) => Effect.Effect<ReadonlyArray<Outcome>>
 }
 
+export interface Query {
+  readonly text: string
+  readonly values: ReadonlyArray<unknown>
+  /** Whether the server is to keep its plan. */
+  readonly isPrepared: boolean
+}
+
+export type Outcome = Exit.Exit<ReadonlyArray<object>, SqlError.SqlError>
+
 /**
- * The client of an engine. Statements by `PreparedStatement` go straight to it where nobody traces: the library's way takes 66
- * operations even then. A transaction takes its connection with its first statement, so that what does other things before,
- * or has none, keeps nobody waiting; in the library's way it would also cost thrice as much.
+ * The client of an engine. Stands for `SqlClient.make`. A transaction begins with its first statement, in the same round
+ * trip, and may end with its last: one that only computes takes no connection, and a tool call takes two round trips in
+ * place of four.
  */
 export const make = (engine: Engine): Effect.Effect<SqlClient.SqlClient, never, Reactivity.Reactivity> =>
   Effect.map(
     SqlClient.make({
       acquirer: Effect.succeed(engine.connection),
-      transactionAcquirer: Effect.map(
-        Effect.acquireRelease(engine.session, ({ release }) => release),
-        ({ connection }) => connection
-      ),
+      transactionAcquirer: Effect.map(engine.session, ({ connection }) => connection),
       compiler: makeCompiler(),
       spanAttributes: engine.spanAttributes
     }),
-    (client) => {
-      connections.set(client, engine.connection)
-      return Object.assign(client, {
-        withTransaction: <A, E, R>(self: Effect.Effect<A, E, R>) =>
-          Effect.withFiberRuntime<A, E | SqlError.SqlError, R>((fiber) =>
-            fiber.getFiberRef(FiberRef.currentTracerEnabled)
-              ? traced(engine, self, transactionOf(fiber) === undefined ? "commit" : "savepoint")
-              : transaction(engine, self)
-          )
+    (client): SqlClient.SqlClient & Direct =>
+      Object.assign(client, {
+        [DirectId]: engine,
+        withTransaction: SqlClient.makeWithTransaction({
+          transactionTag: SqlClient.TransactionConnection,
+          spanAttributes: engine.spanAttributes,
+          acquireConnection: Effect.map(Scope.make(), (scope) => {
+            const connection: Connection = transaction(Scope.extend(engine.session, scope))
+            return [scope, connection] as const
+          }),
+          begin: () => Effect.void,
+          savepoint: (connection, id) => run(connection, `SAVEPOINT effect_sql_${id}`),
+          commit: (connection) => end(connection, "COMMIT"),
+          // What cannot be rolled back has lost its connection, and is rolled back by that.
+          rollback: (connection) => Effect.ignore(end(connection, "ROLLBACK")),
+          rollbackSavepoint: (connection, id) => run(connection, `ROLLBACK TO SAVEPOINT effect_sql_${id}`)
+        })
       })
-    }
   )
 
-const connections = new WeakMap<SqlClient.SqlClient, Connection>()
+const DirectId: unique symbol = Symbol.for("taskchat/runtime/SqlClient")
 
-/** How `client` runs a statement of this fiber's; `undefined` if that is for the client to say, which is not ours. */
-export const executeOf = (
-  client: SqlClient.SqlClient,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>
-): Connection["execute"] | undefined => {
-  const own = connections.get(client)
-  return own && (transactionOf(fiber)?.[0] ?? own).execute
+/** A client whose engine can be reached without it. */
+interface Direct {
+  readonly [DirectId]: Engine
 }
 
-/** The same for the last statement of the transaction it is in, if that is not within another one. */
-export const executeLastOf: typeof executeOf = (client, fiber) => {
-  const [connection, depth] = transactionOf(fiber) ?? []
-  return connection !== undefined && depth === 0 && isTransaction(connection)
-    ? connection.executeLast
-    : executeOf(client, fiber)
+/** The engine of one of our clients; `undefined` for others'. */
+export const engineOf = (client: SqlClient.SqlClient): Engine | undefined =>
+  // Safe: where the member is, `make` put it there.
+  DirectId in client ? (client as SqlClient.SqlClient & Direct)[DirectId] : undefined
+
+/** The connection of the transaction that runs, and whether it is within another one. */
+export const transactionOf = (context: Context.Context<never>) =>
+  Option.getOrUndefined(Context.getOption(context, SqlClient.TransactionConnection))
+
+/** A connection whose first statement begins the transaction. */
+interface Transaction extends Connection {
+  /** Runs a statement and, if it succeeds, commits, in one round trip. Nothing may come after that. */
+  readonly executeLast: Connection["execute"]
+  /** Ends what was begun and not yet committed. */
+  readonly end: (command: "COMMIT" | "ROLLBACK") => Effect.Effect<void, SqlError.SqlError>
 }
 
-const isTransaction = (connection: Connection): connection is Transaction => "executeLast" in connection
+export const isTransaction = (connection: Connection): connection is Transaction => "executeLast" in connection
 
-const transactionOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  Option.getOrUndefined(Context.getOption(fiber.currentContext, SqlClient.TransactionConnection))
+const end = (connection: Connection, command: "COMMIT" | "ROLLBACK") =>
+  isTransaction(connection) ? connection.end(command) : run(connection, command)
 
-/** With the span and the events of the library's. */
-const traced = <A, E, R>(engine: Engine, self: Effect.Effect<A, E, R>, success: string) =>
-  Effect.useSpan(
-    "sql.transaction",
-    { kind: "client", captureStackTrace: false, attributes: Object.fromEntries(engine.spanAttributes) },
-    (span) =>
-      Effect.onExit(transaction(engine, Effect.withParentSpan(self, span)), (exit) =>
-        Effect.clockWith((clock) =>
-          Effect.sync(() => {
-            const event = Exit.isSuccess(exit) ? success : "rollback"
-            span.event(`db.transaction.${event}`, clock.unsafeCurrentTimeNanos())
-          })
-        )
-      )
-  )
+const run = (connection: Connection, command: string) =>
+  Effect.asVoid(connection.executeUnprepared(command, [], undefined))
 
-const transaction = <A, E, R>(engine: Engine, self: Effect.Effect<A, E, R>) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime<A, E | SqlError.SqlError, R>((fiber) => {
-      const outer = transactionOf(fiber)
-      const { currentContext } = fiber
-      const run = (connection: Connection, depth: number) => within(currentContext, connection, depth, restore(self))
-      if (outer !== undefined) {
-        const [connection, depth] = outer
-        const savepoint = `SAVEPOINT effect_sql_${depth + 1}`
-        const say = (command: string) => connection.executeUnprepared(command, [], undefined)
-        return Effect.zipRight(
-          say(savepoint),
-          Effect.matchCauseEffect(run(connection, depth + 1), {
-            onFailure: (cause) => Effect.zipRight(say(`ROLLBACK TO ${savepoint}`), Effect.failCause(cause)),
-            onSuccess: Effect.succeed
-          })
-        )
-      }
-      const connection = opening(engine)
-      return Effect.matchCauseEffect(run(connection, 0), {
-        onFailure: (cause) => Effect.zipRight(connection.end("ROLLBACK"), Effect.failCause(cause)),
-        onSuccess: (value) => Effect.as(connection.end("COMMIT"), value)
-      })
-    })
-  )
+const begin: Query = { text: "BEGIN", values: [], isPrepared: false }
+const commit: Query = { text: "COMMIT", values: [], isPrepared: false }
 
-/** Of a transaction that has ended, and would otherwise be asked for what it can no longer keep. */
-export const isOver = "The transaction is over"
+/**
+ * "new": nothing was sent. "begun": statements are part of it. "doomed": its BEGIN failed, or nobody knows what came of
+ * what was sent, so that no more is; it is still to be ended. "ended": nothing is left to do.
+ */
+type State = "new" | "begun" | "doomed" | "ended"
 
-/** A transaction that is asked for with its first statement. */
-const opening = (engine: Engine): Transaction => {
-  let opened: Transaction | undefined
-  let others: Effect.Latch | undefined
-  let isOpening = false
-  /** Nothing can come any more: it has ended, or will with no further word. */
-  let isShut = false
+/** The state after `sent` statements, of which `succeeded` did; `undefined` if that is not known. */
+const after = (state: State, sent: ReadonlyArray<Query>, succeeded: number | undefined): State => {
+  if (succeeded === undefined || (state === "new" && succeeded === 0)) return "doomed"
+  return succeeded === sent.length && sent.at(-1) === commit ? "ended" : "begun"
+}
 
-  const refused = Effect.suspend(() => new SqlError.SqlError({ cause: new Error(isOver), message: isOver }))
+const isOver = "The transaction is over"
+const refused = Effect.suspend(() => new SqlError.SqlError({ cause: new Error(isOver), message: isOver }))
+
+const transaction = (session: Effect.Effect<Session, SqlError.SqlError>): Transaction => {
+  // One statement at a time: nothing is sent before BEGIN has been answered.
+  const inTurn = Effect.unsafeMakeSemaphore(1).withPermits(1)
+  let state: State = "new"
+  let opened: Session | undefined
   // Interrupted only afterwards, or it would be nobody's.
-  const ask = Effect.uninterruptible(
-    Effect.onExit(engine.transaction, (exit) => {
-      isOpening = false
-      others?.unsafeOpen()
-      others = undefined
-      if (Exit.isFailure(exit)) return Effect.void
-      if (isShut) return Effect.ignore(exit.value.end("ROLLBACK"))
-      opened = exit.value
-      return Effect.void
+  const open = Effect.uninterruptible(
+    Effect.tap(session, (made) => {
+      opened = made
     })
   )
-  const open: Effect.Effect<Transaction, SqlError.SqlError> = Effect.suspend(() => {
-    if (isShut) return refused
-    if (opened !== undefined) return Effect.succeed(opened)
-    if (isOpening) {
-      others ??= Effect.unsafeMakeLatch()
-      return Effect.zipRight(others.await, open)
-    }
-    isOpening = true
-    return Effect.zipRight(ask, open)
-  })
-  const run = <A>(statement: (transaction: Transaction) => Effect.Effect<A, SqlError.SqlError>) =>
-    Effect.suspend(() => (opened === undefined || isShut ? Effect.flatMap(open, statement) : statement(opened)))
+  const use = <A>(act: (session: Session) => Effect.Effect<A, SqlError.SqlError>) =>
+    inTurn(
+      Effect.suspend(() => {
+        if (state === "doomed" || state === "ended") return refused
+        return opened === undefined ? Effect.flatMap(open, act) : act(opened)
+      })
+    )
+  /** Sends statements in one round trip, after BEGIN if they are the first. Has the rows of the first of them. */
+  const send = (session: Session, statements: ReadonlyArray<Query>) => {
+    const before = state
+    const sent = before === "new" ? [begin, ...statements] : statements
+    state = "doomed"
+    return Effect.flatMap(session.batch(sent), (outcomes): Outcome => {
+      state = after(before, sent, outcomes.filter(Exit.isSuccess).length)
+      return outcomes.find(Exit.isFailure) ?? outcomes[sent.length - statements.length] ?? Exit.succeed([])
+    })
+  }
+  /** The session's connection, in the transaction. */
+  const begun = (session: Session) =>
+    state === "begun" ? Effect.succeed(session.connection) : Effect.as(send(session, []), session.connection)
+  const execute = (text: string, values: ReadonlyArray<unknown>, isPrepared: boolean) =>
+    use((session) =>
+      state === "begun" || values.length === 0
+        ? // Without parameters it may be several statements, which cannot be one of a batch.
+          Effect.flatMap(begun(session), (connection) =>
+            connection[isPrepared ? "execute" : "executeUnprepared"](text, values, undefined)
+          )
+        : send(session, [{ text, values, isPrepared }])
+    )
   return {
-    execute: (...given) => run((transaction) => transaction.execute(...given)),
-    executeUnprepared: (...given) => run((transaction) => transaction.executeUnprepared(...given)),
-    executeRaw: (...given) => run((transaction) => transaction.executeRaw(...given)),
-    executeValues: (...given) => run((transaction) => transaction.executeValues(...given)),
-    executeStream: (...given) => Stream.unwrap(Effect.map(open, (transaction) => transaction.executeStream(...given))),
-    executeLast: (...given) =>
-      Effect.map(
-        run((transaction) => transaction.executeLast(...given)),
-        (rows) => {
-          isShut = true
-          return rows
-        }
+    execute: (text, values, transform) => transformed(execute(text, values, true), transform),
+    executeUnprepared: (text, values, transform) => transformed(execute(text, values, false), transform),
+    executeRaw: (...given) => use((session) => Effect.flatMap(begun(session), (one) => one.executeRaw(...given))),
+    executeValues: (...given) => use((session) => Effect.flatMap(begun(session), (one) => one.executeValues(...given))),
+    executeStream: (...given) => Stream.unwrap(Effect.map(use(begun), (one) => one.executeStream(...given))),
+    executeLast: (text, values, transform) =>
+      transformed(
+        use((session) => send(session, [{ text, values, isPrepared: true }, commit])),
+        transform
       ),
     end: (command) =>
-      Effect.suspend(() => {
-        isShut = true
-        return opened === undefined ? Effect.void : opened.end(command)
-      })
+      inTurn(
+        Effect.suspend(() => {
+          const isToEnd = state === "begun" || state === "doomed"
+          state = "ended"
+          return isToEnd && opened !== undefined ? run(opened.connection, command) : Effect.void
+        })
+      )
   }
 }
 
-/** With the transaction in the fiber's context, and without it again at the end. */
-const within = <A, E, R>(
-  outside: Context.Context<never>,
-  connection: Connection,
-  depth: number,
-  self: Effect.Effect<A, E, R>
-) => {
-  const leave = FiberRef.set(FiberRef.currentContext, outside)
-  // `Effect.locally` and `Effect.ensuring` see to interruption, which there is none of here, and cost thrice as much.
-  return Effect.zipRight(
-    FiberRef.set(FiberRef.currentContext, Context.add(outside, SqlClient.TransactionConnection, [connection, depth])),
-    Effect.matchCauseEffect(self, {
-      onFailure: (cause) => Effect.zipRight(leave, Effect.failCause(cause)),
-      onSuccess: (value) => Effect.as(leave, value)
-    })
-  )
-}
+type Rows = Effect.Effect<ReadonlyArray<object>, SqlError.SqlError>
+
+const transformed = (rows: Rows, transform: Parameters<Connection["execute"]>[2]) =>
+  transform === undefined ? rows : Effect.map(rows, transform)

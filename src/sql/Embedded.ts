@@ -2,7 +2,7 @@ import { Reactivity } from "@effect/experimental"
 import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { PGlite } from "@electric-sql/pglite"
-import { Context, Effect, Layer, Stream } from "effect"
+import { Context, Effect, Exit, Layer, Stream } from "effect"
 import { encode, parsers } from "../runtime/PgTypes.ts"
 import * as Client from "../runtime/SqlClient.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
@@ -99,39 +99,25 @@ const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
       executeValues: (sql, params) => turnstile.withPermits(1)(inTransaction.executeValues(sql, params)),
       executeStream: inTransaction.executeStream
     },
-    session: Effect.as(turnstile.take(1), { connection: inTransaction, release: turnstile.release(1) }),
-    transaction: Effect.zipRight(turnstile.take(1), transaction(inTransaction, Effect.asVoid(turnstile.release(1)))),
+    session: Effect.as(
+      Effect.acquireRelease(turnstile.take(1), () => turnstile.release(1)),
+      { connection: inTransaction, batch: (statements) => batch(inTransaction, statements) }
+    ),
     spanAttributes: [["db.system.name", "postgresql"]]
   })
 }
 
-/** Begins at once: there is no round trip to save. */
-const transaction = (
+/** One after another: there is no round trip to save. */
+const batch = (
   session: Connection,
-  release: Effect.Effect<void>
-): Effect.Effect<Client.Transaction, SqlError.SqlError> => {
-  const say = (command: string) => Effect.asVoid(session.executeUnprepared(command, [], undefined))
-  const begun = Effect.sync((): Client.Transaction => {
-    let isOpen = true
-    return {
-      ...session,
-      executeLast: (sql, params, transform) =>
-        session.execute(sql, params, transform).pipe(
-          Effect.zipLeft(say("COMMIT")),
-          Effect.zipLeft(
-            Effect.sync(() => {
-              isOpen = false
-            })
-          )
-        ),
-      end: (command) =>
-        Effect.ensuring(
-          Effect.suspend(() => (isOpen ? say(command) : Effect.void)),
-          release
-        )
-    }
-  })
-  return Effect.onError(Effect.zipRight(say("BEGIN"), begun), () => release)
+  [first, ...rest]: ReadonlyArray<Client.Query>
+): Effect.Effect<ReadonlyArray<Client.Outcome>> => {
+  if (first === undefined) return Effect.succeed([])
+  return Effect.flatMap(Effect.exit(session.execute(first.text, first.values, undefined)), (outcome: Client.Outcome) =>
+    Exit.isFailure(outcome)
+      ? Effect.succeed<ReadonlyArray<Client.Outcome>>([outcome])
+      : Effect.map(batch(session, rest), (others) => [outcome, ...others])
+  )
 }
 
 const connection = (db: PGlite): Connection => {
