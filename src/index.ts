@@ -9,6 +9,9 @@ export { TaskHistory, TaskList, TasksApi } from "./api/TasksApi.ts"
 export { TurnsApi, Undone } from "./api/TurnsApi.ts"
 export {
   AgentBusy,
+  AgentContentRefused,
+  AgentContextTooLong,
+  AgentCutOff,
   type AgentError,
   AgentEvent,
   AgentFailed,
@@ -77,6 +80,7 @@ export {
   TurnInterrupted,
   TurnLost,
   TurnNotFound,
+  TurnRefused,
   TurnStatus,
   TurnTimedOut,
   UndoConflict,
@@ -88,9 +92,9 @@ export * as Fallback from "./http/Fallback.ts"
 export * as Mcp from "./http/mcp/Mcp.ts"
 export * as Routes from "./http/Routes.ts"
 export * as ChatCompletions from "./models/ChatCompletions.ts"
+export type { Options as UpstreamOptions } from "./models/Endpoint.ts"
 export * as Offline from "./models/Offline.ts"
 export * as OpenAi from "./models/OpenAi.ts"
-export type { Options as UpstreamOptions } from "./models/Upstream.ts"
 export { type Attempt, Idempotency, type Once } from "./services/access/Idempotency.ts"
 export { Identities } from "./services/access/Identities.ts"
 export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/access/RateLimits.ts"

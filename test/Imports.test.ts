@@ -46,7 +46,7 @@ const rules: Record<string, Rule> = {
   },
   models: {
     ours: ["domain", "dates", "runtime", "services"],
-    packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node"]
+    packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node", "node:zlib"]
   },
   http: {
     // It has to tell a database that is away from a defect of ours.

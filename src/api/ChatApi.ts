@@ -14,6 +14,7 @@ import {
   TurnFailed,
   TurnInProgress,
   TurnInterrupted,
+  TurnRefused,
   TurnTimedOut,
   Usage
 } from "../domain/Turn.ts"
@@ -121,6 +122,7 @@ export class ChatApi extends HttpApiGroup.make("chat")
       .addError(wire(TurnCancelled))
       .addError(wire(TurnInterrupted))
       .addError(wire(TurnFailed))
+      .addError(wire(TurnRefused))
       .addError(wire(TurnTimedOut))
       .annotate(OpenApi.Identifier, "chat")
       .annotate(OpenApi.Summary, "Say something and get the whole answer")

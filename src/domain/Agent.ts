@@ -43,6 +43,21 @@ export class AgentFailed extends Data.TaggedError("AgentFailed")<{}> {
   readonly code = "agent_failed"
   readonly detail = "The assistant failed to answer. Please try again."
 }
+/** The answer reached the limit of its length: `MODEL_MAX_OUTPUT_TOKENS`, or the model's own. */
+export class AgentCutOff extends Data.TaggedError("AgentCutOff")<{}> {
+  readonly code = "agent_failed"
+  readonly detail = "The answer was cut off because it reached the limit of its length (MODEL_MAX_OUTPUT_TOKENS)."
+}
+/** The provider refuses what was said, or its model does. */
+export class AgentContentRefused extends Data.TaggedError("AgentContentRefused")<{}> {
+  readonly code = "agent_content_refused"
+  readonly detail = "The assistant refused this message because of its content. Please say it in another way."
+}
+/** The message is too long for the model, even by itself. */
+export class AgentContextTooLong extends Data.TaggedError("AgentContextTooLong")<{}> {
+  readonly code = "agent_context_too_long"
+  readonly detail = "This message is too long for the assistant. Please send a shorter one."
+}
 /** The turn's own time is up. */
 export class AgentTimeout extends Data.TaggedError("AgentTimeout")<{ readonly limit: Duration.Duration }> {
   readonly code = "agent_timeout"
@@ -51,7 +66,15 @@ export class AgentTimeout extends Data.TaggedError("AgentTimeout")<{ readonly li
   }
 }
 
-export type AgentError = AgentBusy | AgentMisconfigured | AgentSlow | AgentUnreachable | AgentFailed
+export type AgentError =
+  | AgentBusy
+  | AgentMisconfigured
+  | AgentSlow
+  | AgentUnreachable
+  | AgentFailed
+  | AgentCutOff
+  | AgentContentRefused
+  | AgentContextTooLong
 
 const seconds = (limit: Duration.Duration) => {
   const n = Duration.toSeconds(limit)

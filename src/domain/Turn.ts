@@ -132,6 +132,18 @@ export class TurnFailed extends Problem(
   unfinished
 ) {}
 
+/** The provider refuses what the user said, or its length. */
+export class TurnRefused extends Problem(
+  "TurnRefused",
+  {
+    status: 422,
+    codes: ["agent_content_refused", "agent_context_too_long"],
+    title: "Message refused",
+    detail: "The assistant refused this message."
+  },
+  unfinished
+) {}
+
 export class IdempotencyInProgress extends Problem(
   "IdempotencyInProgress",
   {

@@ -8,6 +8,7 @@ import {
   type TurnError,
   TurnFailed,
   TurnInterrupted,
+  TurnRefused,
   TurnTimedOut,
   type Usage
 } from "./Turn.ts"
@@ -94,6 +95,9 @@ export const problemOf = (end: Ended, isReplay = false) => {
     case "timed_out":
       return new TurnTimedOut(about)
     default:
+      if (end.error !== null && TurnRefused.about.codes.includes(end.error.code)) {
+        return new TurnRefused({ ...about, code: end.error.code })
+      }
       return end.error?.code === "unavailable"
         ? new Unavailable({ retryAfter: 1, ...about })
         : new TurnFailed({ ...about, code: end.error?.code ?? "internal_error" })

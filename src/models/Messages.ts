@@ -2,15 +2,14 @@ import { AiError, type Prompt } from "@effect/ai"
 import { Effect } from "effect"
 import { isFields } from "./Fields.ts"
 
-/** Each message as `f` writes it. Files are refused rather than left out. */
-export const write = <A>(
+/** The messages of a prompt, if there is nothing but text in them. Files are refused rather than left out. */
+export const textOnly = (
   module: string,
-  { content }: Prompt.Prompt,
-  f: (message: Prompt.Message) => ReadonlyArray<A>
-): Effect.Effect<ReadonlyArray<A>, AiError.MalformedInput> =>
+  { content }: Prompt.Prompt
+): Effect.Effect<ReadonlyArray<Prompt.Message>, AiError.MalformedInput> =>
   content.some((message) => message.role === "user" && message.content.some((part) => part.type === "file"))
     ? Effect.fail(new AiError.MalformedInput({ module, method: "streamText", description: "only text can be sent" }))
-    : Effect.succeed(content.flatMap(f))
+    : Effect.succeed(content)
 
 /** What a user said. */
 export const userText = ({ content }: Prompt.UserMessage): string =>

@@ -230,7 +230,7 @@ const decodePart = (tools: Readonly<Record<string, Tool.Any>>, part: Part) => {
         type: "finish",
         reason,
         usage: new Response.Usage(usage, true),
-        metadata: none
+        metadata: part.metadata ?? none
       } as const
     }
   }

@@ -4,7 +4,7 @@ import { assert } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as OpenAi from "../../src/models/OpenAi.ts"
 import { collect, contract, streamText, toolkit } from "../support/ModelContract.ts"
-import { call, ModelServer, raw, say, stall } from "../support/ModelServer.ts"
+import { call, finish, ModelServer, raw, say } from "../support/ModelServer.ts"
 
 const test = contract("OpenAi", OpenAi.layer)
 
@@ -56,11 +56,19 @@ test(
 )
 
 test(
-  "a call that is announced without its id is given up on",
+  "a call without its id gets one, and is given up on without its name",
   Effect.gen(function* () {
     const server = yield* ModelServer
-    const item = { type: "function_call", name: "list_tasks", arguments: "{}" }
-    yield* server.enqueue([raw(`data: ${JSON.stringify({ type: "response.output_item.done", item })}\n\n`), stall])
+    const done = (item: object) =>
+      raw(
+        `data: ${JSON.stringify({ type: "response.output_item.done", item: { type: "function_call", ...item } })}\n\n`
+      )
+    yield* server.enqueue(
+      [done({ name: "list_tasks", arguments: "{}" }), finish()],
+      [done({ arguments: "{}" }), finish()]
+    )
+    const ids = (yield* collect("Hi")).flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+    assert.match(ids.join(), /^[a-z0-9]{9}$/)
     assert.strictEqual((yield* Effect.flip(collect("Hi")))._tag, "MalformedOutput")
   })
 )

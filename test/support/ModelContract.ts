@@ -16,7 +16,7 @@ import {
   Stream,
   TestClock
 } from "effect"
-import type { Options } from "../../src/models/Upstream.ts"
+import type { Options } from "../../src/models/Endpoint.ts"
 import { fromAiError } from "../../src/services/agent/AgentErrors.ts"
 import * as ToolSchemas from "../../src/services/agent/ToolSchemas.ts"
 import {
@@ -265,13 +265,13 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a refusal arrives as text",
+      "a refusal arrives as text, and is no whole answer",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([refuse("I can", "not.")])
         const parts = yield* collect("Hi")
         assert.strictEqual(textOf(parts), "I cannot.")
-        assert.strictEqual(finishOf(parts)?.reason, "stop")
+        assert.strictEqual(finishOf(parts)?.reason, "content-filter")
       })
     )
 
@@ -346,7 +346,12 @@ export const contract = (name: string, make: Make) => {
       ["a page that calls itself events", [raw(html), end], "MalformedOutput", { _tag: "AgentFailed" }],
       ["an empty body", [respond(200, "")], "MalformedOutput", { _tag: "AgentFailed" }],
       ["204", [respond(204, "")], "MalformedOutput", { _tag: "AgentFailed" }],
-      ["a redirect", [respond(307, "", { location: "/elsewhere" })], "MalformedOutput", { _tag: "AgentFailed" }],
+      [
+        "a redirect",
+        [respond(307, "", { location: "/elsewhere" })],
+        "HttpResponseError",
+        { _tag: "AgentMisconfigured" }
+      ],
       ["JSON that breaks off", [raw('data: {"type": "respo\n\n'), end], "MalformedOutput", { _tag: "AgentFailed" }],
       ["events that are no objects", [raw("data: 7\n\n"), stall], "MalformedOutput", { _tag: "AgentFailed" }],
       ["an end before the answer's", [say("Hel"), end], "MalformedOutput", { _tag: "AgentFailed" }],

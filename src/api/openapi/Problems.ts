@@ -1,6 +1,8 @@
 import { Duration, Record, Schema } from "effect"
 import {
   AgentBusy,
+  AgentContentRefused,
+  AgentContextTooLong,
   AgentFailed,
   AgentMisconfigured,
   AgentSlow,
@@ -20,6 +22,8 @@ const sentences = new Map<string, string>(
     new AgentSlow(),
     new AgentUnreachable(),
     new AgentFailed(),
+    new AgentContentRefused(),
+    new AgentContextTooLong(),
     new AgentTimeout({ limit: Duration.seconds(30) }),
     { code: InternalError.about.codes[0], detail: InternalError.about.detail }
   ].map(({ code, detail }) => [code, detail])

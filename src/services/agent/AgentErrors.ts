@@ -1,13 +1,17 @@
 import type { AiError } from "@effect/ai"
-import { Cause, Option, Schema } from "effect"
+import { Cause } from "effect"
 import {
   AgentBusy,
+  AgentContentRefused,
+  AgentContextTooLong,
   type AgentError,
   AgentFailed,
   AgentMisconfigured,
   AgentSlow,
   AgentUnreachable
 } from "../../domain/Agent.ts"
+import { type FailureKind, type ProviderError, read } from "../../domain/ModelFailure.ts"
+import { retryDelay } from "../../domain/RetryDelay.ts"
 
 /** What a failed call of a model means for the caller, by tag, status, cause and the provider's own error code. */
 export const fromAiError = (error: AiError.AiError): AgentError => {
@@ -25,7 +29,7 @@ export const fromAiError = (error: AiError.AiError): AgentError => {
     case "HttpResponseError":
       // `Decode` is a body that could not be read to its end.
       if (error.reason !== "StatusCode") return error.reason === "Decode" ? new AgentUnreachable() : new AgentFailed()
-      return fromStatus(error)
+      return fromResponse(error)
     case "MalformedInput":
     case "MalformedOutput":
     case "UnknownError":
@@ -38,12 +42,57 @@ export const isTransient = (error: AiError.AiError): boolean => {
   if (error._tag === "HttpRequestError") return error.reason === "Transport" && !Cause.isTimeoutException(error.cause)
   if (error._tag !== "HttpResponseError") return false
   if (error.reason === "Decode") return true
-  if (error.reason !== "StatusCode" || isQuota(error.body)) return false
-  const { status } = error.response
+  const { kind, status } = errorOf(error)
+  if (error.reason !== "StatusCode" || kind !== undefined) return false
   return status === 408 || status === 409 || status === 429 || status >= 500
 }
 
-const fromStatus = ({ body, response: { headers, status } }: AiError.HttpResponseError): AgentError => {
+/** A request that the provider refuses for what is in it, and why as far as it says; `undefined` for other failures. */
+export const refusalOf = (error: AiError.AiError): FailureKind | "unknown" | undefined => {
+  if (error._tag !== "HttpResponseError" || error.reason !== "StatusCode") return undefined
+  const { kind, status } = errorOf(error)
+  if (kind === "quota") return undefined
+  return kind ?? (status === 400 || status === 422 ? "unknown" : undefined)
+}
+
+/** A failed call as the log and the span have it: never in the provider's words. */
+export const factsOf = (error: AiError.AiError): Readonly<Record<string, string | number>> => {
+  const facts = {
+    model_error: "description" in error && error.description !== undefined ? error.description : error._tag,
+    ...(error._tag === "HttpResponseError" && {
+      model_status: errorOf(error).status,
+      model_code: errorOf(error).code,
+      model_request_id: error.response.headers["x-request-id"]
+    })
+  }
+  return Object.fromEntries(Object.entries(facts).flatMap(([name, fact]) => (fact === undefined ? [] : [[name, fact]])))
+}
+
+const errorOf = ({ body, response: { status } }: AiError.HttpResponseError): ProviderError => read(status, parse(body))
+
+const parse = (body: string | undefined): unknown => {
+  try {
+    return JSON.parse(body ?? "")
+  } catch {
+    return undefined
+  }
+}
+
+const fromResponse = (error: AiError.HttpResponseError): AgentError => {
+  const { kind, status } = errorOf(error)
+  switch (kind) {
+    case "quota":
+      return new AgentMisconfigured()
+    case "content":
+      return new AgentContentRefused()
+    case "length":
+      return new AgentContextTooLong()
+    default:
+      return fromStatus(status, error)
+  }
+}
+
+const fromStatus = (status: number, { body, response: { headers } }: AiError.HttpResponseError): AgentError => {
   switch (status) {
     case 401:
     case 402: // how several providers say that the account has no credit left
@@ -56,44 +105,11 @@ const fromStatus = ({ body, response: { headers, status } }: AiError.HttpRespons
     case 429:
     case 503:
     case 529: {
-      if (isQuota(body)) return new AgentMisconfigured()
-      const seconds = retryAfter(headers)
-      return new AgentBusy(seconds === undefined ? {} : { retryAfter: seconds })
+      const seconds = retryDelay(headers, parse(body))
+      return new AgentBusy(seconds === undefined ? {} : { retryAfter: Math.ceil(seconds) })
     }
     default:
-      return isQuota(body) ? new AgentMisconfigured() : new AgentFailed()
+      // Redirected: the address is that of something else.
+      return status >= 300 && status < 400 ? new AgentMisconfigured() : new AgentFailed()
   }
 }
-
-const ErrorBody = Schema.parseJson(
-  Schema.Struct({
-    error: Schema.Struct({ code: Schema.optional(Schema.Unknown), type: Schema.optional(Schema.Unknown) })
-  })
-)
-const decodeBody = Schema.decodeUnknownOption(ErrorBody)
-
-const quotaCodes: ReadonlySet<unknown> = new Set([
-  "insufficient_quota",
-  "billing_hard_limit_reached",
-  "billing_not_active",
-  "account_deactivated"
-])
-
-/** 429 is "too fast" as well as "nothing left to spend"; only the code in the body tells which. */
-const isQuota = (body: string | undefined) =>
-  Option.exists(decodeBody(body), ({ error }) => quotaCodes.has(error.code) || quotaCodes.has(error.type))
-
-/** Whole seconds, rounded up. A date is read against the sender's own clock, so that ours does not matter. */
-const retryAfter = ({
-  date,
-  "retry-after": value,
-  "retry-after-ms": ms
-}: Readonly<Record<string, string>>): number | undefined => {
-  const seconds = decimal(ms) === undefined ? decimal(value) : Number(ms) / 1000
-  if (seconds !== undefined) return Math.ceil(seconds)
-  const wait = Date.parse(value ?? "") - Date.parse(date ?? "")
-  return Number.isNaN(wait) ? undefined : Math.max(0, Math.ceil(wait / 1000))
-}
-
-const decimal = (value: string | undefined) =>
-  value !== undefined && /^\d{1,9}(\.\d{1,9})?$/.test(value.trim()) ? Number(value) : undefined

@@ -14,6 +14,7 @@ import {
 } from "effect"
 import { TaskId, UserId } from "../../../src/domain/Id.ts"
 import { Cause } from "../../../src/domain/Task.ts"
+import * as Strict from "../../../src/models/Strict.ts"
 import { inputSchema } from "../../../src/services/agent/ToolParameters.ts"
 import { Tasks } from "../../../src/services/tasks/Tasks.ts"
 import { layer as handlers, TaskTools, ToolContext } from "../../../src/services/tasks/TaskTools.ts"
@@ -88,7 +89,9 @@ const partsOf = (schema: unknown): ReadonlyArray<Readonly<Record<string, unknown
 layer(services)("TaskTools", (it) => {
   it("what models are told of parameters is within what all strict modes accept", () => {
     for (const tool of Object.values(TaskTools.tools)) {
-      const parts = partsOf(Tool.getJsonSchemaFromSchemaAst(tool.parametersSchema.ast))
+      const { parameters, strict } = Strict.offer(inputSchema(tool))
+      assert.isTrue(strict)
+      const parts = partsOf(parameters)
       assert.strictEqual(parts[0]?.["type"], "object")
       for (const { additionalProperties, anyOf, properties, required, type, ...others } of parts) {
         assert.deepStrictEqual(

@@ -1,0 +1,91 @@
+import { Predicate } from "effect"
+import { errorsIn, wordsOf } from "./ModelFailure.ts"
+
+/** Header names in lower case. */
+export type Headers = Readonly<Record<string, string>>
+
+/**
+ * The seconds that a provider asks to be left alone for, in any form that one documents: `Retry-After` (seconds or a
+ * date), `retry-after-ms`, the time at which a limit that is used up begins anew, a member of the error, or its words.
+ * Dates are read against the sender's own clock, so that ours does not matter.
+ */
+export const retryDelay = (headers: Headers, body: unknown): number | undefined => {
+  const found = fromHeaders(headers) ?? fromMembers(body) ?? fromWords(wordsOf(body))
+  return found === undefined || !Number.isFinite(found) ? undefined : Math.max(0, found)
+}
+
+const fromHeaders = (headers: Headers): number | undefined => {
+  const ms = decimal(headers["retry-after-ms"])
+  if (ms !== undefined) return ms / 1000
+  const after = headers["retry-after"]
+  return decimal(after) ?? until(after, headers) ?? duration(after) ?? fromLimits(headers)
+}
+
+/** Of the limits that have nothing left, the one that takes longest. */
+const fromLimits = (headers: Headers): number | undefined => {
+  const waits: Array<number> = []
+  for (const [name, value] of Object.entries(headers)) {
+    const match = /^((?:x-)?(?:anthropic-)?ratelimit-)(.*)$/.exec(name)
+    if (match === null || !name.includes("remaining") || decimal(value) !== 0) continue
+    const reset = headers[name.replace("remaining", "reset")]
+    const wait = decimal(reset) ?? duration(reset) ?? until(reset, headers)
+    // Some name the moment, in Unix seconds or milliseconds; nobody's clock is known well enough for those.
+    if (wait !== undefined && wait < 1e6) waits.push(wait)
+  }
+  return waits.length === 0 ? undefined : Math.max(...waits)
+}
+
+const fromMembers = (body: unknown): number | undefined => {
+  for (const error of errorsIn(body)) {
+    for (const name of ["retry_after", "retryAfter", "retry_after_seconds", "retryDelay"]) {
+      const value = error[name]
+      const seconds =
+        typeof value === "number" ? value : Predicate.isString(value) ? (decimal(value) ?? duration(value)) : undefined
+      if (seconds !== undefined) return seconds
+    }
+    const ms = error["retry_after_ms"]
+    if (typeof ms === "number") return ms / 1000
+  }
+  return undefined
+}
+
+const fromWords = (words: string): number | undefined => {
+  const [, text] = /(?:try again|retry|wait)[^.\n\d]{0,40}?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)/.exec(words) ?? []
+  return duration(text?.replace(/(\d)\s+/g, "$1"))
+}
+
+const decimal = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,15}(\.\d{1,9})?$/.test(text.trim()) ? Number(text) : undefined
+
+const until = (text: string | undefined, { date }: Headers): number | undefined => {
+  const wait = Date.parse(text ?? "") - Date.parse(date ?? "")
+  return Number.isNaN(wait) ? undefined : wait / 1000
+}
+
+const units: ReadonlyMap<string, number> = new Map([
+  ["ms", 0.001],
+  ["milliseconds", 0.001],
+  ["s", 1],
+  ["sec", 1],
+  ["second", 1],
+  ["seconds", 1],
+  ["m", 60],
+  ["min", 60],
+  ["minute", 60],
+  ["minutes", 60],
+  ["h", 3600],
+  ["hour", 3600],
+  ["hours", 3600]
+])
+
+/** Such as `20ms`, `34s`, `2m59.56s` or `1 minute`. */
+const duration = (text: string | undefined): number | undefined => {
+  if (text === undefined) return undefined
+  let seconds: number | undefined
+  for (const [, amount, unit] of text.trim().matchAll(/(\d+(?:\.\d+)?)\s*([a-z]+)/g)) {
+    const factor = units.get(unit ?? "")
+    if (factor === undefined) return seconds
+    seconds = (seconds ?? 0) + Number(amount) * factor
+  }
+  return seconds
+}

@@ -1,0 +1,319 @@
+import type { Response } from "@effect/ai"
+import type { Part } from "../runtime/StreamText.ts"
+import * as Echo from "./Echo.ts"
+import { count, isFields, timeOf } from "./Fields.ts"
+import * as Thinking from "./Thinking.ts"
+import {
+  argumentsText,
+  callParts,
+  type Fault,
+  failureOf,
+  isWhole,
+  malformed,
+  maxArguments,
+  noEnd,
+  reasonOf,
+  recount,
+  reported,
+  type Standing,
+  type Step,
+  sum,
+  tooLarge,
+  type Usage,
+  uncounted,
+  type Wire
+} from "./Wire.ts"
+
+interface State extends Standing {
+  readonly isDescribed: boolean
+  readonly hasSpoken: boolean
+  readonly thinking: Thinking.Thinking
+  readonly isRefused: boolean
+  readonly calls: ReadonlyArray<Call>
+  /** Characters of the calls. */
+  readonly size: number
+  readonly usage: Usage
+  readonly reason: Response.FinishReason | undefined
+  readonly echo: Kept
+}
+
+interface Call {
+  /** Its index, or its place among the calls of a chunk where servers give none. */
+  readonly slot: number
+  readonly id: string | undefined
+  readonly name: string | undefined
+  readonly arguments: string
+  /** What Google's models want back with it. */
+  readonly extra: object | undefined
+}
+
+/** The members of an answer that one provider or another wants back. */
+interface Kept {
+  readonly reasoning_content: string
+  readonly reasoning: string
+  readonly reasoning_details: ReadonlyArray<object>
+  readonly extra_content: object | undefined
+}
+
+const start: State = {
+  stage: "open",
+  isDescribed: false,
+  hasSpoken: false,
+  thinking: Thinking.start,
+  isRefused: false,
+  calls: [],
+  size: 0,
+  usage: uncounted,
+  reason: undefined,
+  echo: { reasoning_content: "", reasoning: "", reasoning_details: [], extra_content: undefined }
+}
+
+const textId = "0"
+const maxCalls = 500
+
+const next = (state: State, event: unknown): Step<State> => {
+  if (!isFields<keyof Chunk>(event)) return [state, [], malformed("an event is not an object")]
+  const { choices, created, id, model, usage } = event
+  const first: unknown = Array.isArray(choices) ? choices.find(isFirst) : undefined
+  const error = errorIn(event, first)
+  if (error !== undefined) return [state, [], reported(error)]
+  const parts: Array<Part> = []
+  let after: State = state
+  if (!state.isDescribed) {
+    parts.push(metadata(id, model, created))
+    after = { ...after, isDescribed: true }
+  }
+  if (isFields<"usage">(first)) after = counted(after, first.usage)
+  after = counted(after, usage)
+  if (!isFields<"delta" | "finish_reason" | "message">(first)) return [after, parts]
+  const fault = failureOf(first.finish_reason)
+  if (fault !== undefined) return [after, parts, fault]
+  const reason = reasonOf(first.finish_reason)
+  if (reason !== undefined) after = { ...after, reason, stage: "ending" }
+  // A whole message is an answer that is no stream, or repeats at the end of one what has come.
+  const isRepeated = state.hasSpoken || state.calls.length > 0
+  const delta = first.delta ?? (isRepeated ? undefined : first.message)
+  return isFields<keyof Delta>(delta) ? withDelta(after, delta, parts) : [after, parts]
+}
+
+interface Chunk {
+  choices: unknown
+  code: unknown
+  created: unknown
+  detail: unknown
+  error: unknown
+  error_message: unknown
+  id: unknown
+  message: unknown
+  model: unknown
+  object: unknown
+  usage: unknown
+}
+
+interface Delta {
+  content: unknown
+  extra_content: unknown
+  function_call: unknown
+  reasoning: unknown
+  reasoning_content: unknown
+  reasoning_details: unknown
+  refusal: unknown
+  tool_calls: unknown
+}
+
+/** Other choices are other answers to the same question. */
+const isFirst = (choice: unknown) => isFields<"index">(choice) && (choice.index ?? 0) === 0
+
+/** An error in a chunk, in its choice, or in place of one. */
+const errorIn = (event: { readonly [K in keyof Chunk]?: unknown }, choice: unknown): unknown => {
+  if (event.error !== undefined && event.error !== null) return event.error
+  if (event.object === "error") return event
+  if (isFields<"error">(choice) && choice.error !== undefined && choice.error !== null) return choice.error
+  const isAnswer = Array.isArray(event.choices) || isFields(event.usage)
+  const { code, detail, error_message, message } = event
+  return !isAnswer && [code, detail, error_message, message].some((member) => member !== undefined && member !== null)
+    ? event
+    : undefined
+}
+
+const withDelta = (state: State, delta: { readonly [K in keyof Delta]?: unknown }, parts: Array<Part>): Step<State> => {
+  let after = spoken(state, contentOf(delta.content), parts)
+  if (typeof delta.refusal === "string" && delta.refusal !== "") {
+    after = { ...spoken(after, delta.refusal, parts), isRefused: true }
+  }
+  if (delta.reasoning_content ?? delta.reasoning ?? delta.reasoning_details ?? delta.extra_content) {
+    after = { ...after, echo: keep(after.echo, delta) }
+  }
+  const pieces = Array.isArray(delta.tool_calls)
+    ? delta.tool_calls
+    : isFields(delta.function_call)
+      ? [{ index: 0, function: delta.function_call }]
+      : []
+  for (const [place, piece] of pieces.entries()) {
+    const [calls, size] = withPiece(after.calls, piece, place) ?? []
+    if (calls === undefined || size === undefined) return [after, parts, malformed("a tool call is not an object")]
+    after = { ...after, calls, size: after.size + size }
+    if (after.size > maxArguments || calls.length > maxCalls) return [after, parts, tooLarge]
+  }
+  return [after, parts]
+}
+
+const spoken = (state: State, delta: string, parts: Array<Part>): State => {
+  if (delta === "") return state
+  const [thinking, seen] = Thinking.next(state.thinking, delta)
+  const after = thinking === state.thinking ? state : { ...state, thinking }
+  return seen === "" ? after : say(after, seen, parts)
+}
+
+const say = (state: State, delta: string, parts: Array<Part>): State => {
+  if (!state.hasSpoken) parts.push({ type: "text-start", id: textId })
+  parts.push({ type: "text-delta", id: textId, delta })
+  return state.hasSpoken ? state : { ...state, hasSpoken: true }
+}
+
+const contentOf = (content: unknown): string => {
+  if (typeof content === "string") return content
+  if (!Array.isArray(content)) return ""
+  return content
+    .map((part: unknown) => (isFields<"text">(part) && typeof part.text === "string" ? part.text : ""))
+    .join("")
+}
+
+/** The calls with one more piece of one of them, and how much it adds. */
+const withPiece = (
+  calls: ReadonlyArray<Call>,
+  piece: unknown,
+  place: number
+): readonly [calls: ReadonlyArray<Call>, size: number] | undefined => {
+  if (!isFields<"extra_content" | "function" | "id" | "index">(piece)) return undefined
+  const given = isFields<"arguments" | "name">(piece.function) ? piece.function : {}
+  const id = typeof piece.id === "string" && piece.id !== "" ? piece.id : undefined
+  const name = typeof given.name === "string" && given.name !== "" ? given.name : undefined
+  const text = argumentsText(given.arguments)
+  const extra = isFields(piece.extra_content) ? piece.extra_content : undefined
+  const slot = count(piece.index)
+  const at = placeOf(calls, slot, place, id, name)
+  const size = text.length + (id?.length ?? 0) + (name?.length ?? 0)
+  const call = calls[at]
+  if (call === undefined) return [[...calls, { slot: slot ?? place, id, name, arguments: text, extra }], size]
+  const more = {
+    ...call,
+    id: call.id ?? id,
+    name: call.name ?? name,
+    arguments: call.arguments + text,
+    extra: extra ?? call.extra
+  }
+  return [calls.with(at, more), size]
+}
+
+/**
+ * The call that a piece continues; one that there is not, for a piece that begins the next. A piece belongs to its index,
+ * else to its id, else to its place. Some servers number every call 0, and some leave out the ids, so that a name that
+ * comes again begins another call.
+ */
+const placeOf = (
+  calls: ReadonlyArray<Call>,
+  slot: number | undefined,
+  place: number,
+  id: string | undefined,
+  name: string | undefined
+): number => {
+  if (slot === undefined && id !== undefined) {
+    const known = calls.findIndex((call) => call.id === id)
+    if (known >= 0) return known
+  }
+  const at = calls.findLastIndex((call) => call.slot === (slot ?? place))
+  const open = calls[at]
+  if (open === undefined) return calls.length
+  const isOther = id !== undefined && open.id !== undefined && id !== open.id
+  if (slot === undefined && isOther) return calls.length
+  if (name === undefined || open.name === undefined) return at
+  const isSame = id !== undefined && id === open.id
+  return !isSame && (isOther || isWhole(open.arguments)) ? calls.length : at
+}
+
+const keep = (kept: Kept, delta: { readonly [K in keyof Delta]?: unknown }): Kept => ({
+  reasoning_content: Echo.append(kept.reasoning_content, delta.reasoning_content),
+  reasoning: Echo.append(kept.reasoning, delta.reasoning),
+  reasoning_details: Array.isArray(delta.reasoning_details)
+    ? delta.reasoning_details.reduce<ReadonlyArray<object>>(withDetail, kept.reasoning_details)
+    : kept.reasoning_details,
+  extra_content: isFields(delta.extra_content) ? delta.extra_content : kept.extra_content
+})
+
+/** Details come in pieces too: those of one kind and index are one. */
+const withDetail = (details: ReadonlyArray<object>, piece: unknown): ReadonlyArray<object> => {
+  if (!isFields<"index" | "type">(piece)) return details
+  const last = details[details.length - 1]
+  const continues =
+    isFields<"index" | "type">(last) &&
+    piece.index !== undefined &&
+    last.index === piece.index &&
+    last.type === piece.type
+  if (!continues) return details.length >= 1000 ? details : [...details, piece]
+  const merged: Record<string, unknown> = { ...last }
+  for (const [name, value] of Object.entries(piece)) {
+    const before = merged[name]
+    const isText = ["text", "summary", "data"].includes(name) && typeof before === "string"
+    if (isText) merged[name] = Echo.append(before, value)
+    else if (value !== null && value !== undefined) merged[name] = value
+  }
+  return details.with(-1, merged)
+}
+
+const counted = (state: State, usage: unknown): State => {
+  if (
+    !isFields<
+      "completion_tokens" | "completion_tokens_details" | "prompt_tokens" | "prompt_tokens_details" | "total_tokens"
+    >(usage)
+  ) {
+    return state
+  }
+  const { completion_tokens_details: written, prompt_tokens_details: read } = usage
+  const inputTokens = count(usage.prompt_tokens)
+  const outputTokens = count(usage.completion_tokens)
+  const given = {
+    inputTokens,
+    outputTokens,
+    totalTokens: count(usage.total_tokens) ?? sum(inputTokens, outputTokens),
+    reasoningTokens: isFields<"reasoning_tokens">(written) ? count(written.reasoning_tokens) : undefined,
+    cachedInputTokens: isFields<"cached_tokens">(read) ? count(read.cached_tokens) : undefined
+  }
+  return { ...state, usage: recount(state.usage, given) }
+}
+
+const metadata = (id: unknown, model: unknown, created: unknown): Part => ({
+  type: "response-metadata",
+  id: typeof id === "string" ? id : undefined,
+  modelId: typeof model === "string" ? model : undefined,
+  timestamp: timeOf(created)
+})
+
+const finish = (state: State): readonly [parts: ReadonlyArray<Part>, fault?: Fault | undefined] => {
+  const { calls, isRefused, reason, usage } = state
+  if (reason === undefined) return [[], noEnd]
+  const parts: Array<Part> = []
+  const rest = Thinking.end(state.thinking)
+  const after = rest === "" ? state : say(state, rest, parts)
+  if (after.hasSpoken) parts.push({ type: "text-end", id: textId })
+  const [called, fault] = callParts(calls)
+  if (fault !== undefined) return [parts, fault]
+  const asks = called.length > 0 && reason === "stop"
+  const why = isRefused && reason === "stop" ? "content-filter" : asks ? "tool-calls" : reason
+  return [[...parts, ...called, { type: "finish", reason: why, usage }]]
+}
+
+/** By the names that a message has for them. Signatures belong to the calls, in order. */
+const echo = ({ calls, echo: kept }: State): object => {
+  const extras = calls.flatMap(({ extra, name }) => (name === undefined ? [] : [extra ?? null]))
+  return {
+    ...(kept.reasoning_content !== "" && { reasoning_content: kept.reasoning_content }),
+    ...(kept.reasoning !== "" && { reasoning: kept.reasoning }),
+    ...(kept.reasoning_details.length > 0 && { reasoning_details: kept.reasoning_details }),
+    ...(kept.extra_content !== undefined && { extra_content: kept.extra_content }),
+    ...(extras.some((extra) => extra !== null) && { calls: extras })
+  }
+}
+
+/** `chat.completion.chunk` events, as loosely as the loosest server writes them, or a `chat.completion`. */
+export const wire: Wire<State> = { start, next, finish, echo }

@@ -1,0 +1,32 @@
+import type { Prompt, Response } from "@effect/ai"
+import { isFields } from "./Fields.ts"
+
+/*
+ * What a provider wants back with its own answer: its reasoning, or signatures of it. It is opaque to us, goes along as
+ * metadata of the answer's `finish` and as options of its message in a later prompt, and is sent to the base URL and the
+ * model that it came from, and to no other.
+ */
+
+/** Kept of one answer at most, in characters of JSON; of what is larger nothing is kept. */
+const maxLength = 64 * 1024
+
+const key = "taskchat"
+
+/** The metadata of an answer's `finish`: `state` of the provider at `origin`, if there is any. */
+export const metadataOf = (origin: string, state: object | undefined): Response.ProviderMetadata => {
+  if (state === undefined || Object.keys(state).length === 0) return {}
+  const text = JSON.stringify(state)
+  return text.length > maxLength ? {} : { [key]: { origin, state: text } }
+}
+
+/** What the provider at `origin` wants back with this message. */
+export const stateOf = (origin: string, { options }: Prompt.AssistantMessage): unknown => {
+  const kept: unknown = Reflect.get(options, key)
+  return isFields<"origin" | "state">(kept) && kept.origin === origin && typeof kept.state === "string"
+    ? JSON.parse(kept.state)
+    : undefined
+}
+
+/** Adds a piece of text to what is kept, up to where it would not be kept anyway. */
+export const append = (kept: string, piece: unknown): string =>
+  typeof piece === "string" && kept.length <= maxLength ? kept + piece : kept

@@ -1,0 +1,46 @@
+import { type AiError, LanguageModel, type Response } from "@effect/ai"
+import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { Chunk, Effect, Layer, Stream } from "effect"
+import * as Pull from "../runtime/Pull.ts"
+import * as StreamText from "../runtime/StreamText.ts"
+import * as Endpoint from "./Endpoint.ts"
+import type { Standing } from "./Wire.ts"
+
+/** A request in JSON, less the members it has to do `without`. */
+export type Write = (without: ReadonlySet<string>) => string
+
+/**
+ * The model behind one endpoint. `write` makes the request for a prompt; `origin` is whom what a provider wants back goes
+ * to (see `Echo`).
+ */
+export const layer = <State extends Standing>(
+  api: Endpoint.Api<State> & { readonly provider: string },
+  options: Endpoint.Options,
+  write: (request: StreamText.Request, origin: string) => Effect.Effect<Write, AiError.AiError>
+): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
+  Layer.scoped(
+    LanguageModel.LanguageModel,
+    Effect.flatMap(Endpoint.make(api, options), (endpoint) => {
+      const open = (request: StreamText.Request) => Effect.map(write(request, endpoint.origin), endpoint.ask)
+      const streamText = (request: LanguageModel.ProviderOptions) => Pull.toStream(() => Pull.suspend(open(request)))
+      return Effect.map(
+        LanguageModel.make({
+          streamText,
+          generateText: (request) => Effect.map(Stream.runCollect(streamText(request)), whole)
+        }),
+        (model) => StreamText.make(model, { provider: api.provider, model: options.model }, open)
+      )
+    })
+  )
+
+/** An answer in whole parts instead of pieces. */
+const whole = (parts: Chunk.Chunk<StreamText.Part>): Array<Response.PartEncoded> => {
+  const text = Chunk.toReadonlyArray(parts)
+    .map((part) => (part.type === "text-delta" ? part.delta : ""))
+    .join("")
+  const out: Array<Response.PartEncoded> = text === "" ? [] : [{ type: "text", text }]
+  for (const part of parts) {
+    if (part.type === "response-metadata" || part.type === "tool-call" || part.type === "finish") out.push(part)
+  }
+  return out
+}
