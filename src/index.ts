@@ -7,6 +7,7 @@ export { OperatingApi } from "./api/OperatingApi.ts"
 export { StreamEvent } from "./api/StreamEvent.ts"
 export { TaskHistory, TaskList, TasksApi } from "./api/TasksApi.ts"
 export { TurnsApi, Undone } from "./api/TurnsApi.ts"
+export { Me, UsersApi } from "./api/UsersApi.ts"
 export {
   AgentBusy,
   AgentContentRefused,
@@ -99,6 +100,7 @@ export { type Attempt, Idempotency, type Once } from "./services/access/Idempote
 export { Identities } from "./services/access/Identities.ts"
 export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/access/RateLimits.ts"
 export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/access/Tokens.ts"
+export { TokenUsage } from "./services/access/TokenUsage.ts"
 export { Agent, type AgentOptions, type AgentTurn } from "./services/agent/Agent.ts"
 export {
   type ConversationPage,

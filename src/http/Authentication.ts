@@ -46,6 +46,9 @@ const fieldsOf = (policy: Policy, { limit, remaining, resetAt, resetSeconds, win
   "ratelimit-policy": `"${policy}";q=${limit};w=${windowSeconds}`
 })
 
+/** The answer is for whoever sent the token, and may be another for another token. */
+const toItsUserAlone = { "cache-control": "private, no-cache", vary: "Authorization" }
+
 /** A URL of someone else's is one. What is no number at all is refused later, as such. */
 const isForeign = (inUrl: string | undefined, user: UserId) =>
   inUrl !== undefined && /^[0-9]+$/.test(inUrl) && inUrl !== String(user)
@@ -83,9 +86,12 @@ export const layerOf = <E, R>(
         return {
           bearer: () =>
             Effect.gen(function* () {
+              yield* setResponseHeaders(toItsUserAlone)
               const { id } = yield* identity
               yield* annotateRequestLog({ user_id: id })
               const { params, route } = yield* HttpLayerRouter.RouteContext
+              // Before anything reads the path: whatever depends on it is the same as with the number.
+              if (params["user_id"] === "me") Object.assign(params, { user_id: String(id) })
               if (!isForeign(params["user_id"], id)) return { id }
               return yield* refuse(limits, /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api", id)
             })

@@ -1,6 +1,6 @@
 import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer } from "effect"
-import { exchange } from "./Exchange.ts"
+import { exchange, withHeaders } from "./Exchange.ts"
 
 const methods = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
 
@@ -76,4 +76,4 @@ export const layer = (origins: ReadonlyArray<string>) =>
       )
 
 const answer = (headers: Readonly<Record<string, string>>) =>
-  HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(HttpServerResponse.setHeaders(response, headers)))
+  HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(withHeaders(response, headers)))

@@ -72,12 +72,25 @@ export const exchange = <E, R>(
         const line = { method: request.method, route, status, duration_ms, ...additions.logged }
         return Effect.annotateLogs(Effect.logInfo("Request"), line)
       }),
-      Effect.map(HttpServerResponse.setHeaders(additions.headers)),
+      Effect.map((response) => withHeaders(response, additions.headers)),
       Effect.provide(Context.make(RequestId, requestId).pipe(Context.add(Additions, additions))),
       Effect.annotateLogs("request_id", requestId),
       annotateSpans(requestId, route)
     )
   })
+
+/** Adds header fields. What a response itself says of caching stands; what it varies by is added to. */
+export const withHeaders = (
+  response: HttpServerResponse.HttpServerResponse,
+  headers: Readonly<Record<string, string>>
+) => {
+  const { "cache-control": caching, vary } = response.headers
+  return HttpServerResponse.setHeaders(response, {
+    ...headers,
+    ...(caching !== undefined && { "cache-control": caching }),
+    ...(vary !== undefined && headers["vary"] !== undefined && { vary: `${vary}, ${headers["vary"]}` })
+  })
+}
 
 /** Every span of the request has its id. The platform's own has the whole URL, and so what people look for with `q`. */
 const annotateSpans =

@@ -7,6 +7,7 @@ import { ConversationsApi } from "../api/ConversationsApi.ts"
 import { OperatingApi } from "../api/OperatingApi.ts"
 import { TasksApi } from "../api/TasksApi.ts"
 import { TurnsApi } from "../api/TurnsApi.ts"
+import { UsersApi } from "../api/UsersApi.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import * as Authentication from "./Authentication.ts"
 import * as ChatHttp from "./ChatHttp.ts"
@@ -18,6 +19,7 @@ import { Mount } from "./Mount.ts"
 import * as OperatingHttp from "./OperatingHttp.ts"
 import * as TasksHttp from "./TasksHttp.ts"
 import * as TurnsHttp from "./TurnsHttp.ts"
+import * as UsersHttp from "./UsersHttp.ts"
 
 /**
  * The whole API: contract, handlers and docs. Whoever embeds it provides the services. Under a prefix it also answers what
@@ -34,6 +36,7 @@ export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
         TurnsHttp.layer,
         ConversationsHttp.layer,
         TasksHttp.layer,
+        UsersHttp.layer,
         OperatingHttp.layer
       ])
     ),
@@ -58,6 +61,9 @@ export const turns = Layer.fresh(Layer.provide(mount(part.add(TurnsApi)), TurnsH
 export const conversations = Layer.fresh(Layer.provide(mount(part.add(ConversationsApi)), ConversationsHttp.layer))
 
 export const tasks = Layer.fresh(Layer.provide(mount(part.add(TasksApi)), TasksHttp.layer))
+
+/** `/api/me`. */
+export const users = Layer.fresh(Layer.provide(mount(part.add(UsersApi)), UsersHttp.layer))
 
 /** `/health`, `/ready` and `/metrics`, for everybody. */
 export const operating = Layer.fresh(Layer.provide(mount(part.add(OperatingApi)), OperatingHttp.layer))

@@ -3,6 +3,7 @@ import { Effect, Schema } from "effect"
 import { Api } from "../api/Api.ts"
 import { unquoted } from "../api/ChatApi.ts"
 import { TaskHistory } from "../api/TasksApi.ts"
+import type { UserId } from "../domain/Id.ts"
 import { NewTask } from "../domain/NewTask.ts"
 import { CurrentUser, RequestId } from "../domain/Request.ts"
 import { Cause, Task } from "../domain/Task.ts"
@@ -61,7 +62,7 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
               ? { replayed: false, value: yield* create }
               : yield* idempotency.once(attempt, Created, create)
           if (replayed) yield* setResponseHeaders({ "idempotent-replayed": "true" })
-          yield* setResponseHeaders({ location: `${pathOf(request)}/${value.task.id}` })
+          yield* setResponseHeaders({ location: `${pathOf(request, user)}/${value.task.id}` })
           return yield* withTag(value)
         })
       )
@@ -96,4 +97,5 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
 )
 
 /** As the client sees it, wherever this service is mounted. */
-const pathOf = ({ originalUrl }: HttpServerRequest.HttpServerRequest) => originalUrl.replace(/\/*(\?.*)?$/, "")
+const pathOf = ({ originalUrl }: HttpServerRequest.HttpServerRequest, user: UserId) =>
+  originalUrl.replace(/\/*(\?.*)?$/, "").replace(/\/me(?=\/+tasks$)/i, `/${user}`)

@@ -31,7 +31,7 @@ taskchat listens on ${address}, with ${store} and ${llm}${page}
          (user 1, for a day; another one: npx taskchat token --user 2)
 
 Try it:
-  curl -s ${address}/api/1/chat -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"message":"add buy milk and call the bank tomorrow at 9"}'
+  curl -s ${address}/api/me/chat -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"message":"add buy milk and call the bank tomorrow at 9"}'
 `)
       })
     )

@@ -3,6 +3,7 @@ import type { SqlClient } from "@effect/sql"
 import { Duration, Layer } from "effect"
 import type { Signals } from "../sql/Signals.ts"
 import { Idempotency } from "./access/Idempotency.ts"
+import { TokenUsage } from "./access/TokenUsage.ts"
 import { Agent } from "./agent/Agent.ts"
 import { Conversations } from "./Conversations.ts"
 import { Tasks } from "./tasks/Tasks.ts"
@@ -29,7 +30,7 @@ export interface Options extends TurnOptions {
 }
 
 /** What an agent may use. */
-type Kept = Turns | Tasks | Conversations | Idempotency
+type Kept = Turns | Tasks | Conversations | Idempotency | TokenUsage
 type Services = Chat | Kept
 
 /** A node that is gone gives up its turns after so long. */
@@ -63,6 +64,7 @@ export const layerOf = <E, R>(
         Tasks.layer,
         Conversations.layer,
         Idempotency.layer,
+        TokenUsage.layer,
         Turns.layer({
           historyLimit: options.historyLimit ?? 20,
           maxRunningPerUser: options.maxRunningPerUser ?? 5,

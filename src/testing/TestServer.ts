@@ -10,6 +10,7 @@ import * as Routes from "../http/Routes.ts"
 import type { Idempotency } from "../services/access/Idempotency.ts"
 import { type Limits, RateLimits } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
+import type { TokenUsage } from "../services/access/TokenUsage.ts"
 import type { Conversations } from "../services/Conversations.ts"
 import * as Services from "../services/Services.ts"
 import type { Tasks } from "../services/tasks/Tasks.ts"
@@ -57,6 +58,7 @@ export class TestServer extends Context.Tag("taskchat/testing/TestServer")<
     | Conversations
     | Turns
     | Idempotency
+    | TokenUsage
     | Tokens
     | RateLimits
     | SqlClient.SqlClient

@@ -133,7 +133,8 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
           ...when(isSecured, ...rateLimit),
           ...when(isTask, "ETag"),
           ...when(status === "201", "Location"),
-          ...when(isStream, "Cache-Control", "X-Accel-Buffering", "X-Vercel-AI-UI-Message-Stream"),
+          ...when(isSecured && !isMcp, "Cache-Control"),
+          ...when(isStream, "X-Accel-Buffering", "X-Vercel-AI-UI-Message-Stream"),
           ...when("text/html" in content, "Content-Security-Policy"),
           ...when(isIdempotent, "Idempotent-Replayed")
         ])
@@ -151,6 +152,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
       description: lines.length === 1 ? lines.join() : lines.map((line) => `- ${line}`).join("\n"),
       headers: refsTo("headers", [
         "X-Request-Id",
+        ...when(isSecured, "Cache-Control"),
         ...when(isSecured && !statuses.includes(401), ...rateLimit),
         ...when(isIdempotent && codes.some(isTurnEnd), "Idempotent-Replayed"),
         ...when(statuses.includes(401), "WWW-Authenticate"),

@@ -69,10 +69,10 @@ export const headers = {
     example: "GET, HEAD, PATCH, DELETE"
   },
   "Cache-Control": {
-    description: "Nobody in between may keep or change the stream",
-    required: true,
+    description:
+      "`private, no-cache`: the answer is for the token's user alone; of a stream `no-cache, no-transform`: nobody in between may keep or change it",
     schema: { type: "string" },
-    example: "no-cache, no-transform"
+    example: "private, no-cache"
   },
   "X-Accel-Buffering": {
     description: "Nor hold it up",
