@@ -8,6 +8,13 @@ const Status = Schema.Struct({ status: Schema.Literal("ok") }).annotations({
   description: "All is well"
 })
 
+const Readiness = Schema.Struct({
+  ...Status.fields,
+  redis: Schema.optional(Schema.Literal("away")).annotations({
+    description: "Present while Redis does not count requests: each process counts for itself"
+  })
+}).annotations({ identifier: "Readiness", description: "It can take requests" })
+
 /** For whoever runs the service: no token, no limit. */
 export class OperatingApi extends HttpApiGroup.make("operating")
   .add(
@@ -19,13 +26,13 @@ export class OperatingApi extends HttpApiGroup.make("operating")
   )
   .add(
     HttpApiEndpoint.get("ready", "/ready")
-      .addSuccess(Status)
+      .addSuccess(Readiness)
       .addError(wire(Unavailable))
       .annotate(OpenApi.Identifier, "ready")
       .annotate(OpenApi.Summary, "Can it take requests?")
       .annotate(
         OpenApi.Description,
-        "503 while the database (or Redis, if one is set) does not answer, and from the first moment of a shutdown."
+        "503 while the database does not answer or accepts no writes, and from the first moment of a shutdown. A missing Redis is told, but is no reason for it."
       )
   )
   .add(

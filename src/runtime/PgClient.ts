@@ -13,26 +13,58 @@ export const layer = (config: Pg.PoolConfig): Layer.Layer<SqlClient.SqlClient> =
     SqlClient.SqlClient,
     Effect.flatMap(
       Effect.acquireRelease(
-        Effect.sync(() => open(config)),
+        Effect.sync(() => new Pool(config)),
         (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"))
       ),
       makeClient
     )
   ).pipe(Layer.provide(Reactivity.layer))
 
-const open = (config: Pg.PoolConfig) => {
-  const pool = new Pg.Pool(config)
-  // A connection that breaks reports so to whoever uses it; without listeners the event would end the process.
-  pool.on("error", () => {})
-  pool.on("connect", (connected) => void connected.on("error", () => {}))
-  return pool
+/** A pool, less the sessions of a server that others have taken over from. */
+class Pool extends Pg.Pool {
+  readonly #openedAt = new Map<Pg.PoolClient, number>()
+  readonly #outdated = new WeakSet<Pg.PoolClient>()
+
+  constructor(config: Pg.PoolConfig) {
+    super(config)
+    // A connection that breaks reports so to whoever uses it; without listeners the event would end the process.
+    this.on("error", () => {})
+    this.on("connect", (client) => {
+      this.#openedAt.set(client, performance.now())
+      client.on("error", () => {})
+    })
+    this.on("remove", (client) => void this.#openedAt.delete(client))
+  }
+
+  /** A session that was not given up. */
+  take(done: (error: unknown, client: Pg.PoolClient | undefined) => void) {
+    this.connect((error, client) => {
+      if (client === undefined || !this.#outdated.has(client)) return done(error, client)
+      client.release(true)
+      this.take(done)
+    })
+  }
+
+  /** One that is broken, given up or within a transaction is closed instead. */
+  giveBack(client: Pg.PoolClient, isBroken: boolean) {
+    client.release(isBroken || this.#outdated.has(client) || client.getTransactionStatus() !== "I")
+  }
+
+  /**
+   * A session of a server that became read only stays so, even if new ones lead to a server that can be written to. All are
+   * given up but those just opened, which new ones would not differ from.
+   */
+  giveUpReadOnly() {
+    const until = performance.now() - 1000
+    for (const [client, openedAt] of this.#openedAt) if (openedAt < until) this.#outdated.add(client)
+  }
 }
 
-const makeClient = (pool: Pg.Pool) => {
+const makeClient = (pool: Pool) => {
   const queryOf = queries()
   const { database, host, port } = new Pg.Client(pool.options)
   const acquired = Effect.async<Pg.PoolClient, SqlError.SqlError>((resume) =>
-    pool.connect((error, client) =>
+    pool.take((error, client) =>
       resume(
         client === undefined ? failed(error, "Failed to acquire connection for transaction") : Effect.succeed(client)
       )
@@ -41,7 +73,7 @@ const makeClient = (pool: Pg.Pool) => {
   return Client.make({
     connection: connection(queryOf, alone(pool)),
     session: Effect.map(
-      Effect.acquireRelease(acquired, (client) => Effect.sync(() => giveBack(client, false))),
+      Effect.acquireRelease(acquired, (client) => Effect.sync(() => pool.giveBack(client, false))),
       (client): Client.Session => {
         const via = within(pool, client)
         return { connection: connection(queryOf, via), batch: (statements) => batch(via, statements.map(queryOf)) }
@@ -118,7 +150,7 @@ const batch = (via: Via, statements: ReadonlyArray<Pg.QueryConfig>) =>
     via<ReadonlyArray<Client.Outcome>>((client, done) => {
       const batch: Batch = new Batch(statements, (error, rows) => {
         const outcomes = rows.slice(0, batch.done).map((of): Client.Outcome => Exit.succeed(of))
-        done(undefined, error === undefined ? outcomes : [...outcomes, Exit.fail(sqlError(error))])
+        done(error, error === undefined ? outcomes : [...outcomes, Exit.fail(sqlError(error))])
       })
       client.query(batch)
     })
@@ -134,15 +166,15 @@ const failed = (cause: unknown, message?: string) => Effect.fail(sqlError(cause,
 
 /** A statement on whichever connection is free, which is given back once nothing more is on the way to it. */
 const alone =
-  (pool: Pg.Pool): Via =>
+  (pool: Pool): Via =>
   (send) =>
     interruptible((resume) => {
       let running: Running | undefined
       let isWanted = true
-      pool.connect((error, client) => {
+      pool.take((error, client) => {
         if (client === undefined) return resume(failed(error, "Failed to acquire connection"))
         if (!isWanted) return client.release()
-        running = start(client, send, resume, (isBroken) => giveBack(client, isBroken))
+        running = start(pool, client, send, resume, (isBroken) => pool.giveBack(client, isBroken))
       })
       return Effect.suspend(() => {
         isWanted = false
@@ -152,10 +184,10 @@ const alone =
 
 /** On a connection that is kept. */
 const within =
-  (pool: Pg.Pool, client: Pg.PoolClient): Via =>
+  (pool: Pool, client: Pg.PoolClient): Via =>
   (send) =>
     interruptible((resume) => {
-      const running = start(client, send, resume, () => {})
+      const running = start(pool, client, send, resume, () => {})
       return Effect.suspend(() => stop(pool, running))
     })
 
@@ -179,6 +211,7 @@ interface Running {
 }
 
 const start = <A>(
+  pool: Pool,
   client: Pg.PoolClient,
   send: Send<A>,
   resume: (answer: Effect.Effect<A, SqlError.SqlError>) => void,
@@ -186,9 +219,9 @@ const start = <A>(
 ): Running => {
   const running: Running = { client, left: 1, isBroken: false, free }
   send(client, (error, answer) => {
+    if (isReadOnly(error)) pool.giveUpReadOnly()
     leave(running, isFatal(error))
-    // Safe: there is an answer where there is no error.
-    resume(error ? failed(error) : Effect.succeed(answer as A))
+    resume(answer === undefined ? failed(error) : Effect.succeed(answer))
   })
   return running
 }
@@ -198,7 +231,7 @@ const leave = (running: Running, isBroken: boolean) => {
   if (--running.left === 0) running.free(running.isBroken)
 }
 
-const stop = (pool: Pg.Pool, running: Running) =>
+const stop = (pool: Pool, running: Running) =>
   Effect.async<void>((resume) => {
     const { client, free, left } = running
     if (left === 0) return resume(Effect.void)
@@ -219,6 +252,4 @@ const stop = (pool: Pg.Pool, running: Running) =>
 /** The server says so before it ends the connection. */
 const isFatal = (error: unknown) => error instanceof Pg.DatabaseError && error.severity === "FATAL"
 
-/** One that is broken or within a transaction is closed instead. */
-const giveBack = (client: Pg.PoolClient, isBroken: boolean) =>
-  client.release(isBroken || client.getTransactionStatus() !== "I")
+const isReadOnly = (error: unknown) => error instanceof Pg.DatabaseError && error.code === "25006"

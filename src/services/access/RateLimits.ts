@@ -39,7 +39,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
      * process counts for itself.
      */
     readonly take: (policy: Policy, user: UserId, requests?: number) => Effect.Effect<Standing>
-    /** Whether the counts are where they should be. */
+    /** Whether requests can be counted where they should be. */
     readonly ready: Effect.Effect<boolean>
   }
 >() {
@@ -63,11 +63,12 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
       RateLimits,
       Effect.gen(function* () {
         const redis = yield* connect(url)
+        const prefix = options.prefix ?? "taskchat"
         const shared = perPolicy((policy) => {
           return new RateLimiterRedis({
             storeClient: redis,
             rejectIfRedisNotReady: true,
-            keyPrefix: `${options.prefix ?? "taskchat"}:${policy}`,
+            keyPrefix: `${prefix}:${policy}`,
             ...points(limits[policy])
           })
         })
@@ -97,7 +98,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
               Effect.catchAll(() => Effect.zipRight(lost(now), alone))
             )
           }),
-          ready: Effect.tryPromise(() => redis.ping()).pipe(
+          ready: Effect.tryPromise(() => redis.set(`${prefix}:ready`, "", "PX", 1000)).pipe(
             Effect.match({ onFailure: () => false, onSuccess: () => true })
           )
         })
@@ -198,7 +199,9 @@ const connect = (url: Redacted.Redacted) =>
           commandTimeout: 1000, // if shorter, a busy moment of our own would pass for an outage
           maxRetriesPerRequest: 0,
           enableOfflineQueue: false,
-          retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 2000)
+          retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 2000),
+          // A connection to a server that became a replica stays one, even if new ones lead to another.
+          reconnectOnError: ({ message }) => message.includes("READONLY")
         })
         redis.on("error", () => {}) // told by the commands that fail
         return redis
