@@ -1,6 +1,7 @@
 import { OpenApi } from "@effect/platform"
 import { wire } from "../domain/Problem.ts"
 import { InternalError, InvalidRequest } from "../domain/Request.ts"
+import { keyLifetime } from "../domain/Turn.ts"
 import * as Base from "./Base.ts"
 import { ChatApi } from "./ChatApi.ts"
 import { ConversationsApi } from "./ConversationsApi.ts"
@@ -30,7 +31,7 @@ said and done is kept.
 - **Who asks** is whoever the Bearer token names; the user in a path has to be the same, or \`me\`, which stands for them.
 - **Errors** are problem documents (RFC 9457) with a \`code\` for programs and a sentence for people in \`detail\`. At an
   address that there is not, the code is \`not_found\`; a method that an address does not take is \`method_not_allowed\`.
-- **Safe to repeat**: with an \`Idempotency-Key\`, sending a message or a new task again within 24 hours gives the first
+- **Safe to repeat**: with an \`Idempotency-Key\`, sending a message or a new task again within ${keyLifetime} gives the first
   answer again and does nothing twice.
 - **Limits** are per user and minute, one for chat and one for the rest; headers say how much is left.
 - **Streams** end with exactly one event that has \`done: true\`. One that ends without it was cut and can be read on.`

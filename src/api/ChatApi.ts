@@ -9,6 +9,7 @@ import { ToolCalls } from "../domain/ToolCall.ts"
 import {
   IdempotencyInProgress,
   IdempotencyKeyReused,
+  keyLifetime,
   TooManyTurns,
   TurnCancelled,
   TurnFailed,
@@ -78,8 +79,7 @@ const IdempotencyKey = Schema.String.pipe(
       type: "string",
       minLength: 1,
       maxLength: 257,
-      description:
-        "Makes the request safe to repeat: for 24 hours the same key with the same body gives the first answer again and runs nothing twice. 1 to 255 visible ASCII characters, bare or quoted.",
+      description: `Makes the request safe to repeat: for ${keyLifetime} the same key with the same body gives the first answer again and runs nothing twice. 1 to 255 visible ASCII characters, bare or quoted.`,
       examples: ["5e6ad2f4-5d0c-4a63-b1fb-6b1b6f0a5a5e"]
     }
   })

@@ -1,7 +1,8 @@
 import { Schema } from "effect"
 import { ConversationId, MessageId, TurnId } from "./Id.ts"
-import { key, Time, text } from "./Json.ts"
+import { key, length, Time, text } from "./Json.ts"
 import { Problem } from "./Problem.ts"
+import { beginning } from "./Text.ts"
 import { type Place, type ToolCall, ToolCalls } from "./ToolCall.ts"
 import { TurnEnd, type TurnStatus } from "./Turn.ts"
 
@@ -55,10 +56,10 @@ export interface HistoryMessage {
 
 /** A title made from a conversation's first message: its first words, at most 60 characters, cut at a word. */
 export const titleFrom = (message: string): string => {
-  const line = Array.from(message.replace(/\s+/g, " "))
-  if (line.length <= 60) return line.join("")
-  const cut = line.slice(0, 59).join("")
-  const space = line[59] === " " ? cut.length : cut.lastIndexOf(" ")
+  const line = message.replace(/\s+/g, " ")
+  if (length(line) <= 60) return line
+  const cut = beginning(line, 59)
+  const space = line[cut.length] === " " ? cut.length : cut.lastIndexOf(" ")
   return `${(space > 0 ? cut.slice(0, space) : cut).trimEnd()}…`
 }
 

@@ -9,6 +9,25 @@ export interface Cursor {
   readonly id: number
 }
 
+/**
+ * A page of rows that were read one further than it reaches: whether there is a next page is whether there is one more.
+ */
+export const pageOf = <A>(
+  rows: ReadonlyArray<A>,
+  limit: number,
+  cursorOf: (last: A) => Cursor
+): { readonly page: ReadonlyArray<A>; readonly nextCursor: Cursor | null } => {
+  const page = rows.slice(0, limit)
+  const last = rows.length > limit ? page.at(-1) : undefined
+  return { page, nextCursor: last === undefined ? null : cursorOf(last) }
+}
+
+/** The sort key after which a page begins, in lists that are newest first. Without a cursor it is before all rows. */
+export const startOf = (cursor: Cursor | null | undefined) => ({
+  time: cursor ? DateTime.formatIso(cursor.time) : "infinity",
+  id: cursor?.id ?? Number.MAX_SAFE_INTEGER
+})
+
 // Up to the year 5138: what the database takes, too.
 const form = /^([a-z_]+)\.([0-9]{1,14})\.([0-9]{1,16})$/
 

@@ -155,6 +155,9 @@ export class IdempotencyInProgress extends Problem(
   Schema.Struct(turnId)
 ) {}
 
+/** How long an `Idempotency-Key` is remembered. */
+export const keyLifetime = "24 hours"
+
 export class IdempotencyKeyReused extends Problem("IdempotencyKeyReused", {
   status: 422,
   codes: ["idempotency_key_reused"],

@@ -1,7 +1,7 @@
 import { SqlClient, type SqlError } from "@effect/sql"
-import { Context, DateTime, Effect, Either, Layer, type ParseResult, Schema } from "effect"
+import { Context, Effect, Either, Layer, type ParseResult, Schema } from "effect"
 import { Conversation, ConversationNotFound, Message, MessageNotFound, Role } from "../domain/Conversation.ts"
-import type { Cursor } from "../domain/Cursor.ts"
+import { type Cursor, pageOf, startOf } from "../domain/Cursor.ts"
 import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
 import { ToolCall } from "../domain/ToolCall.ts"
 import { TurnEnd } from "../domain/Turn.ts"
@@ -9,6 +9,7 @@ import * as Codec from "../runtime/Codec.ts"
 import * as PreparedStatement from "../runtime/PreparedStatement.ts"
 import * as Span from "../runtime/Span.ts"
 import * as Sql from "../sql/Sql.ts"
+import { dieOnSql } from "../sql/SqlErrors.ts"
 
 export interface ConversationQuery {
   /** 1 to 100; 50 when absent. */
@@ -131,18 +132,13 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
 
       return Conversations.of({
         list: (owner, { cursor, limit = 50 }) =>
-          selectPage({ owner, time: timeOf(cursor), id: cursor?.id ?? 0, limit: limit + 1 }).pipe(
-            Effect.flatMap(pageOf(decodeConversations)),
+          selectPage({ owner, ...startOf(cursor), limit: limit + 1 }).pipe(
+            Effect.flatMap(countedOf(decodeConversations)),
             Effect.map(({ found, total }) => {
-              const conversations = found.slice(0, limit)
-              const last = found.length > limit ? conversations.at(-1) : undefined
-              return {
-                conversations,
-                total,
-                nextCursor: last === undefined ? null : { time: last.updatedAt, id: last.id }
-              }
+              const { nextCursor, page } = pageOf(found, limit, ({ id, updatedAt }) => ({ time: updatedAt, id }))
+              return { conversations: page, total, nextCursor }
             }),
-            Effect.orDie,
+            dieOnSql,
             Span.withSpan("Conversations.list")
           ),
 
@@ -168,7 +164,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
               UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now())
               WHERE user_id = ${owner} AND conversation_id = ${id} AND status = 'running'`),
             sql.withTransaction,
-            Effect.catchTag("SqlError", Effect.die)
+            dieOnSql
           )
         }),
 
@@ -183,7 +179,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
             limit: limit + 1
           })
           return decoded(rows, (rows) =>
-            rows.length === 0 ? Either.right(undefined) : pageOf(decodeMessages)(rows)
+            rows.length === 0 ? Either.right(undefined) : countedOf(decodeMessages)(rows)
           ).pipe(
             Effect.flatMap((page) =>
               page === undefined
@@ -230,21 +226,17 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
   static readonly layerTest: Layer.Layer<Conversations> = Layer.provide(Conversations.layer, Sql.layerTest)
 }
 
-/** All are before it when there is no cursor. */
-const timeOf = (cursor: Cursor | undefined) => (cursor === undefined ? "infinity" : DateTime.formatIso(cursor.time))
-
-/** A database that is away, and rows that are not what the schema promises, are nothing a caller here can act on. */
 const decoded = <A>(
   statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>,
   decode: (rows: ReadonlyArray<unknown>) => Either.Either<A, ParseResult.ParseError>
-) => Effect.orDie(Effect.flatMap(statement, decode))
+) => dieOnSql(Effect.flatMap(statement, decode))
 
 const Time = Schema.DateTimeUtcFromDate
 
 const decodeCounted = Codec.decodeUnknown(Schema.Struct({ total: Schema.Int, id: Schema.NullOr(Schema.Int) }))
 
 /** Every row of a page tells the total; there is one row without an `id` where the page is empty. */
-const pageOf =
+const countedOf =
   <A>(decode: (rows: unknown) => Either.Either<ReadonlyArray<A>, ParseResult.ParseError>) =>
   (rows: ReadonlyArray<unknown>) =>
     Either.flatMap(decodeCounted(rows[0]), ({ id, total }) =>

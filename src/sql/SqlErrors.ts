@@ -1,5 +1,5 @@
 import { SqlError } from "@effect/sql/SqlError"
-import { Predicate } from "effect"
+import { Effect, ParseResult, Predicate } from "effect"
 
 /**
  * The name of the constraint or unique index that a statement violated, on either engine; `undefined` for any other
@@ -13,6 +13,18 @@ export const violated = (error: SqlError): string | undefined =>
 
 /** Whether a statement divided by zero, by which one can refuse what it was to do. */
 export const isDivisionByZero = (error: SqlError): boolean => property(error.cause, "code") === "22012"
+
+/**
+ * Turns a failed statement, and rows that are not what the schema promises, into defects: callers of a service can do
+ * nothing about either.
+ */
+export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.catchIf(
+    effect,
+    (error: E): error is Extract<E, SqlError | ParseResult.ParseError> =>
+      error instanceof SqlError || ParseResult.isParseError(error),
+    Effect.die
+  )
 
 /**
  * Is the database away, so that trying again later may help? Everything else is a defect of ours. Takes any value, so

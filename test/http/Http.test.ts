@@ -673,6 +673,9 @@ layer(Server.layer())("Http", (it) => {
       const { title } = (yield* send("GET", `/api/${user}/conversations/${conversation_id}`, { user })).json
       assert.isAtMost(String(title).length, 60)
       assert.match(String(title), /^(word )+word/)
+      const families = yield* say(user, "👩‍👩‍👧‍👦".repeat(20))
+      const found = yield* send("GET", `/api/${user}/conversations/${families.json["conversation_id"]}`, { user })
+      assert.strictEqual(found.json["title"], `${"👩‍👩‍👧‍👦".repeat(8)}…`)
     })
   )
 

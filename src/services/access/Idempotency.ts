@@ -2,7 +2,8 @@ import { createHash } from "node:crypto"
 import { SqlClient } from "@effect/sql"
 import { Context, Effect, Layer, Option, Predicate, Schema } from "effect"
 import type { UserId } from "../../domain/Id.ts"
-import { IdempotencyKeyReused } from "../../domain/Turn.ts"
+import { IdempotencyKeyReused, keyLifetime } from "../../domain/Turn.ts"
+import { dieOnSql } from "../../sql/SqlErrors.ts"
 
 /** What an `Idempotency-Key` came with. */
 export interface Attempt {
@@ -48,7 +49,7 @@ export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
             VALUES (${owner}, ${scope}, ${key}, ${hash})
             ON CONFLICT (user_id, scope, key) DO UPDATE
               SET request_hash = excluded.request_hash, turn_id = NULL, response = NULL, created_at = now()
-              WHERE k.created_at <= now() - interval '24 hours'
+              WHERE k.created_at <= now() - ${keyLifetime}::interval
             RETURNING true`,
           (rows) => rows.length > 0
         )
@@ -87,7 +88,7 @@ export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
         })
         return Effect.if(take(attempt, hash), { onTrue: () => first, onFalse: () => again }).pipe(
           sql.withTransaction,
-          Effect.catchTag("SqlError", Effect.die),
+          dieOnSql,
           // The key was forgotten in that very moment, so it is free.
           Effect.flatMap(Option.match({ onNone: () => once(attempt, result, effect), onSome: Effect.succeed }))
         )

@@ -3,7 +3,7 @@ import { Clock, Effect, Either } from "effect"
 import { v7 } from "uuid"
 import { ConversationForbidden, ConversationNotFound, titleFrom } from "../../domain/Conversation.ts"
 import { type ConversationId, TurnId, type UserId } from "../../domain/Id.ts"
-import { IdempotencyKeyReused, TooManyTurns, TurnInProgress } from "../../domain/Turn.ts"
+import { IdempotencyKeyReused, keyLifetime, TooManyTurns, TurnInProgress } from "../../domain/Turn.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { violated } from "../../sql/SqlErrors.ts"
 import type { TurnArchive } from "./FinishTurn.ts"
@@ -118,7 +118,7 @@ export const make = (
       ? Effect.succeed(null)
       : sql`
         SELECT request_hash AS hash, turn_id AS "turnId" FROM idempotency_keys
-        WHERE user_id = ${user} AND scope = ${key.scope} AND key = ${key.key} AND created_at > now() - ${keyLife}::interval`.pipe(
+        WHERE user_id = ${user} AND scope = ${key.scope} AND key = ${key.key} AND created_at > now() - ${keyLifetime}::interval`.pipe(
           Effect.flatMap(decodeKnown),
           Effect.flatMap(([row]) => {
             if (row === undefined) return Effect.succeed(null)
@@ -215,7 +215,7 @@ export const make = (
     })
 
   const forgetKeys = (filter: Statement.Fragment) =>
-    sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLife}::interval ${filter}`
+    sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLifetime}::interval ${filter}`
 
   return { begin, refusal, prune: forgetKeys(sql``) }
 }
@@ -231,8 +231,6 @@ type Beginning = {
   readonly key: string | null
   readonly hash: string | null
 }
-
-const keyLife = "24 hours"
 
 /** Above this, someone else is quicker every time. */
 const maxTries = 50

@@ -1,5 +1,5 @@
 import { SqlError } from "@effect/sql"
-import { Effect, ParseResult, Schema } from "effect"
+import { type ParseResult, Schema } from "effect"
 import { Role } from "../../domain/Conversation.ts"
 import { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
 import { ToolCall } from "../../domain/ToolCall.ts"
@@ -82,15 +82,6 @@ export const encodeReverted = json(Schema.Array(Reverted))
 export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof SqlError.SqlError
 
 export type Failure = SqlError.SqlError | ParseResult.ParseError
-
-/** A database that is away, and rows that are not what the schema promises, are nothing a caller here can act on. */
-export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.catchIf(
-    effect,
-    (error: E): error is Extract<E, SqlError.SqlError | ParseResult.ParseError> =>
-      isSqlError(error) || ParseResult.isParseError(error),
-    Effect.die
-  )
 
 /** Calls and their places, as everything but the records has them. */
 export const unzip = (records: ReadonlyArray<typeof Recorded.Type>) => ({

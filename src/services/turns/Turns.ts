@@ -21,14 +21,13 @@ import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
-import { isDivisionByZero } from "../../sql/SqlErrors.ts"
+import { dieOnSql, isDivisionByZero } from "../../sql/SqlErrors.ts"
 import * as BeginTurn from "./BeginTurn.ts"
 import * as FinishTurn from "./FinishTurn.ts"
 import {
   decodeStored,
   decodeUndone,
   decodeWishes,
-  dieOnSql,
   encodeCall,
   encodeReverted,
   type Failure,
