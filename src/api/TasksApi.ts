@@ -1,8 +1,9 @@
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
+import { Order, orderOf } from "../domain/Cursor.ts"
 import { fromPath, TaskId, UserId } from "../domain/Id.ts"
 import { key } from "../domain/Json.ts"
-import { NewTask, TaskPatch } from "../domain/NewTask.ts"
+import { NewTaskBody, TaskPatchBody } from "../domain/NewTask.ts"
 import { wire } from "../domain/Problem.ts"
 import { PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
 import { Label, LocalDate, Priority, SearchText, Task, TaskChanged, TaskNotFound } from "../domain/Task.ts"
@@ -30,7 +31,7 @@ export class TaskList extends Schema.Class<TaskList>("TaskList")(
     total: Paging.total("Of all tasks that the query finds, whatever the page"),
     nextCursor: Paging.nextCursor
   },
-  [undefined, { identifier: "TaskList", description: "A page of tasks, newest first" }]
+  [undefined, { identifier: "TaskList", description: "A page of tasks" }]
 ) {}
 
 export class TaskHistory extends Schema.Class<TaskHistory>("TaskHistory")(
@@ -60,26 +61,45 @@ export class TasksApi extends HttpApiGroup.make("tasks")
           dueAfter: Schema.optional(LocalDate)
             .annotations({ description: "Due on this day or after" })
             .pipe(Schema.fromKey("due_after")),
+          due: Schema.optional(
+            Schema.Literal("none").annotations({ description: "Without a due date; not with due_before or due_after" })
+          ),
           query: Schema.optional(
-            SearchText.annotations({ description: "Found in title or description, without regard to case" })
+            SearchText.annotations({ description: "Found in title or description, without regard to case and accents" })
           ).pipe(Schema.fromKey("q")),
+          sort: Schema.optional(
+            Order.annotations({
+              description:
+                "`created`: newest first, as when absent. `due`: earliest first, without a date last. `priority`: high first, without one last. Ties are newest first"
+            })
+          ),
           limit: Paging.limit(100, 50),
           cursor: Paging.cursor
-        })
+        }).pipe(
+          Schema.filter(({ cursor, due, dueAfter, dueBefore, sort = "created" }) => {
+            if (due !== undefined && (dueBefore ?? dueAfter) !== undefined) {
+              return { path: ["due"], message: "must be absent where there is due_before or due_after" }
+            }
+            return (
+              cursor === undefined ||
+              orderOf(cursor) === sort || { path: ["cursor"], message: "must be of a page with the same sort" }
+            )
+          })
+        )
       )
       .addSuccess(TaskList)
       .annotate(OpenApi.Identifier, "listTasks")
-      .annotate(OpenApi.Summary, "List tasks, newest first")
+      .annotate(OpenApi.Summary, "List tasks")
       .annotate(
         OpenApi.Description,
-        "Parameters narrow the list. `due_before` and `due_after` are inclusive. Pages stay right while tasks are added."
+        "Parameters narrow the list. `due_before` and `due_after` are inclusive. Pages stay right while tasks are added. A cursor is for the same `sort`."
       )
   )
   .add(
     HttpApiEndpoint.post("create", "/api/:user_id/tasks")
       .setPath(UserPath)
       .setHeaders(IdempotencyHeaders)
-      .setPayload(NewTask)
+      .setPayload(NewTaskBody)
       .addSuccess(Task, { status: 201 })
       .addError(wire(IdempotencyKeyReused))
       .addError(wire(PayloadTooLarge))
@@ -88,7 +108,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
       .annotate(OpenApi.Summary, "Create a task")
       .annotate(
         OpenApi.Description,
-        "`due_at` alone sets `due_date` to its day in `time_zone`, or in UTC. With an `Idempotency-Key` it is safe to repeat."
+        "`due_at` alone sets `due_date` to its day in `time_zone`, or in UTC. A task with `repeat` and no date is due on the first day that matches. With an `Idempotency-Key` it is safe to repeat."
       )
   )
   .add(
@@ -104,7 +124,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
     HttpApiEndpoint.patch("update", "/api/:user_id/tasks/:task_id")
       .setPath(TaskPath)
       .setHeaders(Conditions)
-      .setPayload(TaskPatch)
+      .setPayload(TaskPatchBody)
       .addSuccess(Task)
       .addError(wire(TaskNotFound))
       .addError(wire(TaskChanged))
@@ -114,7 +134,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
       .annotate(OpenApi.Summary, "Change a task")
       .annotate(
         OpenApi.Description,
-        "An absent member stays as it is, null clears. Another `due_date` without a `due_at` drops the time of the old day."
+        "An absent member stays as it is, null clears. `due_date` alone keeps the time of day, and null clears the time and `repeat` too. A task that repeats is not completed but moves on to its next due date, which is the first after both today and the present one; name the `occurrence` to make that safe to repeat. Another due date moves this occurrence only; `repeat` begins anew."
       )
   )
   .add(

@@ -1,4 +1,9 @@
 import { DateTime, Either, Encoding, ParseResult, Schema } from "effect"
+import { LocalDate, Priority, type Task } from "./Task.ts"
+
+/** How a list of tasks is sorted; where that leaves ties, and in every other list, the newest comes first. */
+export const Order = Schema.Literal("created", "due", "priority")
+export type Order = typeof Order.Type
 
 /**
  * Where a page of a list ended: the sort key of its last row, by value, so that the next page stays right while rows are
@@ -7,6 +12,31 @@ import { DateTime, Either, Encoding, ParseResult, Schema } from "effect"
 export interface Cursor {
   readonly time: DateTime.Utc
   readonly id: number
+  /** What comes before the time in the list's order: nothing if it is by time alone. */
+  readonly key?: Due | Rank
+}
+
+interface Due {
+  readonly order: "due"
+  readonly dueDate: string | null
+  readonly dueAt: DateTime.Utc | null
+}
+
+interface Rank {
+  readonly order: "priority"
+  /** 3 for high, 0 for none. */
+  readonly rank: number
+}
+
+/** Of which order a cursor is. */
+export const orderOf = ({ key }: Cursor): Order => key?.order ?? "created"
+
+/** Names a task in a list of that order. */
+export const cursorTo = ({ createdAt, dueAt, dueDate, id, priority }: Task, order: Order): Cursor => {
+  const newest = { time: createdAt, id }
+  if (order === "created") return newest
+  if (order === "due") return { ...newest, key: { order, dueDate, dueAt } }
+  return { ...newest, key: { order, rank: priority === null ? 0 : Priority.literals.indexOf(priority) + 1 } }
 }
 
 /**
@@ -22,24 +52,51 @@ export const pageOf = <A>(
   return { page, nextCursor: last === undefined ? null : cursorOf(last) }
 }
 
-/** The sort key after which a page begins, in lists that are newest first. Without a cursor it is before all rows. */
-export const startOf = (cursor: Cursor | null | undefined) => ({
-  time: cursor ? DateTime.formatIso(cursor.time) : "infinity",
-  id: cursor?.id ?? Number.MAX_SAFE_INTEGER
-})
+/** The sort key after which a page begins, for SQL. Without a cursor it is before all rows. */
+export const startOf = (cursor: Cursor | null | undefined) => {
+  if (cursor == null) {
+    const { MAX_SAFE_INTEGER: id } = Number
+    return { time: "infinity", id, dueDate: "-infinity", dueAt: "-infinity", rank: Priority.literals.length + 1 }
+  }
+  const { id, key, time } = cursor
+  return {
+    time: DateTime.formatIso(time),
+    id,
+    dueDate: (key?.order === "due" ? key.dueDate : null) ?? "infinity",
+    dueAt: key?.order === "due" && key.dueAt !== null ? DateTime.formatIso(key.dueAt) : "infinity",
+    rank: key?.order === "priority" ? key.rank : 0
+  }
+}
 
-// Up to the year 5138: what the database takes, too.
-const form = /^([a-z_]+)\.([0-9]{1,14})\.([0-9]{1,16})$/
+// The time is up to the year 5138, and those of a due date from 1 to 9999: what the database takes, too.
+const form =
+  /^([a-z_]+)\.([0-9]{1,14})\.([0-9]{1,16})(?:\.priority\.([0-3])|\.due\.(\d{4}-\d\d-\d\d)?\.(-?\d{1,15})?)?$/
+
+const isDate = Schema.is(LocalDate)
+
+const first = -62_135_596_800_000
+const last = 253_402_300_799_999
 
 const parse = (kind: string, text: string): Cursor | undefined => {
   const decoded = Either.getOrElse(Encoding.decodeBase64UrlString(text), () => "")
-  const [, given, millis, digits] = form.exec(decoded) ?? []
+  const [, given, millis, digits, rank, day, instant] = form.exec(decoded) ?? []
   const id = Number(digits)
-  return given === kind && Number.isSafeInteger(id) ? { time: DateTime.unsafeMake(Number(millis)), id } : undefined
+  if (given !== kind || !Number.isSafeInteger(id)) return undefined
+  const newest = { time: DateTime.unsafeMake(Number(millis)), id }
+  if (rank !== undefined) return { ...newest, key: { order: "priority", rank: Number(rank) } }
+  if (!decoded.includes(".due.")) return newest
+  if (day !== undefined && !isDate(day)) return undefined
+  if (instant !== undefined && !(Number(instant) >= first && Number(instant) <= last)) return undefined
+  const dueAt = instant === undefined ? null : DateTime.unsafeMake(Number(instant))
+  return { ...newest, key: { order: "due", dueDate: day ?? null, dueAt } }
 }
 
-const write = (kind: string, { id, time }: Cursor) => Encoding.encodeBase64Url(`${kind}.${time.epochMillis}.${id}`)
-
+const write = (kind: string, { id, key, time }: Cursor) => {
+  const newest = `${kind}.${time.epochMillis}.${id}`
+  if (key === undefined) return Encoding.encodeBase64Url(newest)
+  const before = key.order === "due" ? `${key.dueDate ?? ""}.${key.dueAt?.epochMillis ?? ""}` : key.rank
+  return Encoding.encodeBase64Url(`${newest}.${key.order}.${before}`)
+}
 const example = (kind: string) => write(kind, { time: DateTime.unsafeMake("2026-01-31T12:00:00.000Z"), id: 7 })
 
 /** A cursor as clients carry it. One list's means nothing to another of a different kind. */

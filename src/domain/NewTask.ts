@@ -1,5 +1,7 @@
 import { DateTime, ParseResult, Schema } from "effect"
-import { TimeZone, zoneOf } from "./Request.ts"
+import { dayIn } from "./Due.ts"
+import { text } from "./Json.ts"
+import { TimeZone } from "./Request.ts"
 import { Labels, LocalDate, Priority, TaskDescription, TaskTitle } from "./Task.ts"
 
 const rfc3339 = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i
@@ -30,14 +32,10 @@ const Instant = Schema.String.pipe(
   Schema.annotations({ identifier: "Instant", description: "RFC 3339, with any offset" })
 )
 
-/** The day, `YYYY-MM-DD`, on which an instant falls in a zone. */
-const dayIn = (instant: DateTime.DateTime, timeZone: string): string =>
-  DateTime.formatIsoDate(DateTime.setZone(instant, zoneOf(timeZone)))
-
-/** When a task is due, as clients and tools say it: absent members stay as they are, null clears. */
-export interface Due {
+interface Due {
   readonly dueDate?: string | null | undefined
   readonly dueAt?: DateTime.Utc | null | undefined
+  readonly timeZone?: string | null | undefined
 }
 
 const due = {
@@ -45,7 +43,9 @@ const due = {
     .annotations({ description: "A day in the user's calendar; never shifts" })
     .pipe(Schema.fromKey("due_date")),
   dueAt: Schema.optional(Schema.NullOr(Instant))
-    .annotations({ description: "An instant; sets due_date to its day unless that is given too" })
+    .annotations({
+      description: "An instant; sets due_date to its day unless that is given too. Null leaves the day without a time"
+    })
     .pipe(Schema.fromKey("due_at")),
   timeZone: Schema.optional(Schema.NullOr(TimeZone))
     .annotations({ description: "The zone in which due_at has its day; UTC when absent" })
@@ -56,13 +56,23 @@ const due = {
  * A day and an instant given together have to agree. Without a zone they do if anywhere on earth the instant falls on that
  * day: offsets go from −12 to +14 hours.
  */
-const isConsistent = ({ dueAt, dueDate, timeZone }: Due & { readonly timeZone?: string | null | undefined }) => {
+const isConsistent = ({ dueAt, dueDate, timeZone }: Due) => {
   if (dueAt == null || dueDate == null) return true
   if (timeZone != null) return dayIn(dueAt, timeZone) === dueDate
   const earliest = DateTime.formatIsoDateUtc(DateTime.subtract(dueAt, { hours: 12 }))
   const latest = DateTime.formatIsoDateUtc(DateTime.add(dueAt, { hours: 14 }))
   return earliest <= dueDate && dueDate <= latest
 }
+
+const maxRepeatLength = 300
+
+const repeat = Schema.optional(
+  Schema.NullOr(
+    text(1, maxRepeatLength, "RepeatText", "every monday").annotations({
+      description: 'Words ("every monday", "every 2 weeks") or an RFC 5545 RRULE ("FREQ=WEEKLY;BYDAY=MO")'
+    })
+  )
+)
 
 const inconsistent = { path: ["due_at"], message: "must fall on due_date" }
 
@@ -75,43 +85,64 @@ const newTaskExample = {
   time_zone: "Europe/Berlin"
 }
 
-/** What is known of a task before it exists. */
-export const NewTask = Schema.Struct({
+const newTask = {
   title: TaskTitle,
   description: Schema.optional(Schema.NullOr(TaskDescription)),
   priority: Schema.optional(Schema.NullOr(Priority)),
   labels: Schema.optional(Schema.NullOr(Labels)),
   ...due
-}).pipe(
+}
+
+const patch = {
+  ...newTask,
+  title: Schema.optional(TaskTitle),
+  completed: Schema.optional(Schema.Boolean),
+  occurrence: Schema.optional(Schema.NullOr(LocalDate)).annotations({
+    description: "Which due date of a task that repeats is completed: one that already is changes nothing"
+  })
+}
+
+const consistent = (task: Due) => isConsistent(task) || inconsistent
+
+/** What is known of a task before it exists. */
+export const NewTask = Schema.Struct(newTask).pipe(Schema.filter(consistent))
+
+/** Changes to a task: an absent member stays, null clears. */
+export const TaskPatch = Schema.Struct(patch).pipe(Schema.filter(consistent))
+
+/** As clients write it, with words for how it repeats. */
+export const NewTaskBody = Schema.Struct({ ...newTask, repeat }).pipe(
   Schema.annotations({
     jsonSchema: { description: "What is known of a task before it exists", examples: [newTaskExample] }
   }),
-  Schema.filter((task) => isConsistent(task) || inconsistent),
+  Schema.filter(consistent),
   Schema.annotations({ identifier: "NewTask" })
 )
 
-/** Changes to a task: an absent member stays, null clears. */
-export const TaskPatch = Schema.Struct({
-  title: Schema.optional(TaskTitle),
-  description: Schema.optional(Schema.NullOr(TaskDescription)),
-  priority: Schema.optional(Schema.NullOr(Priority)),
-  labels: Schema.optional(Schema.NullOr(Labels)),
-  completed: Schema.optional(Schema.Boolean),
-  ...due
-}).pipe(
+/** As clients write it, with words for how it repeats. */
+export const TaskPatchBody = Schema.Struct({ ...patch, repeat }).pipe(
   Schema.annotations({
     jsonSchema: {
       description: "Changes to a task: an absent member stays, null clears",
       examples: [{ completed: true, priority: null }]
     }
   }),
-  Schema.filter((task) => isConsistent(task) || inconsistent),
+  Schema.filter(consistent),
   Schema.annotations({ identifier: "TaskPatch" })
 )
 
-/** Completes a time that came without its day, in the zone that came along or in UTC. */
-export const withDay = <A extends Due & { readonly timeZone?: string | null | undefined }>(task: A): A =>
-  task.dueAt != null && task.dueDate == null ? { ...task, dueDate: dayIn(task.dueAt, task.timeZone ?? "UTC") } : task
+/** How a task shall repeat: a rule, with the time and the first day if the words for it named them. */
+export interface Repeat {
+  /** An RRULE that `readRepeat` of `services/tasks/Recurrence.ts` has read. */
+  readonly rule: string
+  /** `HH:MM` or longer. */
+  readonly time: string | null
+  readonly startsOn: string | null
+}
 
-export type NewTask = typeof NewTask.Type
-export type TaskPatch = typeof TaskPatch.Type
+interface Repeating {
+  readonly repeat?: Repeat | null | undefined
+}
+
+export type NewTask = typeof NewTask.Type & Repeating
+export type TaskPatch = typeof TaskPatch.Type & Repeating

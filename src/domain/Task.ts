@@ -37,6 +37,19 @@ const isDay = (s: string) => {
   return !Number.isNaN(time) && new Date(time).toISOString().startsWith(s) && !s.startsWith("0000")
 }
 
+/** How a task repeats. */
+const Repeat = Schema.Struct({
+  rule: Schema.String.annotations({
+    description: "An RFC 5545 RRULE",
+    examples: ["FREQ=WEEKLY;BYDAY=MO"]
+  }),
+  text: Schema.String.annotations({ description: "The same in words", examples: ["every week on Monday"] }),
+  startsOn: Schema.String.annotations({
+    jsonSchema: { type: "string", format: "date", description: "The first due date", examples: ["2026-02-02"] },
+    description: "The first due date"
+  }).pipe(key("starts_on"))
+}).annotations({ identifier: "Repeat", description: "How it repeats" })
+
 const example = {
   id: 7,
   title: "Call the bank",
@@ -46,6 +59,8 @@ const example = {
   labels: ["errands"],
   due_date: "2026-02-01",
   due_at: "2026-02-01T09:00:00.000Z",
+  time_zone: "Europe/London",
+  repeat: null,
   created_at: "2026-01-31T12:00:00.000Z",
   updated_at: "2026-01-31T12:00:00.000Z",
   completed_at: null
@@ -64,9 +79,23 @@ export class Task extends Schema.Class<Task>("Task")(
       .annotations({ description: "A day in the user's calendar; never shifts" })
       .pipe(key("due_date")),
     dueAt: Schema.NullOr(Time).annotations({ description: "Set when a time was given" }).pipe(key("due_at")),
+    timeZone: Schema.NullOr(Schema.String)
+      .annotations({ description: "The zone in which due_at was given; null without a time" })
+      .pipe(key("time_zone")),
+    repeat: Schema.NullOr(Repeat),
     createdAt: Time.pipe(key("created_at")),
     updatedAt: Time.pipe(key("updated_at")),
-    completedAt: Schema.NullOr(Time).pipe(key("completed_at"))
+    completedAt: Schema.NullOr(Time).pipe(key("completed_at")),
+    completedOccurrence: Schema.optional(
+      Schema.String.annotations({
+        jsonSchema: {
+          type: "string",
+          format: "date",
+          description: "In the answer to completing a task that repeats: the due date that is done",
+          examples: ["2026-02-02"]
+        }
+      })
+    ).pipe(Schema.fromKey("completed_occurrence"))
   },
   [undefined, { identifier: "Task", description: "One thing to do", jsonSchema: { examples: [example] } }]
 ) {}

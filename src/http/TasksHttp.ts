@@ -4,11 +4,12 @@ import { Api } from "../api/Api.ts"
 import { unquoted } from "../api/ChatApi.ts"
 import { TaskHistory } from "../api/TasksApi.ts"
 import type { UserId } from "../domain/Id.ts"
-import { NewTask } from "../domain/NewTask.ts"
+import { NewTaskBody } from "../domain/NewTask.ts"
 import { CurrentUser, RequestId } from "../domain/Request.ts"
 import { Cause, Task } from "../domain/Task.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Idempotency } from "../services/access/Idempotency.ts"
+import { readRepeat } from "../services/tasks/Recurrence.ts"
 import { Tasks, type Versioned } from "../services/tasks/Tasks.ts"
 import { setResponseHeaders } from "./Exchange.ts"
 
@@ -32,7 +33,7 @@ const expectedBy = ({ "if-match": tags }: { readonly "if-match"?: string | undef
       })
 
 const Created = Schema.Struct({ task: Task, version: Schema.Int })
-const encodeNewTask = Schema.encode(NewTask)
+const encodeNewTask = Schema.encode(NewTaskBody)
 
 export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
   Effect.gen(function* () {
@@ -51,7 +52,8 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
         "create",
         Effect.fnUntraced(function* ({ headers, payload, request }) {
           const user = yield* owner
-          const create = tasks.create(user, payload, yield* cause)
+          const because = yield* cause
+          const create = Effect.flatMap(readRepeat(payload), (task) => tasks.create(user, task, because))
           const key = headers["idempotency-key"]
           const attempt =
             key === undefined
@@ -76,7 +78,13 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
         "update",
         Effect.fnUntraced(function* ({ headers, path, payload }) {
           return yield* withTag(
-            yield* tasks.update(yield* owner, path.task_id, payload, yield* cause, expectedBy(headers))
+            yield* tasks.update(
+              yield* owner,
+              path.task_id,
+              yield* readRepeat(payload),
+              yield* cause,
+              expectedBy(headers)
+            )
           )
         })
       )

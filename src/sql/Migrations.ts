@@ -2,12 +2,14 @@ import { Migrator, SqlClient, type SqlError } from "@effect/sql"
 import { Effect, Option } from "effect"
 import conversations from "./migrations/0001_conversations.ts"
 import tasks from "./migrations/0002_tasks.ts"
+import taskSeries from "./migrations/0003_task_series.ts"
 import identities from "./migrations/0004_identities.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
   "0001_conversations": conversations,
   "0002_tasks": tasks,
+  "0003_task_series": taskSeries,
   "0004_identities": identities
 })
 

@@ -1,7 +1,7 @@
 import { HttpClient, HttpClientRequest, HttpLayerRouter } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { Array as Arr, Effect, Layer, Redacted, Schema } from "effect"
+import { Array as Arr, DateTime, Effect, Encoding, Layer, Redacted, Schema, TestClock } from "effect"
 import { ApiRateLimit, Authentication } from "../../src/api/Authentication.ts"
 import * as Base from "../../src/api/Base.ts"
 import { TasksApi } from "../../src/api/TasksApi.ts"
@@ -106,6 +106,8 @@ layer(server)("TasksHttp", (it) => {
         labels: ["a", "b"],
         due_date: "2026-02-01",
         due_at: "2026-01-31T22:30:00.000Z",
+        time_zone: "Asia/Tokyo",
+        repeat: null,
         completed_at: null
       })
       assert.strictEqual(created_at, updated_at)
@@ -227,11 +229,26 @@ layer(server)("TasksHttp", (it) => {
         ["?due_after=2026-01-31", ["Äpfel"]],
         ["?q=100%25", ["100%"]],
         ["?q=%C3%A4PF", ["Äpfel"]],
+        ["?q=ApF", ["Äpfel"]],
+        ["?due=none", ["plain"]],
+        ["?sort=created", ["plain", "Äpfel", "100%"]],
+        ["?sort=due", ["100%", "Äpfel", "plain"]],
+        ["?sort=priority", ["Äpfel", "plain", "100%"]],
         ["?q=100&status=pending&due_before=2026-02-01&due_after=2026-02-01", ["Äpfel"]]
       ] as const) {
         const list = yield* send("GET", query)
         assert.deepStrictEqual([query, titles(list.body), list.body?.["total"]], [query, found, found.length])
         assert.strictEqual(list.body?.["next_cursor"], null)
+      }
+      for (const sort of ["created", "due", "priority"]) {
+        const whole = titles((yield* send("GET", `?sort=${sort}`)).body)
+        const first = yield* send("GET", `?sort=${sort}&limit=1`)
+        const rest = yield* send("GET", `?sort=${sort}&cursor=${first.body?.["next_cursor"]}`)
+        assert.deepStrictEqual([...titles(first.body), ...titles(rest.body)], whole)
+        for (const other of ["created", "due", "priority"].filter((other) => other !== sort)) {
+          const refused = yield* send("GET", `?sort=${other}&cursor=${first.body?.["next_cursor"]}`)
+          assert.deepStrictEqual([refused.status, invalidPaths(refused.body)], [400, ["cursor"]])
+        }
       }
       const first = yield* send("GET", "?limit=2")
       yield* send("POST", "", { title: "new" })
@@ -248,9 +265,18 @@ layer(server)("TasksHttp", (it) => {
           assert.deepStrictEqual([path, body, answer.status], [path, body, 400])
           return invalidPaths(answer.body)
         })
-      for (const name of ["status", "priority", "label", "due_before", "due_after", "limit", "cursor"]) {
+      for (const name of ["status", "priority", "label", "due", "due_before", "due_after", "sort", "limit", "cursor"]) {
         assert.deepStrictEqual(yield* refusal("GET", `?${name}=`), [name])
         assert.deepStrictEqual(yield* refusal("GET", `?${name}=${"x".repeat(51)}`), [name])
+      }
+      assert.deepStrictEqual(yield* refusal("GET", "?due=none&due_after=2026-01-31"), ["due"])
+      for (const cursor of [
+        "task_x.1.1.due.2026-02-30.",
+        "task.1.1.due.2026-01-31.999999999999999",
+        "task.1.1.priority.4"
+      ]) {
+        const given = Encoding.encodeBase64Url(cursor)
+        assert.deepStrictEqual(yield* refusal("GET", `?sort=due&cursor=${given}`), ["cursor"])
       }
       for (const limit of ["0", "101", "-1", "1e1", "0x10", "1.5", "+7", "99999999999999999999"]) {
         assert.deepStrictEqual(yield* refusal("GET", `?limit=${encodeURIComponent(limit)}`), ["limit"])
@@ -276,7 +302,24 @@ layer(server)("TasksHttp", (it) => {
         ["labels", [Arr.replicate("x", 11), "x", {}]],
         ["due_date", ["2026-02-30", "31.1.2026", "tomorrow", "", 20260131, "2026-01-31T00:00:00Z"]],
         ["due_at", ["2026-01-31", "2026-01-31T09:00:00", "2026-02-30T09:00:00Z", "soon", 1, "10000-01-01T00:00:00Z"]],
-        ["time_zone", ["Mars/Olympus", "", "+01:00", 1]]
+        ["time_zone", ["Mars/Olympus", "", "+01:00", 1]],
+        [
+          "repeat",
+          [
+            "",
+            1,
+            "x".repeat(301),
+            "FREQ=HOURLY",
+            "FREQ=DAILY;BYHOUR=9",
+            "FREQ=DAILY;COUNT=2;UNTIL=20991231",
+            "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
+            "FREQ=DAILY;UNTIL=19600101",
+            "FREQ=DAILY;UNTIL=20260230",
+            "FREQ=WEEKLY;BYDAY=1MO",
+            "FREQ=DAILY;FREQ=DAILY",
+            "RRULE:INTERVAL=2"
+          ]
+        ]
       ] as const) {
         for (const value of values) {
           assert.deepStrictEqual(yield* refusal("POST", "", { title: "t", [name]: value }), [name])
@@ -303,6 +346,56 @@ layer(server)("TasksHttp", (it) => {
         [status, body?.["title"], body?.["description"]],
         [201, longest.title, longest.description]
       )
+    })
+  )
+
+  it.effect("a task that repeats is due on its first match, and moves on when it is completed", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(DateTime.unsafeMake("2026-11-29T12:00:00Z").epochMillis)
+      const { send } = yield* newUser
+      const made = yield* send("POST", "", { title: "t", repeat: "rrule:freq=weekly;interval=2;byday=mo,we" })
+      const repeat = {
+        rule: "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,WE",
+        text: "every 2 weeks on Monday and Wednesday",
+        starts_on: "2026-11-30"
+      }
+      assert.deepStrictEqual([made.status, made.body?.["due_date"], made.body?.["repeat"]], [201, "2026-11-30", repeat])
+      const path = `/${made.body?.["id"]}`
+      const complete = Effect.fn(function* (given: object, tag?: string) {
+        const { body, headers, status } = yield* send(
+          "PATCH",
+          path,
+          { completed: true, ...given },
+          tag === undefined ? {} : { "if-match": tag }
+        )
+        return [status, body?.["completed"], body?.["due_date"], body?.["completed_occurrence"], headers["etag"]]
+      })
+      assert.deepStrictEqual(yield* complete({}, '"1"'), [200, false, "2026-12-02", "2026-11-30", '"2"'])
+      assert.strictEqual((yield* complete({}, '"1"'))[0], 412)
+      const occurrence = "2026-12-02"
+      assert.deepStrictEqual(yield* complete({ occurrence }), [200, false, "2026-12-14", occurrence, '"3"'])
+      assert.deepStrictEqual(yield* complete({ occurrence }), [200, false, "2026-12-14", occurrence, '"3"'])
+      assert.strictEqual((yield* complete({ occurrence: "2026-12-16" }))[0], 412)
+      // Missed days are not made up for.
+      yield* TestClock.setTime(DateTime.unsafeMake("2027-03-01T12:00:00Z").epochMillis)
+      assert.deepStrictEqual(yield* complete({}), [200, false, "2027-03-08", "2026-12-14", '"4"'])
+      const read = yield* send("GET", path)
+      assert.deepStrictEqual(
+        [
+          read.body?.["completed"],
+          read.body?.["completed_at"],
+          read.body?.["completed_occurrence"],
+          read.body?.["repeat"]
+        ],
+        [false, null, undefined, repeat]
+      )
+      const { body } = yield* send("GET", `${path}/history`)
+      assert.deepStrictEqual(
+        decodeChanges(body?.["changes"]).map(({ kind }) => kind),
+        ["completed", "completed", "completed", "created"]
+      )
+      const once = yield* send("PATCH", path, { repeat: null, completed: true })
+      assert.deepStrictEqual([once.body?.["repeat"], once.body?.["completed"]], [null, true])
     })
   )
 

@@ -27,13 +27,13 @@ export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
   {
     /**
      * The effect's changes in the database and its result are kept together, or neither is: an attempt that dies does
-     * not use up the key. Attempts at the same time wait for the first. No attempt may wait for anything but the database.
+     * not use up the key, nor does one that fails. Attempts at the same time wait for the first. No attempt may wait for anything but the database.
      */
-    readonly once: <A, I>(
+    readonly once: <A, I, E>(
       attempt: Attempt,
       result: Schema.Schema<A, I>,
-      effect: Effect.Effect<A>
-    ) => Effect.Effect<Once<A>, IdempotencyKeyReused>
+      effect: Effect.Effect<A, E>
+    ) => Effect.Effect<Once<A>, IdempotencyKeyReused | E>
   }
 >() {
   static readonly layer: Layer.Layer<Idempotency, never, SqlClient.SqlClient> = Layer.effect(
@@ -66,11 +66,11 @@ export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
         UPDATE idempotency_keys SET response = ${JSON.stringify(response)}::json
         WHERE user_id = ${owner} AND scope = ${scope} AND key = ${key}`
 
-      const once = <A, I>(
+      const once = <A, I, E>(
         attempt: Attempt,
         result: Schema.Schema<A, I>,
-        effect: Effect.Effect<A>
-      ): Effect.Effect<Once<A>, IdempotencyKeyReused> => {
+        effect: Effect.Effect<A, E>
+      ): Effect.Effect<Once<A>, IdempotencyKeyReused | E> => {
         const hash = hashOf(attempt.body)
         const first = Effect.gen(function* () {
           const value = yield* effect

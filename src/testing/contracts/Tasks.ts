@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
-import { Array as Arr, DateTime, Effect, Either, FastCheck as fc, Option, Order, Schema } from "effect"
+import { Array as Arr, DateTime, Effect, Either, FastCheck as fc, Option, Schema, Order as Sort } from "effect"
+import { Order } from "../../domain/Cursor.ts"
 import { TaskId, TurnId, UserId } from "../../domain/Id.ts"
 import { NewTask, TaskPatch } from "../../domain/NewTask.ts"
 import { Cause, Priority } from "../../domain/Task.ts"
@@ -29,7 +30,7 @@ const listAll = (owner: UserId, query: TaskQuery) =>
 
 const dates = ["2026-01-30", "2026-01-31", "2026-02-01"]
 const labels = ["work", "Work", "a,b", '"{}', "日本"]
-const text = fc.array(fc.constantFrom("a", "B", "b", "Ä", "ä", "%", "_", "\\", "'", "😀"), {
+const text = fc.array(fc.constantFrom("a", "B", "b", "Ä", "a\u0308", "Σ", "ς", "%", "_", "\\", "'", "😀"), {
   minLength: 1,
   maxLength: 4
 })
@@ -41,11 +42,14 @@ const task = fc
       description: fc.option(text.map((parts) => parts.join(""))),
       priority: fc.option(fc.constantFrom(...Priority.literals)),
       labels: fc.uniqueArray(fc.constantFrom(...labels), { maxLength: 3 }),
-      due_date: fc.option(fc.constantFrom(...dates))
+      due_date: fc.option(fc.constantFrom(...dates)),
+      due_at: fc.option(fc.constantFrom("T00:30:00Z", "T12:00:00+05:00", "T23:00:00-02:00"), { freq: 1 })
     },
     { requiredKeys: ["title"] }
   )
-  .map((fields) => newTask(fields))
+  .map(({ due_at, due_date, ...fields }) =>
+    newTask({ ...fields, due_date, ...(due_date && due_at && { due_at: `${due_date}${due_at}` }) })
+  )
 
 const query = fc.record({
   status: fc.constantFrom("all" as const, "pending" as const, "completed" as const, null),
@@ -57,14 +61,18 @@ const query = fc.record({
     text.map((parts) => parts.slice(0, 2).join("")),
     { freq: 1 }
   ),
+  sort: fc.constantFrom(...Order.literals, null),
   limit: fc.integer({ min: 1, max: 7 })
 })
+
+/** Letters as people compare them: σ and ς, ä and Ä and a are the same. */
+const letters = (text: string) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ς", "σ")
 
 /** What a query is to find, by its definition. */
 const isFound =
   (query: TaskQuery) =>
   ({ task }: Versioned) => {
-    const within = (text: string | null) => text?.toLowerCase().includes((query.query ?? "").toLowerCase()) ?? false
+    const within = (text: string | null) => text !== null && letters(text).includes(letters(query.query ?? ""))
     return (
       (query.status == null || query.status === "all" || task.completed === (query.status === "completed")) &&
       (query.priority == null || task.priority === query.priority) &&
@@ -74,6 +82,13 @@ const isFound =
       (query.query == null || within(task.title) || within(task.description))
     )
   }
+
+/** Which of two tasks, the newest of which come first, precedes the other. */
+const inOrder = ({ sort }: TaskQuery) =>
+  Arr.sortWith(({ task: { dueAt, dueDate, priority } }: Versioned) => {
+    if (sort === "due") return [dueDate ?? "~", dueAt === null ? "~" : DateTime.formatIso(dueAt)]
+    return sort === "priority" ? [String(["high", "medium", "low", null].indexOf(priority))] : []
+  }, Sort.array(Sort.string))
 
 /** One random change of one of the tasks. */
 type Change = (owner: UserId, cause: Cause) => Effect.Effect<unknown, never, Tasks>
@@ -126,14 +141,14 @@ it.effect.prop(
         created.map(({ task }) => [task.title, task.description, task.priority, task.labels, task.dueDate]),
         given.map((g) => [g.title, g.description ?? null, g.priority ?? null, g.labels ?? [], g.dueDate ?? null])
       )
-      assert.deepStrictEqual(ids(created), Arr.sort(ids(created), Order.number))
+      assert.deepStrictEqual(ids(created), Arr.sort(ids(created), Sort.number))
       assert.deepStrictEqual(yield* listAll(owner, {}), Arr.reverse(created))
     }),
   { fastCheck: { numRuns: 20 } }
 )
 
 it.effect.prop(
-  "a query finds what its definition says, newest first, whatever the size of the pages",
+  "a query finds what its definition says, in its order, whatever the size of the pages",
   [
     fc.array(task, { minLength: 5, maxLength: 20 }),
     fc.infiniteStream(fc.boolean()),
@@ -153,7 +168,7 @@ it.effect.prop(
       const all = yield* listAll(owner, {})
       assert.deepStrictEqual(ids(all), Arr.reverse(ids(created)))
       for (const query of queries) {
-        const expected = all.filter(isFound(query))
+        const expected = inOrder(query)(all.filter(isFound(query)))
         assert.deepStrictEqual(yield* listAll(owner, query), expected)
         const { nextCursor, tasks: first, total } = yield* tasks.list(owner, query)
         assert.strictEqual(total, expected.length)
@@ -219,7 +234,7 @@ it.effect("an update keeps what it does not name, and clears what it names as nu
   })
 )
 
-it.effect("a time sets its day in its zone; another day drops the time; a cleared time leaves the day", () =>
+it.effect("a time sets its day in its zone; another day keeps the time of day; a cleared time leaves the day", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -232,11 +247,17 @@ it.effect("a time sets its day in its zone; another day drops the time; a cleare
     assert.deepStrictEqual(dueOf(made), ["2026-02-01", instant])
     assert.deepStrictEqual(yield* update({ due_at, time_zone: "America/New_York" }), ["2026-01-31", instant])
     assert.deepStrictEqual(yield* update({ due_date: "2026-01-31" }), ["2026-01-31", instant])
-    assert.deepStrictEqual(yield* update({ due_date: "2026-02-02" }), ["2026-02-02", null])
+    assert.deepStrictEqual(yield* update({ due_date: "2026-07-02" }), ["2026-07-02", "2026-07-03T03:30:00.000Z"])
+    assert.deepStrictEqual(yield* update({ due_date: "2026-03-08" }), ["2026-03-08", "2026-03-09T03:30:00.000Z"])
+    assert.deepStrictEqual(yield* update({ time_zone: "Europe/Berlin" }), ["2026-03-09", "2026-03-09T03:30:00.000Z"])
+    assert.deepStrictEqual(yield* update({ due_date: "2026-03-30" }), ["2026-03-30", "2026-03-30T02:30:00.000Z"])
     assert.deepStrictEqual(yield* update({ due_at, due_date: "2026-01-31" }), ["2026-01-31", instant])
     assert.deepStrictEqual(yield* update({ due_at: null }), ["2026-01-31", null])
     assert.deepStrictEqual(yield* update({ due_at }), ["2026-02-01", instant])
     assert.deepStrictEqual(yield* update({ due_date: null }), [null, null])
+    // Given without a zone, on a day that is not UTC's: the time keeps its distance from the day.
+    assert.deepStrictEqual(yield* update({ due_at, due_date: "2026-01-31" }), ["2026-01-31", instant])
+    assert.deepStrictEqual(yield* update({ due_date: "2026-07-02" }), ["2026-07-02", "2026-07-03T04:30:00.000Z"])
     const early = yield* tasks.create(owner, newTask({ title: "t", due_at: "0001-01-01T00:00:00Z" }), request)
     assert.deepStrictEqual(dueOf(early), ["0001-01-01", "0001-01-01T00:00:00.000Z"])
     const late = yield* tasks.create(owner, newTask({ title: "t", due_at: "9999-12-31T23:59:59.999Z" }), request)
@@ -447,7 +468,7 @@ it.effect.prop(
       assert.deepStrictEqual(yield* content, before)
       assert.deepStrictEqual(
         reverted,
-        Arr.sortWith(reverted, ({ position, step }) => step * 3 + position, Order.number)
+        Arr.sortWith(reverted, ({ position, step }) => step * 3 + position, Sort.number)
       )
       for (const id of ids(existing)) {
         const records = (yield* tasks.history(owner, id, { limit: 100 })).changes
@@ -519,5 +540,144 @@ it.effect("of reverts of the same turn at once, one does it", () =>
     })
     assert.strictEqual(results.filter(Either.isRight).length, 1)
     for (const id of ids(made)) assert.strictEqual((yield* tasks.get(owner, id)).version, 3)
+  })
+)
+
+const every = (rule: string) => ({ rule, time: null, startsOn: null })
+const dayOf = (n: number) => DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake("2101-01-03"), { days: n }))
+
+it.effect.prop(
+  "a task that repeats moves on by its rule, from its own day, however often it is completed; then it stays completed",
+  [fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 4 }), fc.nat({ max: 800 })],
+  ([interval, count, first]) =>
+    Effect.gen(function* () {
+      const tasks = yield* Tasks
+      const owner = yield* newUser
+      const rule = `FREQ=DAILY;INTERVAL=${interval};COUNT=${count}`
+      const given = { ...newTask({ title: "t", due_date: dayOf(first) }), repeat: every(rule) }
+      const { task } = yield* tasks.create(owner, given, request)
+      assert.deepStrictEqual([task.repeat?.rule, task.repeat?.startsOn], [rule, dayOf(first)])
+      for (let n = 1; n <= count; n++) {
+        const occurrence = dayOf(first + (n - 1) * interval)
+        const next = yield* tasks.update(owner, task.id, { completed: true }, request)
+        assert.deepStrictEqual(
+          [next.version, next.task.completed, next.task.completedOccurrence, next.task.dueDate],
+          [n + 1, n === count, occurrence, n === count ? occurrence : dayOf(first + n * interval)]
+        )
+        assert.strictEqual(next.task.completedAt === null, n < count)
+        const again = yield* tasks.update(owner, task.id, { completed: true, occurrence }, request)
+        assert.deepStrictEqual([again.version, again.task], [next.version, next.task])
+      }
+      const { changes } = yield* tasks.history(owner, task.id, { limit: 100 })
+      assert.deepStrictEqual(
+        changes.map(({ before, kind }) => [kind, before?.dueDate]),
+        Arr.reverse([["created", undefined], ...Arr.makeBy(count, (n) => ["completed", dayOf(first + n * interval)])])
+      )
+    }),
+  { fastCheck: { numRuns: 10 } }
+)
+
+it.effect("another due date moves one occurrence of a task that repeats; another repetition begins anew", () =>
+  Effect.gen(function* () {
+    const tasks = yield* Tasks
+    const owner = yield* newUser
+    const due = { due_at: "2101-01-03T09:00:00-05:00", time_zone: "America/New_York" }
+    const given = { ...newTask({ title: "t", ...due }), repeat: every("FREQ=WEEKLY;BYDAY=MO") }
+    const { task } = yield* tasks.create(owner, given, request)
+    const update = (given: object) =>
+      Effect.map(tasks.update(owner, task.id, { ...patch({}), ...given }, request), ({ task }) => [
+        task.dueDate,
+        task.dueAt && DateTime.formatIso(task.dueAt),
+        task.timeZone,
+        task.repeat?.startsOn
+      ])
+    const zone = "America/New_York"
+    const moved = patch({ due_at: "2101-01-06T20:00:00Z", time_zone: "Europe/Berlin" })
+    assert.deepStrictEqual(yield* update(moved), [
+      "2101-01-06",
+      "2101-01-06T20:00:00.000Z",
+      "Europe/Berlin",
+      "2101-01-03"
+    ])
+    const next = ["2101-01-10", "2101-01-10T14:00:00.000Z", zone, "2101-01-03"]
+    assert.deepStrictEqual(yield* update({ completed: true }), next)
+    assert.deepStrictEqual(yield* update({ completed: true, occurrence: "2101-01-06" }), next)
+    const early = yield* Effect.flip(
+      tasks.update(owner, task.id, { completed: true, occurrence: "2101-01-17" }, request)
+    )
+    assert.strictEqual(early._tag, "TaskChanged")
+    assert.deepStrictEqual(yield* update({ dueAt: null }), ["2101-01-10", null, null, "2101-01-03"])
+    assert.deepStrictEqual(yield* update({ completed: true }), [
+      "2101-01-17",
+      "2101-01-17T14:00:00.000Z",
+      zone,
+      "2101-01-03"
+    ])
+    assert.deepStrictEqual(yield* update({ repeat: { ...every("FREQ=DAILY"), time: "07:30" } }), [
+      "2101-01-17",
+      "2101-01-17T12:30:00.000Z",
+      zone,
+      "2101-01-17"
+    ])
+    assert.deepStrictEqual(yield* update({ completed: true, occurrence: "2101-01-17" }), [
+      "2101-01-18",
+      "2101-01-18T12:30:00.000Z",
+      zone,
+      "2101-01-17"
+    ])
+    assert.deepStrictEqual(yield* update({ dueDate: null }), [null, null, null, undefined])
+    const ended = yield* tasks.update(owner, task.id, { completed: true }, request)
+    assert.deepStrictEqual([ended.task.completed, ended.task.completedOccurrence], [true, undefined])
+  })
+)
+
+it.effect("within one turn a task that repeats moves on once, and undoing the turn takes it back", () =>
+  Effect.gen(function* () {
+    const tasks = yield* Tasks
+    const owner = yield* newUser
+    const given = { ...newTask({ title: "t", due_date: "2101-01-03" }), repeat: every("FREQ=DAILY") }
+    const made = yield* tasks.createMany(owner, [given, given, newTask({ title: "once" })], request)
+    const state = Effect.map(listAll(owner, {}), (all) => all.map(({ task }) => ({ ...task, updatedAt: null })))
+    const before = yield* state
+    const turns = [yield* newTurn, yield* newTurn]
+    for (const [n, turnId] of turns.entries()) {
+      for (let position = 0; position < 3; position++) {
+        const done = yield* tasks.setCompleted(owner, ids(made), true, Cause.Turn({ turnId, step: 0, position }))
+        assert.deepStrictEqual(
+          Arr.sortWith(done, ({ task }) => task.id, Sort.number).map(({ task }) => [
+            task.completed,
+            task.dueDate,
+            task.completedOccurrence
+          ]),
+          [
+            [false, dayOf(n + 1), dayOf(n)],
+            [false, dayOf(n + 1), dayOf(n)],
+            [true, null, undefined]
+          ]
+        )
+      }
+    }
+    for (const turnId of Arr.reverse(turns)) yield* tasks.revert(owner, turnId)
+    assert.deepStrictEqual(yield* state, before)
+    const [first] = yield* tasks.setCompleted(owner, ids(made).slice(0, 1), true, request)
+    assert.strictEqual(first?.task.completedOccurrence, "2101-01-03")
+  })
+)
+
+it.effect("of completions of one occurrence at once, one moves the task on", () =>
+  Effect.gen(function* () {
+    const tasks = yield* Tasks
+    const owner = yield* newUser
+    const given = { ...newTask({ title: "t", due_date: "2101-01-03" }), repeat: every("FREQ=DAILY") }
+    const { task } = yield* tasks.create(owner, given, request)
+    const answers = yield* Effect.forEach(
+      Arr.range(1, 20),
+      () => tasks.update(owner, task.id, { completed: true, occurrence: "2101-01-03" }, request),
+      { concurrency: "unbounded" }
+    )
+    for (const { task } of answers) {
+      assert.deepStrictEqual([task.dueDate, task.completedOccurrence], ["2101-01-04", "2101-01-03"])
+    }
+    assert.strictEqual((yield* tasks.get(owner, task.id)).version, 2)
   })
 )

@@ -1,0 +1,30 @@
+import { DateTime, Option } from "effect"
+import { zoneOf } from "./Request.ts"
+
+const inZone = (instant: DateTime.DateTime, timeZone: string) => DateTime.setZone(instant, zoneOf(timeZone))
+
+/** The day, `YYYY-MM-DD`, on which an instant falls in a zone. */
+export const dayIn = (instant: DateTime.DateTime, timeZone: string): string =>
+  DateTime.formatIsoDate(inZone(instant, timeZone))
+
+/** What a clock in a zone shows at an instant: `HH:MM:SS.sss`. */
+export const timeIn = (instant: DateTime.DateTime, timeZone: string): string =>
+  DateTime.formatIsoOffset(inZone(instant, timeZone)).slice(11, 23)
+
+/**
+ * The instant at which a clock in a zone shows that time on that day, if it is within the years 1 to 9999. A time that the
+ * clocks skip moves forward by as much as they do; of two with the same name it is the earlier.
+ */
+export const instantOf = (day: string, time: string, timeZone: string): DateTime.Utc | null =>
+  DateTime.makeZoned(`${day}T${time}Z`, {
+    timeZone: zoneOf(timeZone),
+    adjustForTimeZone: true
+  }).pipe(
+    Option.map(DateTime.toUtc),
+    Option.filter((instant) => /^(?!0000)\d{4}-/.test(DateTime.formatIso(instant))),
+    Option.getOrNull
+  )
+
+/** The day so many days later. */
+export const addDays = (day: string, days: number): string =>
+  DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(day), { days }))

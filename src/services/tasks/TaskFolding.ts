@@ -1,0 +1,52 @@
+import type { SqlClient } from "@effect/sql"
+import { Effect, Schema } from "effect"
+import { TaskId, UserId } from "../../domain/Id.ts"
+import { fold } from "../../domain/Text.ts"
+
+const decodeUnfolded = Schema.decodeUnknown(
+  Schema.Array(
+    Schema.Struct({
+      user: UserId,
+      id: TaskId,
+      version: Schema.Int,
+      title: Schema.String,
+      description: Schema.NullOr(Schema.String)
+    })
+  )
+)
+
+const batch = 500
+
+/**
+ * Folds the texts of tasks that a version before this one wrote, so that they are found as all others are. Any number of
+ * nodes may do so at once; what stays unfolded is for the next start, and until then found as well as SQL can.
+ */
+export const foldAll = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const tasks = yield* Effect.flatMap(
+      sql`
+        SELECT user_id AS "user", id, version, title, description FROM tasks
+        WHERE title_search IS NULL
+        ORDER BY user_id, id
+        LIMIT ${batch}`,
+      decodeUnfolded
+    )
+    const folded = tasks.map(({ description, title, ...task }) => ({
+      ...task,
+      title_search: fold(title),
+      description_search: description && fold(description)
+    }))
+    if (folded.length > 0) {
+      yield* sql`
+        UPDATE tasks t SET title_search = f.title_search, description_search = f.description_search
+        FROM jsonb_to_recordset(${JSON.stringify(folded)}::jsonb)
+          AS f ("user" bigint, id bigint, version integer, title_search text, description_search text)
+        WHERE t.user_id = f."user" AND t.id = f.id AND t.version = f.version AND t.title_search IS NULL`
+    }
+    return folded.length
+  }).pipe(
+    Effect.repeat({ while: (count) => count > 0 }),
+    Effect.catchAll((error) => Effect.logWarning("Texts of older tasks are not folded yet", { reason: error._tag })),
+    Effect.asVoid,
+    Effect.withSpan("Tasks.foldAll")
+  )

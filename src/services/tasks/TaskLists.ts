@@ -1,0 +1,123 @@
+import type { SqlClient, Statement } from "@effect/sql"
+import { Record } from "effect"
+import { type Cursor, type Order, startOf } from "../../domain/Cursor.ts"
+import type { UserId } from "../../domain/Id.ts"
+import type { Priority } from "../../domain/Task.ts"
+import { fold } from "../../domain/Text.ts"
+import * as Memo from "../../runtime/Memo.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import { taskJson } from "./TaskStatements.ts"
+
+/** Which tasks to list; an absent or null member lets all through. Dates are `YYYY-MM-DD` and inclusive. */
+export interface TaskQuery {
+  readonly status?: "all" | "pending" | "completed" | null | undefined
+  readonly priority?: Priority | null | undefined
+  /** One of the task's labels, exactly. */
+  readonly label?: string | null | undefined
+  readonly dueBefore?: string | null | undefined
+  readonly dueAfter?: string | null | undefined
+  /** Only those without a due date. */
+  readonly due?: "none" | null | undefined
+  /** Found in title or description, without regard to case and accents. */
+  readonly query?: string | null | undefined
+  /** Newest first when absent. */
+  readonly sort?: Order | null | undefined
+  /** 1 to 100; 50 when absent. */
+  readonly limit?: number | null | undefined
+  /** Of a page in the same order. */
+  readonly cursor?: Cursor | null | undefined
+}
+
+type Values = {
+  owner: UserId
+  completed: boolean | null
+  priority: string | null
+  label: string | null
+  dueBefore: string | null
+  dueAfter: string | null
+  undated: true | null
+  words: string | null
+  limit: number
+  time: string
+  id: number
+  dueDate: string
+  dueAt: string
+  rank: number
+}
+
+/** Reads a page of tasks and one more. Each kind of query has its own statement, so that each can use its index. */
+export const make = (sql: SqlClient.SqlClient) => {
+  type Given = PreparedStatement.Given<keyof Values>
+  const rank = sql.literal(`coalesce(array_position(ARRAY['low', 'medium', 'high'], priority), 0)`)
+
+  const filters = {
+    completed: (p: Given) => sql`(completed_at IS NOT NULL) = ${p.completed}::boolean`,
+    priority: (p: Given) => sql`priority = ${p.priority}::text`,
+    label: (p: Given) => sql`${p.label}::text = ANY(labels)`,
+    dueBefore: (p: Given) => sql`due_date <= ${p.dueBefore}::date`,
+    dueAfter: (p: Given) => sql`due_date >= ${p.dueAfter}::date`,
+    undated: () => sql`due_date IS NULL`,
+    // Rows of the version before this one are folded as well as the database can until they are folded anew.
+    words: (p: Given) => sql`(
+      strpos(coalesce(title_search, lower(title)), ${p.words}::text) > 0
+      OR strpos(coalesce(description_search, lower(description)), ${p.words}::text) > 0)`
+  }
+
+  const orders = {
+    created: {
+      by: sql`created_at DESC, id DESC`,
+      after: (p: Given) => sql`(created_at, id) < (${p.time}::timestamptz, ${p.id}::bigint)`
+    },
+    due: {
+      by: sql`due_date, due_at, created_at DESC, id DESC`,
+      after: (p: Given) => sql`(
+        (coalesce(due_date, 'infinity'), coalesce(due_at, 'infinity')) > (${p.dueDate}::date, ${p.dueAt}::timestamptz)
+        OR (coalesce(due_date, 'infinity'), coalesce(due_at, 'infinity')) = (${p.dueDate}::date, ${p.dueAt}::timestamptz)
+          AND (created_at, id) < (${p.time}::timestamptz, ${p.id}::bigint))`
+    },
+    priority: {
+      by: sql`${rank} DESC, created_at DESC, id DESC`,
+      after: (p: Given) =>
+        sql`(${rank}, created_at, id) < (${p.rank}::integer, ${p.time}::timestamptz, ${p.id}::bigint)`
+    }
+  }
+
+  const statement = (order: Order, given: ReadonlyArray<keyof typeof filters>) => {
+    const { after, by } = orders[order]
+    return PreparedStatement.make<Values>(sql, (p) => {
+      const matching = given.reduce(
+        (before: Statement.Fragment, name) => sql`${before} AND ${filters[name](p)}`,
+        sql`user_id = ${p.owner} AND deleted_at IS NULL`
+      )
+      return sql`
+        SELECT total, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
+        FROM (SELECT count(*)::integer AS total FROM tasks WHERE ${matching}) AS counted
+        LEFT JOIN (SELECT * FROM tasks WHERE ${matching} AND ${after(p)} ORDER BY ${by} LIMIT ${p.limit}) AS page ON true
+        ORDER BY ${by}`
+    })
+  }
+
+  const statements = Memo.byText((shape) => {
+    const [order, ...given] = shape.split(" ")
+    // Safe: that is what `select` below makes the text of.
+    return statement(order as Order, given as ReadonlyArray<keyof typeof filters>)
+  })
+
+  return (owner: UserId, query: TaskQuery, limit: number) => {
+    const order = query.sort ?? "created"
+    const values = { owner, ...valuesOf(query), limit }
+    const given = Record.keys(filters).filter((name) => values[name] !== null)
+    return statements([order, ...given].join(" "))(values)
+  }
+}
+
+const valuesOf = ({ cursor, due, dueAfter, dueBefore, label, priority, query, status }: TaskQuery) => ({
+  completed: status == null || status === "all" ? null : status === "completed",
+  priority: priority ?? null,
+  label: label ?? null,
+  dueBefore: dueBefore ?? null,
+  dueAfter: dueAfter ?? null,
+  undated: due === "none" ? (true as const) : null,
+  words: fold(query ?? "") || null,
+  ...startOf(cursor)
+})
