@@ -3,6 +3,7 @@ import { Deferred, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import Pg from "pg"
 import * as PgClient from "../runtime/PgClient.ts"
 import { types } from "../runtime/PgTypes.ts"
+import * as DatabaseUrl from "./DatabaseUrl.ts"
 import type * as DirectoryLock from "./DirectoryLock.ts"
 import * as Embedded from "./Embedded.ts"
 import * as Migrations from "./Migrations.ts"
@@ -26,7 +27,11 @@ const migrated = <A, E>(database: Layer.Layer<SqlClient.SqlClient | A, E>) =>
 export const layer = (
   options: Options
 ): Layer.Layer<SqlClient.SqlClient | Signals.Signals, SqlError.SqlError | Migrator.MigrationError> =>
-  migrated(Layer.provideMerge(signals(options), client(options)))
+  Layer.unwrapEffect(
+    Effect.map(connection(options), (connection) =>
+      migrated(Layer.provideMerge(signals(options, connection), client(options, connection)))
+    )
+  )
 
 /** A migrated PostgreSQL within this process. */
 export const layerEmbedded = (
@@ -41,9 +46,9 @@ export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Lay
   Effect.map(Embedded.emptyImage, (image) => Layer.orDie(layerEmbedded({ memory: true, image })))
 )
 
-const client = (options: Options) =>
+const client = (options: Options, connection: Pg.ClientConfig) =>
   PgClient.layer({
-    ...connection(options),
+    ...connection,
     max: options.poolSize ?? 10,
     connectionTimeoutMillis: connectTimeout(options),
     statement_timeout: 30_000,
@@ -52,24 +57,28 @@ const client = (options: Options) =>
     idle_in_transaction_session_timeout: 10_000
   })
 
-const connection = (options: Options): Pg.ClientConfig => ({
-  connectionString: Redacted.value(options.url),
-  fallback_application_name: "taskchat",
-  keepAlive: true,
-  keepAliveInitialDelayMillis: 10_000,
-  types
-})
+const connection = (options: Options): Effect.Effect<Pg.ClientConfig, SqlError.SqlError> =>
+  Effect.try({
+    try: () => ({
+      fallback_application_name: "taskchat",
+      ...DatabaseUrl.read(Redacted.value(options.url)),
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      types
+    }),
+    catch: (cause) => new SqlError.SqlError({ cause, message: "Failed to read the database's URL" })
+  })
 
 const connectTimeout = (options: Options) => Duration.toMillis(options.connectTimeout ?? "5 seconds")
 
-const signals = (options: Options) =>
+const signals = (options: Options, connection: Pg.ClientConfig) =>
   Layer.scoped(
     Signals.Signals,
     Signals.make((onPayload) =>
       Effect.gen(function* () {
         const tried = yield* Deferred.make<void>()
         yield* Effect.scoped(
-          listen(options, onPayload).pipe(
+          listen(options, connection, onPayload).pipe(
             Effect.ensuring(Deferred.succeed(tried, undefined)),
             Effect.flatMap((ended) => Effect.promise(() => ended))
           )
@@ -87,10 +96,10 @@ const signals = (options: Options) =>
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
 /** Listens until the scope closes; the answer resolves when the connection has ended before that. */
-const listen = (options: Options, onPayload: (payload: string) => void) =>
+const listen = (options: Options, connection: Pg.ClientConfig, onPayload: (payload: string) => void) =>
   Effect.gen(function* () {
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new Pg.Client({ ...connection(options), connectionTimeoutMillis: connectTimeout(options) })),
+      Effect.sync(() => new Pg.Client({ ...connection, connectionTimeoutMillis: connectTimeout(options) })),
       (client) => Effect.promise(() => client.end()).pipe(Effect.interruptible, Effect.timeoutOption("1 second"))
     )
     client.on("error", () => {}) // "end" follows

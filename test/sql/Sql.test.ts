@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process"
-import { promises as FsPromises } from "node:fs"
+import { promises as FsPromises, readdirSync } from "node:fs"
 import * as Fs from "node:fs/promises"
 import { connect, createServer } from "node:net"
 import * as Os from "node:os"
@@ -882,16 +882,16 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
         const migrations = yield* Effect.provide(
           Effect.flatMap(
             SqlClient.SqlClient,
-            (sql) => sql<{ id: number }>`
-            SELECT migration_id AS id FROM taskchat_migrations ORDER BY id`
+            (sql) => sql<{ name: string }>`SELECT name FROM taskchat_migrations ORDER BY migration_id`
           ),
           node
         )
         assert.deepStrictEqual(
-          migrations.map((row) => row.id),
-          migrations.map((_, i) => i + 1)
+          migrations.map(({ name }) => name),
+          readdirSync(new URL("../../src/sql/migrations", import.meta.url))
+            .sort()
+            .map((file) => file.replace(/^\d+_(.*)\.ts$/, "$1"))
         )
-        assert.isNotEmpty(migrations)
         assert.deepStrictEqual(yield* Effect.provide(conversations, node), [])
       }
     })

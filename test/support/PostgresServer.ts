@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process"
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { chmodSync, chownSync, copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { Effect, type Scope } from "effect"
@@ -29,8 +29,13 @@ const hasAccount = () => process.getuid?.() !== 0 || spawnSync("id", ["postgres"
 /** Whether this machine has the server's programs. */
 export const isInstalled = programs !== undefined && hasAccount()
 
+interface Tls {
+  readonly cert: string
+  readonly key: string
+}
+
 /** An empty server of its own on `port`, gone with the scope. */
-export const make = (port: number): Effect.Effect<PostgresServer, never, Scope.Scope> =>
+export const make = (port: number, tls?: Tls): Effect.Effect<PostgresServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const user = account()
     const folder = yield* Effect.acquireRelease(
@@ -48,8 +53,19 @@ export const make = (port: number): Effect.Effect<PostgresServer, never, Scope.S
     const control = (...args: ReadonlyArray<string>) => run("pg_ctl", "-s", "-w", ...args)
     if (user.uid !== undefined) chownSync(folder, user.uid, user.gid)
     yield* run("initdb", "--auth=trust", "--username=taskchat", "--no-sync", "--encoding=UTF8", "--locale=C")
+    for (const [from, name] of tls === undefined
+      ? []
+      : ([
+          [tls.cert, "server.crt"],
+          [tls.key, "server.key"]
+        ] as const)) {
+      const to = path.join(folder, "data", name)
+      copyFileSync(from, to)
+      chmodSync(to, 0o600)
+      if (user.uid !== undefined) chownSync(to, user.uid, user.gid)
+    }
     // What a process leaves behind survives it without being forced to the disk.
-    const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off`
+    const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c ssl=${tls === undefined ? "off" : "on"}`
     const start = control("-l", path.join(folder, "log"), "-o", settings, "start")
     yield* Effect.acquireRelease(start, () => Effect.ignore(control("-m", "immediate", "stop")))
     return {
