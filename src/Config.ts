@@ -64,24 +64,36 @@ const url = (name: string, ...protocols: ReadonlyArray<string>) =>
     return read !== undefined && protocols.includes(read.protocol.slice(0, -1)) ? read : undefined
   })
 
-const secret = (name: string) => Config.map(text(name), Option.map(Redacted.make))
+/** What may be secret. Each is also read from the file that the variable with `_FILE` behind its name leads to. */
+export const secrets = ["DATABASE_URL", "JWT_SECRET", "OPENAI_API_KEY", "REDIS_URL", "TASKCHAT_TOKEN"] as const
+type Secret = (typeof secrets)[number]
 
-/** A URL that may have a password in it; drivers take one without a host too. */
-const secretUrl = (name: string, ...protocols: ReadonlyArray<string>) =>
+/** A secret that is wrong is told without its value. */
+const parsedSecret = (name: Secret, should: string, isOne: (value: string) => boolean) =>
   Config.mapOrFail(text(name), (given) =>
-    Option.isSome(given) &&
-    !(
-      protocols.some((protocol) => given.value.startsWith(`${protocol}://`)) &&
-      URL.canParse(given.value.replace("@/", "@localhost/"))
-    )
-      ? Either.left(
-          ConfigError.InvalidData(
-            [name],
-            `${name} is not shown, but should be a URL that begins with ${protocols[0]}://`
-          )
-        )
+    Option.isSome(given) && !isOne(given.value)
+      ? Either.left(ConfigError.InvalidData([name], `${name} is not shown, but should be ${should}`))
       : Either.right(Option.map(given, Redacted.make))
   )
+
+const secret = (name: Secret) => Config.map(text(name), Option.map(Redacted.make))
+
+/** It is sent as a header. */
+const apiKey = (name: Secret) =>
+  parsedSecret(name, "visible ASCII characters without spaces", (value) => /^[\x21-\x7e]+$/.test(value))
+
+/**
+ * A URL that may have a password in it; one without a host has it among its parameters. A bare `/`, `#` or `?` in the
+ * password would end it there.
+ */
+const secretUrl = (name: Secret, scheme: "postgres" | "redis", schemes: string) => {
+  const form = new RegExp(`^${schemes}://(?:(?:[^/?#@,%]|%[\\da-f]{2})*@)?[^/?#@,]*(?:/[^?#@]*)?(?:\\?[^#]*)?$`, "i")
+  return parsedSecret(
+    name,
+    `a URL such as ${scheme}://user:password@host/name, with one host, and with / # ? @ % in the password written as %2F %23 %3F %40 %25`,
+    (value) => form.test(value) && URL.canParse(value.replace(/^([a-z]+:\/\/[^/?]*@)(?=[/?]|$)/i, "$1localhost"))
+  )
+}
 
 const server = Config.all({
   /** Interface to listen on. */
@@ -111,7 +123,7 @@ const server = Config.all({
 
 const database = Config.all({
   /** PostgreSQL 14 or later; without it, the embedded one. */
-  url: secretUrl("DATABASE_URL", "postgres", "postgresql"),
+  url: secretUrl("DATABASE_URL", "postgres", "postgres(?:ql)?"),
   /** Of the embedded database and the development secret. */
   dataDir: text("DATA_DIR").pipe(or(".taskchat")),
   /** Connections. */
@@ -205,7 +217,7 @@ export type Model = { readonly _tag: "offline" } | ({ readonly _tag: "openai" | 
 
 const model = Config.all({
   provider: oneOf("MODEL_PROVIDER", ["openai", "chat-completions", "offline"]),
-  apiKey: secret("OPENAI_API_KEY"),
+  apiKey: apiKey("OPENAI_API_KEY"),
   apiUrl: url("OPENAI_BASE_URL", "https", "http").pipe(Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))),
   model: text("OPENAI_MODEL").pipe(or("gpt-4.1-mini")),
   temperature: parsed("MODEL_TEMPERATURE", "a number from 0 to 2", (value) => {
@@ -247,7 +259,7 @@ const limits = Config.all({
   chat: integer("RATE_LIMIT_CHAT", 1, 1_000_000).pipe(or(60)),
   api: integer("RATE_LIMIT_API", 1, 1_000_000).pipe(or(600)),
   /** Shares the rate limits among nodes. */
-  redisUrl: secretUrl("REDIS_URL", "redis", "rediss"),
+  redisUrl: secretUrl("REDIS_URL", "redis", "rediss?"),
   /** Turns that run on this node, and of one user on all nodes. */
   runningTurns: integer("MAX_RUNNING_TURNS", 1, 100_000).pipe(or(1000)),
   runningTurnsPerUser: integer("MAX_RUNNING_TURNS_PER_USER", 1, 1000).pipe(or(5))

@@ -125,6 +125,9 @@ it("values are read with their units", () => {
     maxOutputTokens: Option.some(500),
     idleTimeout: Duration.millis(250)
   })
+  for (const url of ["postgresql://[::1]/x", "postgres://me:p%23@/x?host=/run/postgresql", "postgres:///x"]) {
+    assert.isTrue(Option.isSome(settings({ DATABASE_URL: url }).database.url), url)
+  }
   assert.deepStrictEqual(Option.map(limits.redisUrl, Redacted.value), Option.some("rediss://cache"))
   assert.deepStrictEqual([logging.level, logging.format], [LogLevel.Warning, Option.some("json")])
 })
@@ -249,6 +252,16 @@ describe("what is wrong is told in one line that names the variable, its value a
       { DATABASE_URL: "hush" },
       { DATABASE_URL: "postgres://me:hush@[/x" },
       { DATABASE_URL: "postgres://me:hush@db:port/x" },
+      { DATABASE_URL: "postgres://me:hush@db:5432,other:5432/x" },
+      { DATABASE_URL: "postgres://me:hu#sh@db/x" },
+      { DATABASE_URL: "postgres://me:1#hush@db/x" },
+      { DATABASE_URL: "postgres://me:hu/sh@db/x" },
+      { DATABASE_URL: "postgres://me:1/hush@db/x" },
+      { DATABASE_URL: "postgres://me:hu?sh@db/x" },
+      { DATABASE_URL: "postgres://me:hu@sh@db/x" },
+      { DATABASE_URL: "postgres://me:hush%@db/x" },
+      { OPENAI_API_KEY: "“hush" },
+      { OPENAI_API_KEY: "hush hush" },
       { REDIS_URL: "http://:hush@cache" },
       { OPENAI_API_KEY: "hush", MODEL_PROVIDER: "hash" },
       { JWT_SECRET: `hush, ${secret}`, JWT_JWKS_URL: jwks }

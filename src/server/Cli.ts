@@ -9,7 +9,10 @@ import {
   Data,
   Duration,
   Effect,
+  FiberRef,
   type Layer,
+  Logger,
+  LogLevel,
   Option,
   Predicate,
   type Redacted,
@@ -21,6 +24,7 @@ import { isIdentityName } from "../domain/Identity.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 import type * as UserIds from "../services/access/UserIds.ts"
 import * as Logging from "./Logging.ts"
+import * as SecretFiles from "./SecretFiles.ts"
 import * as UserIdsChange from "./UserIdsChange.ts"
 
 export interface Commands {
@@ -47,9 +51,12 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
     f: (settings: Config.Settings) => Effect.Effect<A, E, R>,
     logTo: Pick<Logging.LoggingOptions, "to"> = {}
   ) =>
-    Effect.flatMap(Config.settings, (settings) =>
-      Effect.provide(f(settings), Logging.layer({ ...settings.logging, ...logTo }))
-    )
+    Effect.gen(function* () {
+      const settings = yield* SecretFiles.provide(Config.settings)
+      const asked = yield* FiberRef.get(FiberRef.currentMinimumLogLevel)
+      const logging = { ...settings.logging, ...(asked !== notAsked && { level: asked }) }
+      return yield* Effect.provide(f({ ...settings, logging }), Logging.layer({ ...logging, ...logTo }))
+    })
 
   const commands = Command.make("taskchat").pipe(
     Command.withSubcommands([
@@ -57,7 +64,7 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
         Command.withDescription("Serves the API until it is told to stop (SIGTERM, SIGINT)")
       ),
       Command.make("mcp", { stdio }, () =>
-        Effect.flatMap(Config.token, (token) =>
+        Effect.flatMap(SecretFiles.provide(Config.token), (token) =>
           // Standard output is the protocol's.
           withSettings((settings) => mcp(settings, token), { to: "stderr" })
         )
@@ -85,6 +92,7 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
   )
 
   return Effect.suspend(() => Command.run(commands, { name: "taskchat", version: "0.1.0" })(process.argv)).pipe(
+    Logger.withMinimumLogLevel(notAsked),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
@@ -95,6 +103,9 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
     Effect.provide(NodeContext.layer)
   )
 }
+
+/** As long as no `--log-level` was given: itself, and not another with the same content. */
+const notAsked: LogLevel.LogLevel = { ...LogLevel.Info }
 
 const stdio = Options.boolean("stdio").pipe(
   Options.withDescription("Over standard input and output; there is no other way"),
