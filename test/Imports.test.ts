@@ -14,7 +14,7 @@ const rules: Record<string, Rule> = {
   domain: { ours: [], packages: effect },
   Config: { ours: ["domain"], packages: ["effect"] },
   api: { ours: ["domain"], packages: effect },
-  dates: { ours: ["domain"], packages: ["effect", "chrono-node"] },
+  dates: { ours: ["domain"], packages: ["effect"] },
   runtime: {
     ours: ["domain"],
     packages: [...effect, "@effect/ai", "@effect/sql", "@effect/sql-pg", "@effect/experimental", "pg", "node:"]

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, DateTime, Effect, Either, FastCheck, Schema, TestClock } from "effect"
+import { weekdayOf } from "../../src/dates/Calendar.ts"
 import * as Dates from "../../src/dates/Dates.ts"
-import { TimeZone } from "../../src/domain/Request.ts"
+import { TimeZone, zoneOf } from "../../src/domain/Request.ts"
+import { dayPhrases, edgesOf, kindsOfYear, timePhrases, wrongReadings } from "../support/DatePhrases.ts"
 
 /** A Friday, 14:05 in Berlin. */
 const friday = "2026-01-30T13:05:00Z"
@@ -99,7 +101,6 @@ describe("Dates", () => {
       ["tonight at 8", "2026-01-30 20:00"],
       ["tomorrow morning", "2026-01-31 09:00"],
       ["friday night", "2026-02-06 20:00"],
-      ["this morning", "2026-01-30"],
       ["in the morning", "2026-01-31 09:00"],
       ["at 5", "2026-01-30 17:00"],
       ["9am", "2026-01-31 09:00"],
@@ -151,12 +152,131 @@ describe("Dates", () => {
       "tomorrow or friday",
       "tomorrow 9am, call the bank",
       "25:00 tomorrow",
-      "tomorrow ".repeat(200)
+      "tomorrow ".repeat(200),
+      "this morning",
+      "today at 9am",
+      "tuesday this week",
+      "the first monday of this month",
+      "tomorrow today",
+      "monday and wednesday",
+      "monday the 1st",
+      "tonight at 14:00",
+      "tomorrow morning at 9pm",
+      "9am at 10am",
+      "in the morning in the evening",
+      "in 2 hours tomorrow",
+      "5-6pm",
+      "9:00-10:00 tomorrow",
+      "tomorrow at",
+      "next monday or so",
+      "morgen um 9",
+      "tomorrow 9am CST",
+      "2027-03-05T10:00:00+02:00[Europe/Berlin]",
+      "a\u0301".repeat(300)
     ]
     for (const text of refused) {
       it(`"${text.slice(0, 40)}" is refused`, () => assert.strictEqual(resolve(text), "✗"))
     }
   })
+
+  it("words as people write them are read whole", () => {
+    const sunday = "2026-11-29T12:00:00Z"
+    const table: ReadonlyArray<readonly [string, string]> = [
+      ["tuesday next week", "2026-12-01"],
+      ["next week on thursday", "2026-12-03"],
+      ["tuesday next week at 10am", "2026-12-01 10:00"],
+      ["evening of wednesday", "2026-12-02 18:00"],
+      ["in the evening on wednesday", "2026-12-02 18:00"],
+      ["on the morning of december 24", "2026-12-24 09:00"],
+      ["march 2 next year", "2027-03-02"],
+      ["jan 1 next year", "2027-01-01"],
+      ["a week after march 2", "2027-03-09"],
+      ["march 2 a week later", "✗"],
+      ["tomorrow at 5:30", "2026-11-30 17:30"],
+      ["tomorrow at quarter past 3", "2026-11-30 15:15"],
+      ["tomorrow at 7 in the evening", "2026-11-30 19:00"],
+      ["9am tomorrow morning", "2026-11-30 09:00"],
+      ["8pm tomorrow night", "2026-11-30 20:00"],
+      ["in thirty minutes", "2026-11-29 13:30"],
+      ["in twenty-five minutes", "2026-11-29 13:25"],
+      ["monday the 30th", "2026-11-30"],
+      ["feb 29", "2028-02-29"],
+      ["tomor\u200brow", "2026-11-30"],
+      ["in 3d", "2026-12-02"],
+      ["tommorow", "2026-11-30"],
+      ["2027-W10-3", "2027-03-10"],
+      ["2027-03-05T10:00:00+01:00[Europe/Berlin]", "2027-03-05 10:00"],
+      ["first monday of next month", "2026-12-07"],
+      ["saturday the 5th of december at 10", "2026-12-05 10:00"],
+      ["two weeks before the end of the year", "2026-12-17"]
+    ]
+    for (const [words, expected] of table) assert.strictEqual(resolve(words, sunday), expected, words)
+  })
+
+  it("a night goes on after midnight", () => {
+    const wednesday = "2027-03-03T09:05:00Z"
+    for (const [words, expected] of [
+      ["tonight at 12", "2027-03-04 00:00"],
+      ["tonight at 1am", "2027-03-04 01:00"],
+      ["friday night at 1am", "2027-03-06 01:00"],
+      ["this morning at 8", "✗"],
+      ["last day of february", "2028-02-29"]
+    ] as const) {
+      const zone = DateTime.zoneUnsafeMakeNamed("Europe/Berlin")
+      const found = Either.match(Dates.resolve(words, DateTime.unsafeMake(wednesday), zone), {
+        onLeft: () => "✗",
+        onRight: ({ dueAt, dueDate }) => (dueAt === null ? dueDate : wall(dueAt.epochMillis, zone.id).replace("T", " "))
+      })
+      assert.strictEqual(found, expected, words)
+    }
+  })
+
+  it("what was given is told, and a time alone can be read on a day of one's own", () => {
+    const zone = DateTime.zoneUnsafeMakeNamed("Europe/Berlin")
+    const given = (words: string) =>
+      Either.getOrThrow(Dates.resolve(words, DateTime.unsafeMake(friday), zone, "2026-03-10"))
+    assert.deepStrictEqual(given("friday"), { dueDate: "2026-02-06", dueAt: null, given: "day" })
+    for (const words of ["5pm", "at 5", "at 17:00"]) {
+      assert.deepStrictEqual(given(words), {
+        dueDate: "2026-03-10",
+        dueAt: DateTime.unsafeMake("2026-03-10T16:00:00Z"),
+        given: "time"
+      })
+    }
+    for (const words of ["tonight", "tomorrow at 9", "in 90 minutes", "2026-03-01T09:00:00Z"]) {
+      assert.strictEqual(given(words).given, "both", words)
+    }
+  })
+
+  it("every phrase, in every order of its parts, is the date that its parts say", () => {
+    const some = <A>(all: ReadonlyArray<A>, from: number, step: number) =>
+      all.filter((_, i) => i % step === from % step)
+    kindsOfYear.forEach((first, year) => {
+      edgesOf(first).forEach((today, i) => {
+        const zone = zoneOf(zones[i % zones.length] ?? "UTC")
+        assert.deepStrictEqual(
+          wrongReadings(today, zone, some(dayPhrases, i + year, 23), some(timePhrases, i + year, 12)),
+          []
+        )
+      })
+    })
+  })
+
+  it.prop(
+    "a word that the grammar does not know is never passed over",
+    [
+      FastCheck.constantFrom(...dayPhrases.map(([words]) => words)),
+      FastCheck.constantFrom("call", "bob", "or", "and", "not", "except", "maybe", "5", "#3", "?!", "明天", "x"),
+      FastCheck.nat()
+    ],
+    ([phrase, word, place]) => {
+      const words = phrase.split(" ")
+      // "10 in 3 days" has no unknown word, but a number too many.
+      words.splice(place % (words.length + 1), 0, word)
+      const found = resolve(words.join(" "))
+      if (word !== "5") assert.strictEqual(found, "✗", words.join(" "))
+    }
+  )
 
   it("a refusal says what works and does not repeat the words", () => {
     const refusal = Dates.resolve("zweimal", DateTime.unsafeMake(friday), DateTime.zoneUnsafeMakeNamed("UTC"))
@@ -222,14 +342,15 @@ describe("Dates", () => {
     )
     assert.deepStrictEqual(Either.getOrThrow(due), {
       dueDate: wall(moment.epochMillis, timeZone).slice(0, 10),
-      dueAt: moment
+      dueAt: moment,
+      given: "both"
     })
   })
 
   it.prop("a date never shifts and gets no time", [instant, instant, zone], ([day, now, timeZone]) => {
     const date = DateTime.formatIsoDateUtc(day)
     const due = Dates.resolve(date, now, DateTime.zoneUnsafeMakeNamed(timeZone))
-    assert.deepStrictEqual(Either.getOrThrow(due), { dueDate: date, dueAt: null })
+    assert.deepStrictEqual(Either.getOrThrow(due), { dueDate: date, dueAt: null, given: "day" })
   })
 
   it.prop("tomorrow at noon is the zone's next day at 12:00", [instant, zone], ([now, timeZone]) => {
@@ -249,7 +370,7 @@ describe("Dates", () => {
       const date = resolve(name, DateTime.formatIso(now), timeZone)
       const today = wall(now.epochMillis, timeZone).slice(0, 10)
       const days = DateTime.distance(DateTime.unsafeMake(today), DateTime.unsafeMake(date)) / 86_400_000
-      assert.strictEqual(Dates.weekdayOf(date), name)
+      assert.strictEqual(weekdayOf(date), name)
       assert.isTrue(days >= 1 && days <= 7)
     }
   )
@@ -315,7 +436,8 @@ describe("Dates", () => {
       yield* TestClock.setTime(DateTime.unsafeMake(friday).epochMillis)
       assert.deepStrictEqual(yield* Dates.resolveDue("tomorrow", "Pacific/Auckland"), {
         dueDate: "2026-02-01",
-        dueAt: null
+        dueAt: null,
+        given: "day"
       })
       assert.strictEqual((yield* Effect.flip(Dates.resolveDue("someday", "UTC")))._tag, "UnknownDate")
       const today = yield* Dates.todayIn("Europe/Berlin")

@@ -1,6 +1,5 @@
 import { DateTime, Option } from "effect"
-import { weekdayOf } from "../../dates/Dates.ts"
-import { dayIn } from "../../dates/Periods.ts"
+import { dayIn, weekdayOf } from "../../dates/Calendar.ts"
 import type { Command } from "./Commands.ts"
 import { type Present, todayOf } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"

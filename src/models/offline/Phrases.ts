@@ -1,6 +1,6 @@
 import { DateTime, Either } from "effect"
+import { dayIn, mondayOf, span } from "../../dates/Calendar.ts"
 import { resolve } from "../../dates/Dates.ts"
-import { dayIn, mondayOf, span } from "../../dates/Periods.ts"
 
 /** The present, in which words for dates are read. */
 export interface Present {

@@ -1,0 +1,70 @@
+import { DateTime, Option } from "effect"
+
+/** The day `n` days on from a date (YYYY-MM-DD). */
+export const dayIn = (date: string, n: number) => shift(date, { days: n })
+
+/** The date that lies so many days and months on; the 31st becomes a shorter month's last day. */
+export const shift = (date: string, by: { readonly days?: number; readonly months?: number }) =>
+  DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(date), by))
+
+export const weekdays = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+
+/** Days since Monday: 0 to 6. */
+export const weekdayIndex = (date: string) => (DateTime.getPartUtc(DateTime.unsafeMake(date), "weekDay") + 6) % 7
+
+/** The English name of a day's weekday. */
+export const weekdayOf = (date: string) => weekdays[weekdayIndex(date)] ?? ""
+
+/** The Monday of a date's week. */
+export const mondayOf = (date: string) => dayIn(date, -weekdayIndex(date))
+
+/** The first day after a date that is this weekday (0 is Monday). */
+export const weekdayAfter = (date: string, weekday: number) => dayIn(date, ((weekday - weekdayIndex(date) + 6) % 7) + 1)
+
+export const two = (n: number) => String(n).padStart(2, "0")
+
+export const isoDate = (year: number, month: number, day: number) =>
+  `${String(year).padStart(4, "0")}-${two(month)}-${two(day)}`
+
+/** Whether it is a date from 0001-01-01 to 9999-12-31. `Date.parse` rolls February 30 over into March. */
+export const isDay = (date: string) =>
+  /^(?!0000)\d{4}-\d\d-\d\d$/.test(date) &&
+  Option.match(DateTime.make(date), { onNone: () => false, onSome: (day) => DateTime.formatIsoDateUtc(day) === date })
+
+const months = { month: 1, quarter: 3, year: 12 }
+export type Period = "week" | keyof typeof months
+
+/** The first and last day of a stretch of time. */
+export interface Span {
+  readonly from: string
+  readonly to: string
+}
+
+/** The period that a date is in (0), or that many on. */
+export const span = (date: string, period: Period, ahead = 0): Span => {
+  if (period === "week") {
+    const from = dayIn(mondayOf(date), 7 * ahead)
+    return { from, to: dayIn(from, 6) }
+  }
+  const size = months[period]
+  const month = Number(date.slice(5, 7))
+  const first = isoDate(Number(date.slice(0, 4)), month - ((month - 1) % size), 1)
+  const from = shift(first, { months: size * ahead })
+  return { from, to: dayIn(shift(from, { months: size }), -1) }
+}
+
+/** The `n`th of a weekday in a span, from its end if `n` is negative; null when there is none. */
+export const nthWeekday = ({ from, to }: Span, weekday: number, n: number) => {
+  const day =
+    n > 0
+      ? dayIn(weekdayAfter(dayIn(from, -1), weekday), 7 * (n - 1))
+      : dayIn(weekdayAfter(dayIn(to, -7), weekday), 7 * (n + 1))
+  return day >= from && day <= to ? day : null
+}
+
+/** The day of an ISO 8601 week; null when the year has no such week. */
+export const weekDate = (year: number, week: number, weekday: number) => {
+  const monday = dayIn(mondayOf(isoDate(year, 1, 4)), 7 * (week - 1))
+  const belongs = week >= 1 && Number(dayIn(monday, 3).slice(0, 4)) === year
+  return belongs ? dayIn(monday, weekday) : null
+}

@@ -1,0 +1,32 @@
+import type { Part } from "./Grammar.ts"
+import type { DayPart } from "./Words.ts"
+
+export type Time = Extract<Part, { readonly is: "time" }>
+
+/** The one time that parts name, and the part of the day it is in; null when they name several. */
+export const timeOf = (
+  parts: ReadonlyArray<Part>
+): { readonly time: Time | undefined; readonly part: DayPart | undefined } | null => {
+  const [time, ...others] = parts.flatMap((part) => (part.is === "time" ? [part] : []))
+  const [part, ...more] = new Set(parts.flatMap((one) => (one.is === "part of day" ? [one.part] : [])))
+  const endOfDay = parts.some(({ is }) => is === "end of day")
+  return others.length > 0 || more.length > 0 || (endOfDay && (time ?? part) !== undefined) ? null : { time, part }
+}
+
+const standsFor: Record<DayPart, number> = { morning: 9, afternoon: 15, evening: 18, night: 20 }
+const begins: Record<DayPart, number> = { morning: 0, afternoon: 12, evening: 16, night: 17 }
+/** The hour, counted from the day's start, at which it is over. */
+export const ends: Record<DayPart, number> = { morning: 12, afternoon: 18, evening: 24, night: 29 }
+
+/** The hours that a time may mean, 24 and more being those of the next day: both of the clock's when nothing decides. */
+export const hoursOf = (time: Time | undefined, part: DayPart | undefined): ReadonlyArray<number> => {
+  if (time === undefined) return part === undefined ? [] : [standsFor[part]]
+  const { hour, open } = time
+  const shown = open && hour < 12 ? [hour, hour + 12] : open && part !== undefined && hour === 12 ? [12, 24] : [hour]
+  if (part === undefined) return shown
+  const all = shown.flatMap((one) => (one < 5 ? [one, one + 24] : [one]))
+  return all.filter((one) => one >= begins[part] && (one < ends[part] || (one === 24 && part === "evening")))
+}
+
+/** The one that is meant on a day: 1 to 6 are hours of the afternoon. */
+export const usualHour = (hours: ReadonlyArray<number>) => hours.find((hour) => hours.length === 1 || hour > 6)
