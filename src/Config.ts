@@ -107,6 +107,8 @@ const server = Config.all({
   }).pipe(or<ReadonlyArray<string>>([])),
   /** For running turns, once the service is asked to stop. */
   shutdownGrace: duration("SHUTDOWN_GRACE", 0, "1 hour").pipe(or(Duration.seconds(30))),
+  /** Before that, for balancers to notice. When unset: none on a terminal, else 5 seconds. */
+  shutdownDelay: duration("SHUTDOWN_DELAY", 0, "10 minutes"),
   /** Where clients find the service, such as the address of the proxy before it. */
   publicUrl: url("PUBLIC_URL", "https", "http"),
   /** Whether the chat page is served at `/`; when unset, on a loopback `HOST`. */

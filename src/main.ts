@@ -5,7 +5,7 @@ import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
 import { HttpLayerRouter } from "@effect/platform"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Effect, Layer, LogLevel, Option } from "effect"
+import { Duration, Effect, Layer, LogLevel, Option } from "effect"
 import type * as Config from "./Config.ts"
 import * as Cors from "./http/Cors.ts"
 import * as Fallback from "./http/Fallback.ts"
@@ -92,8 +92,13 @@ const services = ({ agent, auth, database: data, limits, model: llm }: Config.Se
 const mcp = ({ auth, server }: Config.Settings) =>
   Layer.provide(Mcp.layer({ origins: server.corsOrigins, issuer: Option.getOrUndefined(auth.issuer) }), TaskTools.layer)
 
+const drain = ({ shutdownDelay, shutdownGrace }: Config.Settings["server"]) => ({
+  delay: Option.getOrElse(shutdownDelay, () => (process.stdout.isTTY ? Duration.zero : Duration.seconds(5))),
+  grace: shutdownGrace
+})
+
 const serve = (settings: Config.Settings) =>
-  Layer.merge(Server.drained(settings.server.shutdownGrace), Welcome.layer(settings)).pipe(
+  Layer.merge(Server.drained(drain(settings.server)), Welcome.layer(settings)).pipe(
     Layer.provideMerge(
       HttpLayerRouter.serve(
         Layer.mergeAll(

@@ -5,6 +5,7 @@ import { Unavailable } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Chat } from "../services/turns/Chat.ts"
+import { Leaving } from "./Leaving.ts"
 import * as Metrics from "./Metrics.ts"
 
 const ok = { status: "ok" } as const
@@ -14,6 +15,7 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
     const sql = yield* SqlClient.SqlClient
     const limits = yield* RateLimits
     const chat = yield* Chat
+    const leaving = yield* Leaving
 
     // Refused by a server that is read only, it changes nothing on any other. The first attempt gives up the sessions of one
     // that others have taken over from, even if nobody else writes.
@@ -30,7 +32,10 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
       .handle(
         "ready",
         Effect.fnUntraced(function* () {
-          yield* unless(chat.isAccepting, "The service is shutting down.")
+          yield* unless(
+            Effect.map(chat.isAccepting, (isAccepting) => isAccepting && !leaving.isLeaving),
+            "The service is shutting down."
+          )
           yield* unless(databaseAcceptsWrites, "The database does not answer, or accepts no writes.")
           return (yield* limits.ready) ? ok : { ...ok, redis: "away" as const }
         })

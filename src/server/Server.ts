@@ -13,6 +13,7 @@ import * as Platform from "@effect/platform/HttpServer"
 import { Context, type Duration, Effect, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
 import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
+import { Leaving } from "../http/Leaving.ts"
 import * as HttpServer from "../runtime/HttpServer.ts"
 import { Chat } from "../services/turns/Chat.ts"
 
@@ -105,22 +106,33 @@ export const layer = (options: ServerOptions) =>
   Layer.scoped(
     Platform.HttpServer,
     Effect.flatMap(Listener, (server) => HttpServer.make(server, options))
-  ).pipe(Layer.provideMerge(listener))
+  ).pipe(Layer.provideMerge(Layer.merge(listener, leaving)))
+
+/** A node's own; all of a layer's uses share it. */
+const leaving = Layer.sync(Leaving, () => ({ isLeaving: false }))
+
+export interface DrainOptions {
+  /** For balancers to see that the node is not ready, while it serves as ever. */
+  readonly delay: Duration.Duration
+  /** For running turns to end. */
+  readonly grace: Duration.Duration
+}
 
 /**
- * Ends the service in order, when the scope closes: no new turns while the running ones get `grace` to end, then no new
- * requests while the open ones are answered, and only then everything that they need. It has to be the outermost layer,
- * so that it is closed first.
+ * Ends the service in order, when the scope closes: it is not ready but serves for `delay`, then takes no new turns while the
+ * running ones get `grace` to end, then no new requests while the open ones are answered, and only then everything that they
+ * need goes. From the first moment every answer closes its connection, so that no proxy uses one that is being closed. It has
+ * to be the outermost layer, so that it is closed first.
  */
-export const drained = (grace: Duration.Duration) =>
+export const drained = ({ delay, grace }: DrainOptions) =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const server = yield* Listener
       const chat = yield* Chat
+      const node = yield* Leaving
       let open = 0
-      let isDraining = false
       server.prependListener("request", (_, response: ServerResponse) => {
-        if (isDraining) response.setHeader("connection", "close")
+        if (node.isLeaving) response.setHeader("connection", "close")
         open++
         response.once("close", () => {
           open--
@@ -132,7 +144,8 @@ export const drained = (grace: Duration.Duration) =>
       })
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
-          isDraining = true
+          Object.assign(node, { isLeaving: true })
+          yield* Effect.sleep(delay)
           yield* chat.drain(grace)
           // No more connections; but whoever has just made one is about to send a request over it and shall get an answer.
           // An HTTP server's own `close` would cut it off for being idle.

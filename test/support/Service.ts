@@ -83,7 +83,8 @@ const spawn = (
       Effect.sync(() =>
         spawnProcess(process.execPath, [main, ...args], {
           cwd: folder,
-          env: { HOME: folder, PATH, ...environment },
+          // No balancer has to notice that it stops.
+          env: { HOME: folder, PATH, SHUTDOWN_DELAY: "0 seconds", ...environment },
           stdio: ["ignore", "pipe", "pipe"]
         })
       ),
