@@ -97,8 +97,8 @@ const drain = ({ shutdownDelay, shutdownGrace }: Config.Settings["server"]) => (
   grace: shutdownGrace
 })
 
-const serve = (settings: Config.Settings) =>
-  Layer.merge(Server.drained(drain(settings.server)), Welcome.layer(settings)).pipe(
+const service = (settings: Config.Settings) =>
+  Server.drained(drain(settings.server)).pipe(
     Layer.provideMerge(
       HttpLayerRouter.serve(
         Layer.mergeAll(
@@ -118,6 +118,8 @@ const serve = (settings: Config.Settings) =>
     Layer.provideMerge(Server.layer(settings.server)),
     Layer.provideMerge(services(settings))
   )
+
+const serve = (settings: Config.Settings) => Layer.provide(Welcome.layer(settings), service(settings))
 
 const mcpStdio = (settings: Config.Settings) =>
   Layer.mergeAll(Layer.provide(TaskTools.layer, Tasks.layer), users(settings), rateLimits(settings.limits)).pipe(
@@ -144,6 +146,7 @@ const telemetry = ({ level, otlpEndpoint }: Config.Settings["logging"]) =>
 NodeRuntime.runMain(
   Cli.run({
     serve: (settings) => Layer.launch(Layer.provide(serve(settings), telemetry(settings.logging))),
+    chat: (settings, talk) => Effect.provide(talk, Layer.provideMerge(service(settings), telemetry(settings.logging))),
     mcp: (settings, token) =>
       Effect.provide(McpStdio.serve(token), Layer.provideMerge(mcpStdio(settings), telemetry(settings.logging))),
     migrate: (settings, change) => Effect.provide(change, database(settings.database)),

@@ -63,7 +63,7 @@ const rules: Record<string, Rule> = {
   index: { ours: parts, packages: [] },
   // It starts what the others are, and says in words what kept it from starting.
   server: {
-    ours: parts,
+    ours: [...parts, "client"],
     packages: [
       ...effect,
       "@effect/cli",

@@ -1,5 +1,5 @@
 import { Command, HelpDoc, Options, ValidationError } from "@effect/cli"
-import { HttpServerError } from "@effect/platform"
+import { type HttpServer, HttpServerError } from "@effect/platform"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Migrator, type SqlClient, SqlError } from "@effect/sql"
 import {
@@ -23,6 +23,7 @@ import { fromPath, UserId } from "../domain/Id.ts"
 import { isIdentityName } from "../domain/Identity.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 import type * as UserIds from "../services/access/UserIds.ts"
+import * as ChatTerminal from "./ChatTerminal.ts"
 import * as Logging from "./Logging.ts"
 import * as SecretFiles from "./SecretFiles.ts"
 import * as UserIdsChange from "./UserIdsChange.ts"
@@ -39,14 +40,19 @@ export interface Commands {
     settings: Config.Settings,
     change: Effect.Effect<A, E, SqlClient.SqlClient | NodeContext.NodeContext>
   ) => Effect.Effect<A, unknown, NodeContext.NodeContext>
+  /** With the whole service listening. */
+  readonly chat: <A, E>(
+    settings: Config.Settings,
+    talk: Effect.Effect<A, E, HttpServer.HttpServer | Tokens>
+  ) => Effect.Effect<A, unknown, NodeContext.NodeContext>
   readonly tokens: (settings: Config.Settings) => Layer.Layer<Tokens, unknown, NodeContext.NodeContext>
 }
 
 /** It was said why; the process has only to end with 1. */
 class Told extends Data.TaggedError("Told")<{}> {}
 
-/** `taskchat serve`, `taskchat mcp`, `taskchat migrate` and `taskchat token`. */
-export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
+/** `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate` and `taskchat token`. */
+export const run = ({ chat, mcp, migrate, serve, tokens }: Commands) => {
   const withSettings = <A, E, R>(
     f: (settings: Config.Settings) => Effect.Effect<A, E, R>,
     logTo: Pick<Logging.LoggingOptions, "to"> = {}
@@ -62,6 +68,27 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
     Command.withSubcommands([
       Command.make("serve", {}, () => withSettings(serve)).pipe(
         Command.withDescription("Serves the API until it is told to stop (SIGTERM, SIGINT)")
+      ),
+      Command.make("chat", { url: chatUrl, user: chatUser }, ({ url, user }) =>
+        Effect.filterOrFail(
+          Option.match(url, {
+            onSome: (baseUrl) =>
+              Effect.flatMap(SecretFiles.provide(Config.token), (token) => ChatTerminal.talk(baseUrl, token)),
+            onNone: () =>
+              withSettings((settings) =>
+                chat({ ...settings, server: ownServer(settings.server) }, ChatTerminal.talkHere(user)).pipe(
+                  // The terminal is the conversation's.
+                  Effect.provide(Logger.minimumLogLevel(LogLevel.None))
+                )
+              )
+          }),
+          (isWell) => isWell,
+          () => new Told()
+        )
+      ).pipe(
+        Command.withDescription(
+          "Talks in this terminal, or answers what it reads from a pipe: by itself, or on a running service (--url)"
+        )
       ),
       Command.make("mcp", { stdio }, () =>
         Effect.flatMap(SecretFiles.provide(Config.token), (token) =>
@@ -106,6 +133,26 @@ export const run = ({ mcp, migrate, serve, tokens }: Commands) => {
 
 /** As long as no `--log-level` was given: itself, and not another with the same content. */
 const notAsked: LogLevel.LogLevel = { ...LogLevel.Info }
+
+/** For itself alone, whatever else listens. */
+const ownServer = (server: Config.Settings["server"]) => ({
+  ...server,
+  host: "127.0.0.1",
+  port: 0,
+  page: false,
+  shutdownDelay: Option.some(Duration.zero)
+})
+
+const chatUrl = Options.text("url").pipe(
+  Options.optional,
+  Options.withDescription("Of a running service, for the user whom TASKCHAT_TOKEN names; without it, none has to run")
+)
+
+const chatUser = Options.text("user").pipe(
+  Options.withSchema(fromPath(UserId)),
+  Options.withDefault(UserId.make(1)),
+  Options.withDescription("Who talks, without --url: a whole number from 1")
+)
 
 const stdio = Options.boolean("stdio").pipe(
   Options.withDescription("Over standard input and output; there is no other way"),

@@ -39,7 +39,7 @@ export const isDisconnected = (error) => error instanceof TypeError
 
 /** An answer, or the `Problem` that it is. */
 export const request = async (method, path, { body, headers, signal } = {}) => {
-  const response = await fetch(new URL(`api/${userOf(token)}/${path}`, root), {
+  const response = await fetch(new URL(`api/me/${path}`, root), {
     method,
     signal,
     headers: {
@@ -59,16 +59,6 @@ export const request = async (method, path, { body, headers, signal } = {}) => {
 export const call = async (method, path, body) => {
   const response = await request(method, path, { body })
   return response.status === 204 ? null : response.json()
-}
-
-/** Whom a token names. Whether it is right is for the service to say. */
-const userOf = (token) => {
-  try {
-    const claims = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")))
-    return claims.user_id ?? claims.sub ?? 0
-  } catch {
-    return 0
-  }
 }
 
 export const timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone

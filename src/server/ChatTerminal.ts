@@ -1,0 +1,223 @@
+import * as Readline from "node:readline"
+import type { Readable, Writable } from "node:stream"
+import { FetchHttpClient, HttpServer } from "@effect/platform"
+import { Data, DateTime, Effect, Layer, Predicate, Queue, Redacted, Stream } from "effect"
+import { Client, type ConversationId, type Received, type TurnId, type UserId } from "../client.ts"
+import { isProblem } from "../domain/Problem.ts"
+import type { ToolCall } from "../domain/ToolCall.ts"
+import { Tokens } from "../services/access/Tokens.ts"
+
+export interface Terminal {
+  readonly stdin: Readable
+  readonly stdout: Writable
+  /** Whether a person reads and types; else what is said is read line by line, and answers are plain text. */
+  readonly isInteractive: boolean
+}
+
+type Input = Data.TaggedEnum<{ Line: { readonly text: string }; Stop: {}; End: {} }>
+const { $match, End, Line, Stop } = Data.taggedEnum<Input>()
+
+const help = `/tasks  what is open
+/undo   take back what the last answer changed
+/new    begin a new conversation
+/quit   leave (also Ctrl+D); Ctrl+C stops an answer
+`
+
+/**
+ * A conversation in a terminal, until its input ends. Returns whether all went well, which a script has no other way to
+ * know: without a person to read them, that every answer was completed.
+ */
+export const run = (terminal: Terminal = standard) =>
+  Effect.gen(function* () {
+    const client = yield* Client
+    const { userId: user } = yield* client.users.me()
+    const input = yield* inputOf(terminal)
+    const { isInteractive, stdout } = terminal
+    const write = (text: string) => Effect.sync(() => void stdout.write(text))
+    const dim = (text: string) => (isInteractive ? `\u001b[2m${text}\u001b[22m` : text)
+
+    let conversationId: ConversationId | null = null
+    let turnId: TurnId | undefined
+    let isAllCompleted = true
+
+    const show = (event: Received) => {
+      switch (event._tag) {
+        case "Turn":
+          conversationId = event.conversationId
+          turnId = event.turnId
+          return ""
+        case "Text":
+          return event.content
+        case "CallBegun":
+          return ""
+        case "CallEnded":
+          return `\n${dim(inWords(event.toolCall))}\n`
+        case "Completed":
+          return "\n"
+        case "Failed":
+          isAllCompleted = false
+          return `\n${event.error}\n`
+      }
+    }
+
+    /** The answer, as it comes. Ctrl+C stops the turn, whose last event then ends the reading. */
+    const say = (message: string) => {
+      const write = output(stdout)
+      const stop = Effect.gen(function* () {
+        yield* input.untilStop
+        if (turnId !== undefined) yield* client.turns.cancel({ path: { user_id: user, turn_id: turnId } })
+        return yield* Effect.never
+      })
+      turnId = undefined
+      return client
+        .stream({
+          user,
+          message,
+          conversationId,
+          timeZone: DateTime.zoneToString(DateTime.zoneMakeLocal()),
+          idempotencyKey: crypto.randomUUID()
+        })
+        .pipe(
+          Stream.runForEach((event) => Effect.sync(() => write(show(event)))),
+          Effect.raceFirst(stop)
+        )
+    }
+
+    const undo = Effect.gen(function* () {
+      if (turnId === undefined) return yield* write("There is nothing to undo.\n")
+      const { reverted } = yield* client.turns.undo({ path: { user_id: user, turn_id: turnId } })
+      yield* write(reverted.length === 0 ? "It changed nothing.\n" : `Undone: ${countOf(reverted.length, "change")}.\n`)
+    })
+
+    const list = Effect.gen(function* () {
+      const { tasks, total } = yield* client.tasks.list({
+        path: { user_id: user },
+        urlParams: { status: "pending", limit: 50 }
+      })
+      const lines = tasks.map(
+        ({ dueDate, id, title }) => `#${id} ${title}${dueDate === null ? "" : `, due ${dueDate}`}\n`
+      )
+      const rest = total > tasks.length ? `and ${total - tasks.length} more\n` : ""
+      yield* write(total === 0 ? "Nothing is open.\n" : lines.join("") + rest)
+    })
+
+    const answer = (text: string) => {
+      switch (text) {
+        case "":
+          return Effect.void
+        case "/help":
+          return write(help)
+        case "/tasks":
+          return list
+        case "/undo":
+          return undo
+        case "/new":
+          conversationId = null
+          turnId = undefined
+          return write("A new conversation.\n")
+        default:
+          return /^\/\w+$/.test(text) ? write(`There is no ${text}.\n${help}`) : say(text)
+      }
+    }
+
+    const refused = (error: unknown) => {
+      isAllCompleted = false
+      return write(`${reasonOf(error)}\n`)
+    }
+
+    if (isInteractive) yield* write(`taskchat. ${dim("/help says what there is besides talking.")}\n`)
+    while (true) {
+      if (isInteractive) yield* write("\n› ")
+      const next = yield* input.take
+      const text = $match(next, { Line: ({ text }) => text.trim(), Stop: () => "/quit", End: () => "/quit" })
+      if (text === "/quit") break
+      yield* Effect.catchAll(answer(text), refused)
+    }
+    return isInteractive || isAllCompleted
+  }).pipe(Effect.scoped)
+
+/** On a running service, as whom the token names. */
+export const talk = (baseUrl: string, token: Redacted.Redacted) =>
+  Effect.provide(run(), Layer.provide(Client.layer({ baseUrl, token }), FetchHttpClient.layer))
+
+/** On the service that runs in this process. */
+export const talkHere = (user: UserId) =>
+  Effect.gen(function* () {
+    const token = yield* (yield* Tokens).issue(user, "1 day")
+    return yield* HttpServer.addressFormattedWith((address) => talk(address, Redacted.make(token)))
+  })
+
+const standard: Terminal = {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  isInteractive: process.stdin.isTTY === true && process.stdout.isTTY === true
+}
+
+/** Lines as they are typed, and Ctrl+C, which during an answer does not end the program. */
+const inputOf = ({ isInteractive, stdin, stdout }: Terminal) =>
+  Effect.gen(function* () {
+    const inputs = yield* Queue.unbounded<Input>()
+    const stops = yield* Queue.sliding<void>(1)
+    let isAnswering = false
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const lines = Readline.createInterface({
+          input: stdin,
+          terminal: isInteractive,
+          ...(isInteractive && { output: stdout })
+        })
+        lines.on("line", (text) => inputs.unsafeOffer(Line({ text })))
+        lines.on("SIGINT", () => (isAnswering ? stops.unsafeOffer() : inputs.unsafeOffer(Stop())))
+        lines.on("close", () => inputs.unsafeOffer(End()))
+        return lines
+      }),
+      (lines) => Effect.sync(() => lines.close())
+    )
+    return {
+      take: inputs.take,
+      /** While it is awaited, Ctrl+C is its alone. */
+      untilStop: Effect.acquireUseRelease(
+        Effect.sync(() => {
+          isAnswering = true
+        }),
+        () => stops.take,
+        () =>
+          Effect.sync(() => {
+            isAnswering = false
+          })
+      )
+    }
+  })
+
+/** Writes texts one after another, without empty lines between them that nobody wrote. */
+const output = (stdout: Writable) => {
+  let isAtLineStart = true
+  return (text: string) => {
+    const shown = isAtLineStart ? text.replace(/^\n+/, "") : text
+    if (shown === "") return
+    isAtLineStart = shown.endsWith("\n")
+    stdout.write(shown)
+  }
+}
+
+const countOf = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
+
+const titleOf = (value: unknown) =>
+  Predicate.isRecord(value) && typeof value["title"] === "string" ? [`“${value["title"]}”`] : []
+
+/** A tool call by its name, and the titles of the tasks it was about. */
+const inWords = ({ result, tool }: ToolCall) => {
+  const name = tool.replaceAll("_", " ")
+  if (result.status === "error") return `! ${name}: ${String(result["error"])}`
+  const { results, task, tasks } = result
+  const several = Array.isArray(results)
+    ? results.map((one) => (Predicate.isRecord(one) ? one["task"] : undefined))
+    : []
+  const titles = [task, ...several].flatMap(titleOf).join(", ")
+  return `✓ ${name}${titles === "" ? "" : `: ${titles}`}${Array.isArray(tasks) ? `: ${countOf(tasks.length, "task")}` : ""}`
+}
+
+const reasonOf = (error: unknown) => {
+  if (isProblem(error)) return error.detail
+  return Predicate.isError(error) ? error.message : String(error)
+}

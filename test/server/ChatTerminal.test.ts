@@ -1,0 +1,110 @@
+import { PassThrough } from "node:stream"
+import { FetchHttpClient } from "@effect/platform"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted } from "effect"
+import { Client } from "../../src/client.ts"
+import * as ChatTerminal from "../../src/server/ChatTerminal.ts"
+import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
+import * as Server from "../support/Server.ts"
+import { newUser, tokenOf } from "../support/Server.ts"
+
+const { call, fail, faults, pause } = ScriptedModel
+
+/** A new user's terminal, and what has been written to it. */
+const terminal = (isInteractive: boolean) =>
+  Effect.gen(function* () {
+    const user = yield* newUser
+    const { port } = yield* Server.Server
+    const token = Redacted.make(yield* tokenOf(user))
+    const stdin = new PassThrough()
+    const stdout = new PassThrough()
+    let written = ""
+    stdout.setEncoding("utf8").on("data", (text: string) => {
+      written += text
+    })
+    const fiber = yield* Effect.forkScoped(
+      ChatTerminal.run({ stdin, stdout, isInteractive }).pipe(
+        Effect.provide(
+          Layer.provide(Client.layer({ baseUrl: `http://127.0.0.1:${port}`, token }), FetchHttpClient.layer)
+        )
+      )
+    )
+    return {
+      type: (text: string) => Effect.sync(() => void stdin.write(text)),
+      close: Effect.sync(() => void stdin.end()),
+      sees: (text: string) =>
+        Effect.async<void>((resume) => {
+          const look = () => {
+            if (!written.includes(text)) return
+            stdout.off("data", look)
+            resume(Effect.void)
+          }
+          stdout.on("data", look)
+          look()
+        }),
+      ended: Effect.map(Fiber.join(fiber), (isWell) => ({ isWell, written }))
+    }
+  })
+
+layer(Server.layer(), { excludeTestServices: true })("a conversation in a terminal", (it) => {
+  it.scoped("in a pipe, each line is a message, and answers are plain text", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      yield* plays("add milk", ["Right. ", call("create_task", { title: "Milk" })], "It is on your list.")
+      const { close, ended, type } = yield* terminal(false)
+      yield* type("add milk\n/tasks\n/undo\n/tasks\n/what\nHi")
+      yield* close
+      const { isWell, written } = yield* ended
+      assert.isTrue(isWell)
+      assert.match(
+        written,
+        /^Right\. \n✓ create task: “Milk”\nIt is on your list\.\n#\d+ Milk\nUndone: 1 change\.\nNothing is open\.\nThere is no \/what\.\n[\s\S]*\nHello\.\n$/
+      )
+    })
+  )
+
+  it.scoped("a script is told that an answer failed", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      yield* plays("break", fail(faults.malformed))
+      const { close, ended, type } = yield* terminal(false)
+      yield* type("break\n")
+      yield* close
+      const { isWell, written } = yield* ended
+      assert.deepStrictEqual([isWell, written], [false, "The assistant failed to answer. Please try again.\n"])
+    })
+  )
+
+  it.scoped("shows an answer as it comes, and Ctrl+C stops it; at the prompt it leaves", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      yield* plays("talk", ["Well, ", pause, "never said"])
+      const { ended, sees, type } = yield* terminal(true)
+      yield* sees("› ")
+      yield* type("talk\n")
+      yield* sees("Well, ")
+      yield* type("\u0003")
+      yield* sees("The turn was cancelled.")
+      yield* type("\u0003")
+      const { isWell, written } = yield* ended
+      assert.isTrue(isWell)
+      assert.notInclude(written, "never said")
+    })
+  )
+
+  it.scoped("a message goes on with the conversation until /new", () =>
+    Effect.gen(function* () {
+      const model = yield* ScriptedModel.ScriptedModel
+      const { close, ended, type } = yield* terminal(false)
+      const before = (yield* model.asked).length
+      yield* type("one\ntwo\n/new\nthree\n")
+      yield* close
+      yield* ended
+      const asked = (yield* model.asked).slice(before)
+      assert.deepStrictEqual(
+        asked.map(({ prompt }) => prompt.filter(({ role }) => role === "user").length),
+        [1, 2, 1]
+      )
+    })
+  )
+})
