@@ -24,7 +24,3 @@ export const instantOf = (day: string, time: string, timeZone: string): DateTime
     Option.filter((instant) => /^(?!0000)\d{4}-/.test(DateTime.formatIso(instant))),
     Option.getOrNull
   )
-
-/** The day so many days later. */
-export const addDays = (day: string, days: number): string =>
-  DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(day), { days }))

@@ -66,13 +66,12 @@ const isConsistent = ({ dueAt, dueDate, timeZone }: Due) => {
 
 const maxRepeatLength = 300
 
-const repeat = Schema.optional(
-  Schema.NullOr(
-    text(1, maxRepeatLength, "RepeatText", "every monday").annotations({
-      description: 'Words ("every monday", "every 2 weeks") or an RFC 5545 RRULE ("FREQ=WEEKLY;BYDAY=MO")'
-    })
-  )
-)
+/** How a task shall repeat, as people write it. */
+export const RepeatText = text(1, maxRepeatLength, "RepeatText", "every monday").annotations({
+  description: 'Words ("every monday", "every 2 weeks") or an RFC 5545 RRULE ("FREQ=WEEKLY;BYDAY=MO")'
+})
+
+const repeat = Schema.optional(Schema.NullOr(RepeatText))
 
 const inconsistent = { path: ["due_at"], message: "must fall on due_date" }
 

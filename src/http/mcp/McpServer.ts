@@ -8,12 +8,13 @@ import {
   ResourceNotFoundError,
   Server
 } from "@modelcontextprotocol/server"
-import { Cause, Context, Effect, Exit, Option, ParseResult, Predicate, Runtime } from "effect"
+import { Cause, Context, Effect, Either, Exit, Option, Predicate, Runtime } from "effect"
 import type { UserId } from "../../domain/Id.ts"
 import type { AnyProblem } from "../../domain/Problem.ts"
 import { Unavailable } from "../../domain/Request.ts"
 import { Cause as TaskCause } from "../../domain/Task.ts"
 import { inputSchema } from "../../services/agent/ToolParameters.ts"
+import * as ToolSchemas from "../../services/agent/ToolSchemas.ts"
 import { TaskTools, ToolContext } from "../../services/tasks/TaskTools.ts"
 import { isUnavailable } from "../../sql/SqlErrors.ts"
 
@@ -42,22 +43,26 @@ export const make = Effect.gen(function* () {
   const tools = yield* describeTools
 
   /** What the client's model may mend is a result; what it cannot is an error of the protocol. */
-  const call = (name: string, given: unknown): Effect.Effect<Answer, ProtocolError, ToolContext> =>
-    isTool(name)
-      ? // Safe: the handler decodes what it is given, whatever it is.
-        toolkit.handle(name, (given ?? {}) as never).pipe(
-          // @effect/ai puts the arguments, which are people's words, on its span.
-          Effect.withTracerEnabled(false),
-          Effect.map(({ encodedResult, isFailure }) => answer(encodedResult, isFailure)),
-          Effect.catchAll((error) => Effect.succeed(refusal(`The arguments do not fit the tool: ${reason(error)}`))),
-          Effect.catchAllDefect((defect) =>
-            isUnavailable(defect)
-              ? Effect.fail(new ProtocolError(ProtocolErrorCode.InternalError, Unavailable.about.detail))
-              : Effect.as(Effect.logError("Tool failed", defect), refusal("The tool failed unexpectedly."))
-          ),
-          Effect.annotateLogs({ tool: name })
-        )
-      : Effect.fail(new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name.slice(0, 100)}`))
+  const call = (name: string, given: unknown): Effect.Effect<Answer, ProtocolError, ToolContext> => {
+    if (!isTool(name)) {
+      return Effect.fail(new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name.slice(0, 100)}`))
+    }
+    const read = ToolSchemas.read(TaskTools.tools, name, given ?? {})
+    if (Either.isLeft(read)) return Effect.succeed(refusal(read.left))
+    // Safe: these are the arguments as the tool takes them.
+    return toolkit.handle(name, read.right as never).pipe(
+      // @effect/ai puts the arguments, which are people's words, on its span.
+      Effect.withTracerEnabled(false),
+      Effect.map(({ encodedResult, isFailure }) => answer(encodedResult, isFailure)),
+      Effect.orDie,
+      Effect.catchAllDefect((defect) =>
+        isUnavailable(defect)
+          ? Effect.fail(new ProtocolError(ProtocolErrorCode.InternalError, Unavailable.about.detail))
+          : Effect.as(Effect.logError("Tool failed", defect), refusal("The tool failed unexpectedly."))
+      ),
+      Effect.annotateLogs({ tool: name })
+    )
+  }
 
   const read = (uri: string) =>
     Effect.gen(function* () {
@@ -201,12 +206,3 @@ const resultOf = ({ isError, structured, text }: Answer): CallToolResult => ({
   structuredContent: structured,
   isError
 })
-
-/** What the arguments lack, without repeating them. */
-const reason = (error: unknown) => {
-  const cause = Predicate.hasProperty(error, "cause") ? error.cause : undefined
-  if (!ParseResult.isParseError(cause)) return "they cannot be read."
-  const [first] = ParseResult.ArrayFormatter.formatErrorSync(cause)
-  const message = first?.message.replace(/, actual .*$/s, "").slice(0, 300)
-  return first === undefined || first.path.length === 0 ? `${message}.` : `${first.path.join(".")}: ${message}.`
-}

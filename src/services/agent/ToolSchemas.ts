@@ -1,7 +1,9 @@
 import { type AiError, Response, Tool, Toolkit } from "@effect/ai"
-import { Chunk, Either, Option, ParseResult, Record, Schema } from "effect"
+import { Chunk, Either, Option, ParseResult, Predicate, Record, Schema, SchemaAST } from "effect"
+import { parseJson } from "../../domain/JsonText.ts"
 import * as Codec from "../../runtime/Codec.ts"
 import * as Memo from "../../runtime/Memo.ts"
+import { readArguments } from "./ToolArguments.ts"
 
 /** Tools by their names. */
 export type Tools = Readonly<Record<string, Tool.Any>>
@@ -29,26 +31,29 @@ export const read = (tools: Tools, name: string, params: unknown): Either.Either
   if (tool === undefined) {
     return Either.left(`There is no such tool. The tools are: ${Object.keys(tools).join(", ")}.`)
   }
-  if (typeof params === "string") return Either.left("The arguments are not valid JSON, or no object.")
-  return Either.mapLeft(readerOf(tool)(params), (problem) => `The arguments do not fit the tool: ${problem}`)
+  const elsewhere = (argument: string) => Object.values(tools).find((other) => has(other, argument))?.name
+  const given = Predicate.isString(params) ? Either.getOrUndefined(parseJson(params)) : params
+  if (!Predicate.isRecord(given)) return Either.left("The arguments are not valid JSON, or no object.")
+  const { problems, value } = readArguments(tool.parametersSchema.ast, given, elsewhere)
+  const read = problems.length > 0 ? Either.left(problems) : decoderOf(tool)(value)
+  // Told to the model, so it is kept short even if every argument is wrong.
+  return Either.mapLeft(
+    read,
+    (problems) => `The arguments do not fit the tool: ${problems.slice(0, 10).join("; ").slice(0, 2000)}.`
+  )
 }
 
-const readerOf = Memo.byObject((tool: Tool.Any) => {
-  // By its syntax tree, as the type of any tool's parameters says nothing of what decoding them needs.
-  const schema = Schema.make<unknown>(tool.parametersSchema.ast)
-  const decode = Codec.decodeUnknown(schema)
-  const explain = Schema.decodeUnknownEither(schema, { errors: "all" })
-  return (params: unknown): Either.Either<unknown, string> =>
-    Either.orElse(decode(params), () => Either.mapLeft(explain(params), inWords))
-})
+const has = ({ parametersSchema: { ast } }: Tool.Any, argument: string) =>
+  SchemaAST.getPropertySignatures(ast).some(({ name }) => name === argument)
 
-/** Told to the model, so it is kept short even if every argument is wrong. */
-const inWords = (error: ParseResult.ParseError) =>
-  ParseResult.ArrayFormatter.formatErrorSync(error)
-    .slice(0, 10)
-    .map(({ message, path }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`))
-    .join("; ")
-    .slice(0, 2000)
+const decoderOf = Memo.byObject((tool: Tool.Any) => {
+  // By its syntax tree, as the type of any tool's parameters says nothing of what decoding them needs.
+  const decode = Codec.decodeUnknown(Schema.make<unknown>(tool.parametersSchema.ast))
+  return (params: unknown) =>
+    Either.mapLeft(decode(params), (error) =>
+      ParseResult.ArrayFormatter.formatErrorSync(error).map(({ message, path }) => `${path.join(".")} ${message}`)
+    )
+})
 
 /**
  * What comes of an answer that was given up for a call that cannot be run: the parts that went with it, if any, and

@@ -1,9 +1,11 @@
 import { Array as Arr, DateTime, Effect, Either, Option, Schema } from "effect"
 import { RRuleTemporal } from "rrule-temporal"
 import { toText } from "rrule-temporal/totext"
+import * as Calendar from "../../dates/Calendar.ts"
+import * as Repeats from "../../dates/Repeats.ts"
 import { dayIn } from "../../domain/Due.ts"
 import type { Repeat } from "../../domain/NewTask.ts"
-import { InvalidRequest } from "../../domain/Request.ts"
+import { InvalidRequest, zoneOf } from "../../domain/Request.ts"
 
 /**
  * Tasks that repeat, by the rules of RFC 5545. Occurrences are days; a time of day is the series' own and is put on them in
@@ -31,7 +33,7 @@ const readWords = (words: string, now: DateTime.Utc, timeZone: string): Either.E
   Either.gen(function* () {
     const read = isRule(words)
       ? { rule: yield* readRule(words, timeZone), time: null, startsOn: null }
-      : yield* Either.left("must be a rule such as FREQ=WEEKLY;BYDAY=MO")
+      : yield* Either.mapLeft(Repeats.readRepeat(words, now, zoneOf(timeZone)), ({ detail }) => detail)
     return firstFrom(read.rule, read.startsOn ?? dayIn(now, timeZone)) === null
       ? yield* Either.left("No day is left on which that would repeat.")
       : read
@@ -57,8 +59,8 @@ export const nextAfter = ({ rule, starts_on }: Pick<Series, "rule" | "starts_on"
 
 /** The first day from `from` on that matches a rule, from which its intervals and its count begin; null if there is none. */
 export const firstFrom = (rule: string, from: string): string | null => {
-  const dayBefore = DateTime.formatIsoDateUtc(DateTime.subtract(DateTime.unsafeMake(from), { days: 1 }))
-  return occurrence(rule.replace(/;?(INTERVAL|COUNT)=\d+/g, "").replace(/^;/, ""), from, dayBefore, false)
+  const anyOf = rule.replace(/;?(INTERVAL|COUNT)=\d+/g, "").replace(/^;/, "")
+  return occurrence(anyOf, from, Calendar.dayIn(from, -1), false)
 }
 
 /** A rule in words. */

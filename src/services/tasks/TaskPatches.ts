@@ -1,5 +1,6 @@
 import { Array as Arr, DateTime, Order } from "effect"
-import { addDays, dayIn, instantOf, timeIn } from "../../domain/Due.ts"
+import * as Calendar from "../../dates/Calendar.ts"
+import { dayIn, instantOf, timeIn } from "../../domain/Due.ts"
 import type { Repeat, TaskPatch } from "../../domain/NewTask.ts"
 import { fold } from "../../domain/Text.ts"
 import { firstFrom, nextAfter, type Series, textOf } from "./Recurrence.ts"
@@ -143,7 +144,7 @@ const firstAhead = (rule: string, time: string | null, zone: string, now: DateTi
   const first = firstFrom(rule, today) ?? today
   const instant = time === null ? null : instantOf(first, time, zone)
   if (instant === null || DateTime.greaterThan(instant, now)) return first
-  return firstFrom(rule, addDays(first, 1)) ?? first
+  return firstFrom(rule, Calendar.dayIn(first, 1)) ?? first
 }
 
 /** Completes a task, or the present occurrence of one that repeats, which then moves on to the next. */

@@ -1,203 +1,44 @@
-import { Tool, Toolkit } from "@effect/ai"
-import { Array as Arr, Context, Effect, Either, type Layer, ParseResult, Predicate, Record, Schema } from "effect"
+import type { Tool } from "@effect/ai"
+import { Array as Arr, Effect, Either, type Layer, ParseResult, Predicate, Record, Schema } from "effect"
+import { weekdayOf } from "../../dates/Calendar.ts"
 import { resolveDue, todayIn } from "../../dates/Dates.ts"
-import { Cursor } from "../../domain/Cursor.ts"
-import { TaskId, type UserId } from "../../domain/Id.ts"
+import { Cursor, type Order as CursorOrder, cursorTo, orderOf } from "../../domain/Cursor.ts"
+import { dayIn, timeIn } from "../../domain/Due.ts"
+import { TaskId } from "../../domain/Id.ts"
 import { readText } from "../../domain/Json.ts"
+import { RepeatText } from "../../domain/NewTask.ts"
 import {
-  type Cause,
   Label,
   Labels,
+  LocalDate,
   Priority,
   SearchText,
-  Task,
+  type Task,
   type TaskChanged,
   TaskDescription,
   type TaskNotFound,
   TaskTitle
 } from "../../domain/Task.ts"
 import * as Span from "../../runtime/Span.ts"
-import { integer, optional, parameters } from "../agent/ToolParameters.ts"
+import { readRepeat } from "./Recurrence.ts"
 import { Tasks, type Versioned } from "./Tasks.ts"
+import { ListedTask, type Succeeded, TaskTools, ToolContext, type ToolFailure } from "./TaskToolkit.ts"
 
-/** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
-export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<
-  ToolContext,
-  {
-    readonly user: UserId
-    /** An IANA name. */
-    readonly timeZone: string
-    readonly cause: Cause
-  }
->() {}
+export { TaskTools, ToolContext } from "./TaskToolkit.ts"
 
 /** How many tasks one call may name or create. */
 const maxTasks = 25
 const maxLimit = 100
-
-const text = Schema.String
-const priority = Schema.Literal(...Priority.literals)
-const taskId = integer.annotations({ description: "The task's id" })
-
-const ToolFailure = Schema.Struct({ status: Schema.Literal("error"), error: Schema.String })
-type ToolFailure = typeof ToolFailure.Type
-
-const here = {
-  today: Schema.String.annotations({ description: "Today's date in time_zone" }),
-  time_zone: Schema.String.annotations({ description: "The zone in which dates and times were read" })
-}
-
-const Succeeded = Schema.Struct({ status: Schema.Literal("success"), task: Task })
-const Outcomes = Schema.Array(Schema.Union(Succeeded, ToolFailure))
-const OneTask = Schema.Struct({ ...Succeeded.fields, ...here })
-
-const common = { failure: ToolFailure, failureMode: "return" as const, dependencies: [ToolContext] }
-
-const due =
-  'When it is due: the user\'s own words ("tomorrow 9am", "next friday", "in two weeks"), a date (2026-01-31) or an RFC 3339 time'
-const titleText = "What is to be done, 1 to 200 characters"
-const descriptionText = "Details, up to 2000 characters"
-const labelsText = "Up to 10 labels of 1 to 50 characters"
-
-const newTask = {
-  title: text.annotations({ description: titleText }),
-  description: optional(text, descriptionText),
-  priority: optional(priority, "How important it is"),
-  labels: optional(Schema.Array(text), labelsText),
-  due: optional(text, due)
-}
-
-const ListTasks = Tool.make("list_tasks", {
-  ...common,
-  description:
-    "List the user's tasks, newest first. Parameters narrow the list; null ones do not. Dates are inclusive. When next_cursor is not null there are more: call again with it as cursor and the same other parameters.",
-  success: Schema.Struct({
-    status: Schema.Literal("success"),
-    tasks: Schema.Array(Task),
-    total: Schema.Number.annotations({ description: "How many there are on all pages" }),
-    next_cursor: Schema.NullOr(Schema.String),
-    ...here
-  })
-})
-  .setParameters(
-    parameters({
-      status: optional(Schema.Literal("all", "pending", "completed"), "all when null"),
-      priority: optional(priority, "Only tasks of this priority"),
-      label: optional(text, "Only tasks with exactly this label"),
-      due_before: optional(text, 'Only tasks due on or before this day: 2026-01-31, or words such as "friday"'),
-      due_after: optional(text, 'Only tasks due on or after this day: 2026-01-31, or words such as "today"'),
-      query: optional(text, "Only tasks with this text in title or description, whatever the case"),
-      limit: optional(integer, "How many to return, 1 to 100; 50 when null"),
-      cursor: optional(text, "The next_cursor of the page before")
-    })
-  )
-  .annotate(Tool.Title, "List tasks")
-  .annotate(Tool.Readonly, true)
-  .annotate(Tool.Destructive, false)
-  .annotate(Tool.Idempotent, true)
-  .annotate(Tool.OpenWorld, false)
-
-const CreateTask = Tool.make("create_task", {
-  ...common,
-  description: "Create one task. Use create_tasks for several.",
-  success: OneTask
-})
-  .setParameters(parameters(newTask))
-  .annotate(Tool.Title, "Create a task")
-  .annotate(Tool.Destructive, false)
-  .annotate(Tool.OpenWorld, false)
-
-const CreateTasks = Tool.make("create_tasks", {
-  ...common,
-  description:
-    "Create 1 to 25 tasks at once. The results are in the order of the tasks; each succeeds or fails by itself.",
-  success: Schema.Struct({ status: Schema.Literal("success"), results: Outcomes, ...here })
-})
-  .setParameters(
-    parameters({ tasks: Schema.Array(Schema.Struct(newTask)).annotations({ description: "1 to 25 tasks" }) })
-  )
-  .annotate(Tool.Title, "Create several tasks")
-  .annotate(Tool.Destructive, false)
-  .annotate(Tool.OpenWorld, false)
-
-const GetTask = Tool.make("get_task", { ...common, description: "Read one task by its id.", success: OneTask })
-  .setParameters(parameters({ task_id: taskId }))
-  .annotate(Tool.Title, "Read a task")
-  .annotate(Tool.Readonly, true)
-  .annotate(Tool.Destructive, false)
-  .annotate(Tool.Idempotent, true)
-  .annotate(Tool.OpenWorld, false)
-
-const UpdateTask = Tool.make("update_task", {
-  ...common,
-  description:
-    "Change a task. A null parameter leaves that part as it is; to remove a description, priority, labels or due date, name it in clear. Labels replace the ones before. Use mark_complete to complete or reopen.",
-  success: OneTask
-})
-  .setParameters(
-    parameters({
-      task_id: taskId,
-      title: optional(text, titleText),
-      description: optional(text, descriptionText),
-      priority: optional(priority, "How important it is"),
-      labels: optional(Schema.Array(text), `${labelsText}; they replace the present ones`),
-      due: optional(text, due),
-      clear: optional(Schema.Array(Schema.Literal("description", "priority", "labels", "due")), "What to remove")
-    })
-  )
-  .annotate(Tool.Title, "Change a task")
-  .annotate(Tool.Idempotent, true)
-  .annotate(Tool.OpenWorld, false)
-
-const MarkComplete = Tool.make("mark_complete", {
-  ...common,
-  description:
-    "Complete tasks, or reopen them with completed false. Not a toggle: safe to repeat. Give task_id for one task or task_ids for up to 25, not both; with task_ids the results are in their order.",
-  success: Schema.Struct({
-    status: Schema.Literal("success"),
-    task: Schema.optional(Task),
-    results: Schema.optional(Outcomes),
-    ...here
-  })
-})
-  .setParameters(
-    parameters({
-      task_id: optional(integer, "The id of the task"),
-      task_ids: optional(Schema.Array(integer), "The ids of 1 to 25 tasks"),
-      completed: optional(Schema.Boolean, "true (also when null) completes, false reopens")
-    })
-  )
-  .annotate(Tool.Title, "Complete or reopen tasks")
-  .annotate(Tool.Destructive, false)
-  .annotate(Tool.Idempotent, true)
-  .annotate(Tool.OpenWorld, false)
-
-const DeleteTask = Tool.make("delete_task", {
-  ...common,
-  description: "Delete one task. The answer is the task as it was.",
-  success: OneTask
-})
-  .setParameters(parameters({ task_id: taskId }))
-  .annotate(Tool.Title, "Delete a task")
-  .annotate(Tool.Idempotent, true)
-  .annotate(Tool.OpenWorld, false)
-
-/** What an agent and MCP clients can do with tasks. Handlers need `ToolContext` with each call, not when they are made. */
-export class TaskTools extends Toolkit.make(
-  ListTasks,
-  CreateTask,
-  CreateTasks,
-  GetTask,
-  UpdateTask,
-  MarkComplete,
-  DeleteTask
-) {}
 
 export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, never, Tasks> = TaskTools.toLayer(
   Effect.map(Tasks, (tasks) =>
     TaskTools.of({
       list_tasks: Span.fn("TaskTools.list_tasks")(function* (given) {
         const { user } = yield* ToolContext
+        if (given.due != null && (given.due_before ?? given.due_after) != null) {
+          return yield* refuse("due none goes without due_before and due_after.")
+        }
+        const sort = given.sort ?? "created"
         const page = yield* tasks.list(user, {
           status: given.status,
           priority: given.priority,
@@ -205,14 +46,24 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
           dueBefore: yield* dayOf(given.due_before),
           dueAfter: yield* dayOf(given.due_after),
           query: yield* checked("query", SearchText, given.query),
+          due: given.due,
+          sort,
           limit: given.limit == null ? null : Math.min(Math.max(given.limit, 1), maxLimit),
-          cursor: yield* cursorOf(given.cursor)
+          cursor: yield* cursorOf(given.cursor, sort)
         })
+        const all = page.tasks.map(({ task: { description, ...task } }) =>
+          given.descriptions === true ? { ...task, description } : task
+        )
+        const listed = fitting(all)
+        const last = page.tasks.at(listed.length - 1)
+        const next = listed.length < all.length && last !== undefined ? cursorTo(last.task, sort) : page.nextCursor
+        const isWithout = given.descriptions !== true && page.tasks.some(({ task }) => task.description !== null)
         return {
           status,
-          tasks: page.tasks.map(({ task }) => task),
+          tasks: listed,
           total: page.total,
-          next_cursor: page.nextCursor === null ? null : encodeCursor(page.nextCursor),
+          next_cursor: next === null ? null : encodeCursor(next),
+          left_out: listed.length < all.length ? tooLong : isWithout ? noDescriptions : null,
           ...(yield* present)
         }
       }),
@@ -241,23 +92,35 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
       update_task: Span.fn("TaskTools.update_task")(function* ({ clear, task_id, ...given }) {
         const { cause, user } = yield* ToolContext
         const id = yield* idOf(task_id)
+        const isTimed = given.due != null || given.repeat != null
+        const kept = isTimed ? yield* Effect.mapError(tasks.get(user, id), () => notFound) : undefined
         const cleared = clear ?? []
         const both = cleared.find((name) => given[name] != null)
         if (both !== undefined) return yield* refuse(`${both} is both given and named in clear. Do one of them.`)
         const patch = {
-          ...(yield* patchOf(given)),
+          ...(yield* patchOf(given, kept?.task)),
           ...(cleared.includes("description") && { description: null }),
           ...(cleared.includes("priority") && { priority: null }),
           ...(cleared.includes("labels") && { labels: null }),
-          ...(cleared.includes("due") && { dueDate: null, dueAt: null })
+          ...(cleared.includes("due") && { dueDate: null, dueAt: null }),
+          ...(cleared.includes("repeat") && { repeat: null })
         }
         if (Object.keys(patch).length === 0) return yield* refuse("Nothing to change: give or clear at least one part.")
         return yield* answer(tasks.update(user, id, patch, cause))
       }),
 
-      mark_complete: Span.fn("TaskTools.mark_complete")(function* ({ completed, task_id, task_ids }) {
+      mark_complete: Span.fn("TaskTools.mark_complete")(function* ({ completed, occurrence, task_id, task_ids }) {
         const { cause, user } = yield* ToolContext
         if ((task_id == null) === (task_ids == null)) return yield* refuse("Give either task_id or task_ids.")
+        if (occurrence != null) {
+          if (task_id == null) return yield* refuse("occurrence goes with task_id.")
+          const change = {
+            completed: completed ?? true,
+            occurrence: yield* checked("occurrence", LocalDate, occurrence)
+          }
+          const found = yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.update(user, id, change, cause)))
+          return { status, task: found.task, ...(yield* present) }
+        }
         const ids = task_ids ?? Arr.fromNullable(task_id)
         yield* checkCount(ids, "task_ids")
         const known = yield* tasks.setCompleted(user, ids.filter(isTaskId), completed ?? true, cause)
@@ -295,8 +158,34 @@ const answer = Effect.fnUntraced(function* <R>(
   found: Effect.Effect<Versioned, ToolFailure | TaskNotFound | TaskChanged, R>
 ) {
   const { task } = yield* Effect.mapError(found, (error) => ("_tag" in error ? failure(error.message) : error))
-  return { status, task, ...(yield* present) }
+  const here = yield* present
+  return { status, task, due: dueText(task, here.time_zone), ...here }
 })
+
+const dueText = ({ dueAt, dueDate }: Task, timeZone: string) => {
+  if (dueDate === null) return null
+  const day = dueAt === null ? dueDate : dayIn(dueAt, timeZone)
+  return `${weekdayOf(day)}, ${day}${dueAt === null ? "" : `, ${timeIn(dueAt, timeZone).slice(0, 5)}`}`
+}
+
+/** UTF-8, of the tasks in a list: some tens of thousands of tokens would drown all else that a model is told. */
+const maxListLength = 40_000
+
+const encodeListed = Schema.encodeSync(ListedTask)
+const utf8 = new TextEncoder()
+
+/** As many tasks as a list may be long. */
+const fitting = (tasks: ReadonlyArray<typeof ListedTask.Type>) => {
+  let length = 0
+  const end = tasks.findIndex((task) => {
+    length += utf8.encode(JSON.stringify(encodeListed(task))).length
+    return length > maxListLength
+  })
+  return end < 0 ? tasks : tasks.slice(0, Math.max(1, end))
+}
+
+const noDescriptions = "Descriptions: call again with descriptions true, or get_task for one task."
+const tooLong = "Tasks that would have made the list too long: call again with next_cursor."
 
 const isTaskId = Schema.is(TaskId)
 
@@ -308,11 +197,14 @@ const checkCount = (items: ReadonlyArray<unknown>, name: string) =>
 /** Characters: more than anyone says about a day. */
 const maxDueLength = 200
 
-const dueOf = (words: string) =>
+/** Read on the task's own day where the words name only a time. */
+const dueOf = (words: string, day?: string | null) =>
   Effect.gen(function* () {
     const { timeZone } = yield* ToolContext
     const read = yield* Effect.mapError(readText(words, 0, maxDueLength), (why) => failure(`A date ${why}.`))
-    return yield* Effect.catchTag(resolveDue(read, timeZone), "UnknownDate", ({ detail }) => refuse(detail))
+    return yield* Effect.catchTag(resolveDue(read, timeZone, day ?? undefined), "UnknownDate", ({ detail }) =>
+      refuse(detail)
+    )
   })
 
 const dayOf = (words: string | null | undefined) =>
@@ -327,10 +219,14 @@ const checked = <A>(name: string, schema: Schema.Schema<A, string>, given: strin
 const decodeCursor = Schema.decode(Cursor)
 const encodeCursor = Schema.encodeSync(Cursor)
 
-const cursorOf = (cursor: string | null | undefined) =>
+const cursorOf = (cursor: string | null | undefined, sort: CursorOrder) =>
   cursor == null
     ? Effect.succeed(null)
-    : Effect.orElse(decodeCursor(cursor), () => refuse("cursor must be the next_cursor of an earlier list."))
+    : Effect.filterOrElse(
+        Effect.orElse(decodeCursor(cursor), () => refuse("cursor must be the next_cursor of an earlier list.")),
+        (read) => orderOf(read) === sort,
+        () => refuse("cursor must be of a list with the same sort.")
+      )
 
 const NewFields = Schema.Struct({
   title: TaskTitle,
@@ -339,12 +235,28 @@ const NewFields = Schema.Struct({
   labels: Schema.optionalWith(Labels, { exact: true })
 })
 
-/** Checks what is given against the rules of tasks, and finds out when it is due. */
+interface Timed {
+  readonly due?: string | null | undefined
+  readonly repeat?: string | null | undefined
+}
+
+/** Checks what is given against the rules of tasks, and finds out when it is due and how it repeats. */
 const fieldsOf = <A>(decode: (fields: unknown) => Effect.Effect<A, ParseResult.ParseError>) =>
-  Effect.fnUntraced(function* ({ due, ...fields }: { readonly due?: string | null | undefined }) {
+  Effect.fnUntraced(function* ({ due, repeat, ...fields }: Timed, kept?: Task) {
     const given = Record.filter(fields, Predicate.isNotNullable)
-    const checked = yield* Effect.mapError(decode(given), (error) => failure(inWords(error)))
-    return due == null ? checked : { ...checked, ...(yield* dueOf(due)) }
+    const plain = yield* Effect.mapError(decode(given), (error) => failure(inWords(error)))
+    const { timeZone } = yield* ToolContext
+    const when = due == null ? undefined : yield* dueOf(due, kept?.dueDate)
+    const rule = yield* readRepeat({ repeat: yield* checked("repeat", RepeatText, repeat), timeZone }).pipe(
+      Effect.mapError(({ errors }) => failure(errors.map(({ message, path }) => `${path} ${message}`).join(" ")))
+    )
+    return {
+      ...plain,
+      // A day alone leaves the time of day to the task.
+      ...(when !== undefined && { dueDate: when.dueDate, ...(when.dueAt !== null && { dueAt: when.dueAt }) }),
+      ...(rule.repeat !== null && { repeat: rule.repeat }),
+      ...((when?.dueAt != null || (rule.repeat !== null && kept?.dueAt == null)) && { timeZone })
+    }
   })
 
 const newTaskOf = fieldsOf(Schema.decodeUnknown(NewFields, { errors: "all" }))

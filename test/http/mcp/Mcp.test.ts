@@ -173,7 +173,7 @@ layer(server)("Mcp", (it) => {
       const wrong = yield* call("create_task", { title: 7 })
       assert.deepStrictEqual(wrong, {
         status: "error",
-        error: "The arguments do not fit the tool: title: Expected string."
+        error: "The arguments do not fit the tool: title must be text."
       })
       assert.strictEqual((yield* call("create_task", { title: "t", due: "someday" }))["status"], "error")
       assert.strictEqual(codeOf((yield* request("tools/call", { name: "drop_tables" })).message), -32602)

@@ -46,12 +46,14 @@ const toolsOf = Effect.fn(function* (timeZone = "Europe/Berlin") {
 const Task = Schema.Struct({
   id: Schema.Number,
   title: Schema.String,
-  description: Schema.NullOr(Schema.String),
+  description: Schema.optional(Schema.NullOr(Schema.String)),
   completed: Schema.Boolean,
   priority: Schema.NullOr(Schema.String),
   labels: Schema.Array(Schema.String),
   due_date: Schema.NullOr(Schema.String),
-  due_at: Schema.NullOr(Schema.String)
+  due_at: Schema.NullOr(Schema.String),
+  repeat: Schema.NullOr(Schema.Struct({ rule: Schema.String, text: Schema.String })),
+  completed_occurrence: Schema.optional(Schema.String)
 })
 const Result = Schema.Struct({
   status: Schema.Literal("success", "error"),
@@ -65,6 +67,8 @@ const Result = Schema.Struct({
   ),
   total: Schema.optional(Schema.Number),
   next_cursor: Schema.optional(Schema.NullOr(Schema.String)),
+  left_out: Schema.optional(Schema.NullOr(Schema.String)),
+  due: Schema.optional(Schema.NullOr(Schema.String)),
   today: Schema.optional(Schema.String),
   time_zone: Schema.optional(Schema.String)
 })
@@ -183,7 +187,8 @@ layer(services)("TaskTools", (it) => {
         priority: "high",
         labels: ["work"],
         due_date: "2026-01-31",
-        due_at: null
+        due_at: null,
+        repeat: null
       })
       const task_id = made.id
       const missing = { status: "error" as const, error: "Task not found" }
@@ -229,7 +234,11 @@ layer(services)("TaskTools", (it) => {
         assert.deepStrictEqual([timed.today, timed.time_zone], [today, timeZone])
         assert.deepStrictEqual([taskOf(timed).due_date, taskOf(timed).due_at], [due_date, due_at])
         const moved = taskOf(yield* call("update_task", { task_id: taskOf(timed).id, due: "today" }))
-        assert.deepStrictEqual([moved.due_date, moved.due_at], [today, null])
+        assert.strictEqual(moved.due_date, today)
+        assert.deepStrictEqual(
+          moved.due_at,
+          DateTime.formatIso(DateTime.subtract(DateTime.unsafeMake(due_at), { days: 1 }))
+        )
         const titles = Effect.fn(function* (due_after: string, due_before: string) {
           const { tasks, ...list } = yield* call("list_tasks", { due_after, due_before })
           assert.deepStrictEqual([list.today, list.time_zone], [today, timeZone])
@@ -238,6 +247,86 @@ layer(services)("TaskTools", (it) => {
         assert.deepStrictEqual(yield* titles("today", today), ["timed"])
         assert.deepStrictEqual(yield* titles("tomorrow", "in two weeks"), [])
       }
+    })
+  )
+
+  it.effect("a time alone keeps the day, a day alone keeps the time, and the result says when it is due now", () =>
+    Effect.gen(function* () {
+      yield* setTime("2026-11-29T12:00:00Z")
+      const { call } = yield* toolsOf()
+      const made = yield* call("create_task", { title: "t", due: "wednesday at 9" })
+      const task_id = taskOf(made).id
+      const due = (words: string) => Effect.map(call("update_task", { task_id, due: words }), ({ due }) => due)
+      assert.strictEqual(made.due, "Wednesday, 2026-12-02, 09:00")
+      assert.strictEqual(yield* due("at 17:00"), "Wednesday, 2026-12-02, 17:00")
+      assert.strictEqual(yield* due("friday"), "Friday, 2026-12-04, 17:00")
+      assert.strictEqual(yield* due("tomorrow at 8"), "Monday, 2026-11-30, 08:00")
+      const cleared = yield* call("update_task", { task_id, clear: ["due"] })
+      assert.strictEqual(cleared.due, null)
+    })
+  )
+
+  it.effect("a task that repeats is set by words or a rule, and completed once for each occurrence", () =>
+    Effect.gen(function* () {
+      yield* setTime("2026-11-29T12:00:00Z")
+      const { call } = yield* toolsOf()
+      const made = yield* call("create_task", { title: "t", repeat: "every weekday at 9" })
+      const task_id = taskOf(made).id
+      assert.deepStrictEqual(
+        [made.due, taskOf(made).repeat?.rule],
+        ["Monday, 2026-11-30, 09:00", "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"]
+      )
+      const complete = (given: object = {}) =>
+        Effect.map(call("mark_complete", { task_id, ...given }), ({ error, task }) =>
+          error === undefined ? [task?.completed, task?.due_date, task?.completed_occurrence] : error
+        )
+      assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
+      assert.deepStrictEqual(yield* complete({ occurrence: "2026-11-30" }), [false, "2026-12-01", "2026-11-30"])
+      assert.match(String(yield* complete({ occurrence: "2026-12-09" })), /changed/)
+      const weekly = taskOf(yield* call("update_task", { task_id, repeat: "FREQ=WEEKLY" }))
+      assert.deepStrictEqual([weekly.due_date, weekly.repeat?.text], ["2026-12-01", "every week on Tuesday"])
+      // What the text of a rule says is read as that rule.
+      const again = taskOf(yield* call("update_task", { task_id, repeat: weekly.repeat?.text ?? null }))
+      assert.strictEqual(again.repeat?.rule, "FREQ=WEEKLY;BYDAY=TU")
+      for (const repeat of ["now and then", "FREQ=MINUTELY", ""]) {
+        const refused = yield* call("update_task", { task_id, repeat })
+        assert.match(refused.error ?? "", /^repeat /)
+      }
+      assert.strictEqual(taskOf(yield* call("update_task", { task_id, clear: ["repeat"] })).repeat, null)
+    })
+  )
+
+  it.effect("lists have no descriptions unless asked, are sorted, and are never too long for a model", () =>
+    Effect.gen(function* () {
+      const { call } = yield* toolsOf()
+      const notes = "🙂".repeat(2000)
+      for (const n of [0, 1]) {
+        yield* call("create_tasks", {
+          tasks: Arr.makeBy(25, (i) => ({
+            title: `${n}-${i}`,
+            description: notes,
+            ...(i === 7 && { due: "2026-01-31" })
+          }))
+        })
+      }
+      const list = yield* call("list_tasks", {})
+      assert.deepStrictEqual([list.tasks?.length, list.tasks?.some((task) => "description" in task)], [50, false])
+      assert.match(list.left_out ?? "", /descriptions/)
+      assert.isBelow(JSON.stringify(list).length, 40_000)
+      const titles: Array<string> = []
+      let cursor: string | null | undefined
+      do {
+        const page = yield* call("list_tasks", { descriptions: true, sort: "due", cursor })
+        assert.isBelow(JSON.stringify(page).length, 45_000)
+        assert.strictEqual(page.tasks?.[0]?.description, notes)
+        assert.strictEqual(page.left_out === null, page.next_cursor === null)
+        titles.push(...(page.tasks ?? []).map(({ title }) => title))
+        cursor = page.next_cursor
+      } while (cursor)
+      assert.deepStrictEqual(titles.slice(0, 3), ["1-7", "0-7", "1-24"])
+      assert.strictEqual(new Set(titles).size, 50)
+      assert.strictEqual((yield* call("list_tasks", { due: "none" })).total, 48)
+      assert.match((yield* call("list_tasks", { due: "none", due_after: "today" })).error ?? "", /due none/)
     })
   )
 
