@@ -201,7 +201,7 @@ const ttl = Options.text("ttl").pipe(
 const explain = (error: unknown): string => {
   if (ConfigError.isConfigError(error)) return Config.explain(error)
   if (error instanceof HttpServerError.ServeError) return `HOST and PORT cannot be listened on: ${words(error.cause)}`
-  if (error instanceof SqlError.SqlError) return `DATABASE_URL leads to no database: ${words(error.cause)}`
+  if (error instanceof SqlError.SqlError) return `DATABASE_URL cannot be used: ${words(error.cause)}`
   if (error instanceof Migrator.MigrationError) return `The database cannot be brought up to date: ${error.message}`
   return words(error)
 }

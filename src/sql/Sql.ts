@@ -7,6 +7,7 @@ import * as DatabaseUrl from "./DatabaseUrl.ts"
 import type * as DirectoryLock from "./DirectoryLock.ts"
 import * as Embedded from "./Embedded.ts"
 import * as Migrations from "./Migrations.ts"
+import * as Sessions from "./Sessions.ts"
 import * as Signals from "./Signals.ts"
 
 /** A PostgreSQL server of its own. */
@@ -28,8 +29,8 @@ export const layer = (
   options: Options
 ): Layer.Layer<SqlClient.SqlClient | Signals.Signals, SqlError.SqlError | Migrator.MigrationError> =>
   Layer.unwrapEffect(
-    Effect.map(connection(options), (connection) =>
-      migrated(Layer.provideMerge(signals(options, connection), client(options, connection)))
+    Effect.map(Effect.tap(connection(options), Sessions.required), (connection) =>
+      migrated(Layer.provideMerge(signals(connection), client(options, connection)))
     )
   )
 
@@ -50,7 +51,6 @@ const client = (options: Options, connection: Pg.ClientConfig) =>
   PgClient.layer({
     ...connection,
     max: options.poolSize ?? 10,
-    connectionTimeoutMillis: connectTimeout(options),
     statement_timeout: 30_000,
     // A node that stops within a transaction (a frozen machine, say) must not hold its rows for longer than the others
     // wait for its turns' leases.
@@ -64,21 +64,20 @@ const connection = (options: Options): Effect.Effect<Pg.ClientConfig, SqlError.S
       ...DatabaseUrl.read(Redacted.value(options.url)),
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
+      connectionTimeoutMillis: Duration.toMillis(options.connectTimeout ?? "5 seconds"),
       types
     }),
     catch: (cause) => new SqlError.SqlError({ cause, message: "Failed to read the database's URL" })
   })
 
-const connectTimeout = (options: Options) => Duration.toMillis(options.connectTimeout ?? "5 seconds")
-
-const signals = (options: Options, connection: Pg.ClientConfig) =>
+const signals = (connection: Pg.ClientConfig) =>
   Layer.scoped(
     Signals.Signals,
     Signals.make((onPayload) =>
       Effect.gen(function* () {
         const tried = yield* Deferred.make<void>()
         yield* Effect.scoped(
-          listen(options, connection, onPayload).pipe(
+          listen(connection, onPayload).pipe(
             Effect.ensuring(Deferred.succeed(tried, undefined)),
             Effect.flatMap((ended) => Effect.promise(() => ended))
           )
@@ -96,10 +95,10 @@ const signals = (options: Options, connection: Pg.ClientConfig) =>
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
 /** Listens until the scope closes; the answer resolves when the connection has ended before that. */
-const listen = (options: Options, connection: Pg.ClientConfig, onPayload: (payload: string) => void) =>
+const listen = (connection: Pg.ClientConfig, onPayload: (payload: string) => void) =>
   Effect.gen(function* () {
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new Pg.Client({ ...connection, connectionTimeoutMillis: connectTimeout(options) })),
+      Effect.sync(() => new Pg.Client(connection)),
       (client) => Effect.promise(() => client.end()).pipe(Effect.interruptible, Effect.timeoutOption("1 second"))
     )
     client.on("error", () => {}) // "end" follows

@@ -66,7 +66,7 @@ const network = new Set([
 
 /** What the drivers say without a code. */
 const driver =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client (has encountered|was closed)|Cannot use a pool after|Query read timeout|PGlite is clos)/
+  /^(Connection terminated|timeout (exceeded when trying to connect|expired)|Client (has encountered|was closed)|Cannot use a pool after|Query read timeout|PGlite is clos)/
 
 const property = (u: unknown, name: string): string | undefined => {
   if (!Predicate.hasProperty(u, name)) return undefined

@@ -1,6 +1,5 @@
 import { spawnSync } from "node:child_process"
 import { symlinkSync } from "node:fs"
-import { createServer } from "node:net"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { Array as Arr, Context, Effect, Layer } from "effect"
@@ -8,6 +7,7 @@ import { differences, lineDifferences } from "../support/Answers.ts"
 import { build } from "../support/Build.ts"
 import { answerTo, documentOf, documents, notRun } from "../support/Documents.ts"
 import type { Block } from "../support/Markdown.ts"
+import { freePort } from "../support/Ports.ts"
 import { root } from "../support/Repository.ts"
 import * as Shell from "../support/Shell.ts"
 
@@ -41,13 +41,6 @@ class Terminal extends Context.Tag("test/Commands/Terminal")<Terminal, Shell.She
     })
   )
 }
-
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
 
 /**
  * A script as a reader would run it, but for these: the ports are a free one, and so the nodes of a cluster one service;

@@ -1,7 +1,5 @@
 import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import type { AddressInfo } from "node:net"
-import { createServer } from "node:net"
 import * as Os from "node:os"
 import * as path from "node:path"
 import { SqlClient } from "@effect/sql"
@@ -9,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import * as DatabaseUrl from "../../src/sql/DatabaseUrl.ts"
 import * as Sql from "../../src/sql/Sql.ts"
+import { freePort } from "../support/Ports.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
 
 describe("a database's URL", () => {
@@ -52,14 +51,6 @@ const certificate = Effect.map(
     return { folder, cert, key }
   }
 )
-
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    // A server that listens on a port has an address of this form.
-    const { port } = server.address() as AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 /** Whether the connection is encrypted, or why there is none. */
 const connected = (url: string) =>

@@ -19,7 +19,7 @@ const folders = [...(process.env["PATH"] ?? "").split(path.delimiter), ...versio
 const programs = folders.find((folder) => existsSync(path.join(folder, "initdb")))
 
 /** The server refuses to run as root, so there it takes the user that its package has made. */
-const account = () => {
+export const account = () => {
   if (process.getuid?.() !== 0) return {}
   const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
   return { uid: id("-u"), gid: id("-g") }
