@@ -123,6 +123,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         "dist/client.d.ts",
         "dist/testing.js.map",
         "dist/main.js",
+        "dist/bin/main.js",
         "src/http/page/assets/index.html"
       ])
     })
