@@ -101,7 +101,7 @@ export { Identities } from "./services/access/Identities.ts"
 export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/access/RateLimits.ts"
 export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/access/Tokens.ts"
 export { TokenUsage } from "./services/access/TokenUsage.ts"
-export { Agent, type AgentOptions, type AgentTurn } from "./services/agent/Agent.ts"
+export { Agent, type AgentOptions, type AgentTurn, type CallPlace } from "./services/agent/Agent.ts"
 export {
   type ConversationPage,
   type ConversationQuery,
@@ -113,17 +113,19 @@ export * as Services from "./services/Services.ts"
 export { type HistoryPage, type TaskPage, type TaskQuery, Tasks, type Versioned } from "./services/tasks/Tasks.ts"
 export * as TaskTools from "./services/tasks/TaskTools.ts"
 export { type Answer, Chat, type ChatOptions, type Reading } from "./services/turns/Chat.ts"
-export {
-  type Begun,
-  type IdempotencyKey,
-  type Known,
-  type Outcome,
-  type Refusal,
-  type Stored,
-  type TurnRequest,
-  Turns,
-  type TurnsOptions,
-  type Wish
-} from "./services/turns/Turns.ts"
+export { Turns } from "./services/turns/Turns.ts"
+export type {
+  BegunTurn,
+  Ending,
+  ExistingTurn,
+  IdempotencyKey,
+  Outcome,
+  Refusal,
+  Renewed,
+  StoredTurn,
+  TurnKey,
+  TurnRequest,
+  TurnsOptions
+} from "./services/turns/TurnTypes.ts"
 export { Signals } from "./sql/Signals.ts"
 export * as Sql from "./sql/Sql.ts"

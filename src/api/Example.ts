@@ -4,7 +4,7 @@ import type { ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
 export const turnId = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"
 
 export const call: typeof ToolCallStarted.Encoded = {
-  id: "call_1",
+  id: "k3Xb9QzT7",
   tool: "create_task",
   parameters: { title: "Buy milk" }
 }

@@ -28,7 +28,7 @@ const chunk = <const Type extends string, Fields extends Schema.Struct.Fields>(
 
 const id = { id: Schema.String.annotations({ description: "Of the part of text", examples: ["1"] }) }
 
-const toolCallId = { toolCallId: Schema.String.annotations({ examples: ["call_1"] }) }
+const toolCallId = { toolCallId: Schema.String.annotations({ examples: ["k3Xb9QzT7"] }) }
 
 /** The tools are the service's: none of them is the page's to run, and their names are not known beforehand. */
 const ours = { providerExecuted: Schema.Literal(true), dynamic: Schema.Literal(true) }
@@ -105,7 +105,7 @@ export const frames = (chunks: ReadonlyArray<UiMessageChunk>, id: string) =>
 export const done = "data: [DONE]\n\n"
 
 const turn_id = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"
-const call = { toolCallId: "call_1", providerExecuted: true, dynamic: true } as const
+const call = { toolCallId: "k3Xb9QzT7", providerExecuted: true, dynamic: true } as const
 
 /** A whole stream. */
 export const example = [

@@ -7,7 +7,7 @@ export type AgentEvent = Data.TaggedEnum<{
   /** Never empty, always well-formed: a surrogate pair is not split. */
   Text: { readonly text: string }
   ToolCallStarted: { readonly call: ToolCallStarted; readonly step: number }
-  ToolCallEnded: { readonly call: ToolCall; readonly step: number }
+  ToolCallEnded: { readonly call: ToolCall; readonly step: number; readonly providerCallId?: string | undefined }
   /** One call of the model has been answered in full. */
   StepEnded: { readonly usage: Usage }
 }>

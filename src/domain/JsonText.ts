@@ -1,10 +1,10 @@
 import { Either } from "effect"
 
 /** Deeper JSON is no request of ours, and would overflow whoever walks it. */
-const maxDepth = 64
+export const maxDepth = 64
 
 /** Members and items, at any depth: some ten times as many as any request of ours has. */
-const maxValues = 5000
+export const maxValues = 5000
 
 /**
  * The value of a JSON text that somebody else wrote, or what is wrong with it. Its depth and the number of its values are

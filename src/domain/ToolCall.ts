@@ -17,7 +17,7 @@ export const ToolResult = Schema.Union(
 export type ToolResult = typeof ToolResult.Type
 
 const call = {
-  id: Schema.String.annotations({ description: "The model's own id of the call", examples: ["call_1"] }),
+  id: Schema.String.annotations({ description: "Unique in its conversation", examples: ["k3Xb9QzT7"] }),
   tool: Schema.String.annotations({ examples: ["create_task"] }),
   parameters: Schema.Unknown.annotations({
     description: "The arguments, as the model gave them",
@@ -52,4 +52,12 @@ export const ToolCalls = Schema.NullOr(Schema.Array(ToolCall)).annotations({
 export interface Place {
   readonly step: number
   readonly offset: number
+  /** The provider's own id of the call, for nobody but that provider. */
+  readonly providerCallId?: string | undefined
 }
+
+/** Tool calls that are run in one step; the others are dropped. */
+export const maxCallsPerStep = 32
+
+/** Changes of tasks that one turn may make. */
+export const maxChangesPerTurn = 100

@@ -167,7 +167,7 @@ export class IdempotencyKeyReused extends Problem("IdempotencyKeyReused", {
 
 /** One task change that was taken back. */
 export const Reverted = Schema.Struct({
-  toolCallId: Schema.String.annotations({ examples: ["call_1"] }).pipe(key("tool_call_id")),
+  toolCallId: Schema.String.annotations({ examples: ["k3Xb9QzT7"] }).pipe(key("tool_call_id")),
   tool: Schema.String.annotations({ examples: ["create_task"] }),
   taskId: TaskId.pipe(key("task_id"))
 }).annotations({ identifier: "Reverted", description: "One task change that was taken back" })

@@ -6,7 +6,7 @@ import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { hashOf } from "../services/access/Idempotency.ts"
 import { Chat } from "../services/turns/Chat.ts"
-import type { TurnRequest } from "../services/turns/Turns.ts"
+import type { TurnRequest } from "../services/turns/TurnTypes.ts"
 import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
 import * as Sse from "./sse/Sse.ts"
 

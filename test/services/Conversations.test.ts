@@ -125,7 +125,7 @@ layer(database)("Conversations", (it) => {
       const owner = yield* newUser
       const turns = yield* Turns
       const { conversationId: id, ...first } = yield* begin(owner, null)
-      yield* turns.end({ conversationId: id, ...first }, answer)
+      yield* turns.end(first, answer)
       yield* turns.end(yield* begin(owner, id), answer)
       yield* conversations.removeMessage(owner, id, first.userMessageId)
       const { history } = yield* begin(owner, id)

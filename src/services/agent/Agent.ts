@@ -1,5 +1,5 @@
 import { LanguageModel, type Tool, type Toolkit } from "@effect/ai"
-import { Context, Effect, Layer, Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, Stream } from "effect"
 import { type AgentError, AgentEvent } from "../../domain/Agent.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
@@ -17,14 +17,22 @@ export interface AgentTurn {
   readonly message: string
   /** What was said before, oldest first. */
   readonly history: ReadonlyArray<HistoryMessage>
+  /** When the turn's time is up; absent, it has no limit. Nothing is waited for beyond it. */
+  readonly deadline?: DateTime.Utc | undefined
   /**
-   * Runs a tool call so that its effect and its record are one: both are kept, or neither. `position` counts the calls
-   * of a step from 0. Fails with `TurnLost` if the turn is no longer this process's to work on.
+   * Runs a tool call so that its effect and its record are one: both are kept, or neither. Fails with `TurnLost` if the
+   * turn is no longer this process's to work on.
    */
-  readonly record: (
-    place: { readonly step: number; readonly position: number },
-    call: Effect.Effect<ToolCall>
-  ) => Effect.Effect<ToolCall, TurnLost>
+  readonly record: (place: CallPlace, call: Effect.Effect<ToolCall>) => Effect.Effect<ToolCall, TurnLost>
+}
+
+/** A tool call's place in its turn. */
+export interface CallPlace {
+  readonly step: number
+  /** Counts the calls of a step from 0. */
+  readonly position: number
+  /** The provider's own id of the call, to be kept beside its record. */
+  readonly providerCallId?: string | undefined
 }
 
 export interface AgentOptions {

@@ -1,8 +1,8 @@
 import { type AiError, type LanguageModel, Prompt, type Response, type Tool } from "@effect/ai"
-import { Chunk, Effect, Exit, Option, Random } from "effect"
+import { Chunk, DateTime, Effect, Exit, Option, Random } from "effect"
 import { type AgentError, AgentEvent, AgentFailed } from "../../domain/Agent.ts"
 import { storable } from "../../domain/Json.ts"
-import type { ToolCall } from "../../domain/ToolCall.ts"
+import { maxCallsPerStep, type ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost, Usage } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
@@ -21,6 +21,8 @@ export interface Answer {
   /** The first half of a surrogate pair, until the second half comes. */
   readonly highSurrogate: string
   readonly calls: ReadonlyArray<ModelCall>
+  /** Calls beyond `maxCallsPerStep`. */
+  readonly droppedCalls: number
   /** Calls whose arguments are still coming, by id. */
   readonly partialCalls: ReadonlyMap<string, ModelCall<string>>
   /** Known once the answer is complete. */
@@ -39,6 +41,7 @@ export const emptyAnswer = (followsText: boolean): Answer => ({
   text: "",
   highSurrogate: "",
   calls: [],
+  droppedCalls: 0,
   partialCalls: new Map(),
   usage: undefined
 })
@@ -49,7 +52,7 @@ export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyA
     case "text-delta":
       return addText(answer, part.delta)
     case "tool-params-start":
-      return [setPartial(answer, { id: part.id, name: part.name, params: "" }), none]
+      return [startPartial(answer, part), none]
     case "tool-params-delta": {
       const call = answer.partialCalls.get(part.id)
       return [call === undefined ? answer : setPartial(answer, { ...call, params: call.params + part.delta }), none]
@@ -58,7 +61,7 @@ export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyA
       const { id, name, params } = part
       const partialCalls = new Map(answer.partialCalls)
       partialCalls.delete(id)
-      return [{ ...answer, partialCalls, calls: [...answer.calls, { id, name, params }] }, none]
+      return [addCall({ ...answer, partialCalls }, { id, name, params }), none]
     }
     case "finish": {
       // The second half of a pair can no longer come.
@@ -87,6 +90,14 @@ export const addParts = (
 }
 
 const none: ReadonlyArray<AgentEvent> = []
+
+const addCall = (answer: Answer, call: ModelCall): Answer =>
+  answer.calls.length < maxCallsPerStep
+    ? { ...answer, calls: [...answer.calls, call] }
+    : { ...answer, droppedCalls: answer.droppedCalls + 1 }
+
+const startPartial = (answer: Answer, { id, name }: Omit<ModelCall, "params">): Answer =>
+  answer.partialCalls.size < maxCallsPerStep ? setPartial(answer, { id, name, params: "" }) : answer
 
 const setPartial = (answer: Answer, call: ModelCall<string>): Answer => ({
   ...answer,
@@ -118,6 +129,8 @@ interface Step {
   readonly number: number
   readonly prompt: ReadonlyArray<Prompt.Message>
   readonly followsText: boolean
+  /** Changes of tasks so far. */
+  readonly changes: number
 }
 
 /** The next events of a turn, and what to run for those after them. Fails with `None` at the end. */
@@ -173,7 +186,7 @@ export const make = (
     const failure = fromAiError(error)
     return hasOutput(step, answer) || tries === maxTries || !isTransient(error)
       ? fail(failure)
-      : Effect.zipRight(pause(failure, tries), ask(step, tries + 1))
+      : Effect.zipRight(pause(failure, tries, turn.deadline), ask(step, tries + 1))
   }
 
   const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
@@ -183,8 +196,10 @@ export const make = (
     if (usage === undefined || isEmpty) return events.length === 0 ? fail(new AgentFailed()) : emit(events, failed)
     const ended = [...events, AgentEvent.StepEnded({ usage })]
     if (isLast(step) || calls.length === 0) return emit(ended, finished)
-    const requested = calls.map((call) => requestedCall(tools.tools, call))
-    return run(step, answer, requested, [], ended)
+    return Effect.flatMap(
+      Effect.forEach(calls, (call) => requestedCall(tools, call)),
+      (requested) => run(step, answer, requested, [], ended)
+    )
   }
 
   /** Announces the next call after `events`; the pull after that runs it. */
@@ -197,23 +212,33 @@ export const make = (
   ): Next => {
     const call = calls[done.length]
     if (call === undefined) {
-      const prompt = [...step.prompt, assistant(answer.text, calls), results(done)]
+      const ended = done.map((call, i) => ({ ...call, providerCallId: calls[i]?.providerCallId }))
+      const prompt = [...step.prompt, assistant(answer.text, calls), results(ended)]
       const followsText = step.followsText || answer.text !== ""
-      return emit(events, ask({ number: step.number + 1, prompt, followsText }, 1))
+      return emit(events, ask({ ...step, number: step.number + 1, prompt, followsText }, 1))
     }
-    const { id, parameters, tool } = call
-    const ended = execute(tools, turn, call, { step: step.number, position: done.length }).pipe(
+    const { id, parameters, providerCallId, tool } = call
+    const dropped = done.length === calls.length - 1 ? answer.droppedCalls : 0
+    const place = { step: step.number, position: done.length, providerCallId }
+    const ran = execute(tools, turn, call, { place, dropped, changes: step.changes }).pipe(
       Effect.mapError(Option.some),
       Effect.flatMap((ran) =>
-        run(step, answer, calls, [...done, ran], [AgentEvent.ToolCallEnded({ call: ran, step: step.number })])
+        run(
+          { ...step, changes: step.changes + (ran.result.status === "success" ? call.changes : 0) },
+          answer,
+          calls,
+          [...done, ran],
+          [AgentEvent.ToolCallEnded({ call: ran, step: step.number, providerCallId })]
+        )
       )
     )
-    return emit([...events, AgentEvent.ToolCallStarted({ call: { id, tool, parameters }, step: step.number })], ended)
+    return emit([...events, AgentEvent.ToolCallStarted({ call: { id, tool, parameters }, step: step.number })], ran)
   }
 
-  let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) =>
-    ask({ number: 1, prompt: [system(text), ...pastTurns(turn.history), user(turn.message)], followsText: false }, 1)
-  )
+  let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) => {
+    const prompt = [system(text), ...pastTurns(turn.history), user(turn.message)]
+    return ask({ number: 1, prompt, followsText: false, changes: 0 }, 1)
+  })
   return {
     pull: Effect.suspend(() =>
       Effect.map(next, ([events, rest]) => {
@@ -245,10 +270,10 @@ const salvage = (
 ): readonly [Answer, Array<AgentEvent>] | undefined => {
   const parts = ToolSchemas.givenUp(offered.tools, error)
   if (parts === undefined || (ToolSchemas.isNotJson(error) && answer.partialCalls.size === 0)) return undefined
-  const [{ calls, partialCalls, usage, ...rest }, events] = addParts(answer, parts)
+  const [{ partialCalls, ...rest }, events] = addParts(answer, parts)
+  const all = [...partialCalls.values()].reduce<Answer>(addCall, { ...rest, partialCalls: new Map() })
   // The end, where the tokens are counted, is lost.
-  const known = usage ?? { inputTokens: 0, outputTokens: 0 }
-  return [{ ...rest, usage: known, partialCalls: new Map(), calls: [...calls, ...partialCalls.values()] }, events]
+  return [{ ...all, usage: all.usage ?? { inputTokens: 0, outputTokens: 0 } }, events]
 }
 
 /** The first try counts. */
@@ -257,12 +282,20 @@ const maxTries = 3
 /** Seconds: a service that asks for more patience than this is busy for as long as this turn is concerned. */
 const maxPause = 10
 
-/** Waits before the next try, if that is not too long. */
-const pause = (failure: AgentError, tries: number): Effect.Effect<void, Option.Option<AgentError>> => {
-  const seconds = "retryAfter" in failure ? failure.retryAfter : undefined
-  if (seconds !== undefined && seconds > maxPause) return Effect.fail(Option.some(failure))
-  return Effect.flatMap(Random.nextRange(0.5, 1), (jitter) => {
-    const millis = 400 * 2 ** (tries - 1) * jitter
-    return Effect.sleep(seconds === undefined ? millis : seconds * 1000 + millis / 4)
+/** Waits before the next try, if the turn's time allows it. */
+const pause = (
+  failure: AgentError,
+  tries: number,
+  deadline: DateTime.Utc | undefined
+): Effect.Effect<void, Option.Option<AgentError>> =>
+  Effect.gen(function* () {
+    const jitter = yield* Random.nextRange(0.5, 1)
+    const backoff = 400 * 2 ** (tries - 1) * jitter
+    const asked = "retryAfter" in failure ? failure.retryAfter : undefined
+    if (asked === undefined) return yield* Effect.sleep(backoff)
+    const now = yield* DateTime.now
+    const left = deadline === undefined ? Number.POSITIVE_INFINITY : DateTime.distance(now, deadline)
+    const wait = asked * 1000 + backoff / 4
+    if (asked > maxPause || wait >= left) return yield* Effect.fail(Option.some(failure))
+    yield* Effect.sleep(wait)
   })
-}

@@ -1,12 +1,14 @@
 import type { Tool, Toolkit } from "@effect/ai"
-import { Context, Cause as Defect, Duration, Effect, Either, Predicate, Record, Schema } from "effect"
+import { Context, Cause as Defect, Duration, Effect, Either, Predicate, Random, Record, Schema } from "effect"
 import { storable } from "../../domain/Json.ts"
+import { maxDepth, maxValues } from "../../domain/JsonText.ts"
 import { Cause } from "../../domain/Task.ts"
-import { type ToolCall, ToolResult } from "../../domain/ToolCall.ts"
+import { maxCallsPerStep, maxChangesPerTurn, type ToolCall, ToolResult } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
 import * as Span from "../../runtime/Span.ts"
 import { ToolContext } from "../tasks/TaskTools.ts"
-import type { AgentTurn } from "./Agent.ts"
+import type { AgentTurn, CallPlace } from "./Agent.ts"
+import { Changes } from "./ToolParameters.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
 
 /** A toolkit without the types of its tools: which call is for which tool is known at run time only. */
@@ -65,33 +67,82 @@ const encoderOf = ({ ast }: Pick<Schema.Schema.All, "ast">) => {
 
 /** A tool call that the model asked for. */
 export interface RequestedCall {
+  /** Ours: unique in the conversation, and of a form that every provider takes. */
   readonly id: string
+  readonly providerCallId: string | undefined
   readonly tool: string
   readonly parameters: unknown
   /** The parameters as the tool takes them, or why the call cannot be run. */
   readonly read: Either.Either<unknown, string>
+  /** How many tasks it would change. */
+  readonly changes: number
 }
 
-/** Of one step; more are refused: no plan needs them, and a model that runs in circles does not stop by itself. */
-const maxCalls = 32
+const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+/** 9 letters and digits, which is the one form that all known providers accept. */
+const callId = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, letters.length), 9), (indices) =>
+  indices.map((i) => letters[i]).join("")
+)
 
 /** A call as it is kept and shown, and whether it can be run. */
 export const requestedCall = (
-  tools: ToolSchemas.Tools,
-  { id, name, params }: { readonly id: string; readonly name: string; readonly params: unknown }
-): RequestedCall => {
-  const isObject = Predicate.isReadonlyRecord(params)
-  // In an object, which is what every provider takes back.
-  const parameters = clean(isObject ? params : { arguments: rawOf(params).slice(0, 2000) })
-  return {
-    id: storable(id),
-    tool: storable(name),
-    parameters,
-    read: Either.mapLeft(ToolSchemas.read(tools, name, isObject ? parameters : params), storable)
-  }
-}
+  { tools }: AgentTools,
+  { id: providerId, name, params }: { readonly id: string; readonly name: string; readonly params: unknown }
+): Effect.Effect<RequestedCall> =>
+  Effect.map(callId, (id) => {
+    const tool = storable(name.slice(0, maxName))
+    const providerCallId = providerId.length <= maxName ? storable(providerId) : undefined
+    const refused = (reason: string, parameters: object) => ({
+      ...{ id, providerCallId, tool, parameters, changes: 0 },
+      read: Either.left(reason)
+    })
+    if (!isBounded(params)) return refused("The arguments are nested too deeply, or too large.", {})
+    // In an object, which is what every provider takes back.
+    if (!Predicate.isReadonlyRecord(params)) {
+      const text = typeof params === "string" ? params : (JSON.stringify(params) ?? "")
+      return refused("The arguments are not valid JSON, or no object.", { arguments: storable(text.slice(0, maxText)) })
+    }
+    const parameters = clean(params)
+    const read = Either.mapLeft(ToolSchemas.read(tools, name, parameters), storable)
+    const changes = Either.match(read, { onLeft: () => 0, onRight: (given) => changesOf(tools[name], given) })
+    return { id, providerCallId, tool, parameters, read, changes }
+  })
 
-const rawOf = (params: unknown) => (typeof params === "string" ? params : (JSON.stringify(params) ?? ""))
+const changesOf = (tool: Tool.Any | undefined, parameters: unknown) =>
+  tool === undefined ? 0 : Context.get(tool.annotations, Changes)(parameters)
+
+/** Characters of a name or an id. */
+const maxName = 256
+
+/** Characters that are kept of arguments that are no object. */
+const maxText = 2000
+
+/** UTF-16 units of all texts and names. */
+const maxSize = 256 * 1024
+
+/** Whether arguments are within the bounds of a request's body, found out without walking any further. */
+const isBounded = (params: unknown): boolean => {
+  const open: Array<readonly [value: unknown, depth: number]> = [[params, 1]]
+  let [values, size] = [0, 0]
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [value, depth] = next
+    if (++values > maxValues || depth > maxDepth) return false
+    if (typeof value === "string") size += value.length
+    else if (Array.isArray(value)) {
+      if (value.length > maxValues) return false
+      for (const item of value) open.push([item, depth + 1])
+    } else if (Predicate.isRecord(value)) {
+      for (const name in value) {
+        if (open.length > maxValues) return false
+        size += name.length
+        open.push([value[name], depth + 1])
+      }
+    }
+    if (size > maxSize) return false
+  }
+  return true
+}
 
 /** JSON as PostgreSQL can store it. */
 const clean = (value: unknown): unknown => {
@@ -103,35 +154,44 @@ const clean = (value: unknown): unknown => {
   return value
 }
 
+/** Where a call stands in its turn. */
+export interface CallContext {
+  readonly place: CallPlace
+  /** Changes of tasks that the turn has made so far. */
+  readonly changes: number
+  /** Calls that were dropped from the end of the step, which the model is told with the last one that is run. */
+  readonly dropped: number
+}
+
 /** Runs a tool call with its record. Whatever becomes of the tool is a result. */
 export const execute = (
   tools: AgentTools,
   turn: AgentTurn,
   call: RequestedCall,
-  place: { readonly step: number; readonly position: number }
+  { changes, dropped, place }: CallContext
 ): Effect.Effect<ToolCall, TurnLost> => {
-  const context = { user: turn.user, timeZone: turn.timeZone, cause: Cause.Turn({ turnId: turn.id, ...place }) }
+  const { position, step } = place
+  const context = { user: turn.user, timeZone: turn.timeZone, cause: Cause.Turn({ turnId: turn.id, step, position }) }
 
   const timed = (run: Effect.Effect<ToolResult>): Effect.Effect<ToolCall> =>
     Effect.map(Effect.timed(run), ([duration, answered]) => ({
       id: call.id,
       tool: call.tool,
       parameters: call.parameters,
-      result: asResult(clean(answered)),
+      result: asResult(clean(dropped > 0 ? { ...answered, notice: droppedNotice(dropped) } : answered)),
       durationMs: Math.round(Duration.toMillis(duration))
     }))
 
   const refused = (error: string) => Effect.succeed<ToolResult>({ status: "error", error })
 
-  const run = Either.match(place.position < maxCalls ? call.read : Either.left(tooMany), {
-    onLeft: refused,
-    onRight: (parameters) =>
-      Effect.match(tools.handle(call.tool, parameters, context), { onSuccess: toResult, onFailure: toResult }).pipe(
-        Span.withSpan("Agent.tool", { attributes: { tool: call.tool } })
-      )
-  })
+  const run = (parameters: unknown) =>
+    changes + call.changes > maxChangesPerTurn
+      ? refused(tooManyChanges(changes, call.changes))
+      : Effect.match(tools.handle(call.tool, parameters, context), { onSuccess: toResult, onFailure: toResult }).pipe(
+          Span.withSpan("Agent.tool", { attributes: { tool: call.tool } })
+        )
 
-  return turn.record(place, timed(run)).pipe(
+  return turn.record(place, timed(Either.match(call.read, { onLeft: refused, onRight: run }))).pipe(
     Effect.catchAllDefect((defect) =>
       // The tool's transaction was rolled back; that it failed is recorded on its own.
       Effect.zipRight(
@@ -143,7 +203,11 @@ export const execute = (
   )
 }
 
-const tooMany = `At most ${maxCalls} tool calls at once.`
+const droppedNotice = (dropped: number) =>
+  `${dropped} more tool calls of this step were dropped and not run: at most ${maxCallsPerStep} are run at once.`
+
+const tooManyChanges = (done: number, wanted: number) =>
+  `Nothing was changed: one message can change at most ${maxChangesPerTurn} tasks, it has changed ${done}, and this would change ${wanted} more. Tell the user what was done, and that they can ask for the next part.`
 
 const isResult = Schema.is(ToolResult)
 const asResult = Schema.decodeUnknownSync(ToolResult)

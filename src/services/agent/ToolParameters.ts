@@ -1,5 +1,5 @@
 import { Tool } from "@effect/ai"
-import { type JSONSchema, Schema } from "effect"
+import { Context, type JSONSchema, Schema } from "effect"
 
 /**
  * A tool's parameters. Their JSON Schema should be one that every provider accepts: without references, patterns, formats
@@ -17,3 +17,8 @@ export const integer = Schema.Number.pipe(Schema.int())
 /** A tool's JSON Schema. Only OpenAI's strict mode requires what may be left out: its model layer asks for it as null. */
 export const inputSchema = (tool: Tool.Any): JSONSchema.JsonSchema7 =>
   Tool.getJsonSchemaFromSchemaAst(tool.parametersSchema.ast)
+
+/** Annotates a tool with how many tasks a call with these arguments would change; none unless told. */
+export class Changes extends Context.Reference<Changes>()("taskchat/services/ToolChanges", {
+  defaultValue: (): ((parameters: unknown) => number) => () => 0
+}) {}

@@ -1,9 +1,9 @@
 import { Tool, Toolkit } from "@effect/ai"
-import { Context, Schema } from "effect"
+import { Context, Predicate, Schema } from "effect"
 import { Order } from "../../domain/Cursor.ts"
 import type { UserId } from "../../domain/Id.ts"
 import { type Cause, Priority, Task } from "../../domain/Task.ts"
-import { integer, optional, parameters } from "../agent/ToolParameters.ts"
+import { Changes, integer, optional, parameters } from "../agent/ToolParameters.ts"
 
 /** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
 export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<
@@ -60,6 +60,10 @@ const newTask = {
   repeat: optional(text, repeatText)
 }
 
+const one = () => 1
+const each = (name: string) => (given: unknown) =>
+  Predicate.hasProperty(given, name) && Array.isArray(given[name]) ? given[name].length : 1
+
 const ListTasks = Tool.make("list_tasks", {
   ...common,
   description:
@@ -104,6 +108,7 @@ const CreateTask = Tool.make("create_task", {
 })
   .setParameters(parameters(newTask))
   .annotate(Tool.Title, "Create a task")
+  .annotate(Changes, one)
   .annotate(Tool.Destructive, false)
   .annotate(Tool.OpenWorld, false)
 
@@ -117,6 +122,7 @@ const CreateTasks = Tool.make("create_tasks", {
     parameters({ tasks: Schema.Array(Schema.Struct(newTask)).annotations({ description: "1 to 25 tasks" }) })
   )
   .annotate(Tool.Title, "Create several tasks")
+  .annotate(Changes, each("tasks"))
   .annotate(Tool.Destructive, false)
   .annotate(Tool.OpenWorld, false)
 
@@ -150,6 +156,7 @@ const UpdateTask = Tool.make("update_task", {
     })
   )
   .annotate(Tool.Title, "Change a task")
+  .annotate(Changes, one)
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
 
@@ -173,6 +180,7 @@ const MarkComplete = Tool.make("mark_complete", {
     })
   )
   .annotate(Tool.Title, "Complete or reopen tasks")
+  .annotate(Changes, each("task_ids"))
   .annotate(Tool.Destructive, false)
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
@@ -184,6 +192,7 @@ const DeleteTask = Tool.make("delete_task", {
 })
   .setParameters(parameters({ task_id: taskId }))
   .annotate(Tool.Title, "Delete a task")
+  .annotate(Changes, one)
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
 

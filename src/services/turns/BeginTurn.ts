@@ -7,10 +7,10 @@ import { IdempotencyKeyReused, keyLifetime, TooManyTurns, TurnInProgress } from 
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { violated } from "../../sql/SqlErrors.ts"
 import type { TurnArchive } from "./FinishTurn.ts"
-import { decodeBegun, decodeHistory, decodeIds, decodeKnown, decodeOwn, type Failure, isSqlError } from "./TurnRows.ts"
-import type { Begun, Known, Refusal, TurnRequest, TurnsOptions } from "./Turns.ts"
+import { decodeBegun, decodeHistory, decodeIds, decodeKey, decodeOwn, type Failure, isSqlError } from "./TurnRows.ts"
+import type { BegunTurn, ExistingTurn, Refusal, TurnRequest, TurnsOptions } from "./TurnTypes.ts"
 
-/** How turns begin, or why not, and the keys by which a request that comes again finds its turn. */
+/** Begins turns, or says why not, and finds the turn of a request that comes again with its Idempotency-Key. */
 export const make = (
   sql: SqlClient.SqlClient,
   node: string,
@@ -39,7 +39,7 @@ export const make = (
   // One statement: a place among the user's running turns, the conversation's next number, the turn, its message and
   // key, and what was said before. If there is no place or no such conversation, nothing happens and no row comes.
   const insert = (isNew: boolean, hasKey: boolean) =>
-    PreparedStatement.make<Beginning>(sql, (p) => {
+    PreparedStatement.make<NewTurnRow>(sql, (p) => {
       const conversation = isNew
         ? sql`
         INSERT INTO conversations (user_id, title, last_sequence_number, message_count)
@@ -51,8 +51,8 @@ export const make = (
         FROM place
         WHERE c.user_id = ${p.user} AND c.id = ${p.conversationId} AND c.deleted_at IS NULL
         RETURNING c.id, c.last_sequence_number`
-      const known = hasKey
-        ? sql`, known AS (
+      const insertKey = hasKey
+        ? sql`, idempotency_key AS (
         INSERT INTO idempotency_keys (user_id, scope, key, request_hash, turn_id)
         SELECT ${p.user}::bigint, ${p.scope}, ${p.key}, ${p.hash}, ${p.turnId}::uuid FROM turn
       )`
@@ -76,7 +76,7 @@ export const make = (
         SELECT ${p.user}::bigint, conversation.id, conversation.last_sequence_number, turn.user_message_id,
           ${p.turnId}::uuid, 'user', ${p.message}, 'completed'
         FROM conversation, turn
-      )${known}
+      )${insertKey}
       SELECT conversation.id AS "conversationId", conversation.last_sequence_number AS "sequenceNumber",
         turn.user_message_id AS "userMessageId",
         ${isNew ? sql`'[]'::json` : sql`(${history(p.user, p.conversationId)})`} AS history
@@ -84,10 +84,10 @@ export const make = (
     })
 
   const inNew = { plain: insert(true, false), keyed: insert(true, true) }
-  const inKnown = { plain: insert(false, false), keyed: insert(false, true) }
+  const inExisting = { plain: insert(false, false), keyed: insert(false, true) }
 
   const inserted = ({ conversationId, key, message, timeZone, user }: TurnRequest, turnId: TurnId) => {
-    const { keyed, plain } = conversationId === null ? inNew : inKnown
+    const { keyed, plain } = conversationId === null ? inNew : inExisting
     return (key === null ? plain : keyed)({
       user,
       turnId,
@@ -113,13 +113,13 @@ export const make = (
     )
 
   /** The turn that the request's key stands for, if it was used in the last day. */
-  const known = ({ key, user }: TurnRequest): Effect.Effect<Known | null, IdempotencyKeyReused | Failure> =>
+  const existing = ({ key, user }: TurnRequest): Effect.Effect<ExistingTurn | null, IdempotencyKeyReused | Failure> =>
     key === null
       ? Effect.succeed(null)
       : sql`
         SELECT request_hash AS hash, turn_id AS "turnId" FROM idempotency_keys
         WHERE user_id = ${user} AND scope = ${key.scope} AND key = ${key.key} AND created_at > now() - ${keyLifetime}::interval`.pipe(
-          Effect.flatMap(decodeKnown),
+          Effect.flatMap(decodeKey),
           Effect.flatMap(([row]) => {
             if (row === undefined) return Effect.succeed(null)
             return row.hash === key.hash ? Effect.succeed({ turnId: row.turnId }) : new IdempotencyKeyReused()
@@ -154,7 +154,7 @@ export const make = (
   const begin: (
     request: TurnRequest,
     tries?: number
-  ) => Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(function* (
+  ) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(function* (
     request,
     tries = 0
   ) {
@@ -170,7 +170,7 @@ export const make = (
     }
     const constraint = Either.isLeft(attempt) && isSqlError(attempt.left) ? violated(attempt.left) : undefined
     if (Either.isLeft(attempt) && constraint === undefined) return yield* attempt.left
-    const first = yield* known(request)
+    const first = yield* existing(request)
     if (first !== null) return first
     switch (constraint) {
       case undefined: {
@@ -203,16 +203,19 @@ export const make = (
   })
 
   /** Why a turn could not begin now, if not for want of a place. */
-  const refusal: (request: TurnRequest) => Effect.Effect<Known | null, Refusal | IdempotencyKeyReused | Failure> =
-    Effect.fnUntraced(function* (request) {
-      const first = yield* known(request)
+  const refusal: (
+    request: TurnRequest
+  ) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(
+    function* (request) {
+      const first = yield* existing(request)
       if (first !== null) return first
       if (request.conversationId === null) return null
       const turn = yield* running(request)
       if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
       const refusal = yield* refusalOf(request)
       return refusal._tag === "TooManyTurns" ? null : yield* refusal
-    })
+    }
+  )
 
   const forgetKeys = (filter: Statement.Fragment) =>
     sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLifetime}::interval ${filter}`
@@ -220,7 +223,7 @@ export const make = (
   return { begin, refusal, prune: forgetKeys(sql``) }
 }
 
-type Beginning = {
+type NewTurnRow = {
   readonly user: UserId
   readonly turnId: TurnId
   readonly conversationId: ConversationId | null
@@ -232,7 +235,7 @@ type Beginning = {
   readonly hash: string | null
 }
 
-/** Above this, someone else is quicker every time. */
+/** A turn that loses so many races in a row is refused. */
 const maxTries = 50
 
 const maxInteger = 2147483647

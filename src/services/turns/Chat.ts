@@ -17,27 +17,31 @@ import { Signals } from "../../sql/Signals.ts"
 import { Agent } from "../agent/Agent.ts"
 import { Tasks } from "../tasks/Tasks.ts"
 import * as RemoteTurns from "./RemoteTurns.ts"
-import { ifThere } from "./RemoteTurns.ts"
+import { orLater } from "./RemoteTurns.ts"
+import * as TurnFlusher from "./TurnFlusher.ts"
 import type { TurnOutput } from "./TurnOutput.ts"
-import * as RunningTurns from "./TurnRunner.ts"
-import { type Known, type Refusal, type TurnRequest, Turns } from "./Turns.ts"
+import type { RunningTurn } from "./TurnRegistry.ts"
+import * as TurnRegistry from "./TurnRegistry.ts"
+import * as TurnRunner from "./TurnRunner.ts"
+import { Turns } from "./Turns.ts"
+import { type ExistingTurn, type Refusal, Stopped, type TurnRequest } from "./TurnTypes.ts"
 
 export interface ChatOptions {
   /** For the whole turn. */
   readonly timeout: Duration.Duration
   /** Of this node; more are refused as `Unavailable`. */
   readonly maxRunning: number
-  /** As in the turns' rows: for so long a turn's end is tried to be written. */
+  /** As for `Turns`: how long to retry the final write of a turn. */
   readonly lease: Duration.Duration
 }
 
-/** A turn that can be read along, wherever it runs or ran. */
+/** A turn that can be read, wherever it runs or ran. */
 export interface Reading {
   readonly turnId: TurnId
   readonly conversationId: ConversationId
   readonly userMessageId: MessageId
   readonly output: TurnOutput
-  /** Whether it runs on another node, so that its latest words may not be here yet, or were lost with it. */
+  /** Whether it runs on another node, so that its latest text may not be here yet, or was lost with it. */
   readonly isElsewhere: boolean
   /** Whether an earlier request with the same Idempotency-Key began it. */
   readonly isReplay: boolean
@@ -103,18 +107,18 @@ const make = (options: ChatOptions) =>
     const agent = yield* Agent
     const tasks = yield* Tasks
     const signals = yield* Signals
-    const copies = yield* RemoteTurns.make(turns, signals)
-    const running = yield* RunningTurns.make(options, turns, agent, signals)
+    const remote = yield* RemoteTurns.make(turns, signals)
+    const registry = yield* TurnRegistry.make(options.maxRunning)
+    const flusher = yield* TurnFlusher.make(turns, signals)
+    const runner = TurnRunner.make(options, turns, agent, registry, flusher)
 
     const begin = (
       request: TurnRequest
-    ): Effect.Effect<RunningTurns.Live | Known, Refusal | IdempotencyKeyReused | Unavailable> =>
-      Effect.suspend(() =>
-        running.hasRoom()
-          ? running.start(request)
-          : Effect.flatMap(turns.refusal(request), (known) =>
-              known === null ? new Unavailable({ retryAfter: 1 }) : Effect.succeed(known)
-            )
+    ): Effect.Effect<RunningTurn | ExistingTurn, Refusal | IdempotencyKeyReused | Unavailable> =>
+      Effect.catchTag(runner.start(request), "NodeFull", () =>
+        Effect.flatMap(turns.refusal(request), (existing) =>
+          existing === null ? new Unavailable({ retryAfter: 1 }) : Effect.succeed(existing)
+        )
       )
 
     const start = (request: TurnRequest) =>
@@ -129,7 +133,7 @@ const make = (options: ChatOptions) =>
         Effect.catchTag("TurnNotFound", () => new ConversationNotFound())
       )
 
-    const reading = (turn: RunningTurns.Live): Reading => ({
+    const reading = (turn: RunningTurn): Reading => ({
       turnId: turn.turnId,
       conversationId: turn.conversationId,
       userMessageId: turn.userMessageId,
@@ -140,10 +144,10 @@ const make = (options: ChatOptions) =>
 
     const read: (typeof Chat.Service)["read"] = (user, turnId) =>
       Effect.suspend(() => {
-        const turn = running.find(user, turnId)
+        const turn = registry.find(user, turnId)
         return turn !== undefined
           ? Effect.succeed(reading(turn))
-          : Effect.map(copies.get(user, turnId), ({ output, stored: { turn } }) => ({
+          : Effect.map(remote.get(user, turnId), ({ output, stored: { turn } }) => ({
               turnId,
               conversationId: turn.conversationId,
               userMessageId: turn.userMessageId,
@@ -179,7 +183,7 @@ const make = (options: ChatOptions) =>
       Effect.gen(function* () {
         const status = yield* turns.requestCancel(user, turnId)
         if (status !== "running") return false
-        if (!running.cancel(turnId)) yield* signals.publish(`cancel ${turnId}`)
+        if (!(yield* registry.stop(turnId, cancelled))) yield* signals.publish(`cancel ${turnId}`)
         return true
       })
 
@@ -201,27 +205,24 @@ const make = (options: ChatOptions) =>
       if (!isTurnId(id)) return Effect.void
       switch (verb) {
         case "said":
-          return Effect.sync(() => copies.said(id))
+          return Effect.sync(() => remote.said(id))
         case "cancel":
-          return Effect.sync(() => running.cancel(id))
+          return registry.stop(id, cancelled)
         case "watch":
-          return running.watch(id)
+          return flusher.watch(id)
         default:
           return Effect.void
       }
     }
 
-    const signsOfLife = Effect.sync(() => {
-      running.wake()
-      copies.wake()
-    })
+    const wakeReaders = Effect.zipRight(registry.wakeReaders, Effect.sync(remote.wake))
 
     yield* Effect.forkScoped(Stream.runForEach(signals.changes, onSignal))
     yield* Effect.forkScoped(
-      Effect.repeat(ifThere<unknown>([])(turns.sweep), Schedule.jittered(Schedule.spaced("2 seconds")))
+      Effect.repeat(orLater<unknown>([])(turns.sweep), Schedule.jittered(Schedule.spaced("2 seconds")))
     )
-    yield* Effect.forkScoped(Effect.repeat(ifThere<void>(undefined)(turns.prune), Schedule.spaced("1 hour")))
-    yield* Effect.forkScoped(Effect.repeat(signsOfLife, Schedule.spaced(silence)))
+    yield* Effect.forkScoped(Effect.repeat(orLater<void>(undefined)(turns.prune), Schedule.spaced("1 hour")))
+    yield* Effect.forkScoped(Effect.repeat(wakeReaders, Schedule.spaced(silence)))
 
     return Chat.of({
       start: (request) => Span.withSpan("Chat.start")(start(request)),
@@ -230,9 +231,9 @@ const make = (options: ChatOptions) =>
       find: (user, turnId) => Effect.map(turns.find(user, turnId), ({ turn }) => turn),
       cancel: Effect.fn("Chat.cancel")(cancel),
       undo: Effect.fn("Chat.undo")(undo),
-      running: Effect.sync(running.count),
-      isAccepting: Effect.sync(running.isAccepting),
-      drain: (grace) => Effect.zipRight(running.drain(grace), Effect.sync(copies.leave))
+      running: registry.count,
+      isAccepting: registry.isAccepting,
+      drain: (grace) => Effect.zipRight(registry.drain(grace), Effect.sync(remote.leave))
     })
   })
 
@@ -240,3 +241,5 @@ const make = (options: ChatOptions) =>
 const silence = "10 seconds"
 
 const isTurnId = Schema.is(TurnId)
+
+const cancelled = new Stopped({ status: "cancelled" })

@@ -1,11 +1,11 @@
 import type { SqlClient, Statement } from "@effect/sql"
 import { Effect, Metric } from "effect"
 import type { TurnId, UserId } from "../../domain/Id.ts"
-import { TurnCancelled, type TurnEnd, TurnInterrupted } from "../../domain/Turn.ts"
+import type { TurnEnd } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
-import type { Outcome } from "./Turns.ts"
+import { cancelled, interrupted, type Outcome } from "./TurnTypes.ts"
 
 const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
   description: "Turns that their own node left, and this one ended",
@@ -21,7 +21,8 @@ export const make = (sql: SqlClient.SqlClient) => {
       WHERE o.user_id = ${user} AND o.turn_id = ${turnId})`,
     records: sql`(
       SELECT coalesce(json_agg(
-        json_build_object('call', r.call, 'place', json_build_object('step', r.step, 'offset', r.text_offset))
+        json_build_object('call', r.call, 'place', json_build_object(
+          'step', r.step, 'offset', r.text_offset, 'providerCallId', r.call -> 'provider_call_id'))
         ORDER BY r.step, r.position), '[]')
       FROM tool_calls r WHERE r.user_id = ${user} AND r.turn_id = ${turnId})`
   })
@@ -54,8 +55,8 @@ export const make = (sql: SqlClient.SqlClient) => {
       ), turn AS (
         UPDATE turns t
         SET status = ${unlessCancelled(sql`${"cancelled"}`, p.status)}, finished_at = now(), lease_until = NULL, slot = NULL,
-          error_code = ${unlessCancelled(sql`${cancelled.code}`, p.errorCode)},
-          error_detail = ${unlessCancelled(sql`${cancelled.detail}`, p.errorDetail)},
+          error_code = ${unlessCancelled(sql`${cancelled.error?.code}`, p.errorCode)},
+          error_detail = ${unlessCancelled(sql`${cancelled.error?.detail}`, p.errorDetail)},
           retry_after = CASE WHEN t.cancel_requested_at IS NULL THEN ${p.retryAfter}::int END,
           input_tokens = ${p.inputTokens}, output_tokens = ${p.outputTokens},
           message_id = CASE
@@ -114,7 +115,7 @@ export const make = (sql: SqlClient.SqlClient) => {
               toolCalls: calls.length === 0 ? null : calls,
               usage,
               message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
-              ...(row.status === status ? { error, retryAfter } : { error: cancelled, retryAfter: null })
+              ...(row.status === status ? { error, retryAfter } : { error: cancelled.error, retryAfter: null })
             }
         )
       )
@@ -142,7 +143,8 @@ export const make = (sql: SqlClient.SqlClient) => {
             Effect.flatMap(({ calls, content, places }) => {
               // Of a node that died the last words may be missing, though not what it did after them.
               const kept = places.map((place) => ({ ...place, offset: Math.min(place.offset, content.length) }))
-              return finishAny(user, turnId, { calls, content, places: kept, ...interrupted })
+              const usage = { inputTokens: 0, outputTokens: 0 }
+              return finishAny(user, turnId, { calls, content, places: kept, usage, ...interrupted })
             }),
             Effect.as({ turnId })
           )
@@ -187,12 +189,3 @@ export type TurnArchive = ReturnType<typeof make>
 
 /** So many turns at most end in one transaction, which keeps their rows to itself. */
 export const batch = 50
-
-const interrupted = {
-  status: "interrupted",
-  usage: { inputTokens: 0, outputTokens: 0 },
-  error: { code: "turn_interrupted", detail: TurnInterrupted.about.detail },
-  retryAfter: null
-} as const
-
-const cancelled = { code: "turn_cancelled", detail: TurnCancelled.about.detail }

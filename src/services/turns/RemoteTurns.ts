@@ -1,16 +1,17 @@
 import { Cause, Data, Effect, Queue, RcMap, Schedule, type Scope } from "effect"
 import { MessageNotFound } from "../../domain/Conversation.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
-import { TurnCancelled, type TurnNotFound } from "../../domain/Turn.ts"
+import type { TurnNotFound } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import type { Signals } from "../../sql/Signals.ts"
 import { isUnavailable } from "../../sql/SqlErrors.ts"
 import { TurnOutput } from "./TurnOutput.ts"
-import type { Stored, Turns } from "./Turns.ts"
+import type { Turns } from "./Turns.ts"
+import { cancelled, type StoredTurn } from "./TurnTypes.ts"
 
 /** A turn's output as the database has it, and the row it was first found with. */
 export interface Copy {
-  readonly stored: Stored
+  readonly stored: StoredTurn
   readonly output: TurnOutput
 }
 
@@ -28,14 +29,14 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
     /** Signals make it quick; without them it still keeps up. */
     const follow = (key: Key, { output, stored }: Copy, said: Queue.Queue<void>) => {
       const ask = Effect.zipRight(turns.watch(key.user, key.turnId), signals.publish(`watch ${key.turnId}`))
-      const look = Effect.map(turns.find(key.user, key.turnId), (now) => keepUp(output, now))
+      const look = Effect.map(turns.find(key.user, key.turnId), (now) => update(output, now))
       return Queue.take(said).pipe(
         Effect.timeoutOption("500 millis"),
-        Effect.zipRight(ifThere(false)(look)),
+        Effect.zipRight(orLater(false)(look)),
         Effect.repeat({ until: (isOver) => isOver }),
         // Its conversation was deleted, and it is being stopped.
         Effect.catchTag("TurnNotFound", () => Effect.sync(() => output.end(stopped(stored)))),
-        Effect.race(Effect.repeat(ifThere<void>(undefined)(ask), Schedule.spaced("5 seconds")))
+        Effect.race(Effect.repeat(orLater<void>(undefined)(ask), Schedule.spaced("5 seconds")))
       )
     }
 
@@ -46,7 +47,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
           if (stored.isDeleted) return yield* new MessageNotFound()
           const output = new TurnOutput()
           const copy = { stored, output }
-          if (keepUp(output, stored)) return copy
+          if (update(output, stored)) return copy
           if (isLeaving) output.leave()
           const said = yield* Queue.sliding<void>(1)
           yield* Effect.acquireRelease(
@@ -64,7 +65,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
         Effect.suspend(() => {
           const copy = RcMap.get(copies, new Key({ user, turnId }))
           return followed.has(turnId)
-            ? Effect.tap(copy, ({ output }) => Effect.map(turns.find(user, turnId), (now) => keepUp(output, now)))
+            ? Effect.tap(copy, ({ output }) => Effect.map(turns.find(user, turnId), (now) => update(output, now)))
             : copy
         }),
       /** There is news of a turn, if anyone here reads it. */
@@ -82,8 +83,8 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
     }
   })
 
-/** A look at the database that is repeated anyway: what fails this time is asked again later. */
-export const ifThere =
+/** For work that is repeated anyway: if the database fails this time, gives `otherwise` and leaves it to the next time. */
+export const orLater =
   <A>(otherwise: A) =>
   <E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.catchAllDefect(effect, (defect) =>
@@ -96,20 +97,20 @@ export const ifThere =
     )
 
 /** Brings `output` to what is stored; returns whether the turn is over. */
-const keepUp = (output: TurnOutput, stored: Stored): boolean => {
+const update = (output: TurnOutput, stored: StoredTurn): boolean => {
   if (output.isOver) return true
-  const sayUntil = (end: number) => {
+  const addUntil = (end: number) => {
     const text = stored.content.slice(output.text.length, end)
-    if (text !== "") output.say(text)
+    if (text !== "") output.addText(text)
   }
   for (let i = output.calls.length; i < stored.calls.length; i++) {
     const [call, place] = [stored.calls[i], stored.places[i]]
     // The words before it are still to come.
     if (call === undefined || place === undefined || place.offset > stored.content.length) return false
-    sayUntil(place.offset)
+    addUntil(place.offset)
     output.callEnded(call, place)
   }
-  sayUntil(stored.content.length)
+  addUntil(stored.content.length)
   const end = endOf(stored)
   if (end === undefined) return false
   output.end(end)
@@ -117,7 +118,7 @@ const keepUp = (output: TurnOutput, stored: Stored): boolean => {
 }
 
 /** How a stored turn ended, if it has. */
-export const endOf = ({ calls, content, createdAt, retryAfter, turn }: Stored): Ended | undefined =>
+export const endOf = ({ calls, content, createdAt, retryAfter, turn }: StoredTurn): Ended | undefined =>
   turn.status === "running"
     ? undefined
     : {
@@ -132,14 +133,12 @@ export const endOf = ({ calls, content, createdAt, retryAfter, turn }: Stored): 
         retryAfter
       }
 
-const stopped = ({ turn }: Stored): Ended => ({
+const stopped = ({ turn }: StoredTurn): Ended => ({
+  ...cancelled,
   turnId: turn.turnId,
   conversationId: turn.conversationId,
-  status: "cancelled",
   content: "",
   toolCalls: null,
   usage: { inputTokens: 0, outputTokens: 0 },
-  message: null,
-  error: { code: "turn_cancelled", detail: TurnCancelled.about.detail },
-  retryAfter: null
+  message: null
 })

@@ -1,5 +1,7 @@
 import { Chunk, Effect, Option, type Stream } from "effect"
+import type { AgentEvent } from "../../domain/Agent.ts"
 import type { Place, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
+import type { Usage } from "../../domain/Turn.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
 import * as Pull from "../../runtime/Pull.ts"
 
@@ -30,6 +32,8 @@ export class TurnOutput {
   /** The calls that ended, and their places. */
   readonly calls: Array<ToolCall> = []
   readonly places: Array<Place> = []
+  /** The sum over the steps so far. */
+  usage: Usage = { inputTokens: 0, outputTokens: 0 }
 
   get text() {
     return this.said
@@ -45,7 +49,26 @@ export class TurnOutput {
     return this.ended !== undefined
   }
 
-  say(text: string) {
+  /** What the agent says or does. */
+  add(event: AgentEvent) {
+    switch (event._tag) {
+      case "Text":
+        return this.addText(event.text)
+      case "ToolCallStarted":
+        return this.callStarted(event.call, event.step)
+      case "ToolCallEnded": {
+        const { call, providerCallId, step } = event
+        return this.callEnded(call, { step, offset: this.text.length, providerCallId })
+      }
+      case "StepEnded":
+        this.usage = {
+          inputTokens: this.usage.inputTokens + event.usage.inputTokens,
+          outputTokens: this.usage.outputTokens + event.usage.outputTokens
+        }
+    }
+  }
+
+  addText(text: string) {
     this.said += text
     this.push(TurnEvent.Text({ text }), { ...this.last, text: this.said.length })
   }

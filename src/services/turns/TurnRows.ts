@@ -10,7 +10,11 @@ const rows = <A, I>(row: Schema.Schema<A, I>) => Codec.decodeUnknown(Schema.Arra
 const oneRow = <A, I>(row: Schema.Schema<A, I>) => Schema.decodeUnknown(Schema.Tuple(row))
 
 const ToolCalls = Schema.Array(ToolCall)
-const PlaceRow = Schema.Struct({ step: Schema.Int, offset: Schema.Int })
+const PlaceRow = Schema.Struct({
+  step: Schema.Int,
+  offset: Schema.Int,
+  providerCallId: Schema.optionalWith(Schema.String, { nullable: true, exact: true })
+})
 
 const HistoryRow = Schema.Struct({
   sequenceNumber: Schema.Int,
@@ -30,11 +34,13 @@ export const decodeBegun = rows(
   })
 )
 export const decodeHistory = oneRow(Schema.Struct({ history: Schema.Array(HistoryRow) }))
-export const decodeKnown = rows(Schema.Struct({ hash: Schema.String, turnId: TurnId }))
+export const decodeKey = rows(Schema.Struct({ hash: Schema.String, turnId: TurnId }))
 export const decodeIds = rows(Schema.Struct({ id: TurnId }))
 export const decodeOwn = rows(Schema.Struct({ own: Schema.Boolean }))
 export const decodeLapsed = rows(Schema.Struct({ user: UserId, turnId: TurnId }))
-export const decodeWishes = rows(Schema.Struct({ turnId: TurnId, cancelled: Schema.Boolean, watched: Schema.Boolean }))
+export const decodeRenewed = rows(
+  Schema.Struct({ turnId: TurnId, isCancelled: Schema.Boolean, isWatched: Schema.Boolean })
+)
 export const decodeUndone = rows(Schema.Struct({ status: TurnStatus, reverted: Schema.NullOr(Schema.Array(Reverted)) }))
 const Recorded = Schema.Struct({ call: ToolCall, place: PlaceRow })
 export const decodeLeftovers = oneRow(Schema.Struct({ said: Schema.String, records: Schema.Array(Recorded) }))
@@ -76,7 +82,13 @@ const json = <A, I>(schema: Schema.Schema<A, I>) => {
 }
 
 export const encodeCalls = json(ToolCalls)
-export const encodeCall = json(ToolCall)
+/** A tool call's record: the call as its readers see it, and the provider's id, for that provider alone. */
+export const encodeRecord = json(
+  Schema.Struct({
+    ...ToolCall.fields,
+    providerCallId: Schema.optional(Schema.String).pipe(Schema.fromKey("provider_call_id"))
+  })
+)
 export const encodeReverted = json(Schema.Array(Reverted))
 
 export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof SqlError.SqlError

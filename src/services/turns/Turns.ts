@@ -1,117 +1,50 @@
 import { randomUUID } from "node:crypto"
 import { SqlClient } from "@effect/sql"
-import { Array as Arr, Context, type DateTime, Duration, Effect, Layer } from "effect"
-import type { ConversationForbidden, ConversationNotFound, HistoryMessage } from "../../domain/Conversation.ts"
-import type { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
+import { Array as Arr, Context, Duration, Effect, Layer } from "effect"
+import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { Place, ToolCall } from "../../domain/ToolCall.ts"
 import {
   type IdempotencyKeyReused,
   type Reverted,
-  type TooManyTurns,
   Turn,
-  type TurnEnd,
-  type TurnError,
   TurnInProgress,
   TurnLost,
   TurnNotFound,
-  type TurnStatus,
-  type Usage
+  type TurnStatus
 } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
 import { dieOnSql, isDivisionByZero } from "../../sql/SqlErrors.ts"
+import type { CallPlace } from "../agent/Agent.ts"
 import * as BeginTurn from "./BeginTurn.ts"
 import * as FinishTurn from "./FinishTurn.ts"
 import {
+  decodeRenewed,
   decodeStored,
   decodeUndone,
-  decodeWishes,
-  encodeCall,
+  encodeRecord,
   encodeReverted,
   type Failure,
   unzip
 } from "./TurnRows.ts"
-
-/** A key of the client's that makes a request safe to repeat; `scope` is the endpoint, `hash` that of the body. */
-export interface IdempotencyKey {
-  readonly scope: string
-  readonly key: string
-  readonly hash: string
-}
-
-export interface TurnRequest {
-  readonly user: UserId
-  /** `null` begins a new conversation. */
-  readonly conversationId: ConversationId | null
-  /** Already normalised. */
-  /** As `readText` reads it. */
-  readonly message: string
-  readonly timeZone: string
-  readonly key: IdempotencyKey | null
-}
-
-/** A turn that has begun: its user message is durable, and its lease is this node's. */
-export interface Begun {
-  readonly user: UserId
-  readonly turnId: TurnId
-  readonly conversationId: ConversationId
-  readonly userMessageId: MessageId
-  readonly history: ReadonlyArray<HistoryMessage>
-}
-
-/** The turn that an Idempotency-Key already stands for. */
-export interface Known {
-  readonly turnId: TurnId
-}
-
-/** What a turn leaves behind. */
-export interface Outcome {
-  readonly status: TurnEnd
-  readonly content: string
-  readonly calls: ReadonlyArray<ToolCall>
-  readonly places: ReadonlyArray<Place>
-  readonly usage: Usage
-  readonly error: TurnError | null
-  readonly retryAfter: number | null
-}
-
-/** What of a turn is in the database: of a running one what was flushed, of an ended one all. */
-export interface Stored {
-  readonly turn: Turn
-  readonly content: string
-  readonly calls: ReadonlyArray<ToolCall>
-  readonly places: ReadonlyArray<Place>
-  readonly node: string
-  readonly createdAt: DateTime.Utc | null
-  readonly retryAfter: number | null
-  /** Whether the message it left was deleted since. What it said and did is then for undoing it alone. */
-  readonly isDeleted: boolean
-}
-
-/** What others want of a turn that runs here. */
-export interface Wish {
-  readonly turnId: TurnId
-  readonly cancelled: boolean
-  readonly watched: boolean
-}
-
-export interface TurnsOptions {
-  /** How many messages the agent is reminded of. */
-  readonly historyLimit: number
-  readonly maxRunningPerUser: number
-  /** How long a node that does not renew keeps its turns. */
-  readonly lease: Duration.Duration
-}
-
-export type Refusal = ConversationNotFound | ConversationForbidden | TurnInProgress | TooManyTurns
+import type {
+  BegunTurn,
+  ExistingTurn,
+  Outcome,
+  Refusal,
+  Renewed,
+  StoredTurn,
+  TurnKey,
+  TurnRequest,
+  TurnsOptions
+} from "./TurnTypes.ts"
 
 /**
- * The turns' rows and their life. One turn at a time in a conversation, and so many of a user's at once, are
- * constraints. A running turn belongs to the node whose lease it has; every write to it is fenced by that, so a node
- * that lost a lease can no longer write. Who owns what a turn said: while it runs `turn_output` and `tool_calls`, at
- * its end its message.
+ * The turns' rows. One turn at a time in a conversation, and so many of a user's at once, are constraints. A running turn
+ * belongs to the node that has its lease; every write to it is fenced by that, so a node that lost a lease can no longer
+ * write. What a running turn said and did is in `turn_output` and `tool_calls`; its end moves it into its message.
  *
  * A database that is away is a defect here, as in every service; `http/Problems.ts` tells it from the others.
  */
@@ -121,15 +54,15 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
     /** Names this process in leases. */
     readonly node: string
     /** Fails, and changes nothing, if the turn cannot begin. An Idempotency-Key that is known comes before any refusal. */
-    readonly begin: (request: TurnRequest) => Effect.Effect<Begun | Known, Refusal | IdempotencyKeyReused>
+    readonly begin: (request: TurnRequest) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused>
     /** Why a turn could not begin now, if for a reason of the conversation's or the user's. */
-    readonly refusal: (request: TurnRequest) => Effect.Effect<Known | null, Refusal | IdempotencyKeyReused>
+    readonly refusal: (request: TurnRequest) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused>
     /** Ends a turn of this node's. */
-    readonly end: (turn: Begun, outcome: Outcome) => Effect.Effect<Ended, TurnLost>
+    readonly end: (turn: TurnKey, outcome: Outcome) => Effect.Effect<Ended, TurnLost>
     /** Runs a tool call with its record, in one transaction, `offset` being the length of the text before it. */
     readonly record: (
-      turn: Begun,
-      place: { readonly step: number; readonly position: number; readonly offset: number },
+      turn: TurnKey,
+      place: CallPlace & { readonly offset: number },
       call: Effect.Effect<ToolCall>
     ) => Effect.Effect<ToolCall, TurnLost>
     /** The calls that are recorded of a running turn, in order. */
@@ -138,11 +71,11 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
       turnId: TurnId
     ) => Effect.Effect<{ readonly calls: ReadonlyArray<ToolCall>; readonly places: ReadonlyArray<Place> }>
     /**
-     * Renews the leases of these turns and tells what is wished of them; one that is missing is no longer this node's.
-     * Those that this node has given up are left out, so that their leases lapse.
+     * Renews the leases of these turns, and returns what other nodes ask of them; one that is missing is no longer this
+     * node's.
      */
-    readonly renew: (turns: ReadonlyArray<TurnId>) => Effect.Effect<ReadonlyArray<Wish>>
-    /** Keeps what turns of this node have said since the last time. */
+    readonly renew: (turns: ReadonlyArray<TurnId>) => Effect.Effect<ReadonlyArray<Renewed>>
+    /** Keeps the text that turns of this node have added since the last flush. */
     readonly flush: (
       parts: ReadonlyArray<{
         readonly user: UserId
@@ -152,15 +85,15 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
       }>
     ) => Effect.Effect<void>
     /** Ends turns whose lease has lapsed, on whichever node they ran, and returns them. */
-    readonly sweep: Effect.Effect<ReadonlyArray<Known>>
-    readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Stored, TurnNotFound>
+    readonly sweep: Effect.Effect<ReadonlyArray<ExistingTurn>>
+    readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<StoredTurn, TurnNotFound>
     /** Asks the turn's node to stop it; an ended turn stays as it is. */
     readonly requestCancel: (user: UserId, turnId: TurnId) => Effect.Effect<TurnStatus, TurnNotFound>
-    /** Asks the turn's node to flush at once what it says, for the next while. */
+    /** Asks the turn's node to flush its text often, for the next 10 seconds. */
     readonly watch: (user: UserId, turnId: TurnId) => Effect.Effect<void>
     /**
-     * Takes back what an ended turn did, once: `revert` runs in the transaction that notes it down, and a second time
-     * the note is the answer.
+     * Takes back what an ended turn did, once: `revert` runs in the transaction that records its result, and a second
+     * time the record is the answer.
      */
     readonly undo: <E>(
       user: UserId,
@@ -187,15 +120,15 @@ const make = (options: TurnsOptions) =>
     const lease = sql`now() + ${`${Duration.toMillis(options.lease)} milliseconds`}::interval`
     const renewal = `${Duration.toMillis(options.lease) / 3} milliseconds`
 
-    const archive = FinishTurn.make(sql)
-    const beginnings = BeginTurn.make(sql, node, lease, options, archive)
+    const finishTurn = FinishTurn.make(sql)
+    const beginTurn = BeginTurn.make(sql, node, lease, options, finishTurn)
 
-    const finish = archive.finish(sql`node = ${node}`)
+    const finish = finishTurn.finish(sql`node = ${node}`)
 
     type Call = { user: UserId; turnId: TurnId; step: number; position: number; offset: number; call: string }
-    // The turn's row is locked against its end. If the turn is no longer this node's, its step is divided by zero: of no
-    // rows the transaction would not hear before it is committed, and an error of this kind quotes no values in the
-    // database's log.
+    // The turn's row is locked against its end. If the turn is no longer this node's, its step is divided by zero: zero rows
+    // would be known only after the commit that travels with this statement, and an error of this kind quotes no values in
+    // the database's log.
     const insertCall = PreparedStatement.make<Call>(
       sql,
       (p) => sql`
@@ -222,8 +155,8 @@ const make = (options: TurnsOptions) =>
         ), renewed AS (
           UPDATE turns t SET lease_until = ${lease} FROM due WHERE t.user_id = due.user_id AND t.id = due.id
         )
-        SELECT id AS "turnId", cancel_requested_at IS NOT NULL AS cancelled,
-          coalesce(watched_until > now(), false) AS watched
+        SELECT id AS "turnId", cancel_requested_at IS NOT NULL AS "isCancelled",
+          coalesce(watched_until > now(), false) AS "isWatched"
         FROM turns WHERE node = ${node} AND status = 'running' AND id = ANY(${ids}::uuid[])`
     )
 
@@ -243,7 +176,7 @@ const make = (options: TurnsOptions) =>
     )
 
     const stored = PreparedStatement.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
-      const { records, said } = archive.left(sql`t.user_id`, sql`t.id`)
+      const { records, said } = finishTurn.left(sql`t.user_id`, sql`t.id`)
       // What a running turn has said and done comes from the same view as that it is running.
       return sql`
         SELECT t.id AS "turnId", t.conversation_id AS "conversationId", t.status, t.node,
@@ -260,7 +193,7 @@ const make = (options: TurnsOptions) =>
         WHERE t.user_id = ${user} AND t.id = ${turnId}`
     })
 
-    const find: (user: UserId, turnId: TurnId) => Effect.Effect<Stored, TurnNotFound | Failure> = Effect.fnUntraced(
+    const find: (user: UserId, turnId: TurnId) => Effect.Effect<StoredTurn, TurnNotFound | Failure> = Effect.fnUntraced(
       function* (user, turnId) {
         const [row] = yield* Effect.flatMap(stored({ user, turnId }), decodeStored)
         if (row === undefined) return yield* new TurnNotFound()
@@ -290,18 +223,25 @@ const make = (options: TurnsOptions) =>
 
     return Turns.of({
       node,
-      begin: (request) => Span.withSpan("Turns.begin")(dieOnSql(beginnings.begin(request))),
-      refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginnings.refusal(request))),
+      begin: (request) => Span.withSpan("Turns.begin")(dieOnSql(beginTurn.begin(request))),
+      refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginTurn.refusal(request))),
       end: (turn, outcome) =>
         dieOnSql(finish(turn.user, turn.turnId, outcome)).pipe(
           Effect.flatMap((ended) => (ended === undefined ? new TurnLost() : Effect.succeed(ended))),
           Span.withSpan("Turns.end", { attributes: { "turn.id": turn.turnId, "turn.status": outcome.status } })
         ),
-      record: (turn, { offset, position, step }, call) =>
+      record: (turn, { offset, position, providerCallId, step }, call) =>
         call.pipe(
           Effect.tap((done) =>
             Effect.catchIf(
-              insertCall.last({ user: turn.user, turnId: turn.turnId, step, position, offset, call: encodeCall(done) }),
+              insertCall.last({
+                user: turn.user,
+                turnId: turn.turnId,
+                step,
+                position,
+                offset,
+                call: encodeRecord({ ...done, providerCallId })
+              }),
               isDivisionByZero,
               () => new TurnLost()
             )
@@ -311,8 +251,8 @@ const make = (options: TurnsOptions) =>
           Span.withSpan("Turns.record", { attributes: { "turn.id": turn.turnId, step, position } })
         ),
       recorded: (user, turnId) =>
-        Effect.map(dieOnSql(archive.leftovers(user, turnId)), ({ calls, places }) => ({ calls, places })),
-      renew: (ids) => dieOnSql(Effect.flatMap(renew({ ids }), decodeWishes)),
+        Effect.map(dieOnSql(finishTurn.leftovers(user, turnId)), ({ calls, places }) => ({ calls, places })),
+      renew: (ids) => dieOnSql(Effect.flatMap(renew({ ids }), decodeRenewed)),
       flush: (parts) => {
         if (parts.length === 0) return Effect.void
         const rows = parts.map(({ from, text, turnId, user }) => ({ user_id: user, id: turnId, part: from, text }))
@@ -320,11 +260,11 @@ const make = (options: TurnsOptions) =>
       },
       sweep: dieOnSql(
         Effect.iterate(
-          { ended: Arr.empty<Known>(), more: true },
+          { ended: Arr.empty<ExistingTurn>(), more: true },
           {
             while: ({ more }) => more,
             body: ({ ended }) =>
-              Effect.map(archive.lapse(sql``), (lapsed) => ({
+              Effect.map(finishTurn.lapse(sql``), (lapsed) => ({
                 ended: [...ended, ...lapsed],
                 more: lapsed.length === FinishTurn.batch
               }))
@@ -366,6 +306,6 @@ const make = (options: TurnsOptions) =>
           return reverted
         }).pipe(sql.withTransaction, dieOnSql)
       ),
-      prune: dieOnSql(Effect.zipRight(beginnings.prune, archive.forget))
+      prune: dieOnSql(Effect.zipRight(beginTurn.prune, finishTurn.forget))
     })
   })

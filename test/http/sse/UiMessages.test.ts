@@ -61,7 +61,7 @@ const callOf = (position: number, isSuccess: boolean) => ({
 const outputOf = (steps: ReadonlyArray<Step>, end: Ended, cutOff = false): TurnOutput => {
   const output = new TurnOutput()
   for (const [step, { calls, texts }] of steps.entries()) {
-    for (const text of texts) output.say(text)
+    for (const text of texts) output.addText(text)
     for (const [position, isSuccess] of calls.entries()) {
       output.callEnded(callOf(position, isSuccess), { step, offset: output.text.length })
     }

@@ -2,6 +2,7 @@ import { Tool, Toolkit } from "@effect/ai"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Array as Arr,
+  DateTime,
   Duration,
   Effect,
   Exit,
@@ -9,6 +10,7 @@ import {
   FastCheck as fc,
   Layer,
   Logger,
+  Predicate,
   Ref,
   Schema,
   Stream,
@@ -20,6 +22,7 @@ import { TurnId, UserId } from "../../../src/domain/Id.ts"
 import type { ToolCall } from "../../../src/domain/ToolCall.ts"
 import { TurnLost } from "../../../src/domain/Turn.ts"
 import { Agent, type AgentOptions, type AgentTurn } from "../../../src/services/agent/Agent.ts"
+import { Changes } from "../../../src/services/agent/ToolParameters.ts"
 import { ToolContext } from "../../../src/services/tasks/TaskTools.ts"
 import * as ScriptedModel from "../../../src/testing/ScriptedModel.ts"
 import { call, cut, fail, faults, silence, textOf, used } from "../../../src/testing/ScriptedModel.ts"
@@ -96,7 +99,6 @@ const run = (fields: Partial<AgentTurn> = {}): Effect.Effect<Ran, never, Agent> 
   })
 
 const failureOf = ({ exit }: Ran) => {
-  assert.isTrue(Exit.isFailure(exit))
   return Exit.isFailure(exit) && exit.cause._tag === "Fail" ? exit.cause.error : undefined
 }
 
@@ -232,16 +234,17 @@ describe("Agent", () => {
           "Text",
           "StepEnded"
         ])
+        const [first = "", second = ""] = calls.map(({ id }) => id)
         assert.deepStrictEqual(calls, [
           {
-            id: "call_1",
+            id: first,
             tool: "echo",
             parameters: { text: "a" },
             result: { status: "success", said: "a (7, 1.0)" },
             durationMs: 0
           },
           {
-            id: "call_2",
+            id: second,
             tool: "echo",
             parameters: { text: "b" },
             result: { status: "success", said: "b (7, 1.1)" },
@@ -252,8 +255,8 @@ describe("Agent", () => {
         assert.deepStrictEqual(yield* lastPrompt, [
           "system",
           "user Do it",
-          "assistant Let me see. #call_1 #call_2",
-          "tool #call_1 #call_2"
+          `assistant Let me see. #${first} #${second}`,
+          `tool #${first} #${second}`
         ])
         assert.deepStrictEqual(
           (yield* asked).at(-1)?.results.map(({ result }) => result),
@@ -322,13 +325,19 @@ describe("Agent", () => {
     scripted(
       [["a\0", "\0", "\uD83D", "\uDE00b", call("echo", { text: "x\0\uD800" }, "id\0")], "Done"],
       Effect.gen(function* () {
-        const { calls, events } = yield* run()
+        const providerIds: Array<string | undefined> = []
+        const { calls, events } = yield* run({
+          record: ({ providerCallId }, run) => {
+            providerIds.push(providerCallId)
+            return run
+          }
+        })
         assert.deepStrictEqual(
           events.flatMap((event) => (event._tag === "Text" ? [event.text] : [])),
           ["a", "😀b", "\n\nDone"]
         )
         assert.deepStrictEqual(calls[0]?.parameters, { text: "x\uFFFD" })
-        assert.strictEqual(calls[0]?.id, "id")
+        assert.deepStrictEqual(providerIds, ["id"])
         assert.deepStrictEqual(calls[0]?.result, { status: "success", said: "x\uFFFD (7, 1.0)" })
       })
     )
@@ -457,24 +466,96 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("what is beyond 32 calls at once is refused, in order, and told to the model", () =>
+  it.effect("calls past 32 of a step are dropped, and the last result says how many", () =>
     scripted(
-      [Arr.makeBy(40, (n) => call("echo", { text: `${n}` })), "Done"],
+      [Arr.makeBy(1000, (n) => call("echo", { text: `${n}` })), "Done"],
       Effect.gen(function* () {
-        const { calls, exit, results } = yield* run()
+        const { calls, events, exit, results } = yield* run()
         assert.isTrue(Exit.isSuccess(exit))
         assert.deepStrictEqual(
           calls.map(({ parameters }) => parameters),
-          Arr.makeBy(40, (n) => ({ text: `${n}` }))
+          Arr.makeBy(32, (n) => ({ text: `${n}` }))
         )
-        assert.deepStrictEqual(
-          results.map(({ status }) => status),
-          [...Arr.replicate("success", 32), ...Arr.replicate("error", 8)]
+        assert.lengthOf(
+          events.filter(({ _tag }) => _tag === "ToolCallStarted"),
+          32
         )
-        assert.lengthOf((yield* asked).at(-1)?.results ?? [], 40)
+        const notices = results.map((result) => result["notice"])
+        assert.deepStrictEqual(notices.slice(0, 31), Arr.replicate(undefined, 31))
+        assert.match(String(notices[31]), /^968 more tool calls/)
+        const asks = yield* asked
+        assert.lengthOf(asks.at(-1)?.results ?? [], 32)
+        const sent = asks.at(-1)?.prompt.flatMap((message) => (message.role === "assistant" ? message.content : []))
+        assert.lengthOf(sent ?? [], 32)
       })
     )
   )
+
+  it.effect("every call has an id of its own: 9 letters and digits, whatever the provider calls it", () =>
+    scripted(
+      [[call("echo", { text: "a" }, "same"), call("echo", { text: "b" }, "same")], call("refuse", {}, "same"), "Done"],
+      Effect.gen(function* () {
+        const recorded: Array<string | undefined> = []
+        const { calls, events } = yield* run({
+          record: ({ providerCallId }, run) => Effect.tap(run, () => Effect.sync(() => recorded.push(providerCallId)))
+        })
+        const ids = calls.map(({ id }) => id)
+        for (const id of ids) assert.match(id, /^[A-Za-z0-9]{9}$/)
+        assert.lengthOf(Arr.dedupe(ids), 3)
+        assert.deepStrictEqual(recorded, ["same", "same", "same"])
+        assert.deepStrictEqual(
+          events.flatMap((event) => (event._tag === "ToolCallStarted" ? [event.call.id] : [])),
+          ids
+        )
+      })
+    )
+  )
+
+  it.effect("arguments that are too deep or too large are refused, not kept, and the turn goes on", () => {
+    const deep = `{"text":${"[".repeat(3000)}${"]".repeat(3000)}}`
+    const wide = JSON.stringify({ text: Arr.replicate({}, 90_000) })
+    const long = JSON.stringify({ text: "a".repeat(300 * 1024) })
+    const fits = { text: "a".repeat(200 * 1024) }
+    return scripted(
+      [[...[deep, wide, long].map((text) => call("echo", text)), call("echo", fits)], "Sorry."],
+      Effect.gen(function* () {
+        const { calls, exit, results } = yield* run()
+        assert.isTrue(Exit.isSuccess(exit))
+        for (const result of results.slice(0, 3)) assert.match(String(result["error"]), /too deeply, or too large/)
+        assert.deepStrictEqual(
+          calls.map(({ parameters }) => parameters),
+          [{}, {}, {}, fits]
+        )
+        assert.strictEqual(results[3]?.status, "success")
+      })
+    )
+  })
+
+  it.effect("a turn makes at most 100 changes; a call that would pass them changes nothing and says so", () => {
+    const Many = Toolkit.make(
+      Tool.make("change", { parameters: { count: Schema.Number }, success: Schema.Number }).annotate(Changes, (given) =>
+        Number(Predicate.hasProperty(given, "count") ? given.count : 0)
+      )
+    )
+    const change = (count: number) => call("change", { count })
+    return Effect.gen(function* () {
+      const changed: Array<number> = []
+      const { results } = yield* run().pipe(
+        Effect.provide(
+          Agent.layer(Many, { maxSteps: 8 }).pipe(
+            Layer.provide(Many.toLayer({ change: ({ count }) => Effect.sync(() => changed.push(count)) })),
+            Layer.provide(ScriptedModel.layer([[change(60), change(41)], [change(40), change(0)], change(1), "Done"]))
+          )
+        )
+      )
+      assert.deepStrictEqual(changed, [60, 40, 0])
+      assert.deepStrictEqual(
+        results.map(({ status }) => status),
+        ["success", "error", "success", "success", "error"]
+      )
+      assert.match(String(results[1]?.["error"]), /Nothing was changed.*at most 100.*has changed 60.*41 more/)
+    })
+  })
 
   it.effect("usage is told for every step", () =>
     scripted(
@@ -598,6 +679,28 @@ describe("Agent", () => {
         yield* TestClock.adjust("1 seconds")
         assert.strictEqual((yield* Fiber.join(running)).text, "Done")
       })
+    )
+  )
+
+  it.effect("a service that asks for more time than the turn has left ends it at once, and the time is passed on", () =>
+    Effect.forEach(
+      [
+        [2, "agent_busy", 1],
+        [4, undefined, 2]
+      ] as const,
+      ([left, code, asks]) =>
+        scripted(
+          [fail(faults.busy(3)), "Done"],
+          Effect.gen(function* () {
+            const deadline = DateTime.add(yield* DateTime.now, { seconds: left })
+            const running = yield* Effect.fork(run({ deadline }))
+            yield* TestClock.adjust(code === undefined ? "4 seconds" : "1 millis")
+            const ran = yield* Fiber.join(running)
+            assert.strictEqual(codeOf(ran), code)
+            if (code !== undefined) assert.deepInclude(failureOf(ran), { retryAfter: 3 })
+            assert.lengthOf(yield* asked, asks)
+          })
+        )
     )
   )
 

@@ -1,4 +1,4 @@
-import { type LanguageModel, Tool, Toolkit } from "@effect/ai"
+import { type LanguageModel, type Prompt, Tool, Toolkit } from "@effect/ai"
 import { SqlClient, SqlError } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import {
@@ -24,7 +24,8 @@ import { Tasks } from "../../../src/services/tasks/Tasks.ts"
 import * as TaskTools from "../../../src/services/tasks/TaskTools.ts"
 import { Chat, type ChatOptions, type Reading } from "../../../src/services/turns/Chat.ts"
 import type { Positioned } from "../../../src/services/turns/TurnOutput.ts"
-import { type TurnRequest, Turns } from "../../../src/services/turns/Turns.ts"
+import { Turns } from "../../../src/services/turns/Turns.ts"
+import type { TurnRequest } from "../../../src/services/turns/TurnTypes.ts"
 import { Signals } from "../../../src/sql/Signals.ts"
 import * as ScriptedModel from "../../../src/testing/ScriptedModel.ts"
 import { call, delay, fail, faults, pause, silence, used } from "../../../src/testing/ScriptedModel.ts"
@@ -194,6 +195,16 @@ const holding = Agent.layer(Toolkit.merge(TaskTools.TaskTools, Hold), { maxSteps
   )
 )
 
+/** The calls and results of a message, with both their ids. */
+const callsIn = (message: Prompt.Message) =>
+  typeof message.content === "string"
+    ? []
+    : message.content.flatMap((part: Prompt.Part) =>
+        part.type === "tool-call" || part.type === "tool-result"
+          ? [{ type: part.type as string, id: part.id, providerCallId: part.options["taskchat"]?.["providerCallId"] }]
+          : []
+      )
+
 const create = (title: string) => call("create_task", { title })
 
 layer(Database.layer)("Chat", (it) => {
@@ -230,6 +241,24 @@ layer(Database.layer)("Chat", (it) => {
       assert.deepStrictEqual(
         (yield* model.asked).at(-1)?.prompt.map(({ role }) => role),
         ["system", "user", "assistant", "tool", "assistant", "user"]
+      )
+    })
+  )
+
+  it.scoped("the provider's own id of a call is kept for the next turn's prompt, and shown to nobody else", () =>
+    Effect.gen(function* () {
+      const same = (title: string) => call("create_task", { title }, "call_same")
+      const node = yield* newNode([same("Milk"), same("Bread"), "Added.", "You have two."])
+      const user = yield* newUser
+      const { end } = yield* node.chat.answer(requestOf(user))
+      const ids = (end.toolCalls ?? []).map(({ id }) => id)
+      assert.lengthOf(Arr.dedupe(ids), 2)
+      assert.notInclude(JSON.stringify([end, yield* node.chat.find(user, end.turnId)]), "call_same")
+      yield* node.chat.answer(requestOf(user, { conversationId: end.conversationId }))
+      const parts = (yield* node.model.asked).at(-1)?.prompt.flatMap(callsIn) ?? []
+      assert.deepStrictEqual(
+        parts,
+        ids.flatMap((id) => ["tool-call", "tool-result"].map((type) => ({ type, id, providerCallId: "call_same" })))
       )
     })
   )
@@ -730,7 +759,7 @@ layer(Database.layer)("Chat", (it) => {
       assert.strictEqual((yield* Effect.flip(chat.start(request)))._tag, "MessageNotFound")
       assert.strictEqual((yield* Effect.flip(chat.answer(request)))._tag, "MessageNotFound")
       const [{ tool, toolCallId } = { tool: "", toolCallId: "" }] = yield* chat.undo(user, end.turnId)
-      assert.deepStrictEqual([tool, toolCallId], ["create_task", "call_1"])
+      assert.deepStrictEqual([tool, toolCallId], ["create_task", end.toolCalls?.[0]?.id])
       assert.deepStrictEqual(yield* titlesOf(node, user), [])
     })
   )
@@ -933,11 +962,7 @@ layer(Database.layer)("Chat", (it) => {
       const reverted = yield* node.chat.undo(user, end.turnId)
       assert.deepStrictEqual(
         reverted.map(({ tool, toolCallId }) => [tool, toolCallId]),
-        [
-          ["create_task", "call_1"],
-          ["create_task", "call_3"],
-          ["create_task", "call_4"]
-        ]
+        [0, 2, 3].map((i) => ["create_task", end.toolCalls?.[i]?.id])
       )
       assert.deepStrictEqual(yield* titlesOf(node, user), [])
       assert.deepStrictEqual(yield* node.chat.undo(user, end.turnId), reverted)

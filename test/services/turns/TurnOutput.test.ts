@@ -47,7 +47,7 @@ const writes = fc.array(
 /** The single writes: a call's beginning is one of its own. */
 const actions = (all: ReadonlyArray<Write>): ReadonlyArray<(output: TurnOutput) => void> =>
   all.flatMap((write, step) => {
-    if ("text" in write) return [(output: TurnOutput) => output.say(write.text)]
+    if ("text" in write) return [(output: TurnOutput) => output.addText(write.text)]
     const call = callNamed(write.call)
     return [
       ...(write.isKnownBefore ? [(output: TurnOutput) => output.callStarted(call, step)] : []),
@@ -170,10 +170,10 @@ describe("TurnOutput", () => {
   it.effect("a reader that is ahead of what is known gets what follows its place", () =>
     Effect.gen(function* () {
       const output = new TurnOutput()
-      output.say("abc")
+      output.addText("abc")
       const reader = yield* Effect.fork(collect(output, { calls: 0, begun: false, text: 5 }))
       yield* settled
-      output.say("defg")
+      output.addText("defg")
       output.callEnded(callNamed("1"), { step: 1, offset: 7 })
       output.end(end)
       const read = yield* Fiber.join(reader)
@@ -235,9 +235,9 @@ describe("TurnOutput", () => {
         Effect.map(Chunk.toReadonlyArray),
         Effect.fork
       )
-      output.say("a")
+      output.addText("a")
       yield* settled
-      for (let i = 0; i < 1000; i++) output.say("b")
+      for (let i = 0; i < 1000; i++) output.addText("b")
       output.end(end)
       yield* Deferred.succeed(gate, undefined)
       const read = yield* Fiber.join(reader)
@@ -259,7 +259,7 @@ describe("TurnOutput", () => {
       )
       for (const text of ["a", "b", "c"]) {
         yield* settled
-        output.say(text)
+        output.addText(text)
         yield* settled
         assert.deepStrictEqual(read.at(-1), TurnEvent.Text({ text }))
       }
@@ -308,7 +308,7 @@ describe("TurnOutput", () => {
       output.wake()
       yield* settled
       assert.deepStrictEqual(tags, ["Silence", "Silence"])
-      output.say("a")
+      output.addText("a")
       yield* settled
       assert.deepStrictEqual(tags, ["Silence", "Silence", "Text"])
       output.wake()

@@ -5,13 +5,8 @@ import { ConversationId, TurnId, UserId } from "../../../src/domain/Id.ts"
 import type { ToolCall } from "../../../src/domain/ToolCall.ts"
 import { TurnInProgress } from "../../../src/domain/Turn.ts"
 import * as Metrics from "../../../src/http/Metrics.ts"
-import {
-  type Begun,
-  type Outcome,
-  type TurnRequest,
-  Turns,
-  type TurnsOptions
-} from "../../../src/services/turns/Turns.ts"
+import { Turns } from "../../../src/services/turns/Turns.ts"
+import type { BegunTurn, Outcome, TurnRequest, TurnsOptions } from "../../../src/services/turns/TurnTypes.ts"
 import * as Database from "../../support/Database.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
@@ -33,7 +28,7 @@ const requestOf = (user: UserId, fields: Partial<TurnRequest> = {}): TurnRequest
   ...fields
 })
 
-const begin = (node: Node, user: UserId, fields: Partial<TurnRequest> = {}): Effect.Effect<Begun> =>
+const begin = (node: Node, user: UserId, fields: Partial<TurnRequest> = {}): Effect.Effect<BegunTurn> =>
   node.begin(requestOf(user, fields)).pipe(
     Effect.flatMap((begun) => ("history" in begun ? Effect.succeed(begun) : Effect.dieMessage("Not a new turn"))),
     Effect.orDie
@@ -62,7 +57,7 @@ const callNamed = (id: string): ToolCall => ({
 const converse = (node: Node, user: UserId, conversationId: ConversationId | null = null, message = "Hello") =>
   Effect.tap(begin(node, user, { conversationId, message }), (turn) => node.end(turn, outcome()))
 
-const lapse = (turn: Begun) =>
+const lapse = (turn: BegunTurn) =>
   Effect.flatMap(
     SqlClient.SqlClient,
     (sql) => sql`UPDATE turns SET lease_until = now() - interval '1 second'
@@ -573,7 +568,7 @@ layer(Database.layer)("Turns", (it) => {
       yield* lapse(kept)
       yield* lapse(given)
       assert.deepStrictEqual(yield* node.renew([kept.turnId]), [
-        { turnId: kept.turnId, cancelled: false, watched: false }
+        { turnId: kept.turnId, isCancelled: false, isWatched: false }
       ])
       const swept = (yield* node.sweep).map(({ turnId }) => turnId)
       assert.include(swept, given.turnId)
@@ -590,10 +585,14 @@ layer(Database.layer)("Turns", (it) => {
       const [cancelled, watched, plain] = turns.map(({ turnId }) => turnId)
       assert.strictEqual(yield* other.requestCancel(user, cancelled ?? none), "running")
       yield* other.watch(user, watched ?? none)
-      const wishes = new Map((yield* node.renew(turns.map(({ turnId }) => turnId))).map((w) => [w.turnId, w]))
-      assert.deepStrictEqual(wishes.get(cancelled ?? none)?.cancelled, true)
-      assert.deepStrictEqual(wishes.get(watched ?? none)?.watched, true)
-      assert.deepStrictEqual(wishes.get(plain ?? none), { turnId: plain ?? none, cancelled: false, watched: false })
+      const renewed = new Map((yield* node.renew(turns.map(({ turnId }) => turnId))).map((w) => [w.turnId, w]))
+      assert.deepStrictEqual(renewed.get(cancelled ?? none)?.isCancelled, true)
+      assert.deepStrictEqual(renewed.get(watched ?? none)?.isWatched, true)
+      assert.deepStrictEqual(renewed.get(plain ?? none), {
+        turnId: plain ?? none,
+        isCancelled: false,
+        isWatched: false
+      })
     })
   )
 
