@@ -43,6 +43,7 @@ export {
   InvalidToken,
   MethodNotAllowed,
   MissingToken,
+  NotAcceptable,
   NotFound,
   OriginForbidden,
   PayloadTooLarge,

@@ -10,6 +10,7 @@ import type * as Config from "./Config.ts"
 import * as Cors from "./http/Cors.ts"
 import * as Fallback from "./http/Fallback.ts"
 import * as Hosts from "./http/Hosts.ts"
+import { PublicUrl } from "./http/Mount.ts"
 import * as Mcp from "./http/mcp/Mcp.ts"
 import * as Page from "./http/page/Page.ts"
 import * as Routes from "./http/Routes.ts"
@@ -111,9 +112,10 @@ const service = (settings: Config.Settings) =>
         { disableLogger: true, disableListenLog: true }
       )
     ),
-    Layer.provide(
-      Hosts.layer({ host: settings.server.host, publicUrl: Option.getOrUndefined(settings.server.publicUrl) })
-    ),
+    Layer.provide([
+      Hosts.layer({ host: settings.server.host, publicUrl: Option.getOrUndefined(settings.server.publicUrl) }),
+      Layer.succeed(PublicUrl, settings.server.publicUrl)
+    ]),
     // Once everything else is ready: a proxy sends nothing to a node that does not listen yet.
     Layer.provideMerge(Server.layer(settings.server)),
     Layer.provideMerge(services(settings))

@@ -4,6 +4,7 @@ import { wire } from "../domain/Problem.ts"
 import {
   InvalidToken,
   MissingToken,
+  NotAcceptable,
   OriginForbidden,
   PayloadTooLarge,
   RateLimited,
@@ -105,6 +106,7 @@ export class McpApi extends HttpApiGroup.make("mcp")
       .addError(wire(MissingToken))
       .addError(wire(InvalidToken))
       .addError(wire(OriginForbidden))
+      .addError(wire(NotAcceptable))
       .addError(wire(PayloadTooLarge))
       .addError(wire(UnsupportedMediaType))
       .addError(wire(RateLimited))

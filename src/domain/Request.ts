@@ -92,6 +92,14 @@ export class MethodNotAllowed extends Problem("MethodNotAllowed", {
   detail: "This address does not take that method; see Allow."
 }) {}
 
+/** The client takes none of the forms that an answer has. */
+export class NotAcceptable extends Problem("NotAcceptable", {
+  status: 406,
+  codes: ["not_acceptable"],
+  title: "Not acceptable",
+  detail: "The answer has none of the media types that Accept names."
+}) {}
+
 /** It was begun and not finished in time; the connection is closed. */
 export class RequestTimeout extends Problem("RequestTimeout", {
   status: 408,

@@ -22,6 +22,20 @@ export const prefersProfile = (accept: string | undefined, type: string, profile
   return named.q >= (plain?.q ?? 0)
 }
 
+/** Whether a client takes `type` at all: the closest range that fits it decides. Without the field it takes anything. */
+export const accepts = (accept: string | undefined, type: string): boolean => {
+  if (accept === undefined || accept.trim() === "") return true
+  const ranges = rangesOf(accept)
+  const closest = [type, `${type.slice(0, type.indexOf("/"))}/*`, "*/*"]
+    .map((one) => ranges.find((range) => range.type === one))
+    .find((range) => range !== undefined)
+  return closest !== undefined && closest.q > 0
+}
+
+/** Whether a client names `type` itself as one that it takes. */
+export const names = (accept: string | undefined, type: string): boolean =>
+  accept !== undefined && rangesOf(accept).some((range) => range.type === type && range.q > 0)
+
 /** What makes no sense is left out. */
 const rangesOf = (accept: string): ReadonlyArray<Range> =>
   split(accept, ",").flatMap((element) => {

@@ -24,13 +24,14 @@ export const authenticate = (tokens: typeof Tokens.Service): Identify =>
     }
   )
 
-/** Spends one request of the user's; the answer, whatever it is, says what is left. */
+/** Spends one request of the user's, or several; the answer, whatever it is, says what is left. */
 export const spend = (
   limits: typeof RateLimits.Service,
   policy: Policy,
-  user: UserId
+  user: UserId,
+  requests = 1
 ): Effect.Effect<void, RateLimited> =>
-  Effect.flatMap(limits.take(policy, user), (standing) =>
+  Effect.flatMap(limits.take(policy, user, requests), (standing) =>
     Effect.zipRight(
       setResponseHeaders(fieldsOf(policy, standing)),
       standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
@@ -53,12 +54,13 @@ const toItsUserAlone = { "cache-control": "private, no-cache", vary: "Authorizat
 const isForeign = (inUrl: string | undefined, user: UserId) =>
   inUrl !== undefined && /^[0-9]+$/.test(inUrl) && inUrl !== String(user)
 
+/** Has the answer say what is left to the user, and spends nothing of it. */
+export const showLimits = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
+  Effect.flatMap(limits.take(policy, user, 0), (standing) => setResponseHeaders(fieldsOf(policy, standing)))
+
 /** Spends nobody's quota. */
 const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
-  limits.take(policy, user, 0).pipe(
-    Effect.flatMap((standing) => setResponseHeaders(fieldsOf(policy, standing))),
-    Effect.zipRight(new UserMismatch())
-  )
+  Effect.zipRight(showLimits(limits, policy, user), new UserMismatch())
 
 /** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
 const spendOwn = (limits: typeof RateLimits.Service, policy: Policy) =>

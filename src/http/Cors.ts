@@ -15,6 +15,7 @@ const allowed = [
   "X-Request-Id",
   "Time-Zone",
   "MCP-Protocol-Version",
+  "Mcp-Session-Id",
   "Mcp-Method",
   "Mcp-Name"
 ]

@@ -20,6 +20,9 @@ const requestIdOf = (request: HttpServerRequest.HttpServerRequest) => {
   return given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given) ? given : crypto.randomUUID()
 }
 
+/** No browser is to take an answer for anything but what its `Content-Type` says. */
+const onEvery = { "x-content-type-options": "nosniff" }
+
 /** What handlers add to the request's log line and to its response. */
 class Additions extends Context.Reference<Additions>()("taskchat/http/Exchange/Additions", {
   defaultValue: (): {
@@ -54,7 +57,7 @@ export const exchange = <E, R>(
   Effect.flatMap(Effect.all([Effect.clock, HttpServerRequest.HttpServerRequest]), ([clock, request]) => {
     const from = clock.unsafeCurrentTimeMillis()
     const requestId = requestIdOf(request)
-    const additions = { logged: {}, headers: { "x-request-id": requestId } }
+    const additions = { logged: {}, headers: { ...onEvery, "x-request-id": requestId } }
     return handler.pipe(
       Effect.catchAll((error) =>
         isFailure(error) ? Effect.succeed(respond(problemOf(error), requestId)) : Effect.die(error)

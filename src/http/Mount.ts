@@ -1,5 +1,6 @@
-import { HttpLayerRouter } from "@effect/platform"
-import { Context, Effect, Layer } from "effect"
+import { HttpLayerRouter, type HttpServerRequest } from "@effect/platform"
+import { Context, Effect, Layer, Option } from "effect"
+import { isLoopback } from "../domain/Loopback.ts"
 
 /** Where routes are being mounted. */
 export class Mount extends Context.Reference<Mount>()("taskchat/http/Mount", {
@@ -29,3 +30,24 @@ export const under =
         })
       )
     )
+
+/** Where clients reach the root of the app, if that is set: a proxy may stand before it. */
+export class PublicUrl extends Context.Reference<PublicUrl>()("taskchat/http/PublicUrl", {
+  defaultValue: (): Option.Option<URL> => Option.none()
+}) {}
+
+/** The address of a path of the app's, such as `/api/1/tasks/7`. */
+export const addressIn = ({ origin, pathname }: URL, path: string) => `${origin}${pathname.replace(/\/+$/, "")}${path}`
+
+/**
+ * The app's root as the sender of a request knows it. A `Host` is whatever the sender wrote, so without `PublicUrl` it is
+ * believed only where it names the machine itself.
+ */
+export const rootOf = (publicUrl: Option.Option<URL>, { headers }: HttpServerRequest.HttpServerRequest) =>
+  Option.orElse(publicUrl, () => {
+    const { host = "" } = headers
+    const address = `http://${host}`
+    return isLoopback(host.replace(/:\d*$/, "")) && URL.canParse(address)
+      ? Option.some(new URL(address))
+      : Option.none()
+  })

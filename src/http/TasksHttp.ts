@@ -1,9 +1,8 @@
-import type { HttpServerRequest } from "@effect/platform"
-import { Effect, Schema } from "effect"
+import { HttpLayerRouter } from "@effect/platform"
+import { Effect, Option, Schema } from "effect"
 import { Api } from "../api/Api.ts"
 import { unquoted } from "../api/ChatApi.ts"
 import { TaskHistory } from "../api/TasksApi.ts"
-import type { UserId } from "../domain/Id.ts"
 import { NewTaskBody } from "../domain/NewTask.ts"
 import { CurrentUser, RequestId } from "../domain/Request.ts"
 import { Cause, Task } from "../domain/Task.ts"
@@ -12,6 +11,7 @@ import { Idempotency } from "../services/access/Idempotency.ts"
 import { readRepeat } from "../services/tasks/Recurrence.ts"
 import { Tasks, type Versioned } from "../services/tasks/Tasks.ts"
 import { setResponseHeaders } from "./Exchange.ts"
+import { addressIn, PublicUrl } from "./Mount.ts"
 
 /** The owner is who asks, never the URL. */
 const owner = Effect.map(CurrentUser, ({ id }) => id)
@@ -39,6 +39,7 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const idempotency = yield* Idempotency
+    const publicUrl = yield* PublicUrl
 
     return handlers
       .handle(
@@ -50,7 +51,7 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
       )
       .handle(
         "create",
-        Effect.fnUntraced(function* ({ headers, payload, request }) {
+        Effect.fnUntraced(function* ({ headers, payload }) {
           const user = yield* owner
           const because = yield* cause
           const create = Effect.flatMap(readRepeat(payload), (task) => tasks.create(user, task, because))
@@ -64,7 +65,11 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
               ? { replayed: false, value: yield* create }
               : yield* idempotency.once(attempt, Created, create)
           if (replayed) yield* setResponseHeaders({ "idempotent-replayed": "true" })
-          yield* setResponseHeaders({ location: `${pathOf(request, user)}/${value.task.id}` })
+          const { route } = yield* HttpLayerRouter.RouteContext
+          const path = `${route.path.replace(":user_id", String(user))}/${value.task.id}`
+          yield* setResponseHeaders({
+            location: Option.match(publicUrl, { onNone: () => path, onSome: (url) => addressIn(url, path) })
+          })
           return yield* withTag(value)
         })
       )
@@ -103,7 +108,3 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
       )
   })
 )
-
-/** As the client sees it, wherever this service is mounted. */
-const pathOf = ({ originalUrl }: HttpServerRequest.HttpServerRequest, user: UserId) =>
-  originalUrl.replace(/\/*(\?.*)?$/, "").replace(/\/me(?=\/+tasks$)/i, `/${user}`)

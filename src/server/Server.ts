@@ -1,18 +1,12 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type OutgoingHttpHeader,
-  type OutgoingHttpHeaders,
-  type Server,
-  ServerResponse,
-  STATUS_CODES
-} from "node:http"
+import { createServer, IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http"
 import { Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
+import { type HttpApp, HttpServerRequest } from "@effect/platform"
 import * as Platform from "@effect/platform/HttpServer"
 import { Context, type Duration, Effect, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
 import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
+import { exchange } from "../http/Exchange.ts"
 import { Leaving } from "../http/Leaving.ts"
 import * as HttpServer from "../runtime/HttpServer.ts"
 import { Chat } from "../services/turns/Chat.ts"
@@ -25,17 +19,6 @@ export interface ServerOptions {
 /** The listener itself, for whoever has to close it with care. */
 export class Listener extends Context.Tag("taskchat/server/Listener")<Listener, Server>() {}
 
-/** What Node.js answers by itself, such as to a request without `Host`, is to have an id as every answer has. */
-class Response<Request extends IncomingMessage> extends ServerResponse<Request> {
-  override writeHead(status: number, reason?: string | Fields, fields?: Fields): this {
-    const given = typeof reason === "string" ? fields : reason
-    if (given === undefined || !("x-request-id" in given)) this.setHeader("x-request-id", crypto.randomUUID())
-    return typeof reason === "string" ? super.writeHead(status, reason, fields) : super.writeHead(status, reason)
-  }
-}
-
-type Fields = OutgoingHttpHeaders | Array<OutgoingHttpHeader>
-
 /** Answers what is no request to anyone else, and closes the connection. */
 const refuse = (socket: Duplex, problem: AnyProblem) => {
   const { status } = problem.about
@@ -44,6 +27,7 @@ const refuse = (socket: Duplex, problem: AnyProblem) => {
   const fields = {
     "Content-Type": contentType,
     "X-Request-Id": requestId,
+    "X-Content-Type-Options": "nosniff",
     ...problem.headers,
     "Content-Length": Buffer.byteLength(body),
     Connection: "close"
@@ -57,9 +41,27 @@ const unreadable = new InvalidRequest({
   errors: [{ path: "", message: "the request is not valid HTTP/1.1" }]
 })
 
+const wrongHost = new InvalidRequest({
+  errors: [{ path: "host", message: "must be one host name or address, with or without a port" }]
+})
+
+/** A name or an IPv4 address, or an IPv6 address in brackets. */
+const isHost = (host: string) => /^([\w.-]{1,255}|\[[\da-f:.]{2,45}\])(:\d{1,5})?$/i.test(host)
+
+/** Several `Host` fields come joined by commas. HTTP/1.0 needs none. */
+const isAddressed = ({ headers, source }: HttpServerRequest.HttpServerRequest) => {
+  const { host } = headers
+  return host === undefined ? source instanceof IncomingMessage && source.httpVersion === "1.0" : isHost(host)
+}
+
+/** Passes on only what a proxy and this service take to be meant for the same host. */
+const addressed = <E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    isAddressed(request) ? app : exchange(wrongHost, "*")
+  )
+
 const listener = Layer.sync(Listener, () => {
   const server = createServer({
-    ServerResponse: Response,
     // Half a request must not hold a connection for ever; an answer, SSE included, may take its time.
     headersTimeout: 15_000,
     requestTimeout: 30_000,
@@ -67,7 +69,9 @@ const listener = Layer.sync(Listener, () => {
     keepAliveTimeout: 75_000,
     connectionsCheckingInterval: 5_000,
     // Of two tokens, or two types of one body, none is to be picked where a proxy may have looked at the other.
-    joinDuplicateHeaders: true
+    joinDuplicateHeaders: true,
+    // Ours has a body that says what is wrong.
+    requireHostHeader: false
   })
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy()
@@ -105,7 +109,15 @@ const listener = Layer.sync(Listener, () => {
 export const layer = (options: ServerOptions) =>
   Layer.scoped(
     Platform.HttpServer,
-    Effect.flatMap(Listener, (server) => HttpServer.make(server, options))
+    Effect.map(
+      Effect.flatMap(Listener, (server) => HttpServer.make(server, options)),
+      ({ address, serve }) =>
+        Platform.make({
+          address,
+          serve: (app, middleware) =>
+            middleware === undefined ? serve(addressed(app)) : serve(addressed(app), middleware)
+        })
+    )
   ).pipe(Layer.provideMerge(Layer.merge(listener, leaving)))
 
 /** A node's own; all of a layer's uses share it. */

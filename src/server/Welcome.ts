@@ -1,7 +1,8 @@
 import { HttpServer } from "@effect/platform"
-import { Console, Effect, Layer } from "effect"
+import { Console, Effect, Layer, Option } from "effect"
 import type { Settings } from "../Config.ts"
 import { UserId } from "../domain/Id.ts"
+import { isLoopback } from "../domain/Loopback.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 import * as Logging from "./Logging.ts"
 
@@ -14,6 +15,9 @@ export const layer = ({ auth, database, logging, model, server }: Settings) =>
     HttpServer.addressFormattedWith((address) =>
       Effect.gen(function* () {
         yield* Effect.logInfo("Listening").pipe(Effect.annotateLogs({ address }))
+        if (Option.isNone(server.publicUrl) && !isLoopback(server.host)) {
+          yield* Effect.logWarning("PUBLIC_URL is not set: MCP clients are not told who issues tokens")
+        }
         if (auth.keys._tag !== "development") return
         const tokens = yield* Tokens
         const token = yield* Effect.orDie(tokens.issue(UserId.make(1), "1 day"))

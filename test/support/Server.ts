@@ -9,6 +9,7 @@ import { UserId } from "../../src/domain/Id.ts"
 import * as Cors from "../../src/http/Cors.ts"
 import * as Fallback from "../../src/http/Fallback.ts"
 import * as Hosts from "../../src/http/Hosts.ts"
+import { PublicUrl } from "../../src/http/Mount.ts"
 import * as Mcp from "../../src/http/mcp/Mcp.ts"
 import * as Page from "../../src/http/page/Page.ts"
 import * as Routes from "../../src/http/Routes.ts"
@@ -30,6 +31,8 @@ export interface Options {
   readonly hosts?: Hosts.HostsOptions
   /** Which model the page is told of. */
   readonly pageModel?: string
+  /** What addresses in answers begin with. */
+  readonly publicUrl?: string
   readonly maxRunning?: number
   readonly maxRunningPerUser?: number
   /** A fresh one, unless given. */
@@ -95,6 +98,12 @@ export const layer = (options: Options = {}) =>
         Layer.provideMerge(services),
         Layer.provideMerge(self),
         Layer.provideMerge(Listener.layer({ host: "127.0.0.1", port: 0 })),
+        Layer.provide(
+          Layer.succeed(
+            PublicUrl,
+            Option.map(Option.fromNullable(options.publicUrl), (url) => new URL(url))
+          )
+        ),
         Layer.provide(Layer.setTracerEnabled(options.isTraced ?? false))
       )
     })

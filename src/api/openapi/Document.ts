@@ -130,6 +130,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
         ...(isMcp && unrequired("Cache-Control", "X-Accel-Buffering")),
         ...refsTo("headers", [
           "X-Request-Id",
+          "X-Content-Type-Options",
           ...when(isSecured, ...rateLimit),
           ...when(isTask, "ETag"),
           ...when(status === "201", "Location"),
@@ -152,6 +153,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
       description: lines.length === 1 ? lines.join() : lines.map((line) => `- ${line}`).join("\n"),
       headers: refsTo("headers", [
         "X-Request-Id",
+        "X-Content-Type-Options",
         ...when(isSecured, "Cache-Control"),
         ...when(isSecured && !statuses.includes(401), ...rateLimit),
         ...when(isIdempotent && codes.some(isTurnEnd), "Idempotent-Replayed"),

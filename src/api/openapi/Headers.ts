@@ -8,6 +8,12 @@ export const headers = {
     schema: { type: "string" },
     example: "2f1c7f0e-6f4b-4a47-9a53-0d7a4b9f6f10"
   },
+  "X-Content-Type-Options": {
+    description: "The body is what `Content-Type` says, and nothing else",
+    required: true,
+    schema: { type: "string", enum: ["nosniff"] },
+    example: "nosniff"
+  },
   "X-RateLimit-Limit": {
     description: "How many requests the user may send in a window",
     schema: { type: "integer" },

@@ -1,15 +1,16 @@
 import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { createMcpHandler } from "@modelcontextprotocol/server"
-import { Effect, Layer, Option, Schema } from "effect"
+import { Effect, Either, Layer, Option, Schema } from "effect"
 import type { UserId } from "../../domain/Id.ts"
-import { InvalidRequest, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
+import { InvalidRequest, NotAcceptable, NotFound, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
 import * as JsonBody from "../../runtime/JsonBody.ts"
 import { RateLimits } from "../../services/access/RateLimits.ts"
 import { Tokens } from "../../services/access/Tokens.ts"
-import { authenticate, spend } from "../Authentication.ts"
+import { authenticate, showLimits, spend } from "../Authentication.ts"
 import * as Exchange from "../Exchange.ts"
-import { Mount } from "../Mount.ts"
+import { addressIn, Mount, PublicUrl, rootOf } from "../Mount.ts"
 import * as McpServer from "./McpServer.ts"
+import * as Messages from "./Messages.ts"
 
 export interface McpOptions {
   /** Pages of these may call it, besides those on the machine itself, whatever their port. */
@@ -33,41 +34,56 @@ export const layer = ({ issuer, origins }: McpOptions) =>
       const serverFor = yield* McpServer.make
       const { prefix, root = router } = yield* Mount
       const resource = `${prefix}${path}`
+      const publicUrl = yield* PublicUrl
 
       const serve = Effect.gen(function* () {
         const request = yield* HttpServerRequest.HttpServerRequest
-        yield* pointTo(`${metadataPath}${resource}`)
+        yield* pointTo(Option.map(rootOf(publicUrl, request), metadataOf(resource)))
         const { id: user } = yield* authenticate(tokens)
         yield* Exchange.annotateRequestLog({ user_id: user })
-        if (!isWelcome(request.headers["origin"], origins)) return yield* new OriginForbidden()
+        if (!isWelcome(request.headers["origin"], origins)) {
+          return yield* Effect.zipRight(showLimits(limits, "api", user), new OriginForbidden())
+        }
         yield* spend(limits, "api", user)
         const admitted = yield* admissionOf(request, user)
         const runtime = yield* Effect.runtime<never>()
-        const body = request.method === "POST" ? yield* bodyOf(request) : Option.some(undefined)
-        if (Option.isNone(body)) return parseError
+        const body = request.method === "POST" ? yield* bodyOf(request) : Either.right(undefined)
+        if (Either.isLeft(body)) return Messages.refusal(-32700, body.left)
+        if (Array.isArray(body.right)) {
+          const refused = Messages.batchRefusal(body.right, request.headers["mcp-protocol-version"])
+          if (refused !== undefined) return refused
+          yield* spend(limits, "api", user, body.right.length - 1)
+        }
+        const form = Messages.formFor(request.headers["accept"])
+        if (form === undefined) return yield* new NotAcceptable()
         // A handler of its own for each request, which is cheap, as all that it does is for one user.
         const handler = createMcpHandler(() => serverFor(Effect.succeed(admitted), runtime))
+        const headers = { ...request.headers, accept: "application/json, text/event-stream" }
         const response = yield* Effect.promise((signal) =>
-          handler.fetch(new Request(addressOf(request), { method: request.method, headers: request.headers, signal }), {
-            parsedBody: body.value
+          handler.fetch(new Request(`http://localhost${resource}`, { method: request.method, headers, signal }), {
+            parsedBody: body.right
           })
         )
         // There is nothing to subscribe to, so that is said and the stream ends, instead of staying open for nothing.
-        if (isSubscription(body.value)) yield* Effect.promise(() => handler.close())
+        if (isSubscription(body.right)) yield* Effect.promise(() => handler.close())
         // Whether the connection stays open is for the listener and the client.
         response.headers.delete("connection")
-        return HttpServerResponse.fromWeb(response)
+        return form === "json"
+          ? yield* Messages.asJson(response, Array.isArray(body.right))
+          : HttpServerResponse.fromWeb(response)
       })
 
-      const metadata = Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
-        HttpServerResponse.unsafeJson({
-          resource: new URL(resource, addressOf(request)).href,
+      const metadata = Effect.gen(function* () {
+        const root = rootOf(publicUrl, yield* HttpServerRequest.HttpServerRequest)
+        if (Option.isNone(root)) return yield* new NotFound()
+        return HttpServerResponse.unsafeJson({
+          resource: addressIn(root.value, resource),
           resource_name: "taskchat",
           bearer_methods_supported: ["header"],
           // An issuer is any text to a JWT, but an address to OAuth.
           ...(issuer !== undefined && /^https?:\/\//.test(issuer) && { authorization_servers: [issuer] })
         })
-      )
+      })
 
       for (const method of ["GET", "POST", "DELETE"] as const) yield* router.add(method, path, serve)
       // Where RFC 9728 has it for a resource with a path: before the path, whatever the prefix.
@@ -76,22 +92,21 @@ export const layer = ({ issuer, origins }: McpOptions) =>
     })
   ).pipe(Layer.provide(Exchange.middleware.layer))
 
-/** The address as the client knows it, as far as it says: where a proxy ends TLS, it is the proxy who knows. */
-const addressOf = ({ headers, originalUrl }: HttpServerRequest.HttpServerRequest) => {
-  const base = `${headers["x-forwarded-proto"] === "https" ? "https" : "http"}://${headers["host"] ?? ""}`
-  return URL.canParse(base) && originalUrl.startsWith("/")
-    ? new URL(`${new URL(base).origin}${originalUrl}`)
-    : new URL(path, "http://localhost")
-}
+/** Where RFC 9728 has what is to be known of a resource: before its path. */
+const metadataOf = (resource: string) => (root: URL) =>
+  `${root.origin}${metadataPath}${addressIn(root, resource).slice(root.origin.length)}`
 
-/** RFC 9728, section 5.1: a refusal says where to learn who issues tokens. */
-const pointTo = (path: string) =>
-  HttpApp.appendPreResponseHandler((request, response) => {
-    const challenge = response.status === 401 ? response.headers["www-authenticate"] : undefined
-    if (challenge === undefined) return Effect.succeed(response)
-    const metadata = new URL(path, addressOf(request)).href
-    const pointed = `${challenge}${challenge.includes("=") ? "," : ""} resource_metadata="${metadata}"`
-    return Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", pointed))
+/** RFC 9728, section 5.1: a refusal says where to learn who issues tokens, if that address is known. */
+const pointTo = (metadata: Option.Option<string>) =>
+  Option.match(metadata, {
+    onNone: () => Effect.void,
+    onSome: (address) =>
+      HttpApp.appendPreResponseHandler((_, response) => {
+        const challenge = response.status === 401 ? response.headers["www-authenticate"] : undefined
+        if (challenge === undefined) return Effect.succeed(response)
+        const pointed = `${challenge}${challenge.includes("=") ? "," : ""} resource_metadata="${address}"`
+        return Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", pointed))
+      })
   })
 
 const local = ["localhost", "127.0.0.1", "[::1]"]
@@ -115,13 +130,8 @@ const wrongTimeZone = new InvalidRequest({
 /** The message, read within the same limits as every body; what is no JSON is for the protocol to refuse. */
 const bodyOf = (request: HttpServerRequest.HttpServerRequest) =>
   JsonBody.json(request).pipe(
-    Effect.asSome,
-    Effect.catchTag("InvalidRequest", () => Effect.succeedNone)
+    Effect.map(Either.right),
+    Effect.catchTag("InvalidRequest", ({ errors }) => Effect.succeed(Either.left(errors[0]?.message ?? "")))
   )
 
 const isSubscription = Schema.is(Schema.Struct({ method: Schema.Literal("subscriptions/listen") }))
-
-const parseError = HttpServerResponse.unsafeJson(
-  { jsonrpc: "2.0", id: null, error: { code: -32700, message: "The body is not valid JSON" } },
-  { status: 400 }
-)

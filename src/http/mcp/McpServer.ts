@@ -8,7 +8,7 @@ import {
   ResourceNotFoundError,
   Server
 } from "@modelcontextprotocol/server"
-import { Cause, Context, Effect, Either, Exit, Option, Predicate, Runtime } from "effect"
+import { Cause, Context, Effect, Either, Exit, Option, Predicate, Runtime, Schema } from "effect"
 import type { UserId } from "../../domain/Id.ts"
 import type { AnyProblem } from "../../domain/Problem.ts"
 import { Unavailable } from "../../domain/Request.ts"
@@ -91,7 +91,7 @@ export const make = Effect.gen(function* () {
         () => new ProtocolError(ProtocolErrorCode.InternalError, "Interrupted")
       )
     }
-    const server = new Server(identity, { capabilities, instructions })
+    const server = new PlainServer(identity, { capabilities, instructions })
     const tell =
       <A>(value: A) =>
       (_: unknown, { mcpReq }: { readonly mcpReq: { readonly signal: AbortSignal } }) =>
@@ -108,6 +108,45 @@ export const make = Effect.gen(function* () {
     return server
   }
 })
+
+/** A server that says in plain words which parameters of a message are wrong, where the protocol's own one quotes its validator. */
+class PlainServer extends Server {
+  protected override _wrapHandler(...[method, handler]: Parameters<Server["_wrapHandler"]>) {
+    const wrapped = super._wrapHandler(method, handler)
+    return async (...given: Parameters<typeof wrapped>) => {
+      try {
+        return await wrapped(...given)
+      } catch (error) {
+        const issues = issuesOf(error)
+        if (issues === undefined) throw error
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, `${method}: ${issues.map(inWords).join("; ")}`)
+      }
+    }
+  }
+}
+
+const Issues = Schema.parseJson(
+  Schema.NonEmptyArray(
+    Schema.Struct({
+      path: Schema.Array(Schema.Union(Schema.String, Schema.Number)),
+      message: Schema.String,
+      expected: Schema.optional(Schema.String)
+    })
+  )
+)
+
+/** What a validator of the protocol's found: it throws that as JSON, at times behind a few words. */
+const issuesOf = (error: unknown) => {
+  const message = error instanceof Error ? error.message : ""
+  const issues = Schema.decodeOption(Issues)(message.slice(message.indexOf("[")))
+  return Option.getOrUndefined(Option.map(issues, (all) => all.slice(0, 5)))
+}
+
+const inWords = ({ expected, message, path }: (typeof Issues.Type)[number]) => {
+  const name = path.join(".").slice(0, 100)
+  if (message.endsWith("received undefined")) return `${name} is missing`
+  return expected === undefined ? `${name} is not valid` : `${name} must be of the type ${expected}`
+}
 
 const json = "application/json"
 

@@ -265,8 +265,7 @@ layer(server)("Mcp", (it) => {
         [undefined, "missing_token"],
         ["Bearer nonsense", "invalid_token"]
       ] as const) {
-        const headers = { host: "tasks.example.com", "x-forwarded-proto": "https" }
-        const refused = yield* post(ping, authorization === undefined ? headers : { ...headers, authorization })
+        const refused = yield* post(ping, authorization === undefined ? {} : { authorization })
         assert.deepStrictEqual([refused.status, refused.message?.["code"]], [401, code])
         assert.match(
           refused.headers["www-authenticate"] ?? "",
