@@ -37,6 +37,9 @@ const unitsPerCharacter = 4
 /** As many as Unicode's Stream-Safe Text Format allows. NFC sorts each run of them, which takes the square of its length. */
 const maxMarks = 30
 
+/** Nothing in it is seen: spaces, joiners, fillers and the like. */
+const isInvisible = /^[\s\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]*$/u
+
 const tooManyMarks = new RegExp(`\\p{M}{${maxMarks + 1}}`, "u")
 
 /**
@@ -52,7 +55,8 @@ export const readText = (given: string, min: number, max: number): Either.Either
   if (tooManyMarks.test(plain)) return Either.left(`must not have more than ${maxMarks} combining marks in a row`)
   const text = plain.normalize("NFC").trim()
   const n = length(text)
-  return n >= min && n <= max ? Either.right(text) : outside
+  const isBlank = min > 0 && isInvisible.test(text)
+  return n >= min && n <= max && !isBlank ? Either.right(text) : outside
 }
 
 /** Length in code points, which is how limits count. */

@@ -4,13 +4,15 @@ import conversations from "./migrations/0001_conversations.ts"
 import tasks from "./migrations/0002_tasks.ts"
 import taskSeries from "./migrations/0003_task_series.ts"
 import identities from "./migrations/0004_identities.ts"
+import taskSearch from "./migrations/0005_task_search.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
   "0001_conversations": conversations,
   "0002_tasks": tasks,
   "0003_task_series": taskSeries,
-  "0004_identities": identities
+  "0004_identities": identities,
+  "0005_task_search": taskSearch
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */

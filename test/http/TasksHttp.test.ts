@@ -296,7 +296,21 @@ layer(server)("TasksHttp", (it) => {
         assert.deepStrictEqual(yield* refusal("GET", `/${id}/history`), ["task_id"])
       }
       for (const [name, values] of [
-        ["title", [null, "", " \u0000\n", "x".repeat(201), "😀".repeat(201), 7, ["x"]]],
+        [
+          "title",
+          [
+            null,
+            "",
+            " \u0000\n",
+            "\u200b\u200d\u2060",
+            "\u3164",
+            "\u2800 \u00ad",
+            "x".repeat(201),
+            "😀".repeat(201),
+            7,
+            ["x"]
+          ]
+        ],
         ["description", ["x".repeat(2001), 7]],
         ["priority", ["urgent", "", 1]],
         ["labels", [Arr.replicate("x", 11), "x", {}]],
