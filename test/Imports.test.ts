@@ -67,16 +67,14 @@ const rules: Record<string, Rule> = {
     packages: [
       ...effect,
       "@effect/cli",
+      "@effect/opentelemetry",
       "@effect/platform-node",
       "@effect/sql",
       "@modelcontextprotocol/server",
       "node:"
     ]
   },
-  main: {
-    ours: [...parts, "server"],
-    packages: [...effect, "@effect/platform-node", "@effect/opentelemetry"]
-  }
+  main: { ours: [...parts, "server"], packages: [...effect, "@effect/platform-node"] }
 }
 
 const sources = files("src")

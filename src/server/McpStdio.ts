@@ -5,7 +5,6 @@ import { RateLimited, TimeZone } from "../domain/Request.ts"
 import * as McpServer from "../http/mcp/McpServer.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
-import { DirectoryInUse } from "../sql/DirectoryLock.ts"
 
 class TokenRefused extends Data.TaggedError("TokenRefused")<{ readonly reason: string }> {
   override get message() {
@@ -13,15 +12,12 @@ class TokenRefused extends Data.TaggedError("TokenRefused")<{ readonly reason: s
   }
 }
 
-class InUse extends Data.TaggedError("InUse")<{ readonly why: string }> {
+/** Instead of the lock's own words, as it is another program that starts this one, perhaps twice. */
+export class InUse extends Data.TaggedError("InUse")<{ readonly why: string }> {
   override get message() {
     return `${this.why}. Where \`taskchat serve\` runs on it, give your MCP client the address of that, with /mcp; or set DATABASE_URL: a PostgreSQL serves many.`
   }
 }
-
-/** What is said instead of the lock's own words, as it is another program that starts this one, perhaps twice. */
-export const explainLock = <E>(error: E) =>
-  error instanceof DirectoryInUse ? new InUse({ why: error.message }) : error
 
 interface Streams {
   readonly stdin: Readable

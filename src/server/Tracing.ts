@@ -1,5 +1,25 @@
-import { Cause, Exit, Predicate, Tracer } from "effect"
+import * as OtlpMetrics from "@effect/opentelemetry/OtlpMetrics"
+import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization"
+import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { Cause, Effect, Exit, Layer, LogLevel, Option, Predicate, Tracer } from "effect"
+import type * as Config from "../Config.ts"
 import { kindOf, placesOf } from "./Logging.ts"
+
+/** Where an exporter is set, spans and metrics go there; where none is, no spans are made. */
+export const layer = ({ level, otlpEndpoint }: Config.Settings["logging"]) =>
+  Option.match(otlpEndpoint, {
+    onNone: () => Layer.setTracerEnabled(false),
+    onSome: (endpoint) => {
+      const resource = { serviceName: "taskchat" }
+      const tracer = OtlpTracer.make({ url: `${endpoint}/v1/traces`, resource })
+      const isDetailed = LogLevel.lessThanEqual(level, LogLevel.Debug)
+      return Layer.merge(
+        Layer.unwrapScoped(Effect.map(tracer, (tracer) => Layer.setTracer(isDetailed ? tracer : discreet(tracer)))),
+        OtlpMetrics.layer({ url: `${endpoint}/v1/metrics`, resource })
+      ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
+    }
+  })
 
 /**
  * Keeps what people wrote out of spans, as the log does: an error, which may repeat it, is named by its kind and by where

@@ -1,0 +1,131 @@
+import { HttpLayerRouter } from "@effect/platform"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { Duration, Effect, Layer, Option } from "effect"
+import type * as Config from "../Config.ts"
+import * as Cors from "../http/Cors.ts"
+import * as Fallback from "../http/Fallback.ts"
+import * as Hosts from "../http/Hosts.ts"
+import { PublicUrl } from "../http/Mount.ts"
+import * as Mcp from "../http/mcp/Mcp.ts"
+import * as Page from "../http/page/Page.ts"
+import * as Routes from "../http/Routes.ts"
+import * as Offline from "../models/Offline.ts"
+import type * as OpenAi from "../models/OpenAi.ts"
+import { Identities } from "../services/access/Identities.ts"
+import { RateLimits } from "../services/access/RateLimits.ts"
+import { Tokens } from "../services/access/Tokens.ts"
+import * as UserIds from "../services/access/UserIds.ts"
+import * as Services from "../services/Services.ts"
+import { Tasks } from "../services/tasks/Tasks.ts"
+import * as TaskTools from "../services/tasks/TaskTools.ts"
+import { DirectoryInUse } from "../sql/DirectoryLock.ts"
+import * as Sql from "../sql/Sql.ts"
+import * as Keys from "./Keys.ts"
+import * as McpStdio from "./McpStdio.ts"
+import * as Server from "./Server.ts"
+import * as Welcome from "./Welcome.ts"
+
+// Which layers the settings choose.
+
+export const database = ({ dataDir, poolSize, url }: Config.Settings["database"]) =>
+  Option.match(url, {
+    onNone: () => Sql.layerEmbedded({ dataDir }),
+    onSome: (url) => Sql.layer({ url, poolSize })
+  })
+
+/** Only the chosen one is loaded: what OpenAI's brings along would double the time and memory a start takes. */
+const model = (settings: Config.Model) => {
+  switch (settings._tag) {
+    case "offline":
+      return Offline.layer
+    case "openai":
+      return loaded(() => import("../models/OpenAi.ts"), settings)
+    case "chat-completions":
+      return loaded(() => import("../models/ChatCompletions.ts"), settings)
+  }
+}
+
+const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Upstream) =>
+  Layer.unwrapEffect(Effect.map(Effect.promise(load), ({ layer }) => layer(upstream(settings)))).pipe(
+    Layer.provide(NodeHttpClient.dispatcherLayer)
+  )
+
+const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upstream) => ({
+  ...rest,
+  apiKey: Option.getOrUndefined(apiKey),
+  maxOutputTokens: Option.getOrUndefined(maxOutputTokens),
+  temperature: Option.getOrUndefined(temperature)
+})
+
+/** Enough to issue tokens, whoever they name. */
+export const tokens = (settings: Pick<Config.Settings, "auth" | "database">) =>
+  Layer.unwrapEffect(Effect.map(Keys.options(settings), Tokens.layer))
+
+/** Whom tokens name; the database has to be one whose users have such ids. */
+const users = (settings: Pick<Config.Settings, "auth" | "database">) =>
+  settings.auth.userIds === "token"
+    ? Layer.merge(tokens(settings), Layer.effectDiscard(UserIds.keep("token")))
+    : Layer.provide(Layer.unwrapEffect(Effect.map(Keys.options(settings), Tokens.layerMapped)), Identities.layer)
+
+const rateLimits = ({ api, chat, redisUrl }: Config.Settings["limits"]) => {
+  const limits = { api: { limit: api }, chat: { limit: chat } }
+  return Option.match(redisUrl, {
+    onNone: () => RateLimits.layerMemory(limits),
+    onSome: (url) => RateLimits.layerRedis(url, limits)
+  })
+}
+
+const services = ({ agent, auth, database: data, limits, model: llm }: Config.Settings) =>
+  Services.layer({
+    ...agent,
+    maxRunning: limits.runningTurns,
+    maxRunningPerUser: limits.runningTurnsPerUser
+  }).pipe(
+    Layer.provide(model(llm)),
+    Layer.provideMerge(Layer.merge(users({ auth, database: data }), rateLimits(limits))),
+    Layer.provideMerge(database(data))
+  )
+
+const mcp = ({ auth, server }: Config.Settings) =>
+  Layer.provide(Mcp.layer({ origins: server.corsOrigins, issuer: Option.getOrUndefined(auth.issuer) }), TaskTools.layer)
+
+const drain = ({ shutdownDelay, shutdownGrace }: Config.Settings["server"]) => ({
+  delay: Option.getOrElse(shutdownDelay, () => (process.stdout.isTTY ? Duration.zero : Duration.seconds(5))),
+  grace: shutdownGrace
+})
+
+/** Everything that answers requests. */
+export const service = (settings: Config.Settings) =>
+  Server.drained(drain(settings.server)).pipe(
+    Layer.provideMerge(
+      HttpLayerRouter.serve(
+        Layer.mergeAll(
+          Routes.layer(settings.agent),
+          mcp(settings),
+          settings.server.page ? Page.layer({ model: settings.model._tag }) : Layer.empty,
+          Fallback.layer,
+          Cors.layer(settings.server.corsOrigins)
+        ),
+        { disableLogger: true, disableListenLog: true }
+      )
+    ),
+    Layer.provide([
+      Hosts.layer({ host: settings.server.host, publicUrl: Option.getOrUndefined(settings.server.publicUrl) }),
+      Layer.succeed(PublicUrl, settings.server.publicUrl)
+    ]),
+    // Once everything else is ready: a proxy sends nothing to a node that does not listen yet.
+    Layer.provideMerge(Server.layer(settings.server)),
+    Layer.provideMerge(services(settings))
+  )
+
+export const serve = (settings: Config.Settings) => Layer.provide(Welcome.layer(settings), service(settings))
+
+/** What the tools need where MCP is spoken over standard input. */
+export const mcpStdio = (settings: Config.Settings) =>
+  Layer.mergeAll(Layer.provide(TaskTools.layer, Tasks.layer), users(settings), rateLimits(settings.limits)).pipe(
+    Layer.provide(
+      Layer.mapError(database(settings.database), (error) =>
+        error instanceof DirectoryInUse ? new McpStdio.InUse({ why: error.message }) : error
+      )
+    )
+  )
