@@ -59,7 +59,8 @@ describe("Offline", () => {
       ["add buy soap and make it urgent", 'create_task {"title":"Buy soap","priority":"high"}'],
       // Listing
       ["what's on my list?", list("")],
-      ["what do I have to do today?", list('"due_before":"2026-01-30","due_after":"2026-01-30"')],
+      ["what do I have to do today?", list('"due_before":"2026-01-30"')],
+      ["what is due today?", list('"due_before":"2026-01-30","due_after":"2026-01-30"')],
       ["what's due this week?", list('"due_before":"2026-02-01","due_after":"2026-01-26"')],
       ["anything overdue?", list('"due_before":"2026-01-29"')],
       ["what is due before friday", list('"due_before":"2026-02-05"')],

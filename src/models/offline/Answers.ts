@@ -111,6 +111,8 @@ const deedOf = (command: Command): string | null => {
           return `label ${flat(and(command.change.labels))}`
         case "RemoveLabels":
           return `take the label ${flat(and(command.change.labels))} from`
+        case "Postpone":
+          return `postpone by ${flat(command.change.by)}`
         case "Due":
           return `make due ${flat(command.change.due)}`
         case "Clear":
@@ -132,12 +134,14 @@ export const question = (command: Command): string | null => {
 
 export const confirmation = "Should I delete all of them? Say “yes”, and I will."
 
-const abilities =
-  "I can add, list, find, finish, reopen, rename, describe, prioritise, label, date and delete tasks. Try “add buy milk and call the bank tomorrow at 9”, “what's due this week?”, “done with the milk”, “rename the second one to …” or “move everything labelled work to Monday”."
+const tries = "Try “add call the bank tomorrow at 9”, “what's due this week?” or “done with the bank”."
+const abilities = `I can add, list, find, finish, reopen, rename, describe, prioritise, label, date and delete tasks. ${tries}`
+const nature = "I am an offline stand-in with a few fixed rules, not a language model, and I read English only."
 
-export const help = `I am an offline stand-in with a few fixed rules, not a language model. ${abilities}`
-export const greeting = `Hello! ${help}`
+export const help = `${nature} ${abilities}`
+export const greeting = `Hello! I keep your list of tasks. ${tries} ${nature}`
 export const unknown = (text: string | null) =>
-  `I did not understand ${text === null ? "that" : `“${flat(text).slice(0, 80)}”`}: I am an offline stand-in with a few fixed rules, not a language model. ${abilities}`
+  `I did not understand ${text === null ? "that" : `“${flat(text).slice(0, 80)}”`}. ${nature} ${abilities}`
+export const missing = (what: string) => `I cannot ${what}. ${abilities}`
 export const undo =
   "I have no tool for that, but the application can take back all task changes of an earlier turn: POST /api/{user_id}/turns/{turn_id}/undo, with the turn_id that came with the answer."

@@ -1,5 +1,5 @@
 import { Data } from "effect"
-import type { NewTask } from "./Phrases.ts"
+import type { Draft } from "./Phrases.ts"
 import type { Filter, Target } from "./Targets.ts"
 
 /** What a request is to change on tasks. */
@@ -10,20 +10,24 @@ export type Change = Data.TaggedEnum<{
   AddLabels: { readonly labels: ReadonlyArray<string> }
   RemoveLabels: { readonly labels: ReadonlyArray<string> }
   Due: { readonly due: string }
+  /** Later by so much: "2 days". */
+  Postpone: { readonly by: string }
   Clear: { readonly field: "description" | "priority" | "labels" | "due" }
 }>
 export const Change = Data.taggedEnum<Change>()
 
 /** What a user asks for. */
 export type Command = Data.TaggedEnum<{
-  Add: { readonly tasks: ReadonlyArray<NewTask> }
-  List: { readonly filter: Filter; readonly counts: boolean }
+  Add: { readonly tasks: ReadonlyArray<Draft> }
+  List: { readonly filter: Filter; readonly counts: boolean; readonly byDate?: boolean }
   More: {}
   Show: { readonly target: Target }
   Complete: { readonly target: Target; readonly completed: boolean }
   Update: { readonly target: Target; readonly change: Change }
   Delete: { readonly target: Target }
   Undo: {}
+  /** What there is no tool for. */
+  Missing: { readonly what: string }
   Help: {}
   Greeting: {}
   Thanks: {}

@@ -3,7 +3,7 @@ import * as Answers from "./Answers.ts"
 import type { Change, Command } from "./Commands.ts"
 import { failures, listCall, locate, missing, most, type Ref, type Session, type Talk } from "./Lookup.ts"
 import { recall, understand } from "./Memory.ts"
-import type { NewTask } from "./Phrases.ts"
+import { type Draft, mostTasks } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"
 import type { Call, Result, TaskView, Transcript } from "./Transcript.ts"
 
@@ -88,7 +88,7 @@ function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<P
     case "Add":
       return addition(session, command.tasks)
     case "List":
-      return listing(session, command.filter, command.counts, null)
+      return listing(session, command.filter, command.counts, null, command.byDate)
     case "More":
       return more(session)
     case "Show":
@@ -101,6 +101,8 @@ function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<P
       return yield* change(session, command)
     case "Delete":
       return yield* deletion(session, command)
+    case "Missing":
+      return say(Answers.missing(command.what))
     case "Undo":
       return say(Answers.undo)
     case "Help":
@@ -120,8 +122,19 @@ function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<P
   }
 }
 
-const addition = ({ transcript }: Session, tasks: ReadonlyArray<NewTask>): Plan => {
-  if (tasks.length === 0) return say("What should I add?")
+const addition = ({ transcript }: Session, drafts: ReadonlyArray<Draft>): Plan => {
+  if (drafts.length === 0) return say("What should I add?")
+  if (drafts.length > mostTasks)
+    return say(`I can add at most ${mostTasks} tasks at once. Send the rest by themselves.`)
+  const clash = drafts.find((draft) => draft.clash)
+  if (clash !== undefined) {
+    return say(`“${clash.title}” names more than one date or time. Add it with one of them, or as several tasks.`)
+  }
+  const again = drafts.find(({ repeats }) => repeats)
+  if (again !== undefined) {
+    return say("I do not make tasks that repeat. Give it one date, such as “add water the plants on monday”.")
+  }
+  const tasks = drafts.map(({ clash: _, repeats: __, ...task }) => task)
   const calls: ReadonlyArray<Call> =
     tasks.length === 1
       ? tasks.map((task) => ({ name: "create_task", params: task }))
@@ -144,13 +157,19 @@ const addition = ({ transcript }: Session, tasks: ReadonlyArray<NewTask>): Plan 
   }
 }
 
-const listing = ({ transcript }: Session, filter: Filter, counts: boolean, cursor: string | null): Plan => ({
+const listing = (
+  { transcript }: Session,
+  filter: Filter,
+  counts: boolean,
+  cursor: string | null,
+  sorted = false
+): Plan => ({
   calls: [listCall(filter, cursor)],
   answer: ([result]) => {
     if (result === undefined || result.error !== null)
       return failures("I could not list your tasks", errorsOf([result]))
     // The tools list the newest first; people read a list in the order they made it, or by date if it is about dates.
-    const byDate = filter.after !== null || filter.before !== null
+    const byDate = sorted || filter.after !== null || filter.before !== null
     const tasks = [...result.tasks].sort((a, b) => (byDate ? when(a).localeCompare(when(b)) : 0) || a.id - b.id)
     if (counts) {
       const kind = filter.status === "completed" ? "completed task" : "open task"
@@ -160,7 +179,8 @@ const listing = ({ transcript }: Session, filter: Filter, counts: boolean, curso
   }
 })
 
-const when = (task: TaskView) => task.due_date + (task.due_at ?? "")
+/** Those without a date come last. */
+const when = (task: TaskView) => `${task.due_date ?? "~"}${task.due_at ?? ""}`
 
 /** The next page of the list last shown. */
 const more = (session: Session): Plan => {
@@ -222,10 +242,13 @@ function* completion(session: Session, command: Extract<Command, { readonly _tag
 function* deletion(session: Session, command: Extract<Command, { readonly _tag: "Delete" }>): Talk<Plan> {
   const found = yield* locate(session, command, "all")
   if ("say" in found) return say(found.say)
-  if (command.target._tag === "All" && found.tasks.length > 1) {
+  const { target } = command
+  const many = target._tag === "All" || (target._tag === "Them" && target.count === null)
+  if (many && found.tasks.length > 1) {
     const tasks = found.tasks.flatMap(({ task }) => task ?? [])
+    const first = found.left === 0 ? "" : ` of ${tasks.length + found.left}; say it again for the others`
     return say(
-      `These are ${Answers.counted(tasks.length, "task")}:\n${Answers.lines(tasks, session.transcript)}\n${Answers.confirmation}`
+      `These are ${Answers.counted(tasks.length, "task")}${first}:\n${Answers.lines(tasks, session.transcript)}\n${Answers.confirmation}`
     )
   }
   return {
@@ -239,17 +262,17 @@ function* change(session: Session, command: Extract<Command, { readonly _tag: "U
   if ("say" in found) return say(found.say)
   const { change } = command
   let refs = found.tasks
-  if (change._tag === "AddLabels" || change._tag === "RemoveLabels") {
-    // The tool sets all labels at once, so those that stay have to be known as they are now.
+  if (change._tag === "AddLabels" || change._tag === "RemoveLabels" || change._tag === "Postpone") {
+    // The tool sets all labels and the date at once, so what is there has to be known as it is now.
     const results = yield refs.map(({ id }) => ({ name: "get_task", params: { task_id: id } }))
     const errors = errorsOf(results)
-    if (errors.length > 0) return say(failures("I could not label it", errors))
+    if (errors.length > 0) return say(failures("I could not change it", errors))
     refs = results.flatMap(({ tasks }) => tasks.map((task) => ({ id: task.id, task })))
   }
   return {
     calls: refs.map(({ id, task }) => ({
       name: "update_task",
-      params: { task_id: id, ...unchanged, ...paramsOf(change, task?.labels ?? []) }
+      params: { task_id: id, ...unchanged, ...paramsOf(change, task) }
     })),
     answer: (results) => {
       const tasks = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
@@ -264,7 +287,8 @@ function* change(session: Session, command: Extract<Command, { readonly _tag: "U
 
 const unchanged = { title: null, description: null, priority: null, labels: null, due: null, clear: null }
 
-const paramsOf = (change: Change, labels: ReadonlyArray<string>) => {
+const paramsOf = (change: Change, task: TaskView | null) => {
+  const labels = task?.labels ?? []
   const same = (a: string) => (b: string) => a.toLowerCase() === b.toLowerCase()
   switch (change._tag) {
     case "Title":
@@ -275,6 +299,8 @@ const paramsOf = (change: Change, labels: ReadonlyArray<string>) => {
       return { priority: change.priority }
     case "Due":
       return { due: change.due }
+    case "Postpone":
+      return { due: task?.due_date == null ? `in ${change.by}` : `${change.by} after ${task.due_date}` }
     case "AddLabels":
       return { labels: [...labels, ...change.labels.filter((label) => !labels.some(same(label)))] }
     case "RemoveLabels": {
@@ -306,7 +332,10 @@ const saidOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyAr
     case "RemoveLabels":
       return `${names} ${is} no longer labelled ${Answers.and(change.labels)}.`
     case "Due":
-      return `${names} ${is} now due ${due ?? change.due}.`
+    case "Postpone": {
+      const different = new Set(tasks.map((task) => task.due_date)).size > 1
+      return different ? `These are now due later: ${names}.` : `${names} ${is} now due ${due ?? "as you said"}.`
+    }
     case "Clear":
       return `${names} now ${has} no ${change.field === "due" ? "due date" : change.field}.`
   }

@@ -84,7 +84,10 @@ export const understand = (transcript: Transcript, last = transcript.turns.lengt
   const toDelete = asked.includes(confirmation) ? pending.find(({ _tag }) => _tag === "Delete") : undefined
   if (command._tag === "Yes") {
     // Those that were shown, and no others that may have come since.
-    if (toDelete !== undefined) return [aimed(toDelete, Target.Them({ count: null }))]
+    if (toDelete !== undefined) {
+      const { shown } = recall(transcript.turns.slice(0, last))
+      return [aimed(toDelete, Target.Several({ targets: shown.map(({ id }) => Target.Id({ id })), words: "" }))]
+    }
     if (open?._tag === "Deed") return parse(`add ${open.text}`, transcript)
     const candidates = recall(transcript.turns.slice(0, last)).shown
     return open === undefined || candidates.length !== 1

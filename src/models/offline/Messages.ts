@@ -1,5 +1,5 @@
 import { type Change, Command } from "./Commands.ts"
-import type { NewTask, Present } from "./Phrases.ts"
+import type { Draft, Present } from "./Phrases.ts"
 import { commandOf } from "./Requests.ts"
 
 /** A message's commands, in order. */
@@ -10,12 +10,28 @@ export const parse = (text: string, present: Present): ReadonlyArray<Command> =>
     .replace(/[“”„«»]/g, '"')
     .replace(/(?<=^|\s)'([^'\n]+)'(?=$|[\s.,;:!?])/g, '"$1"')
     .replace(/[^\S\n]+/g, " ")
+    .replace(/(?:[,;] ?){3,}/g, ", ")
+    .replace(/^- (.+)$/, (_, list: string) => `- ${list.split(" - ").join("\n- ")}`)
     .trim()
-  return foldIt(split(plain).map((part) => commandOf(polite(part), present)))
+    .replace(thanks, "")
+  if (plain.split("\n").some((line) => line.length > maxLine)) return [tooLong]
+  const parts = split(plain)
+  const tooMuch = parts.length > maxParts || parts.some((part) => part.length > maxLength && part.indexOf("\n") < 0)
+  if (tooMuch) return [tooLong]
+  return foldIt(parts.map((part) => commandOf(polite(part), present)))
 }
 
+/** A message has at most so many requests, and a request so many characters, unless it is a list with a line for each. */
+const maxParts = 25
+const maxLength = 300
+const maxLine = 1000
+const tooLong = Command.Missing({ what: "read that many requests or words at once" })
+
+const thanks =
+  /(?<=\S)[,.!?]? (?:many )?(?:thanks|thank you|cheers)(?: so much| very much| a lot| in advance| again)?[\s.!]*$/i
+
 const courtesy =
-  /^(?:(?:please|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|thanks|thank you)[,!.:]*\s+)+(?=\S)/i
+  /^(?:(?:please|hello there|hi there|hello|hi|good morning|good evening|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|thanks|thank you)[,!.:]*\s+)+(?=\S)/i
 const farewell = /[\s,]+(?:please|thanks|thank you|for me|now|as well|too)$/i
 
 const polite = (text: string) => {
@@ -83,7 +99,7 @@ const foldIt = (commands: ReadonlyArray<Command>): ReadonlyArray<Command> => {
   return out
 }
 
-const withChange = (task: NewTask, change: Change): NewTask | null => {
+const withChange = (task: Draft, change: Change): Draft | null => {
   if (change._tag === "Priority") return { ...task, priority: change.priority }
   if (change._tag === "Due") return { ...task, due: change.due }
   if (change._tag === "AddLabels") return { ...task, labels: [...(task.labels ?? []), ...change.labels] }

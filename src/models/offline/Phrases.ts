@@ -1,6 +1,8 @@
 import { DateTime, Either } from "effect"
 import { dayIn, mondayOf, span } from "../../dates/Calendar.ts"
 import { resolve } from "../../dates/Dates.ts"
+import { readRepeat } from "../../dates/Repeats.ts"
+import { dateSpans } from "../../dates/Spans.ts"
 
 /** The present, in which words for dates are read. */
 export interface Present {
@@ -23,35 +25,72 @@ export interface NewTask {
   readonly due: string | null
 }
 
+/** A new task as its words have it, with what keeps it from being created. */
+export interface Draft extends NewTask {
+  /** Its words name dates that differ. */
+  readonly clash: boolean
+  /** It is to happen again and again. */
+  readonly repeats: boolean
+}
+
 const connector = /^(?:due|by|on|for|until|till|before|from)[:\s]\s*/i
 /** What follows one of these is part of the title, whatever it looks like: "enjoy the sun", "a report of today". */
 const dangling = /(?:^|\s)(?:the|a|an|my|your|our|his|her|their|of|to|and|or|with|about|in|this|that|every|each)$/i
 /** Words that are dates only with a preposition before them. */
 const weak =
-  /^(?:the \w+|(?:weekend|morning|afternoon|evening|night|noon|midnight|\d+(?:st|nd|rd|th))|now|sun|sat|mon|tue|wed|thu|fri)$/i
-/** Only these may begin a date in the middle of a title. */
-const strong = /^(?:tomorrow|today|tonight|by|on|next|due|before|until)$/i
+  /^(?:the \S+|(?:the )?(?:weekend|morning|afternoon|evening|night|noon|midnight|\w+(?:st|nd|rd|th)|first|second|third)|of .*|now|sun|sat|mon|tue|wed|thu|fri)$/i
+/** Only these may begin a date in the middle of a title or before it. */
+const strong = /^(?:tomorrow|today|tonight|by|on|at|in|this|next|due|before|until)\b/i
 
-/** The date phrase of a text in the user's own words, and the text without it. A phrase stands at the end or in the middle. */
-const cutDue = (text: string, present: Present): { readonly due: string | null; readonly rest: string } => {
-  const words = text.split(/\s+/).filter((word) => word !== "")
-  for (let from = 1; from < words.length; from++) {
-    const atEnd = words.length - from <= 9
-    const first = words[from] ?? ""
-    for (let to = Math.min(words.length, from + 9); to > from; to--) {
-      if (to < words.length ? from > 30 || !strong.test(first) : !atEnd) continue
-      const rest = [...words.slice(0, from), ...words.slice(to)].join(" ").replace(/[\s,;:–—-]+$/, "")
-      const due = duePhrase(words.slice(from, to).join(" "), present)
-      if (due !== null && rest !== "" && !dangling.test(words.slice(0, from).join(" "))) return { due, rest }
-    }
-  }
-  return { due: null, rest: words.join(" ") }
+/** A text without its date, and the date in the user's own words; `clash` when it names several that differ. */
+interface Cut {
+  readonly due: string | null
+  readonly rest: string
+  readonly clash: boolean
 }
+
+/** A day and a time may stand in two places: "tomorrow call Bob at 5". */
+const cutDue = (text: string, present: Present): Cut => {
+  const whole = text.replace(/[\s.!?]+$/, "")
+  const all = dateSpans(whole).map(({ end, start, words }) => {
+    const bare = /^(?:morning|afternoon|evening|night) /i.exec(whole.slice(start, end))?.[0].length ?? 0
+    return { start: start + bare, end, words }
+  })
+  const listed = all.some(({ start }, i) => /^\s*(?:and|or|&)\s*$/i.test(whole.slice(all[i - 1]?.end ?? start, start)))
+  if (listed) return { due: null, rest: whole, clash: true }
+  const spans = all.filter(({ end, start, words }) => {
+    const phrase = whole.slice(start, end)
+    const before = whole.slice(0, start).trimEnd()
+    const inside = start === 0 || end < whole.length
+    return words <= 12 && !weak.test(phrase) && !dangling.test(before) && (!inside || strong.test(phrase))
+  })
+  const words = spans.map(({ end, start }) => whole.slice(start, end).trim())
+  const uncut = { due: null, rest: whole, clash: false }
+  if (words.length === 0) return uncut
+  const due = duePhrase(words.join(" "), present)
+  if (due === null) {
+    const each = words.map((phrase) => dayOf(phrase, present))
+    return { ...uncut, clash: words.length > 1 && each.every((day) => day !== null) }
+  }
+  let rest = ""
+  let at = 0
+  for (const { end, start } of spans) {
+    rest += ` ${whole.slice(at, start).trim()}`
+    at = end
+  }
+  rest = `${rest} ${whole.slice(at).trim()}`
+    .replace(withDue, " ")
+    .trim()
+    .replace(/^[\s,;:–—-]+|[\s,;:–—-]+$/g, "")
+  return rest === "" ? uncut : { due, rest, clash: false }
+}
+
+const withDue = /\s(?:with |and )?(?:a |the )?(?:due date|deadline)(?: of| on| is|:)?(?=\s*$)/i
 
 /** A date phrase without what only ties it to its sentence, or null when it is none. */
 export const duePhrase = (text: string, present: Present): string | null => {
   const words = text.replace(/^[("'\s]+|[)"'.,;!?\s]+$/g, "")
-  if (words === "" || words.length > 60 || weak.test(words) || dayOf(words, present) === null) return null
+  if (words === "" || words.length > 90 || weak.test(words) || dayOf(words, present) === null) return null
   const bare = words.replace(connector, "").replace(connector, "")
   return dayOf(bare, present) === null ? words : bare
 }
@@ -89,7 +128,7 @@ const described =
   /[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
 
 /** What a single task's words say of it. Text in quotes is a title as it stands. */
-const newTask = (text: string, present: Present): NewTask => {
+const newTask = (text: string, present: Present): Draft => {
   let rest = text.trim()
   let description: string | null = null
   let priority: string | null = null
@@ -120,15 +159,27 @@ const newTask = (text: string, present: Present): NewTask => {
   const cut = cutDue(rest, present)
   rest = cut.rest
   takeLabels()
-  const title = rest.replace("\uE000", quoted?.[1] ?? "")
+  const title = rest.replace(/^[\s:;,]+/, "").replace("\uE000", quoted?.[1] ?? "")
   return {
     title:
       quoted === null ? capitalize(unquote(title.replace(/^(?:to|that)\s+/i, "").replace(/[\s,;.]+$/, ""))) : title,
     description,
     priority,
     labels: labels.length === 0 ? null : [...new Set(labels)],
-    due: cut.due
+    due: cut.due,
+    clash: cut.clash,
+    repeats: isRepeated(text, present)
   }
+}
+
+/** "water the plants every monday", "every monday to water the plants". */
+const isRepeated = (text: string, { now, zone }: Present) => {
+  const from = /(?<!\S)(?:every|each|daily|weekly|monthly|yearly)\b/i.exec(text)?.index
+  if (from === undefined) return false
+  const to = text.indexOf(" to ", from)
+  return [text.slice(from), text.slice(from, Math.max(from, to))].some((words) =>
+    Either.isRight(readRepeat(words, now, zone))
+  )
 }
 
 export const unquote = (text: string) =>
@@ -156,13 +207,22 @@ export const isDeed = (text: string) => {
   return next !== undefined && verbs.has(verb.toLowerCase())
 }
 
+/** Whether a text that asks for nothing may be a task: it has a date in it, or is a list. */
+export const isDated = (text: string, present: Present) =>
+  /^\s*[-*•] /.test(text) ||
+  (!/^(?:what|when|where|who|why|how|is|are|was|were|it's)\b/i.test(text) && cutDue(text, present).due !== null)
+
+/** How many tasks a tool takes; of more, one more is read, so that it can be said. */
+export const mostTasks = 25
+
 /**
  * The tasks that a text names: one for each line, or for each part of an announced list ("three tasks: a, b and c").
  * Otherwise it is divided where another deed begins ("buy milk and call the bank"), or at commas when no part is one
  * ("milk, eggs and bread"); "bread and butter" stays one.
  */
-export const newTasks = (body: string, present: Present, announced: boolean): ReadonlyArray<NewTask> =>
+export const newTasks = (body: string, present: Present, announced: boolean): ReadonlyArray<Draft> =>
   partsOf(body, announced)
+    .slice(0, mostTasks + 1)
     .map((part) => newTask(part, present))
     .filter(({ title }) => title !== "")
 

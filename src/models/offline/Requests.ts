@@ -1,6 +1,6 @@
 import { Change, Command } from "./Commands.ts"
-import { duePhrase, isDeed, labelsOf, newTasks, type Present, priorityOf, unquote } from "./Phrases.ts"
-import { everything, filterOf, Target, targetOf, toCount } from "./Targets.ts"
+import { duePhrase, isDated, isDeed, labelsOf, newTasks, type Present, priorityOf, unquote } from "./Phrases.ts"
+import { everything, type Filter, filterOf, Target, targetOf, toCount } from "./Targets.ts"
 
 const list = `(?:(?:my|the) )?(?:to-?do )?(?:task )?(?:list|tasks|to-?dos)`
 /** What one request asks for; it comes without courtesies. */
@@ -24,7 +24,9 @@ export const commandOf = (request: string, present: Present): Command => {
   if (target._tag !== "Title" && !(target._tag === "Several" && target.targets.some(({ _tag }) => _tag === "Title"))) {
     return target._tag === "All" ? Command.List({ filter: target.filter, counts: false }) : Command.Pointer({ target })
   }
-  return isDeed(request) ? Command.Deed({ text: request }) : Command.Unknown({ text: request })
+  return isDeed(request) || isDated(request, present)
+    ? Command.Deed({ text: request })
+    : Command.Unknown({ text: request })
 }
 
 /** Reads a request, or passes it on. Groups are never undefined. */
@@ -97,6 +99,20 @@ const rules: ReadonlyArray<Rule> = [
         return null
       return add(level === "" ? body : `${body},${level}`, present)
     }
+  ],
+
+  // What there is no tool for
+  [
+    /^(?:add|create|make) (?:a |an |another )?(?:new )?sub-?tasks?\b/i,
+    () => Command.Missing({ what: "make subtasks" })
+  ],
+  [
+    /^(?:add|create|make|start) (?:a |an |another )?(?:new )?(?:to-?do |task |shopping )?list(?: (?:called|named|for|of)\b.*)?$/i,
+    () => Command.Missing({ what: "make several lists: there is one, and labels divide it" })
+  ],
+  [
+    /^do (?:i|we) (?:still )?(?:need|have|want) to (.+)$/i,
+    ([target = ""], present) => (/^do\b/i.test(target) ? null : Command.Show({ target: targetOf(target, present) }))
   ],
 
   // Taking away what a task has; before the rules that would delete the task.
@@ -212,6 +228,14 @@ const rules: ReadonlyArray<Rule> = [
 
   // Dates
   [
+    /^(?:postpone|delay|defer|push(?: back)?|move|shift|put off) (.+) by (?:another )?((?:\d{1,3}|an?|one|two|three|four|five|six|seven|ten) (?:days?|weeks?|months?|years?))$/i,
+    ([target = "", by = ""], present) => update(target, Change.Postpone({ by }), present)
+  ],
+  [
+    /^(?:make|set|change|schedule|move) (it|that|this|them|those) (?:to |for |due |on )?(.+)$/i,
+    ([target = "", due = ""], present) => schedule(target, due, present)
+  ],
+  [
     /^(?:set|change|move) (?:the )?(?:due date|deadline|due|date) (?:of|for|on) (.+) (?:to|as) (.+)$/i,
     ([target = "", due = ""], present) => update(target, Change.Due({ due }), present)
   ],
@@ -230,7 +254,7 @@ const rules: ReadonlyArray<Rule> = [
   [
     /^(?:make |set )?(.+?)(?: is)? due(?: on| by)? (.+)$/i,
     ([target = "", due = ""], present) =>
-      /^(?:what|which|anything|any|is|are|list|show|how|do|tasks?|to-?dos?|everything|all|my|the tasks|add|create|new|put|remind|i)\b/i.test(
+      /^(?:what|which|anything|any|is|are|list|show|how|do|finish|complete|close|mark|check|delete|remove|clear|reopen|tasks?|to-?dos?|everything|all|my|the tasks|add|create|new|put|remind|i)\b/i.test(
         target
       )
         ? null
@@ -327,6 +351,11 @@ const rules: ReadonlyArray<Rule> = [
     () => Command.Complete({ target: Target.It(), completed: true })
   ],
 
+  [
+    /^i(?:'ve| have)? (?:just |already |now )?(?:paid|bought|got|sent|wrote|written|made|took|taken|read|fed|cut|met|swept|called|\w{2,20}ed) (.+)$/i,
+    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
+  ],
+
   // Deleting
   [
     /^(?:clear|empty|wipe)(?: out)? (?:my |the )?(?:whole |entire )?(?:to-?do |task )?(?:list|tasks)$/i,
@@ -373,7 +402,12 @@ const remind = (body: string, present: Present) => {
   const due = match === null ? null : duePhrase(match[1] ?? "", present)
   if (match === null || due === null) return add(body.replace(/^(?:to|about|that|of)\s+/i, ""), present)
   const tasks = newTasks(match[2] ?? "", present, false)
-  return Command.Add({ tasks: tasks.map((task) => ({ ...task, due: task.due ?? due })) })
+  return Command.Add({
+    tasks: tasks.map((task) => {
+      const both = task.due === null ? due : duePhrase(`${due} ${task.due}`, present)
+      return { ...task, due: both, clash: task.clash || both === null }
+    })
+  })
 }
 
 const find =
@@ -390,7 +424,14 @@ const filler = new Set(
   )
 )
 
-const listOf = (request: string, present: Present): Command | null => {
+/** What is on for today is also what is overdue. */
+const onToday = (filter: Filter, request: string): Filter =>
+  filter.what === " due today" && !/\bdue\b/i.test(request)
+    ? { ...filter, after: null, what: " due today or overdue" }
+    : filter
+
+const listOf = (asked: string, present: Present): Command | null => {
+  const request = asked.replace(/,? (?:sorted|ordered|sort|order) by (?:the )?(?:due )?(?:dates?|day)$/i, "")
   const query = find.exec(request)?.[1] ?? about.exec(request)?.[1]
   if (query !== undefined) {
     const words = unquote(query.replace(/^(?:the|a|an|my) /i, "").replace(/\s+(?:on|in|from) (?:my|the) list$/i, ""))
@@ -411,5 +452,6 @@ const listOf = (request: string, present: Present): Command | null => {
     .filter((word) => word !== "")
   if (words.some((word) => !filler.has(word) && toCount(word) === 0)) return null
   const all = filter.what === "" && filter.status === "pending" && /\ball (?:of )?(?:my |the )?tasks?\b/i.test(request)
-  return Command.List({ filter: all ? { ...filter, status: "all" } : filter, counts })
+  const narrowed = all ? { ...filter, status: "all" as const } : onToday(filter, request)
+  return Command.List({ filter: narrowed, counts, byDate: request !== asked })
 }
