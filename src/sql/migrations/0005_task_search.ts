@@ -10,7 +10,7 @@ export default Effect.gen(function* () {
 
   yield* sql`
     CREATE FUNCTION task_trigrams(owner bigint, texts text) RETURNS integer[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000
     AS $$
       SELECT coalesce(array_agg(DISTINCT hashtext(owner || trigram)), '{}')
       FROM (
