@@ -55,6 +55,8 @@ const rules: Record<string, Rule> = {
     packages: [...effect, "@effect/sql", "@effect/ai", "@modelcontextprotocol/server", "node:crypto", "node:module"]
   },
   client: { ours: ["domain", "api", "models/EventReader.ts", "runtime/Bytes.ts"], packages: effect },
+  // For pages: it knows nothing of the service but its API.
+  "ai-sdk": { ours: [], packages: ["ai"] },
   // The whole service in one process, apart from what starts it.
   testing: {
     ours: [...parts.slice(1), "client"],

@@ -22,7 +22,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^taskchat$/, replacement: source("index.ts") },
-      { find: /^taskchat\/(client|testing)$/, replacement: source("$1.ts") }
+      { find: /^taskchat\/(client|ai-sdk|testing)$/, replacement: source("$1.ts") }
     ]
   },
   test: {

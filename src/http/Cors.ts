@@ -1,5 +1,6 @@
 import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer } from "effect"
+import { isLoopback } from "../domain/Loopback.ts"
 import { exchange, withHeaders } from "./Exchange.ts"
 
 const methods = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
@@ -50,31 +51,37 @@ const toPreflights = {
  * that is not among them is not told of those that are.
  */
 export const layer = (origins: ReadonlyArray<string>) =>
-  origins.length === 0
-    ? Layer.empty
-    : HttpLayerRouter.middleware(
-        (handler) =>
-          Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, method }) => {
-            const origin = headers["origin"]
-            const isWelcome = origin !== undefined && origins.includes(origin)
-            const about = {
-              // For caches, of every answer: it may be another for another origin.
-              vary: "Origin",
-              ...(isWelcome && { "access-control-allow-origin": origin })
-            }
-            const isPreflight =
-              method === "OPTIONS" && origin !== undefined && headers["access-control-request-method"] !== undefined
-            return isPreflight
-              ? exchange(
-                  Effect.succeed(
-                    HttpServerResponse.empty({ status: 204, headers: { ...about, ...(isWelcome && toPreflights) } })
-                  ),
-                  "*"
-                )
-              : Effect.zipRight(answer({ ...about, ...(isWelcome && toPages) }), handler)
-          }),
-        { global: true }
-      )
+  origins.length === 0 ? Layer.empty : welcoming((origin) => origins.includes(origin))
+
+/** Lets pages in that are served on this machine, on whatever port: a front end that is being developed. */
+export const layerLoopback = Layer.suspend(() =>
+  welcoming((origin) => URL.canParse(origin) && isLoopback(new URL(origin).hostname))
+)
+
+const welcoming = (includes: (origin: string) => boolean) =>
+  HttpLayerRouter.middleware(
+    (handler) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, method }) => {
+        const origin = headers["origin"]
+        const isWelcome = origin !== undefined && includes(origin)
+        const about = {
+          // For caches, of every answer: it may be another for another origin.
+          vary: "Origin",
+          ...(isWelcome && { "access-control-allow-origin": origin })
+        }
+        const isPreflight =
+          method === "OPTIONS" && origin !== undefined && headers["access-control-request-method"] !== undefined
+        return isPreflight
+          ? exchange(
+              Effect.succeed(
+                HttpServerResponse.empty({ status: 204, headers: { ...about, ...(isWelcome && toPreflights) } })
+              ),
+              "*"
+            )
+          : Effect.zipRight(answer({ ...about, ...(isWelcome && toPages) }), handler)
+      }),
+    { global: true }
+  )
 
 const answer = (headers: Readonly<Record<string, string>>) =>
   HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(withHeaders(response, headers)))

@@ -2,6 +2,7 @@ import { HttpLayerRouter } from "@effect/platform"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Duration, Effect, Layer, Option } from "effect"
 import type * as Config from "../Config.ts"
+import { isLoopback } from "../domain/Loopback.ts"
 import * as Cors from "../http/Cors.ts"
 import * as Fallback from "../http/Fallback.ts"
 import * as Hosts from "../http/Hosts.ts"
@@ -86,6 +87,10 @@ const services = ({ agent, auth, database: data, limits, model: llm }: Config.Se
     Layer.provideMerge(database(data))
   )
 
+/** Where only this machine is served, pages of this machine are let in unless others are named. */
+const cors = ({ corsOrigins, host }: Config.Settings["server"]) =>
+  corsOrigins.length === 0 && isLoopback(host) ? Cors.layerLoopback : Cors.layer(corsOrigins)
+
 const mcp = ({ auth, server }: Config.Settings) =>
   Layer.provide(Mcp.layer({ origins: server.corsOrigins, issuer: Option.getOrUndefined(auth.issuer) }), TaskTools.layer)
 
@@ -104,7 +109,7 @@ export const service = (settings: Config.Settings) =>
           mcp(settings),
           settings.server.page ? Page.layer({ model: settings.model._tag }) : Layer.empty,
           Fallback.layer,
-          Cors.layer(settings.server.corsOrigins)
+          cors(settings.server)
         ),
         { disableLogger: true, disableListenLog: true }
       )

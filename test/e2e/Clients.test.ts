@@ -5,7 +5,7 @@ import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event
 import { AbstractChat, type ChatState } from "ai"
 import { Array as Arr, Deferred, Effect } from "effect"
 import { type EventSourceMessage, EventSourceParserStream } from "eventsource-parser/stream"
-import { cancel, type Me, type Message, transport } from "../../examples/ai-sdk.ts"
+import { cancel, type Me, type Message, transport } from "../../src/ai-sdk.ts"
 import { call, fail, faults, wait } from "../../src/testing/ScriptedModel.ts"
 import { programs } from "../support/ClientPrograms.ts"
 import * as Server from "../support/Server.ts"

@@ -11,7 +11,7 @@ const assets = files("src/http/page/assets")
 const served = (path: string, host: string) =>
   Effect.map(send("GET", path, { headers: { host } }), ({ status }) => status)
 
-layer(Server.layer())("the page", (it) => {
+layer(Server.layer({ pageModel: "scripted" }))("the page", (it) => {
   it.effect("allows nothing inline and nothing from elsewhere", () =>
     Effect.gen(function* () {
       const { headers, status, text } = yield* send("GET", "/")
@@ -50,32 +50,34 @@ describe("pages are served", () => {
     "evil.example",
     "127.0.0.1.evil.example",
     "localhost.evil.example:3000",
-    "tasks.example.com.evil.example",
-    ""
+    "tasks.example.com.evil.example"
   ]
 
-  layer(Server.layer({ hosts: { host: "127.0.0.1", publicUrl } }))("on a loopback address", (it) => {
-    it.effect("under the machine's own names and the public one, and under no other", () =>
-      Effect.gen(function* () {
-        for (const path of pages) {
-          for (const host of [
-            "localhost:3000",
-            "127.0.0.1",
-            "[::1]:80",
-            "LOCALHOST",
-            "tasks.example.com",
-            "Tasks.Example.com"
-          ]) {
-            assert.strictEqual(yield* served(path, host), 200, `${path} ${host}`)
+  layer(Server.layer({ pageModel: "scripted", hosts: { host: "127.0.0.1", publicUrl } }))(
+    "on a loopback address",
+    (it) => {
+      it.effect("under the machine's own names and the public one, and under no other", () =>
+        Effect.gen(function* () {
+          for (const path of pages) {
+            for (const host of [
+              "localhost:3000",
+              "127.0.0.1",
+              "[::1]:80",
+              "LOCALHOST",
+              "tasks.example.com",
+              "Tasks.Example.com"
+            ]) {
+              assert.strictEqual(yield* served(path, host), 200, `${path} ${host}`)
+            }
+            for (const host of foreign) assert.strictEqual(yield* served(path, host), 404, `${path} ${host}`)
           }
-          for (const host of foreign) assert.strictEqual(yield* served(path, host), 404, `${path} ${host}`)
-        }
-        assert.strictEqual(yield* served("/health", "evil.example"), 200)
-      })
-    )
-  })
+          assert.strictEqual(yield* served("/health", "evil.example"), 200)
+        })
+      )
+    }
+  )
 
-  layer(Server.layer({ hosts: { host: "0.0.0.0", publicUrl } }))("elsewhere", (it) => {
+  layer(Server.layer({ pageModel: "scripted", hosts: { host: "0.0.0.0", publicUrl } }))("elsewhere", (it) => {
     it.effect("under the public name alone", () =>
       Effect.gen(function* () {
         for (const path of pages) {
@@ -87,4 +89,22 @@ describe("pages are served", () => {
       })
     )
   })
+})
+
+layer(Server.layer({ origins: "loopback" }))("without CORS_ORIGINS on a loopback address", (it) => {
+  it.effect("pages that are served on this machine may read answers, and no others", () =>
+    Effect.gen(function* () {
+      const allowed = (origin: string) =>
+        Effect.map(
+          send("OPTIONS", "/api/me/tasks", { headers: { origin, "access-control-request-method": "GET" } }),
+          ({ headers }) => headers["access-control-allow-origin"]
+        )
+      for (const origin of ["http://localhost:5173", "http://127.0.0.1:8080", "http://[::1]:3000"]) {
+        assert.strictEqual(yield* allowed(origin), origin)
+      }
+      for (const origin of ["https://app.example.com", "http://localhost.evil.example", "null"]) {
+        assert.isUndefined(yield* allowed(origin))
+      }
+    })
+  )
 })

@@ -26,10 +26,11 @@ export interface Options {
   /** Code points. */
   readonly messageMaxLength?: number
   readonly limits?: Limits
-  readonly origins?: ReadonlyArray<string>
+  /** Whose pages are let in. */
+  readonly origins?: ReadonlyArray<string> | "loopback"
   /** What is known of the service's own names; any name is its own when absent. */
   readonly hosts?: Hosts.HostsOptions
-  /** Which model the page is told of. */
+  /** Which model the page is told of; without it, there is no page. */
   readonly pageModel?: string
   /** What addresses in answers begin with. */
   readonly publicUrl?: string
@@ -75,13 +76,15 @@ export const layer = (options: Options = {}) =>
           )
         )
       )
-      const origins = options.origins ?? []
+      const origins = options.origins === "loopback" ? [] : (options.origins ?? [])
       const routes = Layer.mergeAll(
         Routes.layer({ messageMaxLength: options.messageMaxLength ?? 4000 }),
         Layer.provide(Mcp.layer({ origins }), TaskTools.layer),
-        Layer.provide(Page.layer({ model: options.pageModel ?? "scripted" }), NodeContext.layer),
+        options.pageModel === undefined
+          ? Layer.empty
+          : Layer.provide(Page.layer({ model: options.pageModel }), NodeContext.layer),
         Fallback.layer,
-        Cors.layer(origins)
+        options.origins === "loopback" ? Cors.layerLoopback : Cors.layer(origins)
       ).pipe(Layer.provide(options.hosts === undefined ? Layer.empty : Hosts.layer(options.hosts)))
       const self = Layer.effect(
         Server,
