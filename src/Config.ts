@@ -65,7 +65,14 @@ const url = (name: string, ...protocols: ReadonlyArray<string>) =>
   })
 
 /** What may be secret. Each is also read from the file that the variable with `_FILE` behind its name leads to. */
-export const secrets = ["DATABASE_URL", "JWT_SECRET", "OPENAI_API_KEY", "REDIS_URL", "TASKCHAT_TOKEN"] as const
+export const secrets = [
+  "DATABASE_URL",
+  "JWT_SECRET",
+  "OPENAI_API_KEY",
+  "OTEL_EXPORTER_OTLP_HEADERS",
+  "REDIS_URL",
+  "TASKCHAT_TOKEN"
+] as const
 type Secret = (typeof secrets)[number]
 
 /** A secret that is wrong is told without its value. */
@@ -294,11 +301,31 @@ const logging = Config.all({
   ).pipe(or<LogLevel.LogLevel>(LogLevel.Info)),
   /** When unset: `pretty` on a terminal, else `json`. */
   format: oneOf("LOG_FORMAT", ["json", "pretty"]),
-  /** Base URL of an OTLP collector, for traces and metrics. */
-  otlpEndpoint: url("OTEL_EXPORTER_OTLP_ENDPOINT", "https", "http").pipe(
-    Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))
-  )
+  otlp: Config.all({
+    /** Base URL of an OTLP collector, for traces, metrics and logs. */
+    endpoint: url("OTEL_EXPORTER_OTLP_ENDPOINT", "https", "http").pipe(
+      Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))
+    ),
+    /** For the collector; read them with `headersIn`. */
+    headers: parsedSecret(
+      "OTEL_EXPORTER_OTLP_HEADERS",
+      "names and values such as api-key=abc, separated by commas, with other characters written as %20",
+      (value) => value.split(",").every((pair) => /^\s*[\w-]+=(?:[\x21-\x24\x26-\x7e]|%[2-7][\da-f])*\s*$/i.test(pair))
+    ),
+    serviceName: text("OTEL_SERVICE_NAME").pipe(or("taskchat"))
+  })
 })
+
+/** `api-key=abc,tenant=a%20b` as headers. */
+export const headersIn = (given: Redacted.Redacted): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Redacted.value(given)
+      .split(",")
+      .map((pair) => {
+        const [name = "", ...value] = pair.trim().split("=")
+        return [name, decodeURIComponent(value.join("="))]
+      })
+  )
 
 /** All that the service is set to. */
 export const settings = Config.all({ server, database, auth, model, agent, limits, logging }).pipe(

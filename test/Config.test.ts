@@ -44,8 +44,8 @@ describe("without any variable", () => {
       runningTurnsPerUser: 5
     })
     assert.deepStrictEqual(
-      [logging.level, logging.format, logging.otlpEndpoint],
-      [LogLevel.Info, Option.none(), Option.none()]
+      [logging.level, logging.format, logging.otlp],
+      [LogLevel.Info, Option.none(), { endpoint: Option.none(), headers: Option.none(), serviceName: "taskchat" }]
     )
   })
 })
@@ -86,7 +86,9 @@ const variables = [
   "MAX_RUNNING_TURNS_PER_USER",
   "LOG_LEVEL",
   "LOG_FORMAT",
-  "OTEL_EXPORTER_OTLP_ENDPOINT"
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_HEADERS",
+  "OTEL_SERVICE_NAME"
 ]
 
 it.each(variables)("an empty %s counts as unset", (name) => {
@@ -150,6 +152,11 @@ describe("the page is served", () => {
     )
     assert.match(complaint({ HOST, PAGE: "on", JWT_SECRET: secret }), /^PAGE is "on", but should be off .*PUBLIC_URL/)
   })
+})
+
+it("headers for a collector are decoded", () => {
+  const { headers } = settings({ OTEL_EXPORTER_OTLP_HEADERS: "api-key=a=b, tenant=a%20b" }).logging.otlp
+  assert.deepStrictEqual(Option.map(headers, Settings.headersIn), Option.some({ "api-key": "a=b", tenant: "a b" }))
 })
 
 describe("the model is", () => {
@@ -264,6 +271,8 @@ describe("what is wrong is told in one line that names the variable, its value a
       { DATABASE_URL: "postgres://me:hush%@db/x" },
       { OPENAI_API_KEY: "“hush" },
       { OPENAI_API_KEY: "hush hush" },
+      { OTEL_EXPORTER_OTLP_HEADERS: "hush" },
+      { OTEL_EXPORTER_OTLP_HEADERS: "api-key=hush%0a" },
       { REDIS_URL: "http://:hush@cache" },
       { OPENAI_API_KEY: "hush", MODEL_PROVIDER: "hash" },
       { JWT_SECRET: `hush, ${secret}`, JWT_JWKS_URL: jwks }

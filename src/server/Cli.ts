@@ -48,6 +48,9 @@ export interface Commands {
   readonly tokens: (settings: Config.Settings) => Layer.Layer<Tokens, unknown, NodeContext.NodeContext>
 }
 
+/** Of the package. */
+export const version = "0.1.0"
+
 /** It was said why; the process has only to end with 1. */
 class Told extends Data.TaggedError("Told")<{}> {}
 
@@ -118,7 +121,7 @@ export const run = ({ chat, mcp, migrate, serve, tokens }: Commands) => {
     ])
   )
 
-  return Effect.suspend(() => Command.run(commands, { name: "taskchat", version: "0.1.0" })(process.argv)).pipe(
+  return Effect.suspend(() => Command.run(commands, { name: "taskchat", version })(process.argv)).pipe(
     Logger.withMinimumLogLevel(notAsked),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt

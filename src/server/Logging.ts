@@ -1,4 +1,17 @@
-import { Cause, HashMap, Inspectable, Layer, Logger, LogLevel, Option, Predicate } from "effect"
+import {
+  Cause,
+  Context,
+  FiberRef,
+  FiberRefs,
+  HashMap,
+  Inspectable,
+  Layer,
+  Logger,
+  LogLevel,
+  Option,
+  Predicate,
+  Tracer
+} from "effect"
 
 export interface LoggingOptions {
   readonly level: LogLevel.LogLevel
@@ -30,13 +43,29 @@ export const layer = (options: LoggingOptions) => {
   )
 }
 
+/** The log as it leaves the process, without more than its lines hold. */
+export const exported = (to: Logger.Logger<unknown, void>, { isDetailed }: { readonly isDetailed: boolean }) =>
+  Logger.make((entry) => {
+    const { error, text } = parts(entry.message, entry.cause, isDetailed)
+    const annotations = error === undefined ? entry.annotations : HashMap.set(entry.annotations, "error", error)
+    to.log({ ...entry, message: text, cause: Cause.empty, annotations })
+  })
+
+/** The span within which a line was written, where somebody traces. */
+const traceOf = (context: FiberRefs.FiberRefs) =>
+  Option.match(Context.getOption(FiberRefs.getOrDefault(context, FiberRef.currentContext), Tracer.ParentSpan), {
+    onNone: () => ({}),
+    onSome: ({ spanId, traceId }) => ({ trace_id: traceId, span_id: spanId })
+  })
+
 const json = (isDetailed: boolean) =>
-  Logger.make(({ annotations, cause, date, logLevel, message }) => {
+  Logger.make(({ annotations, cause, context, date, logLevel, message }) => {
     const { error, text } = parts(message, cause, isDetailed)
     return JSON.stringify({
       time: date.toISOString(),
       level: logLevel.label.toLowerCase(),
       message: text,
+      ...traceOf(context),
       ...Object.fromEntries(HashMap.toEntries(annotations)),
       ...(error === undefined ? {} : { error })
     })

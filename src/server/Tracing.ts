@@ -1,45 +1,103 @@
+import * as OtlpLogger from "@effect/opentelemetry/OtlpLogger"
 import * as OtlpMetrics from "@effect/opentelemetry/OtlpMetrics"
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization"
 import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Cause, Effect, Exit, Layer, LogLevel, Option, Predicate, Tracer } from "effect"
-import type * as Config from "../Config.ts"
-import { kindOf, placesOf } from "./Logging.ts"
+import { Cause, Effect, Exit, Layer, Logger, LogLevel, Option, Predicate, Tracer } from "effect"
+import * as Config from "../Config.ts"
+import { isProblem } from "../domain/Problem.ts"
+import * as Cli from "./Cli.ts"
+import * as Logging from "./Logging.ts"
 
-/** Where an exporter is set, spans and metrics go there; where none is, no spans are made. */
-export const layer = ({ level, otlpEndpoint }: Config.Settings["logging"]) =>
-  Option.match(otlpEndpoint, {
+/** Where an exporter is set, spans, metrics and logs go there; where none is, no spans are made. */
+export const layer = ({ level, otlp }: Config.Settings["logging"]) =>
+  Option.match(otlp.endpoint, {
     onNone: () => Layer.setTracerEnabled(false),
     onSome: (endpoint) => {
-      const resource = { serviceName: "taskchat" }
-      const tracer = OtlpTracer.make({ url: `${endpoint}/v1/traces`, resource })
-      const isDetailed = LogLevel.lessThanEqual(level, LogLevel.Debug)
-      return Layer.merge(
-        Layer.unwrapScoped(Effect.map(tracer, (tracer) => Layer.setTracer(isDetailed ? tracer : discreet(tracer)))),
-        OtlpMetrics.layer({ url: `${endpoint}/v1/metrics`, resource })
+      const to = (signal: "traces" | "metrics" | "logs") => ({
+        url: `${endpoint}/v1/${signal}`,
+        headers: Option.match(otlp.headers, { onNone: () => ({}), onSome: Config.headersIn }),
+        resource: {
+          serviceName: otlp.serviceName,
+          serviceVersion: Cli.version,
+          attributes: { "service.instance.id": instanceId }
+        }
+      })
+      const options = { isDetailed: LogLevel.lessThanEqual(level, LogLevel.Debug) }
+      return Layer.mergeAll(
+        Layer.unwrapScoped(
+          Effect.map(OtlpTracer.make(to("traces")), (tracer) => Layer.setTracer(exported(tracer, options)))
+        ),
+        OtlpMetrics.layer(to("metrics")),
+        Logger.addScoped(Effect.map(OtlpLogger.make(to("logs")), (logger) => Logging.exported(logger, options)))
       ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
     }
   })
 
-/**
- * Keeps what people wrote out of spans, as the log does: an error, which may repeat it, is named by its kind and by where
- * it came from, and of what is noted about a span, only plain values are kept, not such as a tool's parameters.
- */
-export const discreet = (tracer: Tracer.Tracer): Tracer.Tracer =>
-  Tracer.make({ context: tracer.context, span: (...given) => discreetSpan(tracer.span(...given)) })
+const instanceId = crypto.randomUUID()
 
-const discreetSpan = (span: Tracer.Span): Tracer.Span =>
+export interface ExportOptions {
+  /** Whether errors and values may say what people wrote. */
+  readonly isDetailed: boolean
+}
+
+/**
+ * Spans as they leave the process. Names and attributes are OpenTelemetry's; of headers there are a few. Errors, which may
+ * repeat what people wrote, are named by their kind and where they came from, and only plain values are kept, not such as a
+ * tool's parameters. Statements of nobody's request, of which an idle node has some every second, are left out.
+ */
+export const exported = (tracer: Tracer.Tracer, options: ExportOptions): Tracer.Tracer =>
+  Tracer.make({
+    context: tracer.context,
+    span: (name, parent, context, links, startTime, kind, more) => {
+      const span = tracer.span(name, parent, context, links, startTime, kind, more)
+      const isWanted = Option.match(parent, { onNone: () => kind !== "client", onSome: ({ sampled }) => sampled })
+      return isWanted
+        ? exportedSpan(span, options)
+        : Object.create(span, { sampled: { value: false }, end: { value: () => {} } })
+    }
+  })
+
+/** Headers that say nothing of whoever sent them. */
+const headers = new Set(["content-length", "content-type", "retry-after"])
+
+const isSecretive = (attribute: string) => {
+  const [, header] = /^http\.(?:request|response)\.header\.(.*)$/.exec(attribute) ?? []
+  return header !== undefined && !headers.has(header)
+}
+
+/** The attributes that spans of each kind are called by, such as `POST /api/{user_id}/chat` and `chat gpt-4.1-mini`. */
+const nameParts = [
+  ["http.request.method", "http.route"],
+  ["gen_ai.operation.name", "gen_ai.request.model", "gen_ai.tool.name"]
+]
+
+const exportedSpan = (span: Tracer.Span, { isDetailed }: ExportOptions): Tracer.Span =>
   Object.create(span, {
     attribute: {
       value: (name: string, value: unknown) => {
-        if (!Predicate.isObject(value)) span.attribute(name, value)
+        if (isSecretive(name) || (!isDetailed && Predicate.isObject(value))) return
+        span.attribute(name, name === "http.route" ? templateOf(String(value)) : value)
+        const parts = nameParts.find((parts) => parts.includes(name))
+        if (parts === undefined) return
+        const known = parts.map((part) => span.attributes.get(part)).filter(Predicate.isString)
+        Object.assign(span, { name: known.join(" ") })
       }
     },
     end: {
-      value: (endTime: bigint, exit: Exit.Exit<unknown, unknown>) =>
-        span.end(endTime, Exit.isFailure(exit) ? Exit.failCause(named(exit.cause)) : exit)
+      value: (endTime: bigint, exit: Exit.Exit<unknown, unknown>) => {
+        if (Exit.isSuccess(exit) || isRefusal(exit.cause)) return span.end(endTime, Exit.void)
+        span.end(endTime, isDetailed ? exit : Exit.failCause(named(exit.cause)))
+      }
     }
   })
+
+/** `/api/:user_id/chat` as OpenAPI has it. */
+const templateOf = (route: string) => route.replaceAll(/:(\w+)/g, "{$1}")
+
+/** Whoever asked is told what was wrong with that: nothing is wrong here. */
+const isRefusal = (cause: Cause.Cause<unknown>) =>
+  Cause.isFailType(cause) && isProblem(cause.error) && cause.error.about.status < 500
 
 const named = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   Cause.match(cause, {
@@ -52,9 +110,9 @@ const named = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   })
 
 const nameless = (error: unknown) => {
-  const kind = kindOf(error)
+  const kind = Logging.kindOf(error)
   const plain = new Error(kind)
   plain.name = kind
-  plain.stack = [kind, ...placesOf(error)].join("\n")
+  plain.stack = [kind, ...Logging.placesOf(error)].join("\n")
   return plain
 }

@@ -408,7 +408,8 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           const received = new Map<string, string>()
           const { port } = yield* listening(
             createServer((request, response) => {
-              const { url = "" } = request
+              const { headers, url = "" } = request
+              received.set(url, `${received.get(url) ?? ""}api-key ${headers["api-key"]}`)
               request.setEncoding("utf8").on("data", (part: string) => {
                 received.set(url, `${received.get(url) ?? ""}${part}`)
               })
@@ -417,15 +418,32 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           )
           const service = yield* serve({
             ...(yield* database),
-            OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`
+            LOG_FORMAT: "json",
+            OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+            OTEL_EXPORTER_OTLP_HEADERS: "api-key=abc"
           })
-          const { text, status } = yield* chat(service, "add zyzzyva", { headers: { "x-request-id": "the-request" } })
+          const headers = { "x-request-id": "the-request", cookie: "session=zyzzyva", "x-email": "zyzzyva@example.com" }
+          const { text, status } = yield* chat(service, "add zyzzyva", { headers })
           assert.strictEqual(status, 200, text)
+          assert.strictEqual((yield* service.call("GET", "/api/me/tasks/99")).status, 404)
           yield* service.kill("SIGTERM")
           assert.strictEqual((yield* service.finished).code, 0)
           const spans = received.get("/v1/traces") ?? ""
           assert.include(spans, "the-request")
-          assert.include(spans, "Chat.turn")
+          const names = ["POST /api/{user_id}/chat", "Chat.turn", "execute_tool create_task", "chat "]
+          for (const name of names) assert.include(spans, `"name":"${name}`)
+          assert.notInclude(spans, '"code":2')
+          assert.notMatch(spans, /http\.\w+\.header\.(?!content-(?:length|type)")/)
+          // A span without a parent is followed by its name; one of a statement would have the kind 3.
+          assert.notMatch(spans, /"spanId":"[^"]*","name":"[^"]*","kind":3/)
+          for (const signal of ["traces", "metrics", "logs"]) {
+            const sent = received.get(`/v1/${signal}`)
+            for (const part of ["service.instance.id", "service.version", "api-key abc"]) assert.include(sent, part)
+          }
+          const { trace_id } = lines(service.stdout())
+            .map((line) => JSON.parse(line))
+            .find(({ request_id }) => request_id === "the-request")
+          assert.include(spans, trace_id)
           assert.include(received.get("/v1/metrics"), "taskchat_turns_ended_total")
           const all = Array.from(received.values()).join("")
           assert.notInclude(all, "zyzzyva")

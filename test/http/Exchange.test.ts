@@ -62,7 +62,7 @@ const watched = Layer.unwrapEffect(
     return Server.layer({ isTraced: true }).pipe(
       Layer.provideMerge(Layer.succeed(Told, { lines, spans })),
       Layer.provide(Logging.layer({ level: LogLevel.Info, format: Option.some("json") })),
-      Layer.provide(Layer.setTracer(Tracing.discreet(keeping(spans)))),
+      Layer.provide(Layer.setTracer(Tracing.exported(keeping(spans), { isDetailed: false }))),
       Layer.provide(
         Console.setConsole({
           ...console,
@@ -84,7 +84,7 @@ layer(watched)("Exchange", (it) => {
       const entries = lines.slice(from).map((line) => fieldsOf(JSON.parse(line)))
       const own = entries.filter(({ request_id }) => request_id === "mine")
       assert.strictEqual(own.length, 1)
-      const { duration_ms, time, ...rest } = own[0] ?? {}
+      const { duration_ms, span_id, time, trace_id, ...rest } = own[0] ?? {}
       assert.deepStrictEqual(rest, {
         level: "info",
         message: "Request",
@@ -97,6 +97,8 @@ layer(watched)("Exchange", (it) => {
         conversation_id: json["conversation_id"]
       })
       assert.isNumber(duration_ms)
+      assert.isString(span_id)
+      assert.isString(trace_id)
     })
   )
 

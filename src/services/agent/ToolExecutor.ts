@@ -188,7 +188,9 @@ export const execute = (
     changes + call.changes > maxChangesPerTurn
       ? refused(tooManyChanges(changes, call.changes))
       : Effect.match(tools.handle(call.tool, parameters, context), { onSuccess: toResult, onFailure: toResult }).pipe(
-          Span.withSpan("Agent.tool", { attributes: { tool: call.tool } })
+          Span.withSpan(`execute_tool ${call.tool}`, {
+            attributes: { "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": call.tool }
+          })
         )
 
   return turn.record(place, timed(Either.match(call.read, { onLeft: refused, onRight: run }))).pipe(
