@@ -170,7 +170,7 @@ describe("a first start with nothing set", { timeout }, () => {
     Effect.scoped(
       Effect.gen(function* () {
         const DATA_DIR = path.join(yield* temporaryFolder, "data")
-        const first = yield* serve({ DATA_DIR, LOG_FORMAT: "pretty", SHUTDOWN_DELAY: "3 seconds" })
+        const first = yield* serve({ DATA_DIR, LOG_FORMAT: "pretty", SHUTDOWN_DELAY: "10 seconds" })
         const welcome = yield* until(Effect.sync(first.stdout), (text) => text.includes("curl "))
         assert.include(welcome, `${first.url}/docs`)
         const token = /Token: (\S+)/.exec(welcome)?.[1] ?? ""
@@ -191,10 +191,8 @@ describe("a first start with nothing set", { timeout }, () => {
         const { status } = yield* until(first.call("GET", "/ready"), ({ status }) => status === 503)
         assert.strictEqual(status, 503)
         // Not ready, but serving, on connections that end with the answer.
-        for (let i = 0; i < 3; i++) {
-          const chat = yield* first.call("POST", "/api/1/chat", { headers, body: { message: "hello" } })
-          assert.deepStrictEqual([chat.status, chat.headers.get("connection")], [200, "close"])
-        }
+        const chat = yield* first.call("POST", "/api/1/chat", { headers, body: { message: "hello" } })
+        assert.deepStrictEqual([chat.status, chat.headers.get("connection")], [200, "close"])
         const { code, stderr } = yield* first.finished
         assert.strictEqual(code, 0, stderr)
         assert.strictEqual(stderr, "")

@@ -197,7 +197,7 @@ describe("a Redis that is away", () => {
       const { hostname, port } = new URL(redisUrl ?? "")
       const { connect } = yield* Effect.promise(() => import("node:net"))
       const pairs = new Set<Socket>()
-      const url = yield* listen((socket) => {
+      const between = yield* listen((socket) => {
         if (!open) return void socket.destroy()
         const upstream = connect(Number(port || 6379), hostname)
         upstream.on("error", () => socket.destroy())
@@ -205,6 +205,8 @@ describe("a Redis that is away", () => {
         pairs.add(socket)
         socket.pipe(upstream).pipe(socket)
       })
+      // The same database of it.
+      const url = new URL(new URL(redisUrl ?? "").pathname, between).href
       const prefix = `test-${crypto.randomUUID()}`
       yield* Effect.gen(function* () {
         assert.strictEqual((yield* take("chat", ada)).remaining, 4)
