@@ -46,7 +46,7 @@ const rules: Record<string, Rule> = {
     ]
   },
   models: {
-    ours: ["domain", "dates", "runtime", "services"],
+    ours: ["domain", "dates", "runtime"],
     packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node", "node:zlib"]
   },
   http: {
