@@ -1,8 +1,11 @@
 import { randomBytes } from "node:crypto"
-import { FileSystem, Path } from "@effect/platform"
-import { Effect, Option, Redacted } from "effect"
+import { constants } from "node:fs"
+import { link, open, rm, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { Data, Effect, Option, Predicate, Redacted } from "effect"
 import type { Settings } from "../Config.ts"
 import type { Options } from "../services/access/Tokens.ts"
+import { makeDirectory } from "../sql/MakeDirectory.ts"
 
 /** What tokens are verified with. Where nothing is set, a secret is made and kept in the data directory. */
 export const options = ({ auth, database }: Pick<Settings, "auth" | "database">) =>
@@ -22,19 +25,71 @@ export const options = ({ auth, database }: Pick<Settings, "auth" | "database">)
     }
   })
 
-/** Readable by its owner alone, and the same over restarts, so that tokens stay valid. */
+/** A kept secret that whoever runs the service has to look at: somebody else may know it, or have put it there. */
+export class SecretUnusable extends Data.TaggedError("SecretUnusable")<{
+  readonly file: string
+  readonly why: string
+}> {
+  override get message() {
+    return `DATA_DIR has a secret that is not used: ${this.file} ${this.why}. Remove it, and a new one is made; or set JWT_SECRET.`
+  }
+}
+
+/** Of the data directory itself: it cannot be made, written to or read. */
+export class DataDirUnusable extends Data.TaggedError("DataDirUnusable")<{
+  readonly dataDir: string
+  readonly why: string
+}> {
+  override get message() {
+    return `DATA_DIR is ${JSON.stringify(this.dataDir)}, but should be a directory that this user can write to: ${this.why}`
+  }
+}
+
+/** The same over restarts, so that tokens stay valid. */
 const developmentSecret = (dataDir: string) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const path = yield* Path.Path
-    const file = path.join(dataDir, "jwt-secret")
-    const read = Effect.map(fs.readFileString(file), Redacted.make)
-    if (yield* fs.exists(file)) return yield* read
-    yield* fs.makeDirectory(dataDir, { recursive: true, mode: 0o700 })
-    const draft = path.join(dataDir, `jwt-secret.${crypto.randomUUID()}`)
-    yield* fs.writeFileString(draft, randomBytes(48).toString("base64url"), { flag: "wx", mode: 0o600 })
-    // Whole or not at all; of two processes at once, the first one's counts.
-    yield* Effect.ignore(fs.link(draft, file))
-    yield* fs.remove(draft)
-    return yield* read
+  Effect.tryPromise({
+    try: async () => {
+      const file = join(dataDir, "jwt-secret")
+      const kept = await readSecret(file)
+      if (kept !== undefined) return kept
+      await makeDirectory(dataDir)
+      const draft = join(dataDir, `jwt-secret.${crypto.randomUUID()}`)
+      try {
+        await writeFile(draft, randomBytes(48).toString("base64url"), { flag: "wx", mode: 0o600, flush: true })
+        // Whole or not at all; of two processes at once, the first one's counts.
+        await link(draft, file).catch(() => undefined)
+      } finally {
+        await rm(draft, { force: true })
+      }
+      return (await readSecret(file)) ?? Promise.reject(new SecretUnusable({ file, why: "could not be made" }))
+    },
+    catch: (error) =>
+      error instanceof SecretUnusable
+        ? error
+        : new DataDirUnusable({ dataDir, why: error instanceof Error ? error.message : String(error) })
   })
+
+/** The secret in a file; `undefined` if there is none. It has to be this user's own, for nobody else, and long enough. */
+const readSecret = async (file: string): Promise<Redacted.Redacted | undefined> => {
+  const refuse = (why: string) => new SecretUnusable({ file, why })
+  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch((error) => {
+    if (isCode(error, "ENOENT")) return undefined
+    throw isCode(error, "ELOOP") ? refuse("is a link") : error
+  })
+  if (handle === undefined) return undefined
+  try {
+    const about = await handle.stat()
+    if (!about.isFile()) throw refuse("is no file")
+    if (process.getuid !== undefined && about.uid !== process.getuid()) throw refuse("belongs to another user")
+    if (process.getuid !== undefined && (about.mode & 0o077) !== 0) throw refuse("can be read or written by others")
+    if (about.size < minSecretBytes) throw refuse(`has fewer than ${minSecretBytes} bytes`)
+    return Redacted.make(await handle.readFile("utf8"))
+  } finally {
+    await handle.close()
+  }
+}
+
+/** As of `JWT_SECRET`. */
+const minSecretBytes = 32
+
+const isCode = (error: unknown, code: string) => Predicate.hasProperty(error, "code") && error.code === code

@@ -3,6 +3,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import { Data, Effect, type Scope } from "effect"
+import { makeDirectory } from "./MakeDirectory.ts"
 
 /** Another process has the directory open. */
 export class DirectoryInUse extends Data.TaggedError("DirectoryInUse")<{
@@ -21,7 +22,7 @@ export class DirectoryUnusable extends Data.TaggedError("DirectoryUnusable")<{
   readonly cause: unknown
 }> {
   override get message() {
-    return `${this.directory} cannot be used: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+    return `${this.directory} cannot be used as DATA_DIR: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
   }
 }
 
@@ -45,7 +46,7 @@ export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse |
  * either is held up at any point.
  */
 const lock = async (directory: string): Promise<() => Promise<void>> => {
-  await Fs.promises.mkdir(directory, { recursive: true, mode: 0o700 })
+  await makeDirectory(directory)
   await Fs.promises.chmod(directory, 0o700)
   const handle = await Fs.promises.open(directory, "r")
   const addressOf = addressesIn(directory, handle.fd)

@@ -1,0 +1,73 @@
+import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Either, Redacted } from "effect"
+import * as Config from "../../src/Config.ts"
+import * as Keys from "../../src/server/Keys.ts"
+import { temporaryFolder } from "../support/Shell.ts"
+
+const secretIn = (dataDir: string) =>
+  Effect.gen(function* () {
+    const settings = yield* Config.settings
+    const { keys } = yield* Keys.options(settings)
+    return "secret" in keys ? Redacted.value(keys.secret) : assert.fail("there is a secret")
+  }).pipe(Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["DATA_DIR", dataDir]]), { pathDelim: "." })))
+
+describe("the development secret", () => {
+  it.scoped("is made once, for its owner alone", () =>
+    Effect.gen(function* () {
+      const dataDir = path.join(yield* temporaryFolder, "data")
+      const made = yield* Effect.all([secretIn(dataDir), secretIn(dataDir), secretIn(dataDir)], { concurrency: 3 })
+      assert.deepStrictEqual(new Set(made), new Set([yield* secretIn(dataDir)]))
+      assert.isAtLeast(made[0].length, 32)
+      assert.strictEqual(statSync(path.join(dataDir, "jwt-secret")).mode & 0o777, 0o600)
+      assert.strictEqual(statSync(dataDir).mode & 0o777, 0o700)
+    })
+  )
+
+  it.scoped("is refused if it is too short, open to others, or no file, and DATA_DIR is named", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const known = path.join(folder, "known")
+      writeFileSync(known, "k".repeat(64), { mode: 0o600 })
+      for (const [name, why, put] of [
+        ["short", "fewer than 32 bytes", (file: string) => writeFileSync(file, "abc", { mode: 0o600 })],
+        ["empty", "fewer than 32 bytes", (file: string) => writeFileSync(file, "", { mode: 0o600 })],
+        ["link", "is a link", (file: string) => symlinkSync(known, file)],
+        ["folder", "is no file", (file: string) => mkdirSync(file)],
+        [
+          "open",
+          "by others",
+          (file: string) => {
+            writeFileSync(file, "k".repeat(64))
+            chmodSync(file, 0o644)
+          }
+        ]
+      ] as const) {
+        const dataDir = path.join(folder, name)
+        mkdirSync(dataDir)
+        put(path.join(dataDir, "jwt-secret"))
+        const refused = yield* Effect.either(secretIn(dataDir))
+        assert.isTrue(Either.isLeft(refused), name)
+        const told = Either.isLeft(refused) ? refused.left.message : ""
+        assert.match(told, /^DATA_DIR .*jwt-secret/)
+        assert.include(told, why)
+        assert.notInclude(told, "kkk")
+        assert.notInclude(told, "\n")
+      }
+    })
+  )
+
+  it.scoped("a DATA_DIR that cannot be used is named, in one line, and nothing is left there", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* temporaryFolder, "file")
+      writeFileSync(file, "")
+      for (const dataDir of [file, path.join(file, "data"), "/proc/taskchat", "/dev/null/data"]) {
+        const refused = yield* Effect.either(secretIn(dataDir))
+        const told = Either.isLeft(refused) ? refused.left.message : ""
+        assert.match(told, /^DATA_DIR is "[^"]+", but should be a directory that this user can write to: [^\n]+$/)
+        assert.isFalse(existsSync(path.join(dataDir, "jwt-secret")))
+      }
+    })
+  )
+})
