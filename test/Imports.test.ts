@@ -47,7 +47,14 @@ const rules: Record<string, Rule> = {
   },
   models: {
     ours: ["domain", "dates", "runtime"],
-    packages: ["effect", "@effect/ai", "@effect/ai-openai", "@effect/platform-node", "node:zlib"]
+    packages: [
+      "effect",
+      "@effect/ai",
+      "@effect/ai-anthropic",
+      "@effect/ai-openai",
+      "@effect/platform-node",
+      "node:zlib"
+    ]
   },
   http: {
     // It has to tell a database that is away from a defect of ours.

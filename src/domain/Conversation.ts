@@ -50,8 +50,8 @@ export interface HistoryMessage {
   readonly content: string
   readonly toolCalls: ReadonlyArray<ToolCall> | null
   readonly places: ReadonlyArray<Place> | null
-  /** How the message's turn ended. */
-  readonly turnStatus: TurnStatus
+  /** How the message's turn ended; `refused`: the model's provider refused this message even by itself. */
+  readonly turnStatus: TurnStatus | "refused"
 }
 
 /** A title made from a conversation's first message: its first words, at most 60 characters, cut at a word. */

@@ -57,9 +57,10 @@ const packings = [
   "upstreamResponse"
 ]
 
-const parse = (text: string): unknown => {
+/** JSON, or nothing. */
+export const parse = (text: string | undefined): unknown => {
   try {
-    return JSON.parse(text)
+    return JSON.parse(text ?? "")
   } catch {
     return undefined
   }
@@ -93,6 +94,34 @@ export const read = (status: number, body: unknown): ProviderError => {
       names.find((name) => !isKind(name)) ??
       codes.map((code) => (typeof code === "number" ? String(code) : code)).find(isCode),
     kind
+  }
+}
+
+/** As `read`, from the text of a body. */
+export const readText = (status: number, body: string | undefined): ProviderError => read(status, parse(body))
+
+/** A failed call of a model, such as any `AiError`. */
+export interface FailedCall {
+  readonly _tag: string
+  readonly description?: string | undefined
+  readonly response?: { readonly status: number; readonly headers: Readonly<Record<string, string>> }
+  readonly body?: string | undefined
+}
+
+/** A failed call as the log and the span have it: never in the provider's words. */
+export const factsOf = ({
+  _tag,
+  body,
+  description = _tag,
+  response
+}: FailedCall): Readonly<Record<string, string | number>> => {
+  const { code, status } = response === undefined ? {} : readText(response.status, body)
+  const id = response?.headers["x-request-id"]
+  return {
+    model_error: description,
+    ...(status !== undefined && { model_status: status }),
+    ...(code !== undefined && { model_code: code }),
+    ...(id !== undefined && { model_request_id: id })
   }
 }
 

@@ -1,6 +1,7 @@
 import type { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Duration, Effect, Exit, Option, type Redacted, type Scope } from "effect"
+import { factsOf } from "../domain/ModelFailure.ts"
 import * as Pull from "../runtime/Pull.ts"
 import type { Part } from "../runtime/StreamText.ts"
 import { Alarms } from "../runtime/Timeouts.ts"
@@ -120,9 +121,9 @@ export const make = <State extends Standing>(
           Effect.zipRight(
             Effect.logWarning("The model's service refused a member of the request").pipe(
               Effect.annotateLogs({
+                ...factsOf(error),
                 model_members: Array.from(without).join(","),
-                ...("response" in error && { model_status: error.response.status }),
-                model_try: tries - 1
+                model_try: tries
               })
             ),
             Effect.suspend(() => exchange.pull)

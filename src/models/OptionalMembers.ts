@@ -3,7 +3,10 @@ import { errorsIn, wordsOf } from "../domain/ModelFailure.ts"
 
 /** How an error says that it is about a member of the request, apart from naming it. */
 const complaint =
-  /unsupported|not support|n[o']t (?:allowed|permitted|available|recogni[sz]ed|known)|unknown|unrecogni[sz]ed|unexpected|extra|invalid|deprecated|must be|only|cannot|can't|remove/
+  /unsupported|not support|n[o']t (?:allowed|permitted|available|recogni[sz]ed|known)|unknown|unrecogni[sz]ed|unexpected|extra|invalid|deprecated|only|cannot|can't|remove/
+
+/** How an error says that it misses a member. */
+const demand = /missing|required|must be (?:passed|provided|included|present|set)/
 
 /**
  * Those of `members` that an error refuses by name: as its `param` or `loc`, or in its words. A name that is also a word
@@ -15,7 +18,8 @@ export const refusedIn = (body: unknown, members: ReadonlyArray<string>): Readon
     errors.flatMap(({ loc, param }) => [...paths(param), ...(Array.isArray(loc) ? loc.flatMap(paths) : [])])
   )
   const words = wordsOf(body)
-  return members.filter((member) => named.has(member) || (complaint.test(words) && isNamed(words, member)))
+  const isComplaint = complaint.test(words) && !demand.test(words)
+  return members.filter((member) => named.has(member) || (isComplaint && isNamed(words, member)))
 }
 
 /** The names in a path such as `tools[0].function.strict`. */

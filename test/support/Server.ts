@@ -1,6 +1,7 @@
 import * as Http from "node:http"
 import * as Net from "node:net"
 import * as Util from "node:util"
+import type { LanguageModel } from "@effect/ai"
 import { HttpLayerRouter, HttpServer } from "@effect/platform"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import type { SqlClient } from "@effect/sql"
@@ -40,6 +41,8 @@ export interface Options {
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
   /** As with a collector; else no spans are made. */
   readonly isTraced?: boolean
+  /** In place of the one that does what it is told. */
+  readonly model?: Layer.Layer<LanguageModel.LanguageModel>
 }
 
 /** Where the whole service listens, on a free port, and what its model says. */
@@ -69,7 +72,7 @@ export const layer = (options: Options = {}) =>
       }).pipe(
         Layer.provideMerge(
           Layer.mergeAll(
-            model,
+            options.model === undefined ? model : Layer.merge(model, options.model),
             Tokens.layerTest,
             RateLimits.layerMemory(options.limits ?? { api: plenty, chat: plenty }),
             options.database ?? Database.layer

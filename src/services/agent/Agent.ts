@@ -38,6 +38,8 @@ export interface CallPlace {
 export interface AgentOptions {
   /** Calls of the model in one turn, at most. In the last one it has to answer in words. */
   readonly maxSteps: number
+  /** An estimate of the tokens that earlier turns may take in a request; without it, only their number is limited. */
+  readonly historyMaxTokens?: number
   /** Who the agent is and how it behaves; the date, the time and the zone are added. */
   readonly instructions?: string
 }

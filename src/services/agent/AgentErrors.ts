@@ -1,16 +1,17 @@
-import type { AiError } from "@effect/ai"
+import type { AiError, Response } from "@effect/ai"
 import { Cause } from "effect"
 import {
   AgentBusy,
   AgentContentRefused,
   AgentContextTooLong,
+  AgentCutOff,
   type AgentError,
   AgentFailed,
   AgentMisconfigured,
   AgentSlow,
   AgentUnreachable
 } from "../../domain/Agent.ts"
-import { type FailureKind, type ProviderError, read } from "../../domain/ModelFailure.ts"
+import { type FailureKind, type ProviderError, parse, readText } from "../../domain/ModelFailure.ts"
 import { retryDelay } from "../../domain/RetryDelay.ts"
 
 /** What a failed call of a model means for the caller, by tag, status, cause and the provider's own error code. */
@@ -37,6 +38,18 @@ export const fromAiError = (error: AiError.AiError): AgentError => {
   }
 }
 
+/** What an answer that ended for another reason than that it is complete means for the caller. */
+export const fromReason = (reason: Response.FinishReason | undefined): AgentError => {
+  switch (reason) {
+    case "length":
+      return new AgentCutOff()
+    case "content-filter":
+      return new AgentContentRefused()
+    default:
+      return new AgentFailed()
+  }
+}
+
 /** Whether the same request may well succeed a moment later. Silence is not: waiting for it has cost enough. */
 export const isTransient = (error: AiError.AiError): boolean => {
   if (error._tag === "HttpRequestError") return error.reason === "Transport" && !Cause.isTimeoutException(error.cause)
@@ -55,28 +68,7 @@ export const refusalOf = (error: AiError.AiError): FailureKind | "unknown" | und
   return kind ?? (status === 400 || status === 422 ? "unknown" : undefined)
 }
 
-/** A failed call as the log and the span have it: never in the provider's words. */
-export const factsOf = (error: AiError.AiError): Readonly<Record<string, string | number>> => {
-  const facts = {
-    model_error: "description" in error && error.description !== undefined ? error.description : error._tag,
-    ...(error._tag === "HttpResponseError" && {
-      model_status: errorOf(error).status,
-      model_code: errorOf(error).code,
-      model_request_id: error.response.headers["x-request-id"]
-    })
-  }
-  return Object.fromEntries(Object.entries(facts).flatMap(([name, fact]) => (fact === undefined ? [] : [[name, fact]])))
-}
-
-const errorOf = ({ body, response: { status } }: AiError.HttpResponseError): ProviderError => read(status, parse(body))
-
-const parse = (body: string | undefined): unknown => {
-  try {
-    return JSON.parse(body ?? "")
-  } catch {
-    return undefined
-  }
-}
+const errorOf = ({ body, response: { status } }: AiError.HttpResponseError): ProviderError => readText(status, body)
 
 const fromResponse = (error: AiError.HttpResponseError): AgentError => {
   const { kind, status } = errorOf(error)

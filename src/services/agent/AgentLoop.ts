@@ -2,12 +2,22 @@ import { type AiError, type LanguageModel, Prompt, type Response, type Tool } fr
 import { Chunk, DateTime, Effect, Exit, Option, Random } from "effect"
 import { type AgentError, AgentEvent, AgentFailed } from "../../domain/Agent.ts"
 import { storable } from "../../domain/Json.ts"
+import { factsOf } from "../../domain/ModelFailure.ts"
 import { maxCallsPerStep, type ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost, Usage } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
-import { fromAiError, isTransient } from "./AgentErrors.ts"
-import { assistant, instructions, pastTurns, results, system, user } from "./AgentPrompt.ts"
+import { fromAiError, fromReason, isTransient, refusalOf } from "./AgentErrors.ts"
+import {
+  afterRefusal,
+  assistant,
+  instructions,
+  messagesOf,
+  pastTurns,
+  results,
+  type StepPrompt,
+  user
+} from "./AgentPrompt.ts"
 import { type AgentTools, execute, type RequestedCall, requestedCall } from "./ToolExecutor.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
 
@@ -27,6 +37,10 @@ export interface Answer {
   readonly partialCalls: ReadonlyMap<string, ModelCall<string>>
   /** Known once the answer is complete. */
   readonly usage: Usage | undefined
+  /** Why the model ended it. */
+  readonly reason: Response.FinishReason | undefined
+  /** What its provider wants back with it. */
+  readonly metadata: Response.ProviderMetadata
 }
 
 /** A tool call as the model wrote it. */
@@ -43,7 +57,9 @@ export const emptyAnswer = (followsText: boolean): Answer => ({
   calls: [],
   droppedCalls: 0,
   partialCalls: new Map(),
-  usage: undefined
+  usage: undefined,
+  reason: undefined,
+  metadata: {}
 })
 
 /** What one more part makes of an answer, and what there is to tell of it. */
@@ -67,7 +83,8 @@ export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyA
       // The second half of a pair can no longer come.
       const [rest, events] = flushText(answer)
       const { inputTokens, outputTokens } = part.usage
-      return [{ ...rest, usage: { inputTokens: count(inputTokens), outputTokens: count(outputTokens) } }, events]
+      const usage = { inputTokens: count(inputTokens), outputTokens: count(outputTokens) }
+      return [{ ...rest, usage, reason: part.reason, metadata: part.metadata }, events]
     }
     default:
       return [answer, none]
@@ -127,7 +144,7 @@ const count = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(Ma
 /** One call of the model: its place in the turn, and what the model is sent. */
 interface Step {
   readonly number: number
-  readonly prompt: ReadonlyArray<Prompt.Message>
+  readonly prompt: StepPrompt
   readonly followsText: boolean
   /** Changes of tasks so far. */
   readonly changes: number
@@ -153,7 +170,7 @@ export const make = (
     Effect.suspend(() => {
       const source = Pull.fromStream(
         model.streamText({
-          prompt: Prompt.fromMessages(step.prompt),
+          prompt: Prompt.fromMessages(messagesOf(step.prompt)),
           toolkit: tools.offered,
           disableToolCallResolution: true,
           toolChoice: isLast(step) ? "none" : "auto"
@@ -183,8 +200,15 @@ export const make = (
   const recover = (step: Step, tries: number, answer: Answer, error: AiError.AiError): Next => {
     const salvaged = salvage(tools, answer, error)
     if (salvaged !== undefined) return conclude(step, ...salvaged)
+    return Effect.zipRight(logFailure(tries, factsOf(error)), askAgain(step, tries, answer, error))
+  }
+
+  const askAgain = (step: Step, tries: number, answer: Answer, error: AiError.AiError): Next => {
     const failure = fromAiError(error)
-    return hasOutput(step, answer) || tries === maxTries || !isTransient(error)
+    const refusal = answer.text === "" && tries <= maxRefusals ? refusalOf(error) : undefined
+    const prompt = refusal && afterRefusal(step.prompt, refusal)
+    if (prompt !== undefined) return ask({ ...step, prompt }, tries + 1)
+    return hasOutput(step, answer) || tries >= maxTries || !isTransient(error)
       ? fail(failure)
       : Effect.zipRight(pause(failure, tries, turn.deadline), ask(step, tries + 1))
   }
@@ -195,6 +219,11 @@ export const make = (
     const isEmpty = text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
     if (usage === undefined || isEmpty) return events.length === 0 ? fail(new AgentFailed()) : emit(events, failed)
     const ended = [...events, AgentEvent.StepEnded({ usage })]
+    const { reason } = answer
+    if (reason !== "stop" && reason !== "tool-calls") {
+      const words = `the answer ended early: ${reason}`
+      return emit(ended, Effect.zipRight(logFailure(1, { model_error: words }), fail(fromReason(reason))))
+    }
     if (isLast(step) || calls.length === 0) return emit(ended, finished)
     return Effect.flatMap(
       Effect.forEach(calls, (call) => requestedCall(tools, call)),
@@ -213,7 +242,8 @@ export const make = (
     const call = calls[done.length]
     if (call === undefined) {
       const ended = done.map((call, i) => ({ ...call, providerCallId: calls[i]?.providerCallId }))
-      const prompt = [...step.prompt, assistant(answer.text, calls), results(ended)]
+      const present = [...step.prompt.present, assistant(answer.text, calls, answer.metadata), results(ended)]
+      const prompt = { ...step.prompt, present }
       const followsText = step.followsText || answer.text !== ""
       return emit(events, ask({ ...step, number: step.number + 1, prompt, followsText }, 1))
     }
@@ -236,7 +266,8 @@ export const make = (
   }
 
   let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) => {
-    const prompt = [system(text), ...pastTurns(turn.history), user(turn.message)]
+    const past = pastTurns(turn.history, options.historyMaxTokens)
+    const prompt = { instructions: text, past, present: [user(turn.message)] }
     return ask({ number: 1, prompt, followsText: false, changes: 0 }, 1)
   })
   return {
@@ -273,11 +304,21 @@ const salvage = (
   const [{ partialCalls, ...rest }, events] = addParts(answer, parts)
   const all = [...partialCalls.values()].reduce<Answer>(addCall, { ...rest, partialCalls: new Map() })
   // The end, where the tokens are counted, is lost.
-  return [{ ...all, usage: all.usage ?? { inputTokens: 0, outputTokens: 0 } }, events]
+  return [{ ...all, usage: all.usage ?? { inputTokens: 0, outputTokens: 0 }, reason: "tool-calls" }, events]
 }
 
 /** The first try counts. */
 const maxTries = 3
+
+/** Requests that are sent in place of refused ones, in one step. */
+const maxRefusals = 3
+
+/** A failed call of the model, in our words and by its facts alone: the provider's may quote the prompt or the key. */
+const logFailure = (tries: number, facts: Readonly<Record<string, string | number>>) =>
+  Effect.logWarning("The model's service failed").pipe(
+    Effect.annotateLogs({ model_try: tries, ...facts }),
+    Effect.zipRight(Effect.annotateCurrentSpan({ model_try: tries, ...facts }))
+  )
 
 /** Seconds: a service that asks for more patience than this is busy for as long as this turn is concerned. */
 const maxPause = 10

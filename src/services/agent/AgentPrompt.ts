@@ -2,8 +2,8 @@ import { Prompt } from "@effect/ai"
 import { Array as Arr, Effect } from "effect"
 import { sentence, todayIn } from "../../dates/Dates.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
+import type { FailureKind } from "../../domain/ModelFailure.ts"
 import { maxChangesPerTurn, type ToolCall } from "../../domain/ToolCall.ts"
-import type { TurnStatus } from "../../domain/Turn.ts"
 
 // Written out: the library's constructors copy what they are given into objects with computed members, 6 µs each, and a
 // prompt has forty of them.
@@ -45,7 +45,8 @@ const callOptions = ({ providerCallId }: CallIds): Prompt.ToolCallPartOptions =>
 /** What the agent said in a step, and which tools it asked for. */
 export const assistant = (
   text: string,
-  calls: ReadonlyArray<Pick<ToolCall, "tool" | "parameters"> & CallIds>
+  calls: ReadonlyArray<Pick<ToolCall, "tool" | "parameters"> & CallIds>,
+  options: Prompt.ProviderOptions = none
 ): Prompt.AssistantMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
   role: "assistant",
@@ -63,7 +64,7 @@ export const assistant = (
       })
     )
   ],
-  options: none
+  options
 })
 
 /** What came of the calls of a step. */
@@ -77,7 +78,7 @@ export const results = (calls: ReadonlyArray<ToolCall & CallIds>): Prompt.ToolMe
       id: call.id,
       name: call.tool,
       isFailure: call.result.status === "error",
-      result: call.result,
+      result: shortened(call.result),
       providerExecuted: false,
       options: callOptions(call)
     })
@@ -85,22 +86,79 @@ export const results = (calls: ReadonlyArray<ToolCall & CallIds>): Prompt.ToolMe
   options: none
 })
 
-/** What was said before. Whole turns only: the window may begin in the middle of one. */
-export const pastTurns = (history: ReadonlyArray<HistoryMessage>): ReadonlyArray<Prompt.Message> => {
-  const out: Array<Prompt.Message> = []
-  const first = history.findIndex(({ role }) => role === "user")
-  if (first < 0) return out
-  for (let i = first; i < history.length; i++) {
-    const message = history[i]
-    if (message === undefined) break
-    if (message.role === "assistant") pastSteps(message, out)
-    else {
-      out.push(user(message.content))
-      if (history[i + 1]?.role !== "assistant") out.push(assistant(ending(message.turnStatus), []))
-    }
-  }
-  return out
+/** Characters of a result that the model is shown. */
+const maxResult = 32_000
+
+const shortened = (result: ToolCall["result"]): unknown => {
+  const text = JSON.stringify(result)
+  if (text.length <= maxResult) return result
+  const shown = text.slice(0, maxResult).replace(/[\uD800-\uDBFF]$/, "")
+  return `${shown}… [Cut off: this result has ${text.length} characters. Ask for less, with a filter or a smaller limit.]`
 }
+
+/** What a step of a turn sends to the model. */
+export interface StepPrompt {
+  readonly instructions: string
+  /** The messages of earlier turns, oldest first. */
+  readonly past: ReadonlyArray<ReadonlyArray<Prompt.Message>>
+  /** The user's message, and what was said and done since. */
+  readonly present: ReadonlyArray<Prompt.Message>
+  /** A provider has refused more of the past than this. */
+  readonly isHalved?: boolean
+}
+
+export const messagesOf = ({ instructions, past, present }: StepPrompt): ReadonlyArray<Prompt.Message> => [
+  system(instructions),
+  ...past.flat(),
+  ...present
+]
+
+/**
+ * What to send in place of a request that was refused: the model is told of a call that was, and all else is tried with
+ * half the past and then with none of it. `undefined` if nothing else can be sent.
+ */
+export const afterRefusal = (prompt: StepPrompt, refusal: FailureKind | "unknown"): StepPrompt | undefined => {
+  if (refusal === "tool-call") return { ...prompt, instructions: `${prompt.instructions}\n${callRefused}` }
+  if (prompt.past.length === 0) return undefined
+  return prompt.isHalved === true
+    ? { ...prompt, past: [] }
+    : { ...prompt, past: prompt.past.slice(Math.ceil(prompt.past.length / 2)), isHalved: true }
+}
+
+const callRefused =
+  "Your last tool call was refused: it did not fit the tool. Use the tool as it is described, or answer in words."
+
+/**
+ * What was said before, turn by turn, as far back as it has room: an estimate of tokens, or of none if that is absent.
+ * Whole turns only: the window may begin in the middle of one. What a provider refused by itself is left out.
+ */
+export const pastTurns = (
+  history: ReadonlyArray<HistoryMessage>,
+  maxTokens = Number.POSITIVE_INFINITY
+): ReadonlyArray<ReadonlyArray<Prompt.Message>> => {
+  const turns: Array<Array<Prompt.Message>> = []
+  let isLeftOut = true
+  for (const [i, message] of history.entries()) {
+    if (message.role === "user") {
+      isLeftOut = message.turnStatus === "refused"
+      if (isLeftOut) continue
+      const isUnanswered = history[i + 1]?.role !== "assistant"
+      turns.push([user(message.content), ...(isUnanswered ? [assistant(ending(message.turnStatus), [])] : [])])
+    } else if (!isLeftOut) pastSteps(message, turns[turns.length - 1] ?? [])
+  }
+  let left = maxTokens
+  let first = turns.length
+  while (first > 0) {
+    left -= Number.isFinite(left) ? tokensOf(turns[first - 1] ?? []) : 0
+    if (left < 0) break
+    first--
+  }
+  return turns.slice(first)
+}
+
+/** Four bytes are about one token, and a message costs a few of its own. */
+const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
+  messages.reduce((sum, message) => sum + 4 + Math.ceil(Buffer.byteLength(JSON.stringify(message.content)) / 4), 0)
 
 /** An answer as the steps it was made in: never a call without its result. */
 const pastSteps = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
@@ -116,10 +174,12 @@ const pastSteps = (message: HistoryMessage, out: Array<Prompt.Message>): void =>
   const rest = message.content.slice(from).trim()
   const end = message.turnStatus === "completed" ? rest : `${rest}\n${ending(message.turnStatus)}`.trim()
   if (end !== "") out.push(assistant(end, []))
+  // Providers refuse a user's message right after results.
+  else if (steps.length > 0) out.push(assistant("Done.", []))
 }
 
 /** What the model is told of a turn that did not complete. */
-const ending = (status: TurnStatus) => {
+const ending = (status: HistoryMessage["turnStatus"]) => {
   switch (status) {
     case "cancelled":
       return "[The user stopped this answer before it was finished.]"

@@ -28,7 +28,11 @@ export const make = (
       SELECT m.sequence_number AS "sequenceNumber", m.role, m.content, m.tool_calls AS "toolCalls",
         m.tool_places AS places,
         CASE m.role WHEN 'assistant' THEN m.status
-          ELSE (SELECT t.status FROM turns t WHERE t.user_id = m.user_id AND t.id = m.turn_id) END AS "turnStatus"
+          ELSE (
+            SELECT CASE WHEN t.error_code IN ('agent_content_refused', 'agent_context_too_long') THEN 'refused'
+              ELSE t.status END
+            FROM turns t WHERE t.user_id = m.user_id AND t.id = m.turn_id
+          ) END AS "turnStatus"
       FROM messages m
       WHERE m.user_id = ${user} AND m.conversation_id = ${conversation} AND m.sequence_number < ${before}
         AND m.deleted_at IS NULL

@@ -22,7 +22,7 @@ const HistoryRow = Schema.Struct({
   content: Schema.String,
   toolCalls: Schema.NullOr(ToolCalls),
   places: Schema.NullOr(Schema.Array(PlaceRow)),
-  turnStatus: TurnStatus
+  turnStatus: Schema.Literal("refused", ...TurnStatus.literals)
 })
 
 export const decodeBegun = rows(

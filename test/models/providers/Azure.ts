@@ -1,0 +1,161 @@
+import { gzipSync } from "node:zlib"
+import {
+  calls,
+  chunk,
+  created,
+  events,
+  messagesIn,
+  type Provider,
+  plain,
+  refusal,
+  reply,
+  says,
+  tokens
+} from "../../support/ModelCases.ts"
+
+const streamed = { "content-type": "text/event-stream" }
+const long = `call_${"x".repeat(40)}`
+
+export const provider: Provider = {
+  name: "Azure OpenAI",
+  wire: "chat-completions",
+  settings: "`OPENAI_BASE_URL=https://NAME.openai.azure.com/openai/v1`",
+  notes: "Filters what is said and what is answered; its first chunk has no choice.",
+  cases: [
+    {
+      name: "a first chunk without a choice",
+      feature: "stream",
+      turns: [
+        {
+          replies: [
+            events(
+              { choices: [], prompt_filter_results: [] },
+              says("Hello."),
+              chunk({}, "stop"),
+              tokens(5, 1),
+              "[DONE]"
+            )
+          ],
+          expected: { text: "Hello.", usage: [5, 1] }
+        }
+      ]
+    },
+    {
+      name: "a filtered message is refused by itself, and blocks nothing",
+      feature: "errors",
+      turns: [
+        {
+          replies: [
+            refusal(400, {
+              code: "content_filter",
+              param: "prompt",
+              innererror: { code: "ResponsibleAIPolicyViolation" },
+              message: "The response was filtered"
+            })
+          ],
+          expected: {
+            error: "agent_content_refused",
+            requests: 1,
+            log: { model_status: 400, model_code: "content_filter" }
+          }
+        },
+        {
+          replies: (request) =>
+            messagesIn(request).filter(({ role }) => role === "user").length === 1
+              ? plain("Hello.")
+              : refusal(400, { code: "content_filter" }),
+          expected: { text: "Hello.", requests: 1 }
+        }
+      ]
+    },
+    {
+      name: "a filtered answer is none",
+      feature: "errors",
+      turns: [
+        {
+          replies: [events(says("Well"), chunk({}, "content_filter"), "[DONE]")],
+          expected: { text: "Well", error: "agent_content_refused", requests: 1 }
+        }
+      ]
+    },
+    {
+      name: "a member that it does not know is left out, and the log says what it was",
+      feature: "usage",
+      turns: [
+        {
+          replies: (request) =>
+            "stream_options" in request.body
+              ? refusal(400, {
+                  code: "unsupported_parameter",
+                  param: "stream_options",
+                  message: "Unsupported parameter"
+                })
+              : events(says("Hello."), chunk({}, "stop"), "[DONE]"),
+          expected: {
+            text: "Hello.",
+            usage: [0, 0],
+            requests: 2,
+            log: { model_status: 400, model_code: "unsupported_parameter", model_members: "stream_options" }
+          }
+        },
+        {
+          replies: (request) => ("stream_options" in request.body ? refusal(400, {}) : plain("Again.")),
+          expected: { text: "Again.", requests: 1 }
+        }
+      ]
+    },
+    {
+      name: "ids over 40 characters, two the same",
+      feature: "parallel calls",
+      turns: [
+        {
+          replies: (request, n) => {
+            if (n < 1)
+              return events(calls(long, "forty a", 0), calls(long, "forty b", 1), chunk({}, "tool_calls"), "[DONE]")
+            const isShort = messagesIn(request).every(
+              ({ tool_call_id: id }) => typeof id !== "string" || id.length <= 40
+            )
+            return isShort ? plain("Done.") : refusal(400, { code: "string_above_max_length" })
+          },
+          expected: { text: "Done.", calls: [created("forty a"), created("forty b")], requests: 2 }
+        }
+      ]
+    },
+    {
+      name: "a compressed answer that nobody asked for",
+      feature: "text",
+      turns: [
+        {
+          replies: [reply(200, gzipSync(plain("Hello.").body), { ...streamed, "content-encoding": "gzip" })],
+          expected: { text: "Hello.", usage: [5, 2] }
+        }
+      ]
+    },
+    {
+      name: "a refusal in words is kept, and is no answer",
+      feature: "text",
+      turns: [
+        {
+          replies: [
+            events(chunk({ refusal: "I cannot " }), chunk({ refusal: "do that." }), chunk({}, "stop"), "[DONE]")
+          ],
+          expected: { text: "I cannot do that.", error: "agent_content_refused", requests: 1 }
+        }
+      ]
+    },
+    {
+      name: "an error that says nothing but 400",
+      feature: "errors",
+      turns: [
+        {
+          replies: [reply(400, "", { "x-request-id": "req-77" })],
+          expected: {
+            error: "agent_failed",
+            requests: 1,
+            log: { model_status: 400, model_request_id: "req-77", model_try: 1 }
+          }
+        }
+      ]
+    }
+  ]
+}

@@ -1,0 +1,106 @@
+import {
+  chunk,
+  created,
+  events,
+  messagesIn,
+  type Provider,
+  piece,
+  plain,
+  reply,
+  says,
+  tokens
+} from "../../support/ModelCases.ts"
+
+const signature = { google: { thought_signature: "secret" } }
+const signed = chunk(
+  piece(
+    { index: 0, id: "", type: "function", extra_content: signature },
+    { name: "create_task", arguments: '{"title":"one"}' }
+  )
+)
+
+/** Refuses a call that comes without its signature. */
+const strict = (request: Parameters<typeof messagesIn>[0], then: ReturnType<typeof plain>) => {
+  const calls = messagesIn(request).flatMap(
+    ({ tool_calls }): ReadonlyArray<object> => (Array.isArray(tool_calls) ? tool_calls : [])
+  )
+  return calls.every((call) => JSON.stringify(Reflect.get(call, "extra_content")) === JSON.stringify(signature))
+    ? then
+    : reply(400, [
+        { error: { code: 400, message: "Function call is missing a thought_signature", status: "INVALID_ARGUMENT" } }
+      ])
+}
+
+export const provider: Provider = {
+  name: "Gemini",
+  wire: "chat-completions",
+  settings: "`OPENAI_BASE_URL=https://generativelanguage.googleapis.com/v1beta/openai`",
+  notes: "Signs its calls and wants the signatures back; errors come in a list.",
+  cases: [
+    {
+      name: "signatures go back with their calls, and a later turn goes on without them",
+      feature: "thinking",
+      turns: [
+        {
+          replies: (request, n) =>
+            strict(request, n < 1 ? events(signed, chunk({}, "stop"), "[DONE]") : plain("Done.")),
+          expected: { text: "Done.", calls: [created("one")], requests: 2 }
+        },
+        { replies: (request) => strict(request, plain("Hello.")), expected: { text: "Hello.", requests: 2 } }
+      ],
+      secrets: ["secret"]
+    },
+    {
+      name: "thoughts in the text are no part of it",
+      feature: "thinking",
+      turns: [
+        {
+          replies: [
+            events(says("<thought>secret"), says("</thought>Hello."), chunk({}, "stop"), tokens(8, 2), "[DONE]")
+          ],
+          expected: { text: "Hello.", usage: [8, 2] }
+        }
+      ],
+      secrets: ["secret"]
+    },
+    {
+      name: "an error in a list says when to come back",
+      feature: "errors",
+      turns: [
+        {
+          replies: () =>
+            reply(429, [
+              {
+                error: {
+                  code: 429,
+                  message: "Quota exceeded for metric x",
+                  status: "RESOURCE_EXHAUSTED",
+                  details: [{ "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay: "340s" }]
+                }
+              }
+            ]),
+          expected: { error: "agent_busy", requests: 1, log: { model_status: 429, model_code: "RESOURCE_EXHAUSTED" } }
+        }
+      ]
+    },
+    {
+      name: "a call it could not write is told to the model",
+      feature: "tools",
+      turns: [
+        {
+          replies: [
+            events(chunk({}, "function_call_filter: MALFORMED_FUNCTION_CALL"), "[DONE]"),
+            events(signed, chunk({}, "tool_calls"), "[DONE]"),
+            plain("Done.")
+          ],
+          expected: {
+            text: "Done.",
+            calls: [created("one")],
+            requests: 3,
+            log: { model_code: "malformed_function_call" }
+          }
+        }
+      ]
+    }
+  ]
+}

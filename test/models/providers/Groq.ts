@@ -1,0 +1,87 @@
+import { calls, chunk, created, events, type Provider, plain, refusal, says, tokens } from "../../support/ModelCases.ts"
+
+const isOptional = ({ body }: { readonly body: Readonly<Record<string, unknown>> }) => {
+  const tools: ReadonlyArray<{ readonly function?: { readonly name?: string; readonly parameters?: object } }> =
+    Array.isArray(body["tools"]) ? body["tools"] : []
+  const tool = tools.find((tool) => tool.function?.name === "create_task")
+  return JSON.stringify(Reflect.get(tool?.function?.parameters ?? {}, "required")) === '["title"]'
+}
+
+const failed = {
+  type: "invalid_request_error",
+  code: "tool_use_failed",
+  failed_generation: '<function=create_task>{"title": 5}</function>'
+}
+
+export const provider: Provider = {
+  name: "Groq",
+  wire: "chat-completions",
+  settings: "`OPENAI_BASE_URL=https://api.groq.com/openai/v1`",
+  notes: "Refuses a call that does not fit its schema, and members that are there without need.",
+  cases: [
+    {
+      name: "an answer with the counts in a member of its own",
+      feature: "stream",
+      turns: [
+        {
+          replies: [
+            events(says("Hel"), says("lo."), chunk({}, "stop", { x_groq: { id: "req_1" } }), tokens(7, 3), "[DONE]")
+          ],
+          expected: { text: "Hello.", usage: [7, 3] }
+        }
+      ]
+    },
+    {
+      name: "a plain call fits the schema that was offered",
+      feature: "tools",
+      turns: [
+        {
+          replies: (request, n) =>
+            n > 0
+              ? plain("Done.")
+              : isOptional(request)
+                ? events(calls("call_a", "one"), chunk({}, "tool_calls"), "[DONE]")
+                : refusal(400, failed),
+          expected: { text: "Done.", calls: [created("one")], requests: 2 }
+        }
+      ]
+    },
+    {
+      name: "a call that it refuses is told to the model, and the turn goes on",
+      feature: "tools",
+      turns: [
+        {
+          replies: [
+            refusal(400, failed),
+            events(calls("call_a", "one"), chunk({}, "tool_calls"), "[DONE]"),
+            plain("Done.")
+          ],
+          expected: {
+            text: "Done.",
+            calls: [created("one")],
+            requests: 3,
+            sent: [() => true, ({ text }) => text.includes("tool call was refused")],
+            log: { model_status: 400, model_code: "tool_use_failed", model_try: 1 }
+          }
+        }
+      ],
+      secrets: ["function=create_task"]
+    },
+    {
+      name: "a wait that is in the words alone is passed on",
+      feature: "errors",
+      turns: [
+        {
+          replies: () =>
+            refusal(429, {
+              type: "tokens",
+              code: "rate_limit_exceeded",
+              message: "Rate limit reached for model `m` in organization `org_x`. Please try again in 7m12s. Visit us."
+            }),
+          expected: { error: "agent_busy", requests: 1, log: { model_status: 429, model_code: "rate_limit_exceeded" } }
+        }
+      ],
+      secrets: ["org_x"]
+    }
+  ]
+}

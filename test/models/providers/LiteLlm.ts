@@ -1,0 +1,89 @@
+import {
+  chunk,
+  counts,
+  created,
+  events,
+  type Provider,
+  piece,
+  plain,
+  reply,
+  says,
+  tokens
+} from "../../support/ModelCases.ts"
+
+export const provider: Provider = {
+  name: "LiteLLM",
+  wire: "chat-completions",
+  settings: "`OPENAI_BASE_URL=http://127.0.0.1:4000/v1`",
+  notes: "Speaks for others, whose habits show: errors as answers, counts that are empty.",
+  cases: [
+    {
+      name: "calls by their ids alone, by turns",
+      feature: "parallel calls",
+      turns: [
+        {
+          replies: [
+            events(
+              chunk(piece({ id: "a", type: "function" }, { name: "create_task" })),
+              chunk(piece({ id: "b", type: "function" }, { name: "create_task" })),
+              chunk(piece({ id: "a" }, { arguments: '{"title":"of a"}' })),
+              chunk(piece({ id: "b" }, { arguments: '{"title":"of b"}' })),
+              chunk({}, "tool_calls"),
+              "[DONE]"
+            ),
+            plain("Done.")
+          ],
+          expected: { text: "Done.", calls: [created("of a"), created("of b")] }
+        }
+      ]
+    },
+    {
+      name: "empty counts with the end, and the real ones after it",
+      feature: "usage",
+      turns: [
+        {
+          replies: [events(says("Counted."), chunk({}, "stop", { usage: {} }), tokens(11, 4), "[DONE]")],
+          expected: { text: "Counted.", usage: [11, 4] }
+        },
+        {
+          replies: [events(says("Counted."), chunk({}, "stop", counts(0, 0)), tokens(11, 4), "[DONE]")],
+          expected: { text: "Counted.", usage: [11, 4] }
+        }
+      ]
+    },
+    {
+      name: "an error of 401 in an answer of 200",
+      feature: "errors",
+      turns: [
+        {
+          replies: [
+            reply(200, {
+              error: { message: "Authentication Error, sk-123", type: "auth_error", param: "None", code: "401" }
+            })
+          ],
+          expected: { error: "agent_misconfigured", requests: 1, log: { model_status: 401, model_code: "auth_error" } }
+        }
+      ],
+      secrets: ["sk-123"]
+    },
+    {
+      name: "an exception's name as the type of an error",
+      feature: "errors",
+      turns: [
+        {
+          replies: [
+            reply(400, {
+              error: {
+                message: "litellm.ContextWindowExceededError: prompt is too long",
+                type: null,
+                param: null,
+                code: "400"
+              }
+            })
+          ],
+          expected: { error: "agent_context_too_long", requests: 1, log: { model_status: 400 } }
+        }
+      ]
+    }
+  ]
+}

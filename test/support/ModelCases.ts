@@ -1,0 +1,125 @@
+/** What a provider of models sends, in bytes of our own, and what has to come of it. */
+export interface Provider {
+  readonly name: string
+  /** Which of our layers speaks to it. */
+  readonly wire: "chat-completions" | "responses" | "messages"
+  /** The settings that are tried here. */
+  readonly settings: string
+  /** What is known of it. */
+  readonly notes: string
+  readonly cases: ReadonlyArray<Case>
+}
+
+export const features = ["text", "stream", "tools", "parallel calls", "usage", "errors", "thinking"] as const
+
+export interface Case {
+  /** The fact that it shows. */
+  readonly name: string
+  readonly feature: (typeof features)[number]
+  readonly turns: ReadonlyArray<CaseTurn>
+  /** What must be seen by nobody: neither client nor log. */
+  readonly secrets?: ReadonlyArray<string>
+}
+
+export interface CaseTurn {
+  /** In the order of the requests, or by what is asked. A request beyond them is refused with 418. */
+  readonly replies: ReadonlyArray<Reply> | ((request: Sent, n: number) => Reply)
+  readonly expected: Expected
+}
+
+/** One answer over HTTP. */
+export interface Reply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Uint8Array
+  /** The connection is reset after the body. */
+  readonly isReset: boolean
+}
+
+/** A request as its JSON. */
+export interface Sent {
+  readonly body: Readonly<Record<string, unknown>>
+  readonly text: string
+}
+
+export interface Expected {
+  /** The answer; with an error, what is kept of it. */
+  readonly text?: string
+  readonly calls?: ReadonlyArray<readonly [tool: string, parameters: unknown, status: "success" | "error"]>
+  /** The code of the error. */
+  readonly error?: string
+  readonly usage?: readonly [input: number, output: number]
+  /** How many requests it takes. */
+  readonly requests?: number
+  /** Of each request, in order. */
+  readonly sent?: ReadonlyArray<(request: Sent) => boolean>
+  /** Facts of a warning in the log. */
+  readonly log?: Readonly<Record<string, unknown>>
+  /** What one request comes to by itself, if that is another thing than the turn. */
+  readonly reason?: string
+}
+
+export const reply = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Reply => ({
+  status,
+  headers: { "content-type": "application/json", ...headers },
+  body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
+  isReset: false
+})
+
+const frame = (event: unknown) => `data: ${typeof event === "string" ? event : JSON.stringify(event)}\n\n`
+
+/** A stream of events as they are: JSON, or text for what is none. */
+export const events = (...all: ReadonlyArray<unknown>): Reply =>
+  reply(200, all.map(frame).join(""), { "content-type": "text/event-stream" })
+
+/** A stream of named events: Responses and Messages have the name in the event too. */
+export const named = (...all: ReadonlyArray<{ readonly type: string; readonly [member: string]: unknown }>): Reply =>
+  reply(200, all.map((event) => `event: ${event.type}\n${frame(event)}`).join(""), {
+    "content-type": "text/event-stream"
+  })
+
+export const reset = (of: Reply): Reply => ({ ...of, isReset: true })
+
+/** A chunk with one choice. */
+export const chunk = (delta: object | null, finish_reason: unknown = null, rest: object = {}) => ({
+  id: "chatcmpl-1",
+  object: "chat.completion.chunk",
+  created: 1700000000,
+  model: "m",
+  choices: [{ index: 0, ...(delta !== null && { delta }), finish_reason }],
+  ...rest
+})
+
+export const says = (content: string, finish_reason: unknown = null, rest: object = {}) =>
+  chunk({ content }, finish_reason, rest)
+
+export const counts = (prompt_tokens: number, completion_tokens: number) => ({
+  usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+})
+
+export const tokens = (input: number, output: number) => ({
+  id: "chatcmpl-1",
+  object: "chat.completion.chunk",
+  created: 1700000000,
+  model: "m",
+  choices: [],
+  ...counts(input, output)
+})
+
+/** One piece of a call. */
+export const piece = (given: object, fn: object) => ({ tool_calls: [{ ...given, function: fn }] })
+
+/** A whole call in one chunk. */
+export const calls = (id: string | undefined, title: string, index: number | undefined = 0) =>
+  chunk(piece({ index, id, type: "function" }, { name: "create_task", arguments: JSON.stringify({ title }) }))
+
+/** An answer in words, in the plain form. */
+export const plain = (text: string): Reply => events(says(text), chunk({}, "stop"), tokens(5, 2), "[DONE]")
+
+export const created = (title: string) => ["create_task", { title }, "success"] as const
+
+/** The messages of a chat completion. */
+export const messagesIn = ({ body }: Sent): ReadonlyArray<Readonly<Record<string, unknown>>> =>
+  Array.isArray(body["messages"]) ? body["messages"] : []
+
+export const refusal = (status: number, error: object) => reply(status, { error: { message: "No.", ...error } })

@@ -1,0 +1,68 @@
+import * as Anthropic from "../models/providers/Anthropic.ts"
+import * as Azure from "../models/providers/Azure.ts"
+import * as Cohere from "../models/providers/Cohere.ts"
+import * as DeepSeek from "../models/providers/DeepSeek.ts"
+import * as Gateways from "../models/providers/Gateways.ts"
+import * as Gemini from "../models/providers/Gemini.ts"
+import * as Groq from "../models/providers/Groq.ts"
+import * as LiteLlm from "../models/providers/LiteLlm.ts"
+import * as LlamaCpp from "../models/providers/LlamaCpp.ts"
+import * as LmStudio from "../models/providers/LmStudio.ts"
+import * as Mistral from "../models/providers/Mistral.ts"
+import * as Ollama from "../models/providers/Ollama.ts"
+import * as OpenAi from "../models/providers/OpenAi.ts"
+import * as OpenRouter from "../models/providers/OpenRouter.ts"
+import * as Sglang from "../models/providers/Sglang.ts"
+import * as Vllm from "../models/providers/Vllm.ts"
+import { features, type Provider } from "./ModelCases.ts"
+
+export const providers: ReadonlyArray<Provider> = [
+  OpenAi,
+  Anthropic,
+  Azure,
+  Cohere,
+  DeepSeek,
+  Gemini,
+  Groq,
+  LiteLlm,
+  LlamaCpp,
+  LmStudio,
+  Mistral,
+  Ollama,
+  OpenRouter,
+  Sglang,
+  Vllm,
+  Gateways
+].map(({ provider }) => provider)
+
+const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const [first = []] = rows
+  const widths = first.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0)))
+  const [head, ...others] = rows.map(
+    (cells) => `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`
+  )
+  return [head, `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...others].join("\n")
+}
+
+/** How many of the recorded shapes show a feature of a provider. */
+const matrix = () =>
+  table([
+    ["provider", ...features],
+    ...providers.map(({ cases, name }) => [
+      name,
+      ...features.map((feature) => String(cases.filter((one) => one.feature === feature).length || "–"))
+    ])
+  ])
+
+const settings = () =>
+  table([
+    ["provider", "settings", "what is known of it"],
+    ...providers.map(({ name, notes, settings }) => [name, settings, notes])
+  ])
+
+const begin = "<!-- providers: written by npm run providers -->\n\n"
+const end = "\n\n<!-- end of providers -->"
+
+/** `docs/models.md` with its tables as they are now. */
+export const withTables = (document: string): string =>
+  `${document.slice(0, document.indexOf(begin) + begin.length)}${matrix()}\n\n${settings()}${document.slice(document.indexOf(end))}`

@@ -1,0 +1,145 @@
+import { createServer } from "node:http"
+import { LanguageModel } from "@effect/ai"
+import { NodeHttpClient } from "@effect/platform-node"
+import { Context, Effect, HashMap, Layer, Logger, Redacted, Stream } from "effect"
+import * as Anthropic from "../../src/models/Anthropic.ts"
+import * as ChatCompletions from "../../src/models/ChatCompletions.ts"
+import * as OpenAi from "../../src/models/OpenAi.ts"
+import { type Case, type Provider, type Reply, reply, type Sent } from "./ModelCases.ts"
+import * as Server from "./Server.ts"
+
+/** A line of the log. */
+interface Line {
+  readonly level: string
+  readonly message: string
+  readonly annotations: Readonly<Record<string, unknown>>
+}
+
+/** The services of all providers, which answer as their cases say, and what was asked of them. */
+export class ProviderServer extends Context.Tag("taskchat/testing/ProviderServer")<
+  ProviderServer,
+  {
+    /** Has messages that begin with the key answered as the case says, by a model of its own. */
+    readonly play: (provider: Provider, one: Case) => Effect.Effect<string>
+    readonly requests: (key: string) => Effect.Effect<ReadonlyArray<Sent>>
+    /** What was logged while turns of this case ran. */
+    readonly log: (key: string) => Effect.Effect<ReadonlyArray<Line>>
+  }
+>() {}
+
+interface Playing {
+  readonly provider: Provider
+  readonly one: Case
+  readonly requests: Array<Sent>
+  /** How many requests there were in each turn. */
+  readonly counts: Map<number, number>
+  readonly log: Array<Line>
+}
+
+const modelOf = { "chat-completions": ChatCompletions, responses: OpenAi, messages: Anthropic }
+
+const make = Effect.gen(function* () {
+  const playing = new Map<string, Playing>()
+
+  const answer = (path: string, text: string): Reply => {
+    const [, key = ""] = path.split("/")
+    const game = playing.get(key)
+    const said = [...text.matchAll(new RegExp(`${key} (\\d+)"`, "g"))].at(-1)
+    if (game === undefined || said === null || said === undefined) return reply(418, {})
+    const turn = Number(said[1])
+    const sent = { body: JSON.parse(text), text }
+    const n = game.counts.get(turn) ?? 0
+    game.counts.set(turn, n + 1)
+    game.requests.push(sent)
+    const replies = game.one.turns[turn]?.replies ?? []
+    return (typeof replies === "function" ? replies(sent, n) : replies[n]) ?? reply(418, {})
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    const pieces: Array<Buffer> = []
+    incoming.on("data", (piece: Buffer) => pieces.push(piece))
+    incoming.on("end", () => {
+      const { body, headers, isReset, status } = answer(incoming.url ?? "", Buffer.concat(pieces).toString())
+      const bytes = Buffer.from(body)
+      outgoing.writeHead(status, headers)
+      const cuts = [0, Math.floor(bytes.length / 3), Math.floor((bytes.length * 2) / 3), bytes.length]
+      const next = (at: number) => {
+        if (at < 3) outgoing.write(bytes.subarray(cuts[at], cuts[at + 1]), () => setImmediate(next, at + 1))
+        else if (isReset) outgoing.socket?.resetAndDestroy()
+        else outgoing.end()
+      }
+      outgoing.flushHeaders()
+      next(0)
+    })
+  })
+  const port = yield* Effect.acquireRelease(
+    Effect.async<number>((resume) => {
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        resume(Effect.succeed(typeof address === "object" ? (address?.port ?? 0) : 0))
+      })
+    }),
+    () =>
+      Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  )
+
+  const scope = yield* Effect.scope
+  const dispatcher = yield* NodeHttpClient.Dispatcher
+  const models = new Map<string, LanguageModel.Service>()
+  const play = (provider: Provider, one: Case) =>
+    Effect.gen(function* () {
+      const key = `case-${playing.size}`
+      playing.set(key, { provider, one, requests: [], counts: new Map(), log: [] })
+      const options = { apiUrl: `http://127.0.0.1:${port}/${key}/v1`, apiKey: Redacted.make("sk-test"), model: "m" }
+      const layer = Layer.provide(
+        modelOf[provider.wire].layer(options),
+        Layer.succeed(NodeHttpClient.Dispatcher, dispatcher)
+      )
+      const built = yield* Layer.buildWithScope(layer, scope)
+      models.set(key, Context.get(built, LanguageModel.LanguageModel))
+      return key
+    })
+
+  const keyIn = (text: string) => /case-\d+/.exec(text)?.[0] ?? ""
+
+  /** Each case has its own model, which remembers what its provider refuses. */
+  const model = {
+    streamText: (options: { readonly prompt: unknown }) => {
+      const keys = JSON.stringify(options.prompt).match(/case-\d+ \d+"/g) ?? []
+      const found = models.get(keyIn(keys.at(-1) ?? ""))
+      // Safe: whatever was asked for is passed on as it is.
+      return found === undefined ? Stream.dieMessage("no such case") : found.streamText(options as never)
+    }
+  }
+
+  const logger = Logger.make(({ annotations, logLevel, message }) => {
+    const facts = Object.fromEntries(HashMap.toEntries(annotations))
+    const line = { level: logLevel.label, message: String(message), annotations: facts }
+    // Which case it is about is not in the line; whatever is logged is looked at by all that run.
+    for (const game of playing.values()) game.log.push(line)
+  })
+
+  return Layer.mergeAll(
+    Layer.succeed(ProviderServer, {
+      play,
+      requests: (key) => Effect.sync(() => playing.get(key)?.requests.slice() ?? []),
+      log: (key) => Effect.sync(() => playing.get(key)?.log.slice() ?? [])
+    }),
+    // Safe: the agent uses nothing else of a model.
+    Layer.succeed(LanguageModel.LanguageModel, model as unknown as LanguageModel.Service),
+    Logger.replace(Logger.defaultLogger, logger)
+  )
+})
+
+const server = Layer.unwrapScoped(make).pipe(Layer.provide(NodeHttpClient.dispatcherLayer))
+
+/** The whole service with the models of all providers. */
+export const services = Layer.unwrapScoped(
+  Effect.map(Layer.build(server), (built) => {
+    const given = Layer.succeedContext(built)
+    return Layer.provideMerge(Server.layer({ model: given }), given)
+  })
+)
