@@ -66,6 +66,7 @@ const url = (name: string, ...protocols: ReadonlyArray<string>) =>
 
 /** What may be secret. Each is also read from the file that the variable with `_FILE` behind its name leads to. */
 export const secrets = [
+  "ANTHROPIC_API_KEY",
   "DATABASE_URL",
   "JWT_SECRET",
   "OPENAI_API_KEY",
@@ -222,13 +223,25 @@ export interface Upstream {
   readonly idleTimeout: Duration.Duration
 }
 
-export type Model = { readonly _tag: "offline" } | ({ readonly _tag: "openai" | "chat-completions" } & Upstream)
+export type Model =
+  | { readonly _tag: "offline" }
+  | ({ readonly _tag: "openai" | "chat-completions" | "anthropic" } & Upstream)
+
+const baseUrl = (name: string) =>
+  url(name, "https", "http").pipe(Config.map(Option.map(({ href }) => href.replace(/\/+$/, ""))))
 
 const model = Config.all({
-  provider: oneOf("MODEL_PROVIDER", ["openai", "chat-completions", "offline"]),
-  apiKey: apiKey("OPENAI_API_KEY"),
-  apiUrl: url("OPENAI_BASE_URL", "https", "http").pipe(Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))),
-  model: text("OPENAI_MODEL").pipe(or("gpt-4.1-mini")),
+  provider: oneOf("MODEL_PROVIDER", ["openai", "chat-completions", "anthropic", "offline"]),
+  openai: Config.all({
+    apiKey: apiKey("OPENAI_API_KEY"),
+    apiUrl: baseUrl("OPENAI_BASE_URL"),
+    model: text("OPENAI_MODEL").pipe(or("gpt-4.1-mini"))
+  }),
+  anthropic: Config.all({
+    apiKey: apiKey("ANTHROPIC_API_KEY"),
+    apiUrl: baseUrl("ANTHROPIC_BASE_URL"),
+    model: text("ANTHROPIC_MODEL").pipe(or("claude-sonnet-4-5"))
+  }),
   temperature: parsed("MODEL_TEMPERATURE", "a number from 0 to 2", (value) => {
     const n = /^\d(\.\d+)?$/.test(value) ? Number(value) : Number.NaN
     return n <= 2 ? n : undefined
@@ -236,19 +249,29 @@ const model = Config.all({
   maxOutputTokens: integer("MODEL_MAX_OUTPUT_TOKENS", 1, 1_000_000),
   idleTimeout: idle
 }).pipe(
-  Config.mapOrFail(({ apiUrl, provider, ...upstream }): Either.Either<Model, ConfigError.ConfigError> => {
-    const chosen = Option.getOrElse(provider, () => (Option.isSome(upstream.apiKey) ? "openai" : "offline"))
-    if (chosen === "offline") return Either.right({ _tag: chosen })
-    if (chosen === "openai" && Option.isNone(upstream.apiKey)) {
-      return Either.left(
-        ConfigError.MissingData(["OPENAI_API_KEY"], "OPENAI_API_KEY is not set, but MODEL_PROVIDER openai needs it")
-      )
+  Config.mapOrFail(({ anthropic, openai, provider, ...common }): Either.Either<Model, ConfigError.ConfigError> => {
+    const chosen = Option.getOrElse(provider, () => (Option.isSome(openai.apiKey) ? "openai" : "offline"))
+    const missing = (name: string) =>
+      Either.left(ConfigError.MissingData([name], `${name} is not set, but MODEL_PROVIDER ${chosen} needs it`))
+    switch (chosen) {
+      case "offline":
+        return Either.right({ _tag: chosen })
+      case "anthropic": {
+        if (Option.isNone(anthropic.apiKey)) return missing("ANTHROPIC_API_KEY")
+        const apiUrl = Option.getOrElse(anthropic.apiUrl, () => "https://api.anthropic.com/v1")
+        return Either.right({ _tag: chosen, ...common, ...anthropic, apiUrl })
+      }
+      case "chat-completions":
+        // Whom a key that is meant for one of many services would go to is not to be guessed.
+        return Option.isNone(openai.apiUrl)
+          ? missing("OPENAI_BASE_URL")
+          : Either.right({ _tag: chosen, ...common, ...openai, apiUrl: openai.apiUrl.value })
+      case "openai": {
+        if (Option.isNone(openai.apiKey)) return missing("OPENAI_API_KEY")
+        const apiUrl = Option.getOrElse(openai.apiUrl, () => "https://api.openai.com/v1")
+        return Either.right({ _tag: chosen, ...common, ...openai, apiUrl })
+      }
     }
-    return Either.right({
-      _tag: chosen,
-      ...upstream,
-      apiUrl: Option.getOrElse(apiUrl, () => "https://api.openai.com/v1")
-    })
   })
 )
 
@@ -259,6 +282,8 @@ const agent = Config.all({
   maxSteps: integer("AGENT_MAX_STEPS", 1, 50).pipe(or(8)),
   /** Messages the agent is reminded of. */
   historyLimit: integer("HISTORY_LIMIT", 0, 1000).pipe(or(20)),
+  /** An estimate of their tokens. */
+  historyMaxTokens: integer("HISTORY_MAX_TOKENS", 0, 10_000_000).pipe(or(16_000)),
   /** Of a message, in code points. */
   messageMaxLength: integer("MESSAGE_MAX_LENGTH", 1, 100_000).pipe(or(4000))
 })

@@ -72,12 +72,16 @@ const variables = [
   "OPENAI_API_KEY",
   "OPENAI_BASE_URL",
   "OPENAI_MODEL",
+  "ANTHROPIC_API_KEY",
+  "ANTHROPIC_BASE_URL",
+  "ANTHROPIC_MODEL",
   "MODEL_TEMPERATURE",
   "MODEL_MAX_OUTPUT_TOKENS",
   "MODEL_IDLE_TIMEOUT",
   "AGENT_TIMEOUT",
   "AGENT_MAX_STEPS",
   "HISTORY_LIMIT",
+  "HISTORY_MAX_TOKENS",
   "MESSAGE_MAX_LENGTH",
   "RATE_LIMIT_CHAT",
   "RATE_LIMIT_API",
@@ -165,6 +169,20 @@ describe("the model is", () => {
     assert.strictEqual(model._tag, "openai")
   })
 
+  it("Anthropic's, or any compatible one, if that is asked for with what it needs", () => {
+    const anthropic = settings({ MODEL_PROVIDER: "anthropic", ANTHROPIC_API_KEY: "sk-ant-1" }).model
+    assert.deepInclude(anthropic, {
+      _tag: "anthropic",
+      apiUrl: "https://api.anthropic.com/v1",
+      model: "claude-sonnet-4-5"
+    })
+    assert.match(complaint({ MODEL_PROVIDER: "anthropic", OPENAI_API_KEY: "sk-1" }), /^ANTHROPIC_API_KEY is not set/)
+    assert.match(
+      complaint({ MODEL_PROVIDER: "chat-completions", OPENAI_API_KEY: "sk-1" }),
+      /^OPENAI_BASE_URL is not set/
+    )
+  })
+
   it("the offline one if that is asked for, key or not", () => {
     assert.deepStrictEqual(settings({ OPENAI_API_KEY: "sk-1", MODEL_PROVIDER: "offline" }).model, { _tag: "offline" })
   })
@@ -238,6 +256,7 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["OPENAI_BASE_URL", { OPENAI_BASE_URL: "localhost:11434" }],
     ["AGENT_MAX_STEPS", { AGENT_MAX_STEPS: "0" }],
     ["HISTORY_LIMIT", { HISTORY_LIMIT: "-1" }],
+    ["HISTORY_MAX_TOKENS", { HISTORY_MAX_TOKENS: "16k" }],
     ["MESSAGE_MAX_LENGTH", { MESSAGE_MAX_LENGTH: "1e3" }],
     ["RATE_LIMIT_CHAT", { RATE_LIMIT_CHAT: "0" }],
     ["RATE_LIMIT_API", { RATE_LIMIT_API: "unlimited" }],
@@ -281,6 +300,8 @@ describe("what is wrong is told in one line that names the variable, its value a
     assert.match(complaint({ JWT_SECRET: "hush, too short" }), /^JWT_SECRET .*32 bytes/)
     assert.match(complaint({ DATABASE_URL: "hush" }), /^DATABASE_URL .*postgres:\/\//)
     assert.match(complaint({ REDIS_URL: "hush" }), /^REDIS_URL .*redis:\/\//)
+    assert.match(complaint({ OPENAI_API_KEY: "“hush”" }), /^OPENAI_API_KEY .*visible ASCII/)
+    assert.match(complaint({ ANTHROPIC_API_KEY: "hush\nhush" }), /^ANTHROPIC_API_KEY .*visible ASCII/)
   })
 
   it("nor is a variable that is missing", () => {

@@ -43,6 +43,8 @@ const model = (settings: Config.Model) => {
       return loaded(() => import("../models/OpenAi.ts"), settings)
     case "chat-completions":
       return loaded(() => import("../models/ChatCompletions.ts"), settings)
+    case "anthropic":
+      return loaded(() => import("../models/Anthropic.ts"), settings)
   }
 }
 

@@ -25,6 +25,8 @@ export interface TurnOptions {
 export interface Options extends TurnOptions {
   /** Calls of the model in one turn; 8 when absent. */
   readonly maxSteps?: number | undefined
+  /** An estimate of the tokens that earlier turns may take in a request; 16,000 when absent. */
+  readonly historyMaxTokens?: number | undefined
   /** Who the agent is and how it behaves; its own when absent. */
   readonly instructions?: string | undefined
 }
@@ -43,6 +45,7 @@ export const layer = (
   layerOf(
     Agent.layer(TaskTools.TaskTools, {
       maxSteps: options.maxSteps ?? 8,
+      historyMaxTokens: options.historyMaxTokens ?? 16_000,
       ...(options.instructions !== undefined && { instructions: options.instructions })
     }).pipe(Layer.provide(TaskTools.layer)),
     options

@@ -79,7 +79,7 @@ class Project extends Context.Tag("test/Package/Project")<
       mkdirSync(path.join(modules, "taskchat"), { recursive: true })
       yield* run(folder, "tar", "-xzf", tarball, "-C", path.join(modules, "taskchat"), "--strip-components", "1")
       const needed = [...Object.keys(dependencies), ...Object.keys(peerDependencies)]
-      for (const name of [...needed, "@effect/ai-anthropic", "@types/node"]) {
+      for (const name of [...needed, "@types/node"]) {
         mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
         symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
       }
