@@ -1,6 +1,6 @@
 import { Either } from "effect"
 import * as Calendar from "./Calendar.ts"
-import type { Amount, Part, Range } from "./Grammar.ts"
+import type { Amount, Part, Range } from "./Parts.ts"
 
 type Day = Either.Either<string, string>
 

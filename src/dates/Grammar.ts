@@ -1,65 +1,7 @@
 import type { Period } from "./Calendar.ts"
+import type { Amount, Part, Range } from "./Parts.ts"
 import { Cursor, type Token } from "./Tokens.ts"
-import {
-  cardinals,
-  type DayPart,
-  dayParts,
-  monthWords,
-  nearDays,
-  ordinals,
-  type Unit,
-  units,
-  weekdayWords,
-  zoneWords
-} from "./Words.ts"
-
-/** How many of a unit. */
-export interface Amount {
-  readonly n: number
-  readonly unit: Unit
-}
-
-/** A week, month or year that the words name. `ahead` counts from the present one. */
-export type Range =
-  | { readonly of: Period | "weekend"; readonly ahead: number }
-  | { readonly of: "named month"; readonly month: number; readonly year: number | null }
-
-/** One part of a phrase. Parts may stand in any order. */
-export type Part =
-  // Days
-  | { readonly is: "date"; readonly date: string }
-  | { readonly is: "near"; readonly days: number }
-  | { readonly is: "weekday"; readonly weekday: number; readonly which: "this" | "next" | "last" | "week after" | null }
-  | { readonly is: "month day"; readonly month: number; readonly day: number; readonly year: number | null }
-  | { readonly is: "day of month"; readonly day: number }
-  | { readonly is: "nth weekday"; readonly n: number; readonly weekday: number; readonly range: Range }
-  | { readonly is: "edge"; readonly last: boolean; readonly range: Range }
-  | { readonly is: "week"; readonly year: number; readonly week: number; readonly day: number | null }
-  | { readonly is: "range"; readonly range: Range }
-  /** Counted from the days in `base`, or from today if there are none. */
-  | {
-      readonly is: "shift"
-      readonly amounts: ReadonlyArray<Amount>
-      readonly sign: 1 | -1
-      readonly base: ReadonlyArray<Part>
-    }
-  // Times
-  | {
-      readonly is: "time"
-      /** 24 is the midnight that ends a day. */
-      readonly hour: number
-      readonly minute: number
-      readonly second: number
-      readonly meridiem: "am" | "pm" | null
-      /** The hour may be one of the morning or of the afternoon. */
-      readonly open: boolean
-      readonly offset: number | null
-    }
-  | { readonly is: "part of day"; readonly part: DayPart; readonly today: boolean }
-  | { readonly is: "end of day" }
-
-const timeParts = new Set<Part["is"]>(["time", "part of day", "end of day"])
-export const isDayPart = (part: Part) => !timeParts.has(part.is)
+import { cardinals, dayParts, monthWords, nearDays, ordinals, units, weekdayWords, zoneWords } from "./Words.ts"
 
 /** The parts of a phrase, each of its words used once; null when there is a word that belongs to none. */
 export const parse = (tokens: ReadonlyArray<Token>): ReadonlyArray<Part> | null => {

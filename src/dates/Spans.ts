@@ -1,4 +1,5 @@
-import { type Part, partsAt } from "./Grammar.ts"
+import { partsAt } from "./Grammar.ts"
+import type { Part } from "./Parts.ts"
 import { Cursor, tokensOf } from "./Tokens.ts"
 
 /** A run of words that all belong to dates, by its place in the text. */

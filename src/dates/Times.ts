@@ -1,4 +1,4 @@
-import type { Part } from "./Grammar.ts"
+import type { Part } from "./Parts.ts"
 import type { DayPart } from "./Words.ts"
 
 export type Time = Extract<Part, { readonly is: "time" }>
