@@ -5,7 +5,7 @@ import { openApi } from "../../src/api/OpenApi.ts"
 import { example, StreamEvent } from "../../src/api/StreamEvent.ts"
 import * as UiMessageChunk from "../../src/api/UiMessageChunk.ts"
 import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
-import { faults, type Operation, operations } from "../support/ApiDocument.ts"
+import { faults, operationOf, operations, surprises } from "../support/ApiDocument.ts"
 import { files } from "../support/Repository.ts"
 import * as Server from "../support/Server.ts"
 import { answersIn, newUser, raw, send, stream } from "../support/Server.ts"
@@ -102,48 +102,6 @@ describe("the OpenAPI document", () => {
     )
   })
 })
-
-/** Of HTTP itself, or of the connection. */
-const general = ["connection", "content-length", "content-type", "date", "keep-alive", "transfer-encoding", "vary"]
-
-const operationOf = (method: string, path: string) => {
-  const [pathname = ""] = path.split("?")
-  const pattern = (template: string) => new RegExp(`^${template.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`)
-  const found = operations.find((one) => one.method === method && pattern(one.path).test(pathname))
-  if (found === undefined) throw new Error(`${method} ${path} is not in the document`)
-  return found
-}
-
-const isInteger = (text: string) => /^(0|[1-9][0-9]*)$/.test(text)
-
-/** What an answer is that the document does not speak of. */
-const surprises = ({ responses }: Operation, { headers, json, status, text }: Server.Answer): ReadonlyArray<string> => {
-  const response =
-    responses.find((one) => one.status === String(status)) ??
-    responses.find((one) => one.status === `${String(status)[0]}XX`)
-  if (response === undefined) return [`status ${status}`]
-  const given = Object.keys(headers).filter((name) => !general.includes(name))
-  const known = response.headers.map(({ name }) => name)
-  const media = response.content.find(({ type }) => type === headers["content-type"])
-  const body = media?.type.endsWith("json") === true ? json : text
-  return [
-    ...response.headers.filter(({ name, required }) => required && !(name in headers)).map(({ name }) => `no ${name}`),
-    ...given.filter((name) => !known.includes(name)).map((name) => `a header ${name}`),
-    ...response.headers.flatMap((header) => {
-      const value = headers[header.name]
-      if (value === undefined) return []
-      return faults(header, isInteger(value) ? Number(value) : value).map((fault) => `${header.name}${fault}`)
-    }),
-    ...(media === undefined
-      ? response.content.length === 0 && text === ""
-        ? []
-        : [`the type ${headers["content-type"]}`]
-      : faults(media, body)),
-    ...(Predicate.isString(json["code"]) && status >= 400 && !response.codes.includes(json["code"])
-      ? [`the code ${json["code"]}`]
-      : [])
-  ]
-}
 
 layer(Server.layer())("the server", (it) => {
   /** Asks, and gives back the answer, which is as the document says. */

@@ -2,6 +2,7 @@ import { Ajv2020 } from "ajv/dist/2020.js"
 import addFormats from "ajv-formats"
 import { Array as Arr, Predicate, Schema } from "effect"
 import { openApi } from "../../src/api/OpenApi.ts"
+import type { Answer } from "./Server.ts"
 
 /** What there is in an OpenAPI document, as far as the tests look at it; `at` is where, as a JSON pointer. */
 interface Located {
@@ -147,4 +148,47 @@ export const faults = ({ at }: Located, value: unknown): ReadonlyArray<string> =
   const validate = ajv.getSchema(`document${at}/schema`)
   if (validate === undefined) throw new Error(`${at} has no schema`)
   return validate(value) ? [] : (validate.errors ?? []).map((error) => `${error.instancePath} ${error.message}`)
+}
+
+/** Of HTTP itself, or of the connection. */
+const general = ["connection", "content-length", "content-type", "date", "keep-alive", "transfer-encoding", "vary"]
+
+/** The operation that a request is for. */
+export const operationOf = (method: string, path: string) => {
+  const [pathname = ""] = path.split("?")
+  const pattern = (template: string) => new RegExp(`^${template.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`)
+  const found = operations.find((one) => one.method === method && pattern(one.path).test(pathname))
+  if (found === undefined) throw new Error(`${method} ${path} is not in the document`)
+  return found
+}
+
+const isInteger = (text: string) => /^(0|[1-9][0-9]*)$/.test(text)
+
+/** What an answer is that the document does not speak of. */
+export const surprises = ({ responses }: Operation, { headers, json, status, text }: Answer): ReadonlyArray<string> => {
+  const response =
+    responses.find((one) => one.status === String(status)) ??
+    responses.find((one) => one.status === `${String(status)[0]}XX`)
+  if (response === undefined) return [`status ${status}`]
+  const given = Object.keys(headers).filter((name) => !general.includes(name))
+  const known = response.headers.map(({ name }) => name)
+  const media = response.content.find(({ type }) => type === headers["content-type"])
+  const body = media?.type.endsWith("json") === true ? json : text
+  return [
+    ...response.headers.filter(({ name, required }) => required && !(name in headers)).map(({ name }) => `no ${name}`),
+    ...given.filter((name) => !known.includes(name)).map((name) => `a header ${name}`),
+    ...response.headers.flatMap((header) => {
+      const value = headers[header.name]
+      if (value === undefined) return []
+      return faults(header, isInteger(value) ? Number(value) : value).map((fault) => `${header.name}${fault}`)
+    }),
+    ...(media === undefined
+      ? response.content.length === 0 && text === ""
+        ? []
+        : [`the type ${headers["content-type"]}`]
+      : faults(media, body)),
+    ...(Predicate.isString(json["code"]) && status >= 400 && !response.codes.includes(json["code"])
+      ? [`the code ${json["code"]}`]
+      : [])
+  ]
 }
