@@ -160,8 +160,9 @@ const completion = (
   }
   const today = dayIn(now, task.timeZone ?? series.time_zone ?? "UTC")
   const present = task.dueDate ?? today
-  if (occurrence != null && series.completed !== null && occurrence <= series.completed) return { columns, occurrence }
-  if (occurrence != null && occurrence !== present) return null
+  if (occurrence != null && occurrence !== present) {
+    return series.completed !== null && occurrence <= series.completed ? { columns, occurrence } : null
+  }
   if (task.completed || (turnId !== null && series.turn_id === turnId)) return { columns, occurrence: series.completed }
   const next = nextAfter(series, later(present, today))
   const repeat = { ...series, completed: present, turn_id: turnId }

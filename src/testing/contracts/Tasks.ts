@@ -602,6 +602,9 @@ it.effect("another due date moves one occurrence of a task that repeats; another
     const next = ["2101-01-10", "2101-01-10T14:00:00.000Z", zone, "2101-01-03"]
     assert.deepStrictEqual(yield* update({ completed: true }), next)
     assert.deepStrictEqual(yield* update({ completed: true, occurrence: "2101-01-06" }), next)
+    // Who takes a completion back by moving the task back can complete the same occurrence again.
+    assert.deepStrictEqual((yield* update(moved))[0], "2101-01-06")
+    assert.deepStrictEqual(yield* update({ completed: true, occurrence: "2101-01-06" }), next)
     const early = yield* Effect.flip(
       tasks.update(owner, task.id, { completed: true, occurrence: "2101-01-17" }, request)
     )
