@@ -1,11 +1,12 @@
 import { execFile } from "node:child_process"
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schema } from "effect"
 import { build } from "../support/Build.ts"
 import { files, root } from "../support/Repository.ts"
+import { serve } from "../support/Service.ts"
 import { temporaryFolder } from "../support/Shell.ts"
 
 const Manifest = Schema.parseJson(
@@ -113,7 +114,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   it.effect("holds what runs, its types and its sources, and nothing else", () =>
     Effect.map(Project, ({ contents }) => {
       const kinds =
-        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|src\/http\/page\/assets\/.*|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
       assert.deepStrictEqual(
         contents.filter((file) => !kinds.test(file)),
         []
@@ -124,7 +125,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         "dist/testing.js.map",
         "dist/main.js",
         "dist/bin/main.js",
-        "src/http/page/assets/index.html"
+        "dist/http/page/assets/index.html"
       ])
     })
   )
@@ -176,6 +177,20 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings("ESNext", "bundler")))
         const { code, output } = yield* run(folder, bin("tsc"), "-p", folder, "--noEmit")
         assert.deepStrictEqual([code, output], [0, ""])
+      }),
+    { timeout: 300_000 }
+  )
+
+  it.scoped(
+    "serves its page where the sources were removed",
+    () =>
+      Effect.gen(function* () {
+        const home = path.join((yield* Project).folder, "node_modules", "taskchat")
+        rmSync(path.join(home, "src"), { recursive: true })
+        const { call } = yield* serve({}, path.join(home, "dist", "bin", "main.js"))
+        const [page, script] = yield* Effect.all([call("GET", "/"), call("GET", "/page/main.js")])
+        assert.deepStrictEqual([page.status, script.status], [200, 200])
+        assert.include(page.text, "page/main.js")
       }),
     { timeout: 300_000 }
   )

@@ -68,12 +68,13 @@ export const tokenOf = (user: number): Effect.Effect<string> =>
     Effect.orDie
   )
 
-const main = path.join(root, "dist", "main.js")
+const built = path.join(root, "dist", "main.js")
 
 /** Starts `taskchat …args`; killed with the scope, if it has not ended by then. */
 const spawn = (
   args: ReadonlyArray<string>,
-  environment: Environment = {}
+  environment: Environment = {},
+  main: string = built
 ): Effect.Effect<Process, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* build
@@ -120,10 +121,10 @@ const textOf = (stream: ChildProcess["stdout"]) => {
 export const run = (args: ReadonlyArray<string>, environment?: Environment): Effect.Effect<Finished> =>
   Effect.scoped(Effect.flatMap(spawn(args, environment), ({ finished }) => finished))
 
-/** Starts a service on a free port and waits until it listens. */
-export const serve = (environment: Environment): Effect.Effect<Service, never, Scope.Scope> =>
+/** Starts a service on a free port, the built one or what `main` names, and waits until it listens. */
+export const serve = (environment: Environment, main?: string): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const service = yield* spawn(["serve"], { PORT: "0", ...environment })
+    const service = yield* spawn(["serve"], { PORT: "0", ...environment }, main)
     let end: Finished | undefined
     yield* Effect.forkScoped(
       Effect.map(service.finished, (finished) => {

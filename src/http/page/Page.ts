@@ -38,11 +38,11 @@ const headers = {
   "cache-control": "no-cache"
 }
 
-/** The page's files, as they are in the package: nothing builds or copies them, so they are the same however it is run. */
+/** The page's files: those of the sources when these run, else the copies that the build puts into `dist`. */
 const folder = Effect.gen(function* () {
   const path = yield* Path.Path
   const root = path.dirname(createRequire(import.meta.url).resolve("taskchat/package.json"))
-  return path.join(root, "src", "http", "page", "assets")
+  return path.join(root, import.meta.url.endsWith(".ts") ? "src" : "dist", "http", "page", "assets")
 })
 
 /** A chat page at `/`, and its files under `/page/`. It knows no more of the service than the public API tells it. */
