@@ -199,7 +199,8 @@ layer(Server.layer())("clients", (it) => {
             streamed: "Hello."
           })
         }
-      })
+      }),
+    { timeout: 300_000 }
   )
 
   it.scoped("the AI SDK's chat shows text, tool calls and results, and goes on with the conversation", () =>
