@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Layer, Logger, LogLevel } from "effect"
+import { DateTime, Effect, Layer, Logger, LogLevel } from "effect"
 import type { Page } from "playwright-core"
 import type { UserId } from "../../src/domain/Id.ts"
 import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
@@ -238,6 +238,44 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
+    it.effect("moves a task that repeats on to its next date, and back, as often as one likes", () =>
+      looking(async ({ page, sees }) => {
+        const list = page.locator("#tasks")
+        const item = list.getByRole("button", { name: /^Water the plants/ })
+        const undo = async () => {
+          await page.getByRole("status").getByRole("button", { name: "Undo" }).click()
+          await sees("“Water the plants” is as it was.")
+        }
+        const isDue = (due: string) => item.filter({ hasText: due }).filter({ hasText: "↻ every week" }).waitFor()
+        await page.getByLabel("New task").fill("Water the plants")
+        await page.keyboard.press("Enter")
+        await item.click()
+        await page.getByLabel("Due").fill("2101-01-03")
+        await page.getByLabel("Time").fill("09:30")
+        await page.getByLabel("Repeats").fill("every blue moon")
+        await page.keyboard.press("Enter")
+        await page.getByRole("alert").getByText("every blue moon").waitFor()
+        assert.strictEqual(await page.getByLabel("Time").inputValue(), "09:30")
+        await page.getByLabel("Repeats").fill("every monday")
+        await page.keyboard.press("Enter")
+        await isDue("3 Jan 2101 at 09:30")
+        for (const _ of ["once", "again"]) {
+          await list.getByRole("checkbox", { name: "Done: Water the plants" }).check()
+          await sees(/“Water the plants” is done. Next: Mon,? 10 Jan 2101 at 09:30/)
+          await isDue("10 Jan 2101 at 09:30")
+          await undo()
+          await isDue("3 Jan 2101 at 09:30")
+        }
+        await item.click()
+        await page.getByLabel("Due").fill("")
+        await page.keyboard.press("Enter")
+        await list.getByRole("heading", { name: "No date" }).waitFor()
+        assert.strictEqual(await list.locator(".repeat").count(), 0)
+        await undo()
+        await isDue("3 Jan 2101 at 09:30")
+      })
+    )
+
     it.effect("shows what changed in the meantime in place of overwriting it", () =>
       Effect.gen(function* () {
         const { page, sees, user } = yield* visit()
@@ -351,26 +389,30 @@ describe.runIf(hasBrowser)("the page", () => {
             "A dinner for Saturday, then. I'll put what there is to do on your list. ",
             call("create_tasks", {
               tasks: [
-                { title: "Invite Ana and Jonas", due: "today at 18:00", priority: "high" },
-                { title: "Order the fish", due: "tomorrow at 10", labels: ["market"] },
-                { title: "Buy wine and lemons", due: "in 2 days", labels: ["market"] }
+                { title: "Invite Ana and Jonas", due: "tomorrow", priority: "high" },
+                { title: "Order the fish", due: "thursday at 10", labels: ["market"] },
+                { title: "Buy wine and lemons", due: "friday", labels: ["market"] }
               ]
             })
           ],
           [
-            "The fish is best ordered tomorrow morning. ",
-            call("create_task", { title: "Set the table", due: "in 3 days" })
+            "And so that the kitchen is free in the evening: ",
+            call("create_task", { title: "Set the table", due: "saturday at 15:00" })
           ],
-          ["I've spread it over the days before, and kept Saturday itself ", pause, "free."]
+          ["That's all. The fish can wait until Thursday, but ask Ana and Jonas ", pause, "soon."]
         )
         const { page, resume, rests, say, sees, user } = yield* visit()
-        for (const task of [{ title: "Pay the rent", due_date: "2026-01-02" }, { title: "Read the new contract" }]) {
-          yield* send("POST", `/api/${user}/tasks`, { user, body: task })
-        }
+        const today = yield* DateTime.now
+        const others = [
+          { title: "Pay the rent", due_date: DateTime.formatIsoDateUtc(DateTime.subtract(today, { days: 1 })) },
+          { title: "Water the plants", repeat: "every monday and thursday" },
+          { title: "Read the new contract" }
+        ]
+        for (const task of others) yield* send("POST", `/api/${user}/tasks`, { user, body: task })
         yield* Effect.promise(async () => {
           await page.evaluate("document.getElementById('offline-model').remove()")
           await say("We have guests on Saturday. Plan the dinner for me.")
-          await sees("kept Saturday itself")
+          await sees("ask Ana and Jonas")
           await page.locator("#tasks").getByText("Set the table").waitFor()
           await page.screenshot({ path: path.join(folder, "turn.png") })
           await page.locator("#tasks").screenshot({ path: path.join(folder, "tasks.png") })

@@ -8,7 +8,7 @@ export default defineConfig({
     ...config.test,
     include: ["test/browser/*.test.ts"],
     exclude: [],
-    testTimeout: 120_000,
+    testTimeout: 300_000,
     poolOptions: { forks: { maxForks: 1 } }
   }
 })

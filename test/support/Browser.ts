@@ -65,7 +65,7 @@ export const open = ({ colorScheme = "light", height = 800, width = 1280 }: Look
         })
     )
     const page = yield* Effect.promise(() => context.newPage())
-    page.setDefaultTimeout(15_000)
+    page.setDefaultTimeout(60_000)
     page.on("pageerror", (error) => problems.push(error.message))
     page.on("console", (message) => {
       // A refusal of the service, or a connection that the test has cut, is told as an error too.

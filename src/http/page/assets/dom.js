@@ -32,6 +32,11 @@ export const toast = (text, undo) => {
   hiding = setTimeout(hide, 8000)
 }
 
+// Enter in a field presses a form's first button that submits, which has to be the one that says yes.
+for (const button of document.querySelectorAll("dialog button[type=button]")) {
+  button.addEventListener("click", () => button.closest("dialog").close(button.value))
+}
+
 /** Shows a dialog and returns the button it was closed with. */
 export const shown = (dialog) =>
   new Promise((resolve) => {

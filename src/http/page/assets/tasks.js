@@ -123,19 +123,22 @@ const change = async (task, patch, back, said) => {
   await refresh()
 }
 
+/** When a task is due, as a change says it. */
+const dueOf = ({ due_at, due_date, time_zone }) => ({ due_date, due_at, ...(due_at !== null && { time_zone }) })
+
 const complete = (task) => {
   if (task.completed)
     return change(task, { completed: false }, { completed: true }, () => `“${task.title}” is open again.`)
   // Of a repeating task this one occurrence is done, and the next one takes its place.
   const patch = { completed: true, ...(task.repeat && { occurrence: task.due_date }) }
-  const back = task.repeat ? { due_date: task.due_date, due_at: task.due_at } : { completed: false }
+  const back = { completed: false, ...(task.repeat && dueOf(task)) }
   return change(task, patch, back, (changed) =>
     changed.completed ? `“${task.title}” is done.` : `“${task.title}” is done. Next: ${due(changed)}.`
   )
 }
 
 /** What is in the dialog, as the API has it. */
-const fieldsOf = (form, hasRepeat) => {
+const fieldsOf = (form) => {
   const value = (name) => form.elements[name].value.trim() || null
   const date = value("date")
   const time = value("time")
@@ -147,7 +150,7 @@ const fieldsOf = (form, hasRepeat) => {
     labels: labels.filter((label) => label !== ""),
     due_date: date,
     due_at: date && time ? new Date(`${date}T${time}`).toISOString() : null,
-    ...(hasRepeat && { repeat: value("repeat") })
+    repeat: value("repeat")
   }
 }
 
@@ -161,7 +164,6 @@ const fill = (form, task) => {
     repeat: task.repeat?.text
   }
   for (const field of form.elements) if (field.name) field.value = values[field.name] ?? ""
-  form.elements.repeat.parentElement.hidden = task.repeat === undefined
 }
 
 const isSame = (a, b) => JSON.stringify(a) === JSON.stringify(b)
@@ -170,37 +172,59 @@ const isSame = (a, b) => JSON.stringify(a) === JSON.stringify(b)
 const differences = (before, after) =>
   Object.fromEntries(Object.entries(after).filter(([name, value]) => !isSame(value, before[name])))
 
-/** A due date changes as a whole: day and time belong together. */
-const withDue = (patch, all) => {
-  if (!("due_date" in patch || "due_at" in patch)) return patch
-  const { due_at, due_date } = all
-  const { due_at: _at, due_date: _date, ...rest } = patch
-  return due_at === null ? { ...rest, due_date, due_at } : { ...rest, due_at, time_zone: timeZone }
+/** A due date changes as a whole: day and time belong together, and "every day at 9" means nine o'clock here. */
+const withDue = (patch, { due_at, due_date }) => {
+  const zone = patch.repeat && { time_zone: timeZone }
+  if (!("due_date" in patch || "due_at" in patch)) return { ...patch, ...zone }
+  return { ...patch, due_date, due_at, ...(due_at === null ? zone : { time_zone: timeZone }) }
 }
 
-const edit = async (id, problem = "") => {
+/** What takes a change back. Without a date a task does not repeat, so its date brings the repetition back. */
+const undoing = (patch, task) => {
+  const same = Object.keys(patch).map((name) => [name, task[name]])
+  const isRepeat = "repeat" in patch || (patch.due_date === null && task.repeat !== null)
+  return {
+    ...Object.fromEntries(same),
+    ...((isRepeat || "due_date" in patch) && dueOf(task)),
+    ...(isRepeat && { repeat: task.repeat?.rule ?? null })
+  }
+}
+
+/** Fills the dialog with a task as it is now. */
+const read = async (form, id) => {
+  const response = await request("GET", `tasks/${id}`)
+  const task = await response.json()
+  fill(form, task)
+  return { task, before: fieldsOf(form), version: response.headers.get("etag"), problem: "" }
+}
+
+/** Asks for a task's fields until they are saved or given up. What was refused stays as it was typed. */
+const edit = async (id, refused) => {
   const dialog = $("task-dialog")
   const form = dialog.querySelector("form")
   try {
-    const response = await request("GET", `tasks/${id}`)
-    const task = await response.json()
-    fill(form, task)
+    const { before, problem, task, version } = refused ?? (await read(form, id))
     form.querySelector(".problem").textContent = problem
-    const before = fieldsOf(form, task.repeat !== undefined)
     const choice = await shown(dialog)
-    if (choice === "delete") await remove(task)
+    if (choice === "delete") return await remove(task)
     if (choice !== "save") return
-    const after = fieldsOf(form, task.repeat !== undefined)
+    const after = fieldsOf(form)
     const patch = withDue(differences(before, after), after)
     if (isSame(patch, {})) return
-    await request("PATCH", `tasks/${id}`, { body: patch, headers: { "if-match": response.headers.get("etag") } })
-    const back = withDue(differences(after, before), before)
-    toast(`“${after.title}” was changed.`, () => change(task, back, null, () => `“${task.title}” is as it was.`))
+    try {
+      await request("PATCH", `tasks/${id}`, { body: patch, headers: { "if-match": version } })
+    } catch (error) {
+      if (error.code === "invalid_request") {
+        const problem = error.about.errors.map(({ message }) => message).join("; ")
+        return edit(id, { before, problem, task, version })
+      }
+      if (error.code !== "task_changed") throw error
+      return edit(id, { ...(await read(form, id)), problem: "It changed in the meantime. This is how it is now." })
+    }
+    const back = () => change(task, undoing(patch, task), null, () => `“${task.title}” is as it was.`)
+    toast(`“${after.title}” was changed.`, back)
   } catch (error) {
-    const isLate = error.code === "task_changed"
-    const detail = isLate ? "It changed in the meantime. This is how it is now." : error.detail
-    if (isLate || error.code === "invalid_request") return edit(id, detail)
-    toast(detail ?? "The service does not answer.")
+    toast(error.detail ?? "The service does not answer.")
   }
   await refresh()
 }
