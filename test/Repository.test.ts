@@ -98,6 +98,13 @@ describe("src", () => {
     assert.deepStrictEqual(occurrences(sources, /\bnew Date\(\)|\bDate\.now\(/), [])
   })
 
+  it("reaches into Effect, pg and Node in runtime only", () => {
+    const inside =
+      /withFiberRuntime|unsafeMap|currentContext|Reflect\.get|setPrototypeOf|processID|parsedStatements|\bas (?:unknown as )?typeof\b/
+    const outside = sources.filter((file) => !file.startsWith("src/runtime/"))
+    assert.deepStrictEqual(occurrences(outside, inside), [])
+  })
+
   it("gives a reason for every cast", () => {
     const casts = sources.flatMap((file) => {
       const source = ts.createSourceFile(file, read(file), ts.ScriptTarget.ESNext, true)

@@ -1,4 +1,5 @@
 import type { Prompt, Response } from "@effect/ai"
+import { Predicate } from "effect"
 import { isFields } from "./Fields.ts"
 
 /*
@@ -21,7 +22,7 @@ export const metadataOf = (origin: string, state: object | undefined): Response.
 
 /** What the provider at `origin` wants back with this message. */
 export const stateOf = (origin: string, { options }: Prompt.AssistantMessage): unknown => {
-  const kept: unknown = Reflect.get(options, key)
+  const kept: unknown = Predicate.hasProperty(options, key) ? options[key] : undefined
   return isFields<"origin" | "state">(kept) && kept.origin === origin && typeof kept.state === "string"
     ? JSON.parse(kept.state)
     : undefined

@@ -18,7 +18,7 @@ interface Modified {
   readonly remoteAddress?: string
 }
 
-/** A request as Node.js has it. Its body is read once, by one reader; nothing here reads forms or leaves HTTP. */
+/** A request as Node.js has it, for `HttpServer.ts`, with which it goes. Its body is read once, by one reader; nothing here reads forms or leaves HTTP. */
 export class ServerRequest extends Inspectable.Class implements HttpServerRequest.HttpServerRequest {
   readonly [HttpServerRequest.TypeId]: HttpServerRequest.TypeId = HttpServerRequest.TypeId
   readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId

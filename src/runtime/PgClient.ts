@@ -7,7 +7,13 @@ import { Batch } from "./PgBatch.ts"
 import { encode } from "./PgTypes.ts"
 import * as Client from "./SqlClient.ts"
 
-/** A client on a pool of connections to a PostgreSQL server. */
+/**
+ * A client on a pool of connections to a PostgreSQL server. Stands for `PgClient.layer` of `@effect/sql-pg`. The server keeps
+ * the plans of statements, a transaction begins with its first statement (`SqlClient.ts`), and who is interrupted waits until
+ * the statement was cancelled, where the library's late cancellation could stop the next user's.
+ * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-PgClient`.
+ * Delete when: that row shows less than 5 %, and the library cancels nothing but what it is to.
+ */
 export const layer = (config: Pg.PoolConfig): Layer.Layer<SqlClient.SqlClient> =>
   Layer.scoped(
     SqlClient.SqlClient,

@@ -20,8 +20,8 @@ export interface Prepared<Values> {
 export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.Fragment }
 
 /**
- * A statement whose text is made once, for where it runs often: compiling one from its template anew takes longer than
- * sending it. The template gets a fragment for each parameter; whatever else is in it stays as it is now.
+ * A statement whose text is made once, for where it runs often. Stands for a template of `SqlClient`: compiling one anew
+ * takes longer than sending it. The template gets a fragment for each parameter; whatever else is in it stays as it is now.
  *
  * ```ts
  * const rename = PreparedStatement.make<{ id: TaskId; title: string }>(
@@ -33,6 +33,9 @@ export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.
  *
  * It takes part in the fiber's transaction, has its span where somebody traces and passes a `Statement.Transformer`, as
  * every statement of `sql`, which may be any client.
+ *
+ * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-PreparedStatement`.
+ * Delete when: that row shows less than 5 %.
  */
 export const make = <Values extends Readonly<Record<string, unknown>>>(
   sql: SqlClient.SqlClient,

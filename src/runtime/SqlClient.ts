@@ -32,9 +32,10 @@ export interface Query {
 export type Outcome = Exit.Exit<ReadonlyArray<object>, SqlError.SqlError>
 
 /**
- * The client of an engine. Stands for `SqlClient.make`. A transaction begins with its first statement, in the same round
+ * The client of an engine. Stands for `SqlClient.make` alone, by whose `makeWithTransaction` it runs. A transaction begins with its first statement, in the same round
  * trip, and may end with its last: one that only computes takes no connection, and a tool call takes two round trips in
  * place of four.
+ * Saves: with `PgClient.ts`, whose row has both. Delete when: that goes.
  */
 export const make = (engine: Engine): Effect.Effect<SqlClient.SqlClient, never, Reactivity.Reactivity> =>
   Effect.map(

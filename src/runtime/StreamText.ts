@@ -1,8 +1,9 @@
 import { AiError, type LanguageModel, Prompt, Response, Telemetry, type Tool, type Toolkit } from "@effect/ai"
-import { Chunk, DateTime, Effect, Either, Exit, FiberRef, identity, Option, Schema, type Tracer } from "effect"
+import { Chunk, DateTime, Effect, Either, Exit, identity, Option, Schema, type Tracer } from "effect"
 import * as Codec from "./Codec.ts"
 import * as Memo from "./Memo.ts"
 import * as Pull from "./Pull.ts"
+import * as Span from "./Span.ts"
 
 /** The parts our models make. */
 export type Part = Extract<
@@ -25,10 +26,12 @@ export type Part = Extract<
 export type Request = Omit<LanguageModel.ProviderOptions, "span">
 
 /**
- * `model`, except that those who run the tools themselves get the parts of `streamText` without detour.
- * `LanguageModel.make` makes a schema of all parts and all tools for each request, which takes milliseconds, and decodes
- * each chunk with it, which takes longer than all else that is done per token. In parts that were made here there is
- * nothing to find for it but arguments that do not fit. A call of a tool that there is not comes as it is.
+ * `model`, except that those who run the tools themselves get the parts of `streamText` without detour. Stands for
+ * `LanguageModel.make`, which makes a schema of all parts and all tools for each request, and decodes each chunk with it.
+ * In parts that were made here there is nothing to find for it but arguments that do not fit. A call of a tool that there is
+ * not comes as it is.
+ * Saves: `npm run bench -- --only json,tokens --servers taskchat,stock-StreamText`.
+ * Delete when: that row shows less than 5 %.
  */
 export const make = (
   model: LanguageModel.Service,
@@ -36,11 +39,10 @@ export const make = (
   open: (request: Request) => Effect.Effect<Pull.Source<Part, AiError.AiError>, AiError.AiError>
 ): LanguageModel.Service => {
   const ask = (
-    options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>,
+    { prompt, toolChoice = "auto" }: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>,
     given: Given,
-    span?: Tracer.Span
+    span: Tracer.Span | undefined
   ) => {
-    const { prompt, toolChoice = "auto" } = options
     const tools = given?.tools ?? {}
     const all = listOf(tools)
     const request: Request = {
@@ -54,41 +56,22 @@ export const make = (
     }
     return Effect.map(open(request), ({ close, pull }) => ({
       pull: Effect.flatMap(pull, (parts) => decode(tools, span, parts)),
-      close
+      close: (exit: Exit.Exit<unknown, unknown>) => Effect.zipRight(close(exit), Span.end(span, exit))
     }))
   }
-
-  const traced = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
-    Effect.flatMap(
-      Effect.makeSpan("LanguageModel.streamText", {
-        captureStackTrace: false,
-        attributes: { toolChoice: options.toolChoice ?? "auto" }
-      }),
-      (span) => {
-        annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
-        const end = (exit: Exit.Exit<unknown, unknown>) =>
-          Effect.clockWith((clock) => Effect.sync(() => span.end(clock.unsafeCurrentTimeNanos(), exit)))
-        return Effect.matchCauseEffect(
-          Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit, span)),
-          {
-            onFailure: (cause) => Effect.zipRight(end(Exit.failCause(cause)), Effect.failCause(cause)),
-            onSuccess: ({ close, pull }) =>
-              Effect.succeed({
-                pull,
-                close: (exit: Exit.Exit<unknown, unknown>) => Effect.zipRight(close(exit), end(exit))
-              })
-          }
-        )
-      }
-    )
 
   const answer = (options: LanguageModel.GenerateTextOptions<Record<string, Tool.Any>>) =>
     Pull.toStream(() =>
       Pull.suspend(
-        Effect.withFiberRuntime<Pull.Source<Decoded, AiError.AiError>, AiError.AiError>((fiber) =>
-          fiber.getFiberRef(FiberRef.currentTracerEnabled)
-            ? traced(options)
-            : Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit))
+        Effect.flatMap(
+          Span.make("LanguageModel.streamText", { attributes: { toolChoice: options.toolChoice ?? "auto" } }),
+          (span) => {
+            annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
+            return Effect.onError(
+              Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit, span)),
+              (cause) => Span.end(span, Exit.failCause(cause))
+            )
+          }
         )
       )
     )
@@ -126,7 +109,7 @@ const decode = (
   try {
     return Effect.succeed(
       Chunk.map(joined(parts), (part) => {
-        if (part.type === "finish" && span !== undefined) {
+        if (part.type === "finish") {
           const { inputTokens, outputTokens } = part.usage
           annotate(span, { usage: { inputTokens, outputTokens }, response: { finishReasons: [part.reason] } })
         }
@@ -158,8 +141,8 @@ const joined = (parts: Chunk.Chunk<Part>): Chunk.Chunk<Part> => {
 const malformed = (cause: unknown) =>
   new AiError.MalformedOutput({ module: "LanguageModel", method: "streamText", cause })
 
-const annotate = (span: Tracer.Span, about: Telemetry.GenAITelemetryAttributeOptions) => {
-  if (span.sampled) Telemetry.addGenAIAnnotations(span, about)
+const annotate = (span: Tracer.Span | undefined, about: Telemetry.GenAITelemetryAttributeOptions) => {
+  if (span?.sampled === true) Telemetry.addGenAIAnnotations(span, about)
 }
 
 // Written out: `Response.makePart` takes 3 µs for each.

@@ -1,17 +1,5 @@
-import {
-  Cause,
-  Context,
-  FiberRef,
-  FiberRefs,
-  HashMap,
-  Inspectable,
-  Layer,
-  Logger,
-  LogLevel,
-  Option,
-  Predicate,
-  Tracer
-} from "effect"
+import { Cause, type FiberRefs, HashMap, Inspectable, Layer, Logger, LogLevel, Option, Predicate } from "effect"
+import * as Span from "../runtime/Span.ts"
 
 export interface LoggingOptions {
   readonly level: LogLevel.LogLevel
@@ -53,7 +41,7 @@ export const exported = (to: Logger.Logger<unknown, void>, { isDetailed }: { rea
 
 /** The span within which a line was written, where somebody traces. */
 const traceOf = (context: FiberRefs.FiberRefs) =>
-  Option.match(Context.getOption(FiberRefs.getOrDefault(context, FiberRef.currentContext), Tracer.ParentSpan), {
+  Option.match(Span.parentOf(context), {
     onNone: () => ({}),
     onSome: ({ spanId, traceId }) => ({ trace_id: traceId, span_id: spanId })
   })

@@ -243,25 +243,12 @@ const countedOf =
       Either.map(id === null ? Either.right([]) : decode(rows), (found) => ({ found, total }))
     )
 
-/**
- * Decodes rows into instances of a class. Its own constructor would look for defaults, of which a row needs none, and that
- * takes as long as all of the decoding.
- */
-const decodeAs = <A extends Fields, Fields extends object, I>(
-  type: { readonly prototype: A; new (fields: Fields): A },
-  row: Schema.Schema<Fields, I>
-) => {
-  const decode = Codec.decodeUnknown(Schema.Array(row))
-  const instance = (fields: Fields): A => Object.setPrototypeOf(fields, type.prototype)
-  return (rows: unknown) => Either.map(decode(rows), (found) => found.map(instance))
-}
-
-const decodeConversations = decodeAs(
+const decodeConversations = Codec.decodeInstances(
   Conversation,
   Schema.Struct({ id: ConversationId, title: Schema.NullOr(Schema.String), createdAt: Time, updatedAt: Time })
 )
 
-const decodeMessages = decodeAs(
+const decodeMessages = Codec.decodeInstances(
   Message,
   Schema.Struct({
     id: MessageId,
