@@ -31,7 +31,7 @@ const userOf = (authorization = "") => {
   const expected = createHmac("sha256", JWT_SECRET).update(`${head}.${payload}`).digest()
   const given = Buffer.from(signature ?? "", "base64url")
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw new Refusal(401, "Invalid token")
-  const { exp, user_id } = JSON.parse(Buffer.from(payload, "base64url"))
+  const { exp, user_id } = JSON.parse(Buffer.from(payload, "base64url").toString())
   if (!(exp * 1000 > Date.now())) throw new Refusal(401, "Invalid token")
   return user_id
 }

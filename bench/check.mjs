@@ -7,6 +7,7 @@ const user = 900_000_000
 
 /** What one user sees of a server, and the model of the user, less what differs from run to run. */
 const impression = async (server, modelUrl) => {
+  /** @returns {Promise<any>} */
   const told = async () => (await fetch(`${modelUrl}/last`)).json()
   const first = await chat(server, user, "Good morning")
   const conversation = first.conversation_id

@@ -182,6 +182,7 @@ await app.register(jwt, { secret: JWT_SECRET, verify: { algorithms: ["HS256"] } 
 app.get("/health", async () => ({ status: "ok" }))
 
 await app.register(
+  /** @param {any} api What requests have is said by schemas and plugins, which its types do not follow. */
   async (api) => {
     api.addHook("onRequest", async (request, reply) => {
       await request.jwtVerify()

@@ -115,8 +115,8 @@ const turns = async ({ quick, servers }, count, message, rounds, seconds) => {
 }
 
 const json = async (bench) => {
-  const { quick } = bench
-  const sixteen = await turns(bench, 16, "What should I do today?", quick ? 3 : 5, quick ? 1.2 : 4)
+  const { quick, rounds } = bench
+  const sixteen = await turns(bench, 16, "What should I do today?", rounds ?? (quick ? 3 : 5), quick ? 1.2 : 4)
   const rows = [
     cpu(sixteen, "json", "16 users"),
     databaseCpu(sixteen, "16 users"),
@@ -137,7 +137,13 @@ const json = async (bench) => {
 }
 
 const tool = async (bench) => {
-  const samples = await turns(bench, 16, "Please buy milk [[tool]]", bench.quick ? 3 : 5, bench.quick ? 1.2 : 3)
+  const samples = await turns(
+    bench,
+    16,
+    "Please buy milk [[tool]]",
+    bench.rounds ?? (bench.quick ? 3 : 5),
+    bench.quick ? 1.2 : 3
+  )
   return [
     cpu(samples, "tool", "16 users"),
     databaseCpu(samples, "16 users"),
@@ -149,10 +155,10 @@ const tool = async (bench) => {
 /** Milliseconds from the request to the first token in the client, less what the model took over it. */
 const firstToken = async (server, user) => {
   const from = micros()
-  let came
+  let came = 0
   const times = {}
   await streamTimes(server, user, "Hello [[first 5]]", (mark, time) => {
-    came ??= micros()
+    came ||= micros()
     times[mark] = time
   })
   return (came - from - (times["@"] - times["^"])) / 1000
@@ -214,7 +220,7 @@ const tokenStreams = async (server, modelUrl, people, interval, seconds) => {
   }
 }
 
-const tokens = async ({ modelUrl, quick, servers }) => {
+const tokens = async ({ modelUrl, quick, rounds, servers }) => {
   const [user] = someUsers(1)
   const firsts = async (server) => {
     const times = []
@@ -229,7 +235,7 @@ const tokens = async ({ modelUrl, quick, servers }) => {
     const people = someUsers(count)
     const watch = (seconds) => (server) => tokenStreams(server, modelUrl, people, count, seconds)
     await alternate(servers, 1, watch(1))
-    const samples = await alternate(servers, quick ? 2 : 3, watch(quick ? 2.5 : 6))
+    const samples = await alternate(servers, rounds ?? (quick ? 2 : 3), watch(quick ? 2.5 : 6))
     const label = `${count} streams`
     rows.push(
       cpu(samples, `tokens${count}`, `${label}: tokens one by one`),
@@ -240,7 +246,7 @@ const tokens = async ({ modelUrl, quick, servers }) => {
   return rows
 }
 
-const gets = async ({ quick, servers }) => {
+const gets = async ({ quick, rounds, servers }) => {
   const [few, many, list] = [1, 1, 1].map(() => someUsers(1)[0])
   const ids = new Map()
   for (const server of servers) {
@@ -265,7 +271,7 @@ const gets = async ({ quick, servers }) => {
   const rows = []
   for (const [label, read] of Object.entries(reads)) {
     for (const server of servers) await warmUp(4, quick ? 200 : 500, () => read(server))
-    const samples = await alternate(servers, quick ? 3 : 4, (server) =>
+    const samples = await alternate(servers, rounds ?? (quick ? 3 : 4), (server) =>
       load(server, 4, quick ? 0.8 : 2, () => read(server))
     )
     rows.push(

@@ -3,8 +3,12 @@
  * PostgreSQL (DATABASE_URL), all of them with the same stand-in for the model. Prints tables in Markdown.
  *
  *   --only json,tool,tokens,get,memory,start,size   which figures; all when absent
- *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/main.js` is another build, and
- *                                                   `taskchat-responses` asks the model by OpenAI's Responses
+ *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/main.js` is another build,
+ *                                                   `taskchat-responses` asks the model by OpenAI's Responses,
+ *                                                   `taskchat-traced` sends its spans to a collector, `stock` has the
+ *                                                   library's pieces in the place of those of `src/runtime`, and
+ *                                                   `stock-HttpServer`, `stock-PgClient+PreparedStatement` some of them
+ *   --rounds N                                      so many rounds of each figure
  *   --quick                                         fewer and shorter rounds: less than 3 minutes for all
  *   --json FILE                                     writes every round's values there, too
  *   --profile FOLDER                                instead: a CPU profile of the first server, for each figure, or what
@@ -25,6 +29,7 @@ const { values: options } = parseArgs({
     only: { type: "string", default: Object.keys(groups).join(",") },
     servers: { type: "string", default: "taskchat,bare,fastify" },
     quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
     json: { type: "string" },
     profile: { type: "string" }
   }
@@ -52,7 +57,7 @@ const prepare = async () => {
     servers.push({ ...server, client })
   }
   await check(servers, modelUrl)
-  return { modelUrl, instances, servers, quick: options.quick }
+  return { modelUrl, instances, servers, quick: options.quick, rounds: options.rounds && Number(options.rounds) }
 }
 
 const measure = async (bench) => {

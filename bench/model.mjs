@@ -168,6 +168,12 @@ const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) =
     words = 0
     return
   }
+  // As a collector of traces and metrics.
+  if (request.url === "/v1/traces" || request.url === "/v1/metrics") {
+    request.resume()
+    response.writeHead(200, json)
+    return response.end("{}")
+  }
   const wire = wires[request.url]
   const pieces = []
   request.on("data", (piece) => pieces.push(piece))
@@ -177,5 +183,8 @@ const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) =
     reply(wire, lastBody, received, response)
   })
 })
-server.listen({ port: 0, host: "127.0.0.1", backlog: 2048 }, () => process.send(server.address().port))
+server.listen({ port: 0, host: "127.0.0.1", backlog: 2048 }, () => {
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address())
+  process.send(port)
+})
 process.on("disconnect", () => process.exit())

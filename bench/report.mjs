@@ -8,22 +8,26 @@ const median = (values) => {
 const short = (value) =>
   Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString()
 
-const spread = (values, unit) =>
-  values.length === 1
-    ? `${short(values[0])} ${unit}`
-    : `${short(median(values))} ${unit} (${short(Math.min(...values))}–${short(Math.max(...values))})`
+/** The median, with the least and the greatest; of ten or more, with the quartiles. */
+const spread = (values, unit) => {
+  if (values.length === 1) return `${short(values[0])} ${unit}`
+  const sorted = values.toSorted((a, b) => a - b)
+  const outside = values.length < 10 ? 0 : Math.floor(values.length / 4)
+  return `${short(median(values))} ${unit} (${short(sorted[outside])}–${short(sorted.at(-1 - outside))})`
+}
 
 /** The median over the rounds of what one server takes over what another takes. */
 const ratio = (values, others) => median(values.map((value, round) => value / others[round]))
 
 const line = (cells) => `| ${cells.join(" | ")} |`
 
-/** Values are medians of the rounds, with the least and the greatest; ratios are medians of each round's ratio. */
+/** Values are medians of the rounds, ratios are medians of each round's ratio, both with their spread. */
 export const table = (title, rows) => {
   const names = [...rows[0].values.keys()]
   const pairs = names
     .filter((name) => !references.includes(name))
     .flatMap((name) => references.filter((other) => names.includes(other)).map((other) => [name, other]))
+    .concat(names.filter(isVariant).flatMap((name) => (names.includes("taskchat") ? [[name, "taskchat"]] : [])))
   const head = ["", ...names, ...pairs.map(([name, other]) => `${name} / ${other}`)]
   return [
     `### ${title}`,
@@ -34,7 +38,13 @@ export const table = (title, rows) => {
       line([
         label,
         ...names.map((name) => spread(values.get(name), unit)),
-        ...pairs.map(([name, other]) => `${short(ratio(values.get(name), values.get(other)))} ×`)
+        ...pairs.map(
+          ([name, other]) =>
+            `${spread(
+              values.get(name).map((value, round) => value / values.get(other)[round]),
+              "×"
+            )}`
+        )
       ])
     ),
     ""
@@ -42,6 +52,9 @@ export const table = (title, rows) => {
 }
 
 const references = ["bare", "fastify"]
+
+/** The program with other pieces, or traced: compared with itself. */
+const isVariant = (name) => name.startsWith("stock") || name === "taskchat-traced"
 
 /** By the key of a row: at most so many times the bare ceiling, and Fastify with the AI SDK. */
 const targets = [

@@ -13,17 +13,31 @@ export const secret = randomBytes(32).toString("base64url")
 
 const taskchat = (file) => ({ file, args: ["serve"], env: { MODEL_PROVIDER: "chat-completions" } })
 
-/** By name. `name=path/to/main.js` is another build of taskchat. */
+/** Pieces of `src/runtime` that can be the library's instead. */
+const pieces = readdirSync(path("stock")).map((file) => file.replace(/\.mjs$/, ""))
+
+/** With the library's pieces in the place of those of these names. */
+const stock = (names) => {
+  const { env, ...rest } = taskchat(path("../dist/main.js"))
+  return { ...rest, execArgv: ["--import", path("swap.mjs")], env: { ...env, BENCH_STOCK: names.join(",") } }
+}
+
 const servers = {
   taskchat: taskchat(path("../dist/main.js")),
   "taskchat-responses": { ...taskchat(path("../dist/main.js")), env: { MODEL_PROVIDER: "openai" } },
+  "taskchat-traced": { ...taskchat(path("../dist/main.js")), isTraced: true },
+  stock: stock(pieces),
+  ...Object.fromEntries(pieces.map((piece) => [`stock-${piece}`, stock([piece])])),
   bare: { file: path("bare.mjs"), args: [], env: {} },
   fastify: { file: path("fastify.mjs"), args: [], env: {} }
 }
 
+/** By name. `name=path/to/main.js` is another build of taskchat; `stock-A+B` has the library's A and B. */
 export const serverOf = (given) => {
   const [name, file] = given.split("=")
-  const server = file === undefined ? servers[name] : taskchat(file)
+  const several = /^stock-(.+\+.+)$/.exec(name)
+  const named = several === null ? servers[name] : stock(several[1].split("+"))
+  const server = file === undefined ? named : taskchat(file)
   if (server === undefined) throw new Error(`There is no server ${name}; there are ${Object.keys(servers).join(", ")}`)
   if (!existsSync(server.file)) throw new Error(`${server.file} is missing: npm run build`)
   return { name, ...server }
@@ -73,7 +87,7 @@ const withClient = async (url, use) => {
 
 /** A database of the bench's own, dropped at its end. */
 export const createDatabase = async (name) => {
-  const database = `bench_${process.pid}_${name.replace(/\W/g, "_")}`
+  const database = `bench_${process.pid}_${name.toLowerCase().replace(/\W/g, "_")}`
   const drop = (client) => client.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)
   await withClient(adminUrl, async (client) => {
     await drop(client)
@@ -88,7 +102,7 @@ export const createDatabase = async (name) => {
 const freePort = () =>
   new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address()
+      const { port } = /** @type {import("node:net").AddressInfo} */ (server.address())
       server.close(() => resolve(port))
     })
   })
@@ -113,11 +127,11 @@ const isPostgres = (pid) =>
   existsSync(`/proc/${pid}/comm`) && readFileSync(`/proc/${pid}/comm`, "utf8") === "postgres\n"
 
 /** Starts a server on its database, and waits until it answers. `startup`: milliseconds from nothing to its first 200. */
-export const startServer = async ({ args, env, file, name }, database, modelUrl) => {
+export const startServer = async ({ args, env, execArgv = [], file, isTraced, name }, database, modelUrl) => {
   const port = await freePort()
   const from = micros()
   const { ended, process: server } = child(file, args, {
-    execArgv: ["--expose-gc", "--import", path("gauge.mjs")],
+    execArgv: ["--expose-gc", "--import", path("gauge.mjs"), ...execArgv],
     env: {
       PATH: process.env.PATH,
       PORT: port,
@@ -128,7 +142,8 @@ export const startServer = async ({ args, env, file, name }, database, modelUrl)
       RATE_LIMIT_CHAT: 1_000_000,
       RATE_LIMIT_API: 1_000_000,
       AGENT_TIMEOUT: "5 minutes",
-      ...env
+      ...env,
+      ...(isTraced && { OTEL_EXPORTER_OTLP_ENDPOINT: modelUrl })
     }
   })
   const url = `http://127.0.0.1:${port}`

@@ -1,0 +1,35 @@
+import { HttpApiBuilder, HttpLayerRouter, HttpServer } from "@effect/platform"
+import { Context, Effect, Layer } from "effect"
+
+export const group = HttpApiBuilder.group
+
+/**
+ * `HttpLayerRouter.addHttpApi` without its own answers to failures: they are passed on, as ours are.
+ *
+ * @param {any} api
+ */
+export const mount = (api) => {
+  const paths = new Set(
+    Object.values(api.groups).flatMap(({ endpoints }) =>
+      Object.values(endpoints).map(({ method, path }) => `${method} ${path}`)
+    )
+  )
+  return HttpApiBuilder.Router.unwrap(({ routes }) =>
+    HttpLayerRouter.use((router) =>
+      Effect.contextWithEffect((context) =>
+        router.addAll(
+          [...routes]
+            .filter(({ method, path }) => paths.has(`${method} ${path}`))
+            .map(({ handler, method, path, uninterruptible }) =>
+              HttpLayerRouter.route(
+                /** @type {any} */ (method),
+                path,
+                Effect.mapInputContext(handler, (input) => Context.merge(context, input)),
+                { uninterruptible }
+              )
+            )
+        )
+      )
+    )
+  ).pipe(Layer.provide(HttpServer.layerContext))
+}
