@@ -43,8 +43,6 @@ const report = { title: "Write the report", due_date: "2026-02-04" }
 /** What is said, and what the last answer has to say; nothing is added or changed. */
 const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer: RegExp]> = [
   [["add gym on monday and wednesday"], /more than one date/],
-  [["remind me every monday to water the plants"], /repeat/],
-  [["add take out trash every other tuesday"], /repeat/],
   [["do I still need to write the report?"], /“Write the report” \(#2\): due on Wednesday/],
   [["finish all tasks due today"], /no open tasks due today/],
   [["list", "delete them"], /Should I delete all of them\?/],

@@ -15,6 +15,7 @@ export interface FakeTask {
   readonly labels: ReadonlyArray<string>
   readonly due_date: string | null
   readonly due_at: string | null
+  readonly repeat?: { readonly text: string } | null
 }
 
 export interface Call {
@@ -69,8 +70,17 @@ const makeTools = (pageSize: number, seeds: ReadonlyArray<Partial<FakeTask>>) =>
     const when = due(input.due)
     if (when === null) return error("No such date. Use a date such as 2026-01-31.")
     if (input.title.length > 200) return error("title: must have 1 to 200 characters")
-    const { description = null, labels, priority = null, title } = input
-    const task = { ...blank, ...when, description, id: ++lastId, labels: labels ?? [], priority, title }
+    const { description = null, labels, priority = null, repeat, title } = input
+    const task: FakeTask = {
+      ...blank,
+      ...(repeat != null && { repeat: { text: repeat } }),
+      ...when,
+      description,
+      id: ++lastId,
+      labels: labels ?? [],
+      priority,
+      title
+    }
     tasks.set(task.id, task)
     return { status: "success", task }
   }
@@ -80,14 +90,16 @@ const makeTools = (pageSize: number, seeds: ReadonlyArray<Partial<FakeTask>>) =>
     tasks.set(taskId, f(task))
     return { status: "success", task: f(task) }
   }
-  const update = ({ clear, due: words, task_id, ...fields }: ReturnType<typeof decode.update>) => {
+  const update = ({ clear, due: words, repeat, task_id, ...fields }: ReturnType<typeof decode.update>) => {
     const when = words == null ? {} : due(words)
     if (when === null) return error("No such date. Use a date such as 2026-01-31.")
     const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null))
     const cleared = (clear ?? []).map((field) =>
       field === "labels" ? { labels: [] } : field === "due" ? { due_date: null, due_at: null } : { [field]: null }
     )
-    return set(task_id, (task) => Object.assign({}, task, given, when, ...cleared))
+    return set(task_id, (task) =>
+      Object.assign({}, task, given, when, repeat == null ? {} : { repeat: { text: repeat } }, ...cleared)
+    )
   }
   const list = (input: ReturnType<typeof decode.list>) => {
     const query = input.query?.toLowerCase() ?? ""

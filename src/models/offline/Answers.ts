@@ -22,6 +22,7 @@ const detailsOf = (task: TaskView, present: Present) => {
   return [
     task.completed ? ", done" : "",
     due === null ? "" : overdue ? `, was due ${due}` : `, due ${due}`,
+    task.repeat === null ? "" : `, ${task.repeat.text}`,
     task.priority === null ? "" : `, ${task.priority} priority`,
     task.labels.length === 0 ? "" : `, labelled ${and(task.labels)}`
   ].join("")
@@ -40,6 +41,14 @@ export const dueOf = (task: TaskView, present: Present): string | null => {
   })
   return dayName(task.due_date, present) + time
 }
+
+/** ", due tomorrow", and of a task that repeats how it does: ", next due on Monday, every week on Monday". */
+export const timing = (task: TaskView, due: string | null) =>
+  task.repeat === null
+    ? due === null
+      ? ""
+      : `, due ${due}`
+    : `${due === null ? "" : `, next due ${due}`}, ${task.repeat.text}`
 
 const months = "January February March April May June July August September October November December".split(" ")
 
@@ -115,6 +124,8 @@ const deedOf = (command: Command): string | null => {
           return `postpone by ${flat(command.change.by)}`
         case "Due":
           return `make due ${flat(command.change.due)}`
+        case "Repeat":
+          return `repeat ${flat(command.change.repeat)}`
         case "Clear":
           return `clear the ${command.change.field} of`
       }
@@ -135,7 +146,7 @@ export const question = (command: Command): string | null => {
 export const confirmation = "Should I delete all of them? Say “yes”, and I will."
 
 const tries = "Try “add call the bank tomorrow at 9”, “what's due this week?” or “done with the bank”."
-const abilities = `I can add, list, find, finish, reopen, rename, describe, prioritise, label, date and delete tasks. ${tries}`
+const abilities = `I can add, list, find, finish, reopen, rename, describe, prioritise, label, date, repeat and delete tasks. ${tries}`
 const nature = "I am an offline stand-in with a few fixed rules, not a language model, and I read English only."
 
 export const help = `${nature} ${abilities}`

@@ -1,26 +1,26 @@
 import { Change, Command } from "./Commands.ts"
-import { duePhrase, labelsOf, type Present, priorityOf, unquote } from "./Phrases.ts"
+import { duePhrase, isRepeat, labelsOf, priorityOf, type Reading, unquote } from "./Phrases.ts"
 import { targetOf } from "./Targets.ts"
 
 /** Reads a request, or passes it on. Groups are never undefined. */
-export type Rule = readonly [RegExp, (groups: ReadonlyArray<string>, present: Present) => Command | null]
+export type Rule = readonly [RegExp, (groups: ReadonlyArray<string>, present: Reading) => Command | null]
 
-const update = (target: string, change: Change, present: Present) =>
+const update = (target: string, change: Change, present: Reading) =>
   Command.Update({ target: targetOf(target, present), change })
 
-const labelChange = (target: string, words: string, removes: boolean, present: Present) => {
+const labelChange = (target: string, words: string, removes: boolean, present: Reading) => {
   const labels = labelsOf(words)
   if (labels.length === 0) return null
   return update(target, removes ? Change.RemoveLabels({ labels }) : Change.AddLabels({ labels }), present)
 }
 
-const prioritize = (target: string, word: string, present: Present) => {
+const prioritize = (target: string, word: string, present: Reading) => {
   if (/^(?:none|no|nothing|without)$/i.test(word)) return update(target, Change.Clear({ field: "priority" }), present)
   const priority = priorityOf(word)
   return priority === null ? null : update(target, Change.Priority({ priority }), present)
 }
 
-const schedule = (target: string, due: string, present: Present) => {
+const schedule = (target: string, due: string, present: Reading) => {
   const words = duePhrase(due, present)
   return words === null ? null : update(target, Change.Due({ due: words }), present)
 }
@@ -32,7 +32,7 @@ const pointer = String.raw`(it|that|this|them|those|these|everything|#\d+|task #
 export const changes: ReadonlyArray<Rule> = [
   // Taking away what a task has; before the rules that would delete the task.
   [
-    /^(?:remove|clear|delete|drop|unset) (?:the |its )?(description|notes?|priority|labels|tags|due date|due|deadline|date|reminder)(?: (?:of|from|for|on) (.+))?$/i,
+    /^(?:remove|clear|delete|drop|unset) (?:the |its )?(description|notes?|priority|labels|tags|due date|due|deadline|date|reminder|repeat|repetition|recurrence)(?: (?:of|from|for|on) (.+))?$/i,
     ([what = "", target = ""], present) => {
       const field = /^(?:desc|note)/i.test(what)
         ? "description"
@@ -40,7 +40,9 @@ export const changes: ReadonlyArray<Rule> = [
           ? "priority"
           : /^(?:lab|tag)/i.test(what)
             ? "labels"
-            : "due"
+            : /^re[pc]/i.test(what)
+              ? "repeat"
+              : "due"
       return update(target === "" ? "it" : target, Change.Clear({ field }), present)
     }
   ],
@@ -54,6 +56,17 @@ export const changes: ReadonlyArray<Rule> = [
       labels === ""
         ? update(target, Change.Clear({ field: "labels" }), present)
         : labelChange(target, labels, true, present)
+  ],
+
+  // Repeating
+  [
+    /^(?:stop|don't|do not) repeat(?:ing)? (.+)$/i,
+    ([target = ""], present) => update(target, Change.Clear({ field: "repeat" }), present)
+  ],
+  [
+    /^(?:make|set|change|schedule|repeat) (.+?)(?: to)?(?: repeat| recur)? ((?:every|each|daily|weekly|fortnightly|monthly|quarterly|yearly|annually)\b.*)$/i,
+    ([target = "", repeat = ""], present) =>
+      isRepeat(repeat, present) ? update(target, Change.Repeat({ repeat }), present) : null
   ],
 
   // Describing

@@ -12,7 +12,8 @@ export type Change = Data.TaggedEnum<{
   Due: { readonly due: string }
   /** Later by so much: "2 days". */
   Postpone: { readonly by: string }
-  Clear: { readonly field: "description" | "priority" | "labels" | "due" }
+  Repeat: { readonly repeat: string }
+  Clear: { readonly field: "description" | "priority" | "labels" | "due" | "repeat" }
 }>
 export const Change = Data.taggedEnum<Change>()
 

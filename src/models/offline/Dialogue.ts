@@ -1,5 +1,6 @@
 import { Predicate } from "effect"
 import * as Answers from "./Answers.ts"
+import { Budget } from "./Budget.ts"
 import type { Change, Command } from "./Commands.ts"
 import { failures, listCall, locate, missing, most, type Ref, type Session, type Talk } from "./Lookup.ts"
 import { recall, understand } from "./Memory.ts"
@@ -47,7 +48,7 @@ const progress = (calls: ReadonlyArray<Call & { readonly result: Result | null }
 }
 
 function* respond(transcript: Transcript): Talk<string> {
-  const commands = understand(transcript)
+  const commands = understand(transcript, new Budget())
   const session: Session = { transcript, memory: recall(transcript.turns.slice(0, -1)) }
   const answers: Array<string> = []
   let plans: Array<Plan> = []
@@ -130,11 +131,7 @@ const addition = ({ transcript }: Session, drafts: ReadonlyArray<Draft>): Plan =
   if (clash !== undefined) {
     return say(`“${clash.title}” names more than one date or time. Add it with one of them, or as several tasks.`)
   }
-  const again = drafts.find(({ repeats }) => repeats)
-  if (again !== undefined) {
-    return say("I do not make tasks that repeat. Give it one date, such as “add water the plants on monday”.")
-  }
-  const tasks = drafts.map(({ clash: _, repeats: __, ...task }) => task)
+  const tasks = drafts.map(({ clash: _, ...task }) => task)
   const calls: ReadonlyArray<Call> =
     tasks.length === 1
       ? tasks.map((task) => ({ name: "create_task", params: task }))
@@ -150,7 +147,7 @@ const addition = ({ transcript }: Session, drafts: ReadonlyArray<Draft>): Plan =
         one === undefined
           ? ""
           : created.length === 1
-            ? `Added ${Answers.named(one)}${due === null ? "" : `, due ${due}`}.`
+            ? `Added ${Answers.named(one)}${Answers.timing(one, due)}.`
             : `Added ${created.length} tasks:\n${Answers.lines(created, transcript)}`
       return paragraphs(head, failures("I could not add", errors))
     }
@@ -299,6 +296,8 @@ const paramsOf = (change: Change, task: TaskView | null) => {
       return { priority: change.priority }
     case "Due":
       return { due: change.due }
+    case "Repeat":
+      return { repeat: change.repeat }
     case "Postpone":
       return { due: task?.due_date == null ? `in ${change.by}` : `${change.by} after ${task.due_date}` }
     case "AddLabels":
@@ -336,8 +335,12 @@ const saidOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyAr
       const different = new Set(tasks.map((task) => task.due_date)).size > 1
       return different ? `These are now due later: ${names}.` : `${names} ${is} now due ${due ?? "as you said"}.`
     }
+    case "Repeat":
+      return tasks.map((task) => `${Answers.named(task)} is now${Answers.timing(task, due).slice(1)}.`).join("\n")
     case "Clear":
-      return `${names} now ${has} no ${change.field === "due" ? "due date" : change.field}.`
+      return change.field === "repeat"
+        ? `${names} no longer ${tasks.length === 1 ? "repeats" : "repeat"}.`
+        : `${names} now ${has} no ${change.field === "due" ? "due date" : change.field}.`
   }
 }
 

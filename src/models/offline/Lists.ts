@@ -1,5 +1,5 @@
 import { Command } from "./Commands.ts"
-import { type Present, unquote } from "./Phrases.ts"
+import { type Reading, unquote } from "./Phrases.ts"
 import { everything, type Filter, filterOf, toCount } from "./Targets.ts"
 
 const find =
@@ -23,7 +23,7 @@ const onToday = (filter: Filter, request: string): Filter =>
     : filter
 
 /** The list that a request asks for, or null. */
-export const listOf = (asked: string, present: Present): Command | null => {
+export const listOf = (asked: string, present: Reading): Command | null => {
   const request = asked.replace(/,? (?:sorted|ordered|sort|order) by (?:the )?(?:due )?(?:dates?|day)$/i, "")
   const query = find.exec(request)?.[1] ?? about.exec(request)?.[1]
   if (query !== undefined) {

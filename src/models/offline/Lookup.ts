@@ -210,19 +210,24 @@ function* search(session: Session, command: Aimed, words: string, status: Filter
 const stem = (word: string) =>
   word.length > 5 ? word.replace(/(?:ing|ed|es|s)$/, "") : word.length > 3 ? word.replace(/s$/, "") : word
 
+const fitsWord = (word: string, token: string) =>
+  word === token || stem(word) === stem(token) || (token.length >= 3 && word.startsWith(token))
+
 const fits = (task: TaskView, tokens: ReadonlyArray<string>) => {
   const title = wordsOf(task.title)
-  return tokens.every((token) =>
-    title.some((word) => word === token || stem(word) === stem(token) || (token.length >= 3 && word.startsWith(token)))
-  )
+  return tokens.every((token) => title.some((word) => fitsWord(word, token)))
 }
+
+/** More words than these are no title that was mistyped. */
+const mostClose = 12
 
 /** Half of the words fit, but for a letter or two: enough to ask, not to act. */
 const isClose = (task: TaskView, tokens: ReadonlyArray<string>) => {
+  if (tokens.length > mostClose) return false
   const title = wordsOf(task.title)
   const hits = tokens.filter((token) =>
     title.some(
-      (word) => fits(task, [token]) || (token.length >= 4 && distance(word, token) <= (token.length > 6 ? 2 : 1))
+      (word) => fitsWord(word, token) || (token.length >= 4 && distance(word, token) <= (token.length > 6 ? 2 : 1))
     )
   )
   return hits.length * 2 >= tokens.length && hits.length > 0

@@ -1,4 +1,5 @@
 import { confirmation, lineHead, question } from "./Answers.ts"
+import type { Budget } from "./Budget.ts"
 import { Command } from "./Commands.ts"
 import { parse } from "./Messages.ts"
 import { Target } from "./Targets.ts"
@@ -69,16 +70,21 @@ const listIn = (text: string, known: ReadonlyMap<number, TaskView>): ReadonlyArr
 }
 
 /** The commands of a transcript's last message: it may be the answer to a question. */
-export const understand = (transcript: Transcript, last = transcript.turns.length - 1): ReadonlyArray<Command> => {
+export const understand = (
+  transcript: Transcript,
+  budget: Budget,
+  last = transcript.turns.length - 1
+): ReadonlyArray<Command> => {
   const turn = transcript.turns[last]
   if (turn === undefined) return []
-  const commands = parse(turn.user, transcript)
+  const reading = { now: transcript.now, zone: transcript.zone, budget }
+  const commands = parse(turn.user, reading)
   const [command] = commands
   const before = transcript.turns[last - 1]
   if (commands.length !== 1 || command === undefined || before === undefined) return commands
   if (!/^(?:Which one|What|Should I)\b.*\?/m.test(before.text)) return commands
   const asked = before.text.split("\n")
-  const pending = understand(transcript, last - 1)
+  const pending = understand(transcript, budget, last - 1)
   const isAsked = (one: Command) => asked.some((line) => line === question(one))
   const open = pending.find(isAsked)
   const toDelete = asked.includes(confirmation) ? pending.find(({ _tag }) => _tag === "Delete") : undefined
@@ -88,7 +94,7 @@ export const understand = (transcript: Transcript, last = transcript.turns.lengt
       const { shown } = recall(transcript.turns.slice(0, last))
       return [aimed(toDelete, Target.Several({ targets: shown.map(({ id }) => Target.Id({ id })), words: "" }))]
     }
-    if (open?._tag === "Deed") return parse(`add ${open.text}`, transcript)
+    if (open?._tag === "Deed") return parse(`add ${open.text}`, reading)
     const candidates = recall(transcript.turns.slice(0, last)).shown
     return open === undefined || candidates.length !== 1
       ? commands
@@ -96,7 +102,7 @@ export const understand = (transcript: Transcript, last = transcript.turns.lengt
   }
   if (open === undefined) return commands
   if (open._tag === "Add") {
-    return command._tag === "Unknown" || command._tag === "Deed" ? parse(`add ${command.text}`, transcript) : commands
+    return command._tag === "Unknown" || command._tag === "Deed" ? parse(`add ${command.text}`, reading) : commands
   }
   if (command._tag === "Pointer") return [aimed(open, command.target)]
   const words = command._tag === "Unknown" || command._tag === "Deed" ? command.text : null

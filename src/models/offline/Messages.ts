@@ -1,46 +1,58 @@
+import { longest } from "./Budget.ts"
 import { type Change, Command } from "./Commands.ts"
-import type { Draft, Present } from "./Phrases.ts"
+import { type Draft, mostTasks, newTasks, type Reading } from "./Phrases.ts"
 import { commandOf } from "./Requests.ts"
 
 /** A message's commands, in order. */
-export const parse = (text: string, present: Present): ReadonlyArray<Command> => {
+export const parse = (text: string, present: Reading): ReadonlyArray<Command> => {
   const plain = text
     .replace(/[\uE000-\uE0FF]/g, "")
     .replace(/[‘’]/g, "'")
     .replace(/[“”„«»]/g, '"')
     .replace(/(?<=^|\s)'([^'\n]+)'(?=$|[\s.,;:!?])/g, '"$1"')
     .replace(/[^\S\n]+/g, " ")
+    .replace(/\n\s*/g, "\n")
     .replace(/(?:[,;] ?){3,}/g, ", ")
     .replace(/^- (.+)$/, (_, list: string) => `- ${list.split(" - ").join("\n- ")}`)
     .trim()
     .replace(thanks, "")
-  if (plain.split("\n").some((line) => line.length > maxLine)) return [tooLong]
   const parts = split(plain)
-  const tooMuch = parts.length > maxParts || parts.some((part) => part.length > maxLength && part.indexOf("\n") < 0)
-  if (tooMuch) return [tooLong]
-  return foldIt(parts.map((part) => commandOf(polite(part), present)))
+  if (parts.length > maxParts || parts.some(isTooLong)) return [tooLong]
+  const commands = foldIt(parts.map((part) => commandIn(polite(part), present)))
+  return present.budget.isSpent ? [tooLong] : commands
 }
 
-/** A message has at most so many requests, and a request so many characters, unless it is a list with a line for each. */
+/** A message has at most so many requests. */
 const maxParts = 25
-const maxLength = 300
-const maxLine = 1000
 const tooLong = Command.Missing({ what: "read that many requests or words at once" })
+const isTooLong = (part: string) => part.split("\n").some((line) => line.length > longest)
+
+/** One request's command. Of a longer list the first lines tell what it is; the others are a task each. */
+const commandIn = (part: string, present: Reading): Command => {
+  if (part.length <= longest) return commandOf(part, present)
+  const lines = part.split("\n")
+  const head = lines.slice(0, 3).join("\n")
+  if (head.length > longest) return tooLong
+  const command = commandOf(head, present)
+  if (command._tag === "Deed" && lines.length <= mostTasks) return Command.Deed({ text: part })
+  if (command._tag !== "Add") return tooLong
+  return Command.Add({ tasks: [...command.tasks, ...newTasks(lines.slice(2).join("\n"), present, true).slice(1)] })
+}
 
 const thanks =
   /(?<=\S)[,.!?]? (?:many )?(?:thanks|thank you|cheers)(?: so much| very much| a lot| in advance| again)?[\s.!]*$/i
 
 const courtesy =
   /^(?:(?:please|hello there|hi there|hello|hi|good morning|good evening|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|thanks|thank you)[,!.:]*\s+)+(?=\S)/i
-const farewell = /[\s,]+(?:please|thanks|thank you|for me|now|as well|too)$/i
+const farewell = /(?<![\s,])[\s,]+(?:please|thanks|thank you|for me|now|as well|too)$/i
 
 const polite = (text: string) => {
-  let out = text.trim().replace(/\s*[.!?]+$/, (end) => (/^\s*!!/.test(end) ? end.trimEnd() : ""))
+  let out = text.trim().replace(/(?<!\s)\s*(?<![.!?])[.!?]+$/, (end) => (/^\s*!!/.test(end) ? end.trimEnd() : ""))
   out = out.replace(courtesy, "")
   return out
     .replace(farewell, "")
     .replace(farewell, "")
-    .replace(/\s*\?+$/, "")
+    .replace(/(?<!\s)\s*(?<!\?)\?+$/, "")
     .trim()
 }
 
@@ -67,19 +79,22 @@ const split = (text: string): ReadonlyArray<string> => {
   const unmask = (part: string) => part.replace(/\uE010(\d+)\uE011/g, (_, i: string) => quotes[Number(i)] ?? "")
   const out: Array<string> = []
   let current = ""
+  let adds = false
   const pieces = masked.split(
-    /((?:[.;!?]+\s+(?:(?:also|then|and|plus|next)\b,?\s+)?|\s*,?\s+(?:and then|and also|then|and|also|plus|but)\s+|,\s+|\n+))/i
+    /((?:(?<![.;!?])[.;!?]+\s+(?:(?:also|then|and|plus|next)\b,?\s+)?|\s*,?\s+(?:and then|and also|then|and|also|plus|but)\s+|,\s+|\n+))/i
   )
   for (let i = 0; i < pieces.length; i += 2) {
     const separator = pieces[i - 1] ?? ""
     const piece = pieces[i] ?? ""
     const next = polite(piece)
     const sentence = /^[.;!?]/.test(separator)
-    const begins = (sentence || !adding.test(polite(current)) ? head : afterAdd).test(`${next} `)
-    if (current.trim() !== "" && separator !== "" && begins && !announced.test(current + separator)) {
+    const begins = (sentence || !adds ? head : afterAdd).test(`${next.slice(0, longest)} `)
+    const isFirst = current.trim() === ""
+    if (!isFirst && separator !== "" && begins && !announced.test((current + separator).slice(0, longest))) {
       out.push(current)
       current = piece
     } else current += separator + piece
+    if (isFirst || current === piece) adds = adding.test(next)
   }
   return [...out, current].map((part) => unmask(part).trim()).filter((part) => part !== "")
 }
@@ -102,6 +117,7 @@ const foldIt = (commands: ReadonlyArray<Command>): ReadonlyArray<Command> => {
 const withChange = (task: Draft, change: Change): Draft | null => {
   if (change._tag === "Priority") return { ...task, priority: change.priority }
   if (change._tag === "Due") return { ...task, due: change.due }
+  if (change._tag === "Repeat") return { ...task, repeat: change.repeat }
   if (change._tag === "AddLabels") return { ...task, labels: [...(task.labels ?? []), ...change.labels] }
   return change._tag === "Description" ? { ...task, description: change.description } : null
 }

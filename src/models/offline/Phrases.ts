@@ -3,6 +3,7 @@ import { dayIn, mondayOf, span } from "../../dates/Calendar.ts"
 import { resolve } from "../../dates/Dates.ts"
 import { readRepeat } from "../../dates/Repeats.ts"
 import { dateSpans } from "../../dates/Spans.ts"
+import type { Budget } from "./Budget.ts"
 
 /** The present, in which words for dates are read. */
 export interface Present {
@@ -10,11 +11,18 @@ export interface Present {
   readonly zone: DateTime.TimeZone
 }
 
+/** The present, and what reading may still cost. */
+export interface Reading extends Present {
+  readonly budget: Budget
+}
+
 export const todayOf = ({ now, zone }: Present) => DateTime.formatIsoDate(DateTime.setZone(now, zone))
 
 /** The day that words name, or null. */
-const dayOf = (words: string, { now, zone }: Present): string | null =>
-  Either.match(resolve(words, now, zone), { onLeft: () => null, onRight: ({ dueDate }) => dueDate })
+const dayOf = (words: string, { budget, now, zone }: Reading): string | null =>
+  budget.spend(words.length)
+    ? Either.match(resolve(words, now, zone), { onLeft: () => null, onRight: ({ dueDate }) => dueDate })
+    : null
 
 /** A task as it is to be created; the server resolves `due`. */
 export interface NewTask {
@@ -23,14 +31,14 @@ export interface NewTask {
   readonly priority: string | null
   readonly labels: ReadonlyArray<string> | null
   readonly due: string | null
+  /** How it repeats, in the user's own words. */
+  readonly repeat?: string
 }
 
 /** A new task as its words have it, with what keeps it from being created. */
 export interface Draft extends NewTask {
   /** Its words name dates that differ. */
   readonly clash: boolean
-  /** It is to happen again and again. */
-  readonly repeats: boolean
 }
 
 const connector = /^(?:due|by|on|for|until|till|before|from)[:\s]\s*/i
@@ -50,8 +58,9 @@ interface Cut {
 }
 
 /** A day and a time may stand in two places: "tomorrow call Bob at 5". */
-const cutDue = (text: string, present: Present): Cut => {
+const cutDue = (text: string, present: Reading): Cut => {
   const whole = text.replace(/[\s.!?]+$/, "")
+  if (!present.budget.spend(whole.length)) return { due: null, rest: whole, clash: false }
   const all = dateSpans(whole).map(({ end, start, words }) => {
     const bare = /^(?:morning|afternoon|evening|night) /i.exec(whole.slice(start, end))?.[0].length ?? 0
     return { start: start + bare, end, words }
@@ -88,7 +97,7 @@ const cutDue = (text: string, present: Present): Cut => {
 const withDue = /\s(?:with |and )?(?:a |the )?(?:due date|deadline)(?: of| on| is|:)?(?=\s*$)/i
 
 /** A date phrase without what only ties it to its sentence, or null when it is none. */
-export const duePhrase = (text: string, present: Present): string | null => {
+export const duePhrase = (text: string, present: Reading): string | null => {
   const words = text.replace(/^[("'\s]+|[)"'.,;!?\s]+$/g, "")
   if (words === "" || words.length > 90 || weak.test(words) || dayOf(words, present) === null) return null
   const bare = words.replace(connector, "").replace(connector, "")
@@ -128,7 +137,7 @@ const described =
   /[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
 
 /** What a single task's words say of it. Text in quotes is a title as it stands. */
-const newTask = (text: string, present: Present): Draft => {
+const newTask = (text: string, present: Reading): Draft => {
   let rest = text.trim()
   let description: string | null = null
   let priority: string | null = null
@@ -156,7 +165,8 @@ const newTask = (text: string, present: Present): Draft => {
     labels.push(label)
     return ""
   })
-  const cut = cutDue(rest, present)
+  const repeated = cutRepeat(rest, present)
+  const cut = cutDue(repeated.rest, present)
   rest = cut.rest
   takeLabels()
   const title = rest.replace(/^[\s:;,]+/, "").replace("\uE000", quoted?.[1] ?? "")
@@ -168,19 +178,35 @@ const newTask = (text: string, present: Present): Draft => {
     labels: labels.length === 0 ? null : [...new Set(labels)],
     due: cut.due,
     clash: cut.clash,
-    repeats: isRepeated(text, present)
+    ...(repeated.repeat !== null && { repeat: repeated.repeat })
   }
 }
 
-/** "water the plants every monday", "every monday to water the plants". */
-const isRepeated = (text: string, { now, zone }: Present) => {
-  const from = /(?<!\S)(?:every|each|daily|weekly|monthly|yearly)\b/i.exec(text)?.index
-  if (from === undefined) return false
-  const to = text.indexOf(" to ", from)
-  return [text.slice(from), text.slice(from, Math.max(from, to))].some((words) =>
-    Either.isRight(readRepeat(words, now, zone))
-  )
+const again = /(?<!\S)(?:every|each|(?:dai|week|fortnight|month|quarter|year)ly|annually|on \p{L}+s)\b/giu
+
+/** A text without the words that say how often, and those words: "water the plants every monday at 9". */
+const cutRepeat = (text: string, present: Reading): { readonly repeat: string | null; readonly rest: string } => {
+  for (const { 0: first, index } of text.matchAll(again)) {
+    const before = text.slice(0, index).trim()
+    if (dangling.test(before)) continue
+    const words = text.slice(index).split(" ", 13)
+    for (let n = Math.min(words.length, 12); n > 0; n--) {
+      const repeat = words
+        .slice(0, n)
+        .join(" ")
+        .replace(/[\s,.!?]+$/, "")
+      const after = text.slice(index + repeat.length).replace(/^[\s,.!?:]+/, "")
+      // "weekly report" is a title, "report weekly" is not.
+      const ends = after === "" || /^(?:to|with|high|medium|low|label|tag|starting|at)\b/i.test(after)
+      if ((ends || /^e/i.test(first)) && isRepeat(repeat, present)) return { repeat, rest: `${before} ${after}`.trim() }
+    }
+  }
+  return { repeat: null, rest: text }
 }
+
+/** Whether words say how often. */
+export const isRepeat = (words: string, { budget, now, zone }: Reading) =>
+  budget.spend(words.length) && Either.isRight(readRepeat(words, now, zone))
 
 export const unquote = (text: string) =>
   text
@@ -208,7 +234,7 @@ export const isDeed = (text: string) => {
 }
 
 /** Whether a text that asks for nothing may be a task: it has a date in it, or is a list. */
-export const isDated = (text: string, present: Present) =>
+export const isDated = (text: string, present: Reading) =>
   /^\s*[-*•] /.test(text) ||
   (!/^(?:what|when|where|who|why|how|is|are|was|were|it's)\b/i.test(text) && cutDue(text, present).due !== null)
 
@@ -220,7 +246,7 @@ export const mostTasks = 25
  * Otherwise it is divided where another deed begins ("buy milk and call the bank"), or at commas when no part is one
  * ("milk, eggs and bread"); "bread and butter" stays one.
  */
-export const newTasks = (body: string, present: Present, announced: boolean): ReadonlyArray<Draft> =>
+export const newTasks = (body: string, present: Reading, announced: boolean): ReadonlyArray<Draft> =>
   partsOf(body, announced)
     .slice(0, mostTasks + 1)
     .map((part) => newTask(part, present))
@@ -274,7 +300,7 @@ export interface Days {
 }
 
 /** The days that words for a time span name: "this week", "before friday", "the next 3 days". */
-export const daysOf = (text: string, present: Present): Days | null => {
+export const daysOf = (text: string, present: Reading): Days | null => {
   const words = text
     .trim()
     .toLowerCase()

@@ -1,13 +1,14 @@
 import { changes, type Rule } from "./Changes.ts"
 import { Command } from "./Commands.ts"
 import { listOf } from "./Lists.ts"
-import { duePhrase, isDated, isDeed, newTasks, type Present } from "./Phrases.ts"
+import { duePhrase, isDated, isDeed, newTasks, type Reading } from "./Phrases.ts"
 import { everything, Target, targetOf } from "./Targets.ts"
 
 const list = `(?:(?:my|the) )?(?:to-?do )?(?:task )?(?:list|tasks|to-?dos)`
 /** What one request asks for; it comes without courtesies. */
-export const commandOf = (request: string, present: Present): Command => {
+export const commandOf = (request: string, present: Reading): Command => {
   for (const [pattern, to] of rules) {
+    if (!present.budget.spend(request.length)) break
     const match = pattern.exec(request)
     const command =
       match === null
@@ -31,7 +32,7 @@ export const commandOf = (request: string, present: Present): Command => {
     : Command.Unknown({ text: request })
 }
 
-const add = (body: string, present: Present, announced = false) => {
+const add = (body: string, present: Reading, announced = false) => {
   const tasks = newTasks(body, present, announced)
   return Command.Add({ tasks })
 }
@@ -226,7 +227,7 @@ const rules: ReadonlyArray<Rule> = [
 ]
 
 /** "remind me tomorrow to call Bob": the date before "to" is that of every task after it. */
-const remind = (body: string, present: Present) => {
+const remind = (body: string, present: Reading) => {
   const match = /^(.+?)[,:]? (?:to|about|that) (.+)$/is.exec(body)
   const due = match === null ? null : duePhrase(match[1] ?? "", present)
   if (match === null || due === null) return add(body.replace(/^(?:to|about|that|of)\s+/i, ""), present)

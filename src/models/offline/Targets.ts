@@ -1,5 +1,5 @@
 import { Data } from "effect"
-import { daysOf, type Present, priorityOf, unquote } from "./Phrases.ts"
+import { daysOf, priorityOf, type Reading, unquote } from "./Phrases.ts"
 
 /** Which tasks to list. `what` says it in words, to follow "tasks": " due this week". */
 export interface Filter {
@@ -47,7 +47,7 @@ export const toCount = (word: string) => counts.indexOf(word.toLowerCase()) + 1 
 /** At most what an id can be. */
 const toId = (digits: string) => (digits.length <= 15 ? Number(digits) : 0)
 
-export const targetOf = (text: string, present: Present): Target => {
+export const targetOf = (text: string, present: Reading): Target => {
   const quoted = /^(?:the )?(?:task |item )?(?:called |named |titled )?("[^"]+")(?: task| item)?$/i.exec(text.trim())
   if (quoted !== null) return Target.Title({ words: unquote(quoted[1] ?? "") })
   const words = text
@@ -106,7 +106,7 @@ const placeOf = (words: string): Target | null => {
 const noun = "(?:tasks?|to-?dos?|items?|things?|stuff|ones)"
 
 /** "everything labelled work", "all overdue tasks", "my completed tasks". */
-const allOf = (text: string, present: Present): Filter | null => {
+const allOf = (text: string, present: Reading): Filter | null => {
   const head = new RegExp(
     `^(?:everything|anything|all|every task|each task|(?:all )?(?:of )?(?:my|the)(?= .*\\b${noun}\\b))(?=\\s|$)`,
     "i"
@@ -133,7 +133,7 @@ export const wordsOf = (text: string): ReadonlyArray<string> =>
 export const significant = (text: string) => wordsOf(text).filter((word) => !stops.test(word))
 
 /** Takes from a text what narrows a list down; `rest` is what was not understood. */
-export const filterOf = (text: string, present: Present): { readonly filter: Filter; readonly rest: string } => {
+export const filterOf = (text: string, present: Reading): { readonly filter: Filter; readonly rest: string } => {
   let rest = ` ${text.trim().replace(/[.!?]+$/, "")} `
   let filter = everything
   const what: Array<string> = []

@@ -10,7 +10,8 @@ export const TaskView = Schema.Struct({
   priority: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null }),
   labels: Schema.optionalWith(Schema.Array(Schema.String), { default: () => [] }),
   due_date: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null }),
-  due_at: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null })
+  due_at: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null }),
+  repeat: Schema.optionalWith(Schema.NullOr(Schema.Struct({ text: Schema.String })), { default: () => null })
 })
 export type TaskView = typeof TaskView.Type
 

@@ -73,6 +73,30 @@ const seeds = [
   { title: "Water the plants", dueDate: "2026-02-01" }
 ]
 
+/** What is said, and what the answer has to hold. */
+const conversation: ReadonlyArray<readonly [sentence: string, answer: RegExp]> = [
+  ["hi", /Hello!/],
+  ["what's on my list?", /empty/],
+  ["add buy milk", /Added “Buy milk”/],
+  ["remind me to call the dentist tomorrow at 3:30", /Added “Call the dentist”.*due tomorrow at 15:30/],
+  ["I need to pay the rent on monday", /Added “Pay the rent”.*due on Monday/],
+  ["remind me every monday to water the plants", /Added “Water the plants”.*every week on Monday/],
+  ["what's on my list?", /4 open tasks/],
+  ["make the first one high priority", /“Buy milk”.*high priority/],
+  ["rename it to buy oat milk", /“buy oat milk”/],
+  ["what's due tomorrow?", /Call the dentist/],
+  ["move the dentist to tuesday", /on Tuesday at 15:30/],
+  ["label the rent as home", /labelled home/],
+  ["show my high priority tasks", /buy oat milk/],
+  ["done with the rent", /Done: “Pay the rent”/],
+  ["how many tasks do I have?", /3 open tasks/],
+  ["reopen the rent", /Reopened “Pay the rent”/],
+  ["find the dentist", /Call the dentist/],
+  ["delete the rent", /Deleted “Pay the rent”/],
+  ["the milk is due tomorrow", /“buy oat milk”.*due tomorrow/],
+  ["thanks", /You're welcome/]
+]
+
 describe("the agent with the offline model", () => {
   layer(Layer.provideMerge(Layer.provide(chat, Offline.layer), onFriday), { excludeTestServices: true })((it) => {
     it.effect("answers what is due this week with that alone", () =>
@@ -114,6 +138,63 @@ describe("the agent with the offline model", () => {
           ["Buy milk", null],
           ["Call the bank", "2026-01-31"],
           ["Pay the rent", "2026-02-02"]
+        ])
+      })
+    )
+
+    it.effect("makes tasks that repeat, and says how and when they are next due", () =>
+      Effect.gen(function* () {
+        const { list, say } = yield* personWith({ title: "Write the report" })
+        const { text } = yield* say("remind me every monday to water the plants")
+        assert.match(text, /“Water the plants” \(#\d+\), next due on Monday, every week on Monday\./)
+        assert.match((yield* say("add take out trash every other tuesday")).text, /every 2 weeks on Tuesday/)
+        assert.match((yield* say("make the report weekly")).text, /“Write the report” \(#\d+\) is now.* every week/)
+        assert.deepStrictEqual(
+          (yield* list).map(({ repeat, title }) => [title, repeat?.rule]),
+          [
+            ["Write the report", "FREQ=WEEKLY"],
+            ["Water the plants", "FREQ=WEEKLY;BYDAY=MO"],
+            ["Take out trash", "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU"]
+          ]
+        )
+      })
+    )
+
+    it.effect("a new time keeps the day, and a new day keeps the time", () =>
+      Effect.gen(function* () {
+        const { list, say } = yield* personWith({ title: "Call the bank", dueDate: "2026-02-20" })
+        const due = Effect.map(list, ([task]) => [
+          task?.dueDate,
+          task?.dueAt == null ? null : DateTime.formatIso(task.dueAt)
+        ])
+        yield* say("move the bank call to 5pm")
+        assert.deepStrictEqual(yield* due, ["2026-02-20", "2026-02-20T16:00:00.000Z"])
+        yield* say("move the bank call to friday")
+        assert.deepStrictEqual(yield* due, ["2026-02-06", "2026-02-06T16:00:00.000Z"])
+      })
+    )
+
+    it.effect("deletes 150 tasks in parts, each when it is confirmed", () =>
+      Effect.gen(function* () {
+        const tasks = Arr.makeBy(150, (i) => ({ title: `Task ${i + 1}` }))
+        const { list, say } = yield* personWith(...tasks)
+        const { calls, text } = yield* say("delete everything")
+        assert.match(text, /25 tasks of 150; say it again for the others/)
+        assert.isTrue(calls.every(({ tool }) => tool === "list_tasks"))
+        assert.match((yield* say("yes")).text, /^Deleted/)
+        assert.include((yield* say("how many tasks do I have?")).text, "125")
+        assert.isAbove((yield* list).length, 0)
+      })
+    )
+
+    it.effect("follows twenty ordinary sentences in a row", () =>
+      Effect.gen(function* () {
+        const { list, say } = yield* personWith()
+        for (const [sentence, answer] of conversation) assert.match((yield* say(sentence)).text, answer, sentence)
+        assert.deepStrictEqual(titled(yield* list), [
+          ["buy oat milk", "2026-01-31"],
+          ["Call the dentist", "2026-02-03"],
+          ["Water the plants", "2026-02-02"]
         ])
       })
     )

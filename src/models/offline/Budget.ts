@@ -1,0 +1,21 @@
+/**
+ * What a message may cost: a step is one character shown to one rule, or read once for dates. A request has at most
+ * `longest` characters, so no rule sees more at once.
+ */
+export class Budget {
+  steps = 0
+
+  /** Takes the steps, or says that there are not enough left. */
+  spend(steps: number): boolean {
+    this.steps += steps
+    return !this.isSpent
+  }
+
+  get isSpent() {
+    return this.steps > mostSteps
+  }
+}
+
+/** Some 100 for each character of the longest message. */
+export const mostSteps = 400_000
+export const longest = 300

@@ -1,0 +1,88 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DateTime, FastCheck } from "effect"
+import { partsAt } from "../../src/dates/Grammar.ts"
+import { Cursor, tokensOf } from "../../src/dates/Tokens.ts"
+import { Budget, longest, mostSteps } from "../../src/models/offline/Budget.ts"
+import { parse } from "../../src/models/offline/Messages.ts"
+
+const present = {
+  now: DateTime.unsafeMake("2026-01-30T13:05:00Z"),
+  zone: DateTime.zoneUnsafeMakeNamed("Europe/Berlin")
+}
+
+const stepsOf = (message: string) => {
+  const budget = new Budget()
+  const commands = parse(message, { ...present, budget })
+  return { commands, steps: budget.steps }
+}
+
+/** Pieces that have kept a reader busy, over and over. */
+const piece = FastCheck.constantFrom(
+  ...[", ", "a next 3 jan 4 feb\n", "a on by on by ", "delete a and b, ", "((((", '"', "'a ", "\n", "... ", "; add a"],
+  ...["add ", "remind me to ", "every monday ", "a day after ", "done ", "and ", "tagged a, ", " to ", "due ", "- a\n"]
+)
+const hostile = FastCheck.tuple(
+  FastCheck.constantFrom("", "add ", "add tasks:\n", "delete ", "done", "remind me ", "move ", "label "),
+  FastCheck.array(piece, { minLength: 1, maxLength: 3 })
+).map(([head, pieces]) => (head + pieces.join("").repeat(4000)).slice(0, 4000))
+
+class CountingCursor extends Cursor {
+  looks = 0
+  override peek(ahead = 0) {
+    this.looks++
+    return super.peek(ahead)
+  }
+}
+
+describe("The offline model's budget", () => {
+  it.prop(
+    "the steps grow with a message's length, whatever is in it",
+    [hostile],
+    ([message]) => {
+      assert.isAtMost(stepsOf(message).steps, 100 * message.length)
+    },
+    { fastCheck: { numRuns: 40, seed: 11 } }
+  )
+
+  it("what takes more steps than there are is not understood", () => {
+    const budget = new Budget()
+    budget.spend(mostSteps)
+    assert.deepStrictEqual(
+      parse("add buy milk", { ...present, budget }).map(({ _tag }) => _tag),
+      ["Missing"]
+    )
+  })
+
+  it("a request or a line of a list that is too long is refused, and little of it read, whatever its lines", () => {
+    for (const message of [
+      `add ${"x".repeat(longest)}`,
+      `add tasks:\na\nb\n${"x ".repeat(longest)}`,
+      "done\n".repeat(800)
+    ]) {
+      const { commands, steps } = stepsOf(message)
+      assert.deepStrictEqual(
+        commands.map(({ _tag }) => _tag),
+        ["Missing"]
+      )
+      assert.isAtMost(steps, 100 * longest)
+    }
+  })
+
+  it("a long list is read line by line", () => {
+    const tasks = Array.from({ length: 20 }, (_, i) => `water plant number ${i} of the big green house`)
+    const { commands } = stepsOf(`add tasks:\n- ${tasks.join("\n- ")}`)
+    const [command] = commands
+    assert.strictEqual(command?._tag === "Add" ? command.tasks.length : 0, 20)
+  })
+
+  it.prop(
+    "the grammar of dates looks at each word a bounded number of times",
+    [hostile],
+    ([message]) => {
+      const cursor = new CountingCursor(tokensOf(message.slice(0, longest)))
+      while (!cursor.done) if (partsAt(cursor) === undefined) cursor.at++
+      assert.isAtMost(cursor.looks, 1000 * cursor.tokens.length)
+    },
+    { fastCheck: { numRuns: 40, seed: 11 } }
+  )
+})
