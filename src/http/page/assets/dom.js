@@ -18,7 +18,7 @@ export const h = (tag, attributes = {}, ...children) => {
 
 let hiding
 
-/** Says something for a few seconds, with a button that takes it back if there is a way to. */
+/** Says something for a few seconds, or longer with a button that takes it back, so that there is time to press it. */
 export const toast = (text, undo) => {
   const hide = () => $("toast").replaceChildren()
   const take = () => {
@@ -29,7 +29,7 @@ export const toast = (text, undo) => {
   $("toast").replaceChildren(
     h("div", {}, h("span", {}, text), undo ? h("button", { class: "plain", click: take }, "Undo") : null)
   )
-  hiding = setTimeout(hide, 8000)
+  hiding = setTimeout(hide, undo ? 30_000 : 8000)
 }
 
 // Enter in a field presses a form's first button that submits, which has to be the one that says yes.
