@@ -74,7 +74,7 @@ const service = Layer.merge(Browser.layer, Server.layer({ pageModel: "offline" }
 )
 
 describe.runIf(hasBrowser)("the page", () => {
-  layer(service, { excludeTestServices: true, timeout: "1 minute" })((it) => {
+  layer(service, { excludeTestServices: true, timeout: "5 minutes" })((it) => {
     it.effect("takes the token out of the address and keeps it until the tab is closed", () =>
       looking(async ({ page, sees, token }) => {
         await sees("What do you want to get done?")
