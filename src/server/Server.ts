@@ -3,7 +3,7 @@ import { Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
 import { type HttpApp, HttpServerRequest } from "@effect/platform"
 import * as Platform from "@effect/platform/HttpServer"
-import { Context, type Duration, Effect, Layer, Schedule } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
 import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
 import { exchange } from "../http/Exchange.ts"
@@ -130,11 +130,32 @@ export interface DrainOptions {
   readonly grace: Duration.Duration
 }
 
+/** Completes when the process is told to stop a second time; the first time closes this layer's scope. */
+const secondSignal = Effect.gen(function* () {
+  const told = yield* Deferred.make<void>()
+  let signals = 0
+  const onSignal = () => {
+    signals++
+    if (signals === 2) Deferred.unsafeDone(told, Effect.void)
+  }
+  // For as long as the process runs: a signal that nobody listens to would end it at once.
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, onSignal)
+    }),
+    () =>
+      Effect.sync(() => {
+        for (const signal of ["SIGTERM", "SIGINT"] as const) process.off(signal, onSignal)
+      })
+  )
+  return Deferred.await(told)
+})
+
 /**
  * Ends the service in order, when the scope closes: it is not ready but serves for `delay`, then takes no new turns while the
  * running ones get `grace` to end, then no new requests while the open ones are answered, and only then everything that they
- * need goes. From the first moment every answer closes its connection, so that no proxy uses one that is being closed. It has
- * to be the outermost layer, so that it is closed first.
+ * need goes. A second signal cuts both times short. From the first moment every answer closes its connection, so that no
+ * proxy uses one that is being closed. It has to be the outermost layer, so that it is closed first.
  */
 export const drained = ({ delay, grace }: DrainOptions) =>
   Layer.scopedDiscard(
@@ -142,6 +163,7 @@ export const drained = ({ delay, grace }: DrainOptions) =>
       const server = yield* Listener
       const chat = yield* Chat
       const node = yield* Leaving
+      const toldAgain = yield* secondSignal
       let open = 0
       server.prependListener("request", (_, response: ServerResponse) => {
         if (node.isLeaving) response.setHeader("connection", "close")
@@ -154,21 +176,21 @@ export const drained = ({ delay, grace }: DrainOptions) =>
         server.closeIdleConnections()
         return Effect.succeed(open === 0)
       })
-      yield* Effect.addFinalizer(() =>
-        Effect.gen(function* () {
-          Object.assign(node, { isLeaving: true })
-          yield* Effect.sleep(delay)
-          yield* chat.drain(grace)
-          // No more connections; but whoever has just made one is about to send a request over it and shall get an answer.
-          // An HTTP server's own `close` would cut it off for being idle.
-          TcpServer.prototype.close.call(server)
-          yield* Effect.sleep("500 millis")
-          yield* answered.pipe(
-            Effect.repeat({ until: (isDone) => isDone, schedule: Schedule.spaced("20 millis") }),
-            Effect.timeoutOption("5 seconds")
-          )
-          server.closeAllConnections()
-        }).pipe(Effect.interruptible)
-      )
+      const drain = Effect.gen(function* () {
+        Object.assign(node, { isLeaving: true })
+        yield* Effect.raceFirst(Effect.zipRight(Effect.sleep(delay), chat.drain(grace)), toldAgain)
+        yield* chat.drain(Duration.zero)
+        // No more connections; but whoever has just made one is about to send a request over it and shall get an answer.
+        // An HTTP server's own `close` would cut it off for being idle.
+        TcpServer.prototype.close.call(server)
+        yield* Effect.sleep("500 millis")
+        yield* answered.pipe(
+          Effect.repeat({ until: (isDone) => isDone, schedule: Schedule.spaced("20 millis") }),
+          Effect.timeoutOption("5 seconds")
+        )
+        server.closeAllConnections()
+      })
+      // Timeouts need a fiber that may be interrupted, and the one that closes the scope already is.
+      yield* Effect.addFinalizer(() => Effect.flatMap(Effect.forkDaemon(Effect.interruptible(drain)), Fiber.await))
     })
   )

@@ -314,11 +314,14 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
       timeout
     )
 
-    it.scoped(
-      "records what does not end in its time as interrupted, and tells whoever reads it",
-      () =>
+    it.scoped.each([
+      ["in its time", "0 seconds"],
+      ["before it is told a second time", "10 minutes"]
+    ] as const)(
+      "records what does not end %s as interrupted, and tells whoever reads it",
+      ([, grace]) =>
         Effect.gen(function* () {
-          const environment = { ...(yield* database), ...(yield* modelled), SHUTDOWN_GRACE: "0 seconds" }
+          const environment = { ...(yield* database), ...(yield* modelled), SHUTDOWN_GRACE: grace }
           const service = yield* serve(environment)
           const model = yield* ModelServer
           const script = [say("One "), wait(Effect.never)]
@@ -328,6 +331,10 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           yield* stream.until("One ")
           yield* model.until(({ open }) => open === 2)
           yield* service.kill("SIGTERM")
+          if (grace !== "0 seconds") {
+            yield* until(service.call("GET", "/ready"), ({ status }) => status === 503)
+            yield* service.kill("SIGTERM")
+          }
           const events = eventsOf(yield* stream.all)
           assert.deepInclude(events.at(-1), { done: true, code: "turn_interrupted", tool_calls: null })
           const { body, headers, status } = yield* answer
