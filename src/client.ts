@@ -254,7 +254,9 @@ const reader =
     })
 
 const backoff = (tries: number) =>
-  Effect.flatMap(Random.nextRange(0.5, 1), (jitter) => Effect.sleep(jitter * Math.min(250 * 2 ** tries, 5000)))
+  Effect.flatMap(Random.nextRange(0.5, 1), (jitter) =>
+    Effect.sleep(Math.ceil(jitter * Math.min(250 * 2 ** tries, 5000)))
+  )
 
 /** What another try may mend. */
 const isCut = (error: unknown) =>

@@ -330,13 +330,13 @@ const pause = (
   deadline: DateTime.Utc | undefined
 ): Effect.Effect<void, Option.Option<AgentError>> =>
   Effect.gen(function* () {
-    const jitter = yield* Random.nextRange(0.5, 1)
-    const backoff = 400 * 2 ** (tries - 1) * jitter
+    // Whole milliseconds, as everywhere: with parts of one, `TestClock` fails to tell nanoseconds.
+    const backoff = 2 ** (tries - 1) * (yield* Random.nextIntBetween(200, 401))
     const asked = "retryAfter" in failure ? failure.retryAfter : undefined
     if (asked === undefined) return yield* Effect.sleep(backoff)
     const now = yield* DateTime.now
     const left = deadline === undefined ? Number.POSITIVE_INFINITY : DateTime.distance(now, deadline)
-    const wait = asked * 1000 + backoff / 4
+    const wait = Math.ceil(asked * 1000 + backoff / 4)
     if (asked > maxPause || wait >= left) return yield* Effect.fail(Option.some(failure))
     yield* Effect.sleep(wait)
   })

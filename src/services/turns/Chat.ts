@@ -218,9 +218,7 @@ const make = (options: ChatOptions) =>
     const wakeReaders = Effect.zipRight(registry.wakeReaders, Effect.sync(remote.wake))
 
     yield* Effect.forkScoped(Stream.runForEach(signals.changes, onSignal))
-    yield* Effect.forkScoped(
-      Effect.repeat(orLater<unknown>([])(turns.sweep), Schedule.jittered(Schedule.spaced("2 seconds")))
-    )
+    yield* Effect.forkScoped(Effect.repeat(orLater<unknown>([])(turns.sweep), Schedule.spaced("2 seconds")))
     yield* Effect.forkScoped(Effect.repeat(orLater<void>(undefined)(turns.prune), Schedule.spaced("1 hour")))
     yield* Effect.forkScoped(Effect.repeat(wakeReaders, Schedule.spaced(silence)))
 
