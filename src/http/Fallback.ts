@@ -2,7 +2,7 @@ import { HttpLayerRouter, HttpRouter, HttpServerError, HttpServerRequest, HttpSe
 import { Effect, Layer, Redacted } from "effect"
 import { Api } from "../api/Api.ts"
 import { ApiRateLimit, Authentication } from "../api/Authentication.ts"
-import { CurrentUser, MethodNotAllowed, NotFound } from "../domain/Request.ts"
+import { CurrentUser, InvalidRequest, MethodNotAllowed, NotFound } from "../domain/Request.ts"
 import * as Users from "./Authentication.ts"
 import { exchange } from "./Exchange.ts"
 import { Mount } from "./Mount.ts"
@@ -15,7 +15,7 @@ interface Known {
 const known = (method: string, path: string): Known => ({
   method,
   // As the router reads paths: without regard to case, to a slash at the end, and to how many there are in a row.
-  pattern: new RegExp(`^${path.replaceAll(/:[^/]+/g, "[^/]+")}/?$`, "i")
+  pattern: new RegExp(`^${path.replaceAll(/:([^/]+)/g, "(?<$1>[^/]+)")}/?$`, "i")
 })
 
 /** What there is besides the API's endpoints. */
@@ -64,6 +64,16 @@ const below = (prefix: string, path: string) => {
   return isBelow ? rest : undefined
 }
 
+/** The most characters that the router takes for one value in a path: find-my-way's `maxParamLength`. */
+const maxValueLength = 100
+
+/** The parameters of an endpoint whose values in a path are too long for the router. */
+const longValues = (method: string, path: string) =>
+  routes
+    .filter((route) => route.method === method)
+    .flatMap(({ pattern }) => Object.entries(pattern.exec(path)?.groups ?? {}))
+    .flatMap(([name, value]) => (value.length > maxValueLength ? [name] : []))
+
 /** Stands for the route that there is not. */
 const nowhere = HttpRouter.makeRoute("GET", "/*", HttpServerResponse.empty())
 
@@ -85,6 +95,11 @@ export const layerOpen = Layer.fresh(
           }
           const { method } = yield* HttpServerRequest.HttpServerRequest
           const methods = methodsOf(path)
+          const errors = longValues(method, path).map((name) => ({
+            path: name,
+            message: `must have at most ${maxValueLength} characters`
+          }))
+          if (errors.length > 0) return yield* new InvalidRequest({ errors })
           // What would have been found if it were mounted is not.
           if (methods.length === 0 || methods.includes(method)) return yield* new NotFound()
           return yield* new MethodNotAllowed({ headers: { allow: methods.join(", ") } })
@@ -111,6 +126,6 @@ export const layerOpen = Layer.fresh(
 
 /**
  * Answers what no route does: 401 first for whatever lies under `/api` and `/mcp`, so that strangers learn nothing of
- * what there is; then 405 with `Allow`, or 404.
+ * what there is; then 405 with `Allow`, 400 for a value that is too long to be one, or 404.
  */
 export const layer = Layer.provide(layerOpen, Users.layer)

@@ -565,7 +565,8 @@ layer(Server.layer())("Http", (it) => {
         "%201",
         "%00",
         "%EF%BC%91",
-        "null"
+        "null",
+        "1".repeat(200)
       ]) {
         for (const [path, name] of [
           [`tasks/${id}`, "task_id"],
