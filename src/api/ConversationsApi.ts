@@ -77,7 +77,9 @@ export const MessageList = Schema.Struct({
 
 export class ConversationPatch extends Schema.Class<ConversationPatch>("ConversationPatch")(
   {
-    title: Schema.NullOr(ConversationTitle).annotations({ description: "Null leaves the conversation without a title" })
+    title: Schema.optional(
+      Schema.NullOr(ConversationTitle).annotations({ description: "Null removes the title; when absent it stays" })
+    )
   },
   [undefined, { identifier: "ConversationPatch", jsonSchema: { examples: [{ title: "Groceries" }] } }]
 ) {}

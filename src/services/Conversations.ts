@@ -52,11 +52,11 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
     /** The last to have been spoken in first. */
     readonly list: (owner: UserId, query: ConversationQuery) => Effect.Effect<ConversationPage>
     readonly get: (owner: UserId, id: ConversationId) => Effect.Effect<Conversation, ConversationNotFound>
-    /** `title` is a `ConversationTitle`. The conversation keeps its place in the list. */
+    /** `title` is a `ConversationTitle`; undefined keeps it, null removes it. The conversation keeps its place in the list. */
     readonly rename: (
       owner: UserId,
       id: ConversationId,
-      title: string | null
+      title: string | null | undefined
     ) => Effect.Effect<Conversation, ConversationNotFound>
     readonly remove: (owner: UserId, id: ConversationId) => Effect.Effect<void, ConversationNotFound>
     readonly messages: (
@@ -150,7 +150,9 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
         rename: Effect.fn("Conversations.rename")(function* (owner, id, title) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
           return yield* only(
-            sql`UPDATE conversations SET title = ${title} WHERE ${living({ owner, id })} RETURNING ${columns}`
+            sql`
+              UPDATE conversations SET title = ${title === undefined ? sql`title` : sql`${title}`}
+              WHERE ${living({ owner, id })} RETURNING ${columns}`
           )
         }),
 
