@@ -7,7 +7,7 @@ export const dayIn = (date: string, n: number) => shift(date, { days: n })
 export const shift = (date: string, by: { readonly days?: number; readonly months?: number }) =>
   DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(date), by))
 
-export const weekdays = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+const weekdays = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 /** Days since Monday: 0 to 6. */
 export const weekdayIndex = (date: string) => (DateTime.getPartUtc(DateTime.unsafeMake(date), "weekDay") + 6) % 7

@@ -207,13 +207,7 @@ layer(server)("ConversationsHttp", (it) => {
     })
   )
 
-  const titles = [
-    { title: "" },
-    { title: " \u0000\n " },
-    { title: "😀".repeat(201) },
-    { title: 1 },
-    { title: ["a"] }
-  ]
+  const titles = [{ title: "" }, { title: " \u0000\n " }, { title: "😀".repeat(201) }, { title: 1 }, { title: ["a"] }]
   it.effect.each(titles)("a wrong title is refused: %j", (body) =>
     Effect.gen(function* () {
       const user = yield* newUser

@@ -49,6 +49,7 @@ describe("the development secret", () => {
         put(path.join(dataDir, "jwt-secret"))
         const refused = yield* Effect.either(secretIn(dataDir))
         assert.isTrue(Either.isLeft(refused), name)
+        assert.instanceOf(Either.isLeft(refused) && refused.left, Keys.SecretUnusable)
         const told = Either.isLeft(refused) ? refused.left.message : ""
         assert.match(told, /^DATA_DIR .*jwt-secret/)
         assert.include(told, why)
@@ -64,6 +65,7 @@ describe("the development secret", () => {
       writeFileSync(file, "")
       for (const dataDir of [file, path.join(file, "data"), "/proc/taskchat", "/dev/null/data"]) {
         const refused = yield* Effect.either(secretIn(dataDir))
+        assert.instanceOf(Either.isLeft(refused) && refused.left, Keys.DataDirUnusable)
         const told = Either.isLeft(refused) ? refused.left.message : ""
         assert.match(told, /^DATA_DIR is "[^"]+", but should be a directory that this user can write to: [^\n]+$/)
         assert.isFalse(existsSync(path.join(dataDir, "jwt-secret")))

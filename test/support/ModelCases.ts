@@ -42,7 +42,7 @@ export interface Sent {
   readonly text: string
 }
 
-export interface Expected {
+interface Expected {
   /** The answer; with an error, what is kept of it. */
   readonly text?: string
   readonly calls?: ReadonlyArray<readonly [tool: string, parameters: unknown, status: "success" | "error"]>

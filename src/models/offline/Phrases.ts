@@ -25,7 +25,7 @@ const dayOf = (words: string, { budget, now, zone }: Reading): string | null =>
     : null
 
 /** A task as it is to be created; the server resolves `due`. */
-export interface NewTask {
+interface NewTask {
   readonly title: string
   readonly description: string | null
   readonly priority: string | null

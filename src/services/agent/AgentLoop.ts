@@ -44,7 +44,7 @@ export interface Answer {
 }
 
 /** A tool call as the model wrote it. */
-export interface ModelCall<Params = unknown> {
+interface ModelCall<Params = unknown> {
   readonly id: string
   readonly name: string
   readonly params: Params

@@ -18,7 +18,7 @@ const textPart = (text: string): Prompt.TextPart => ({
 })
 
 /** What is said to the model before anything else. */
-export const system = (content: string): Prompt.SystemMessage => ({
+const system = (content: string): Prompt.SystemMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
   role: "system",
   content,

@@ -102,7 +102,7 @@ const parts: Readonly<Record<string, readonly [form: RegExp, words: string]>> = 
 }
 
 /** Whether someone wrote a rule rather than words. */
-export const isRule = (text: string) => /^\s*(RRULE\s*:|FREQ\s*=)|;\s*FREQ\s*=/i.test(text)
+const isRule = (text: string) => /^\s*(RRULE\s*:|FREQ\s*=)|;\s*FREQ\s*=/i.test(text)
 
 /** A rule as it is kept, or why it is refused, as a sentence. A last moment becomes the day that it is in the zone. */
 export const readRule = (text: string, timeZone: string): Either.Either<string, string> =>

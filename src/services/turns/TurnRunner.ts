@@ -27,7 +27,7 @@ import {
 } from "./TurnTypes.ts"
 
 /** The node is draining or full. */
-export class NodeFull extends Data.TaggedError("NodeFull")<{}> {}
+class NodeFull extends Data.TaggedError("NodeFull")<{}> {}
 
 type BeginError = Refusal | IdempotencyKeyReused | NodeFull
 
