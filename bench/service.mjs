@@ -46,6 +46,8 @@ export const schema = `
     labels text[] NOT NULL DEFAULT '{}',
     due_date date,
     due_at timestamptz(3),
+    time_zone text,
+    repeat jsonb,
     created_at timestamptz(3) NOT NULL DEFAULT now(),
     updated_at timestamptz(3) NOT NULL DEFAULT now(),
     completed_at timestamptz(3),
@@ -59,7 +61,8 @@ const integer = { type: "integer" }
 const priority = { type: ["string", "null"], enum: ["low", "medium", "high", null] }
 const labels = { type: ["array", "null"], items: text }
 
-const task = "id, title, description, priority, labels, due_date::text, due_at, created_at, updated_at, completed_at"
+const task =
+  "id, title, description, priority, labels, due_date::text, due_at, time_zone, repeat, created_at, updated_at, completed_at"
 const own = "user_id = $1 AND id = $2 AND deleted_at IS NULL"
 
 /** By name: what the model is told, the statement (`$1` is the user) and the rest of its values. */
