@@ -1,11 +1,8 @@
 import { Tool } from "@effect/ai"
 import { Context, type JSONSchema, Schema } from "effect"
 
-/**
- * A tool's parameters. Their JSON Schema should be one that every provider accepts: without references, patterns, formats
- * and limits, which one or another refuses. Say limits in the descriptions, and check them in the handler.
- */
-export const parameters = Schema.Struct
+// The JSON Schema of a tool's parameters should be one that every provider accepts: without references, patterns, formats
+// and limits, which one or another refuses. Say limits in the descriptions, and check them in the handler.
 
 /** A parameter that may be absent or null, which is the same. */
 export const optional = <A>(schema: Schema.Schema<A>, description: string) =>

@@ -3,7 +3,7 @@ import { Context, Predicate, Schema } from "effect"
 import { Order } from "../../domain/Cursor.ts"
 import type { UserId } from "../../domain/Id.ts"
 import { type Cause, Priority, Task } from "../../domain/Task.ts"
-import { Changes, integer, optional, parameters } from "../agent/ToolParameters.ts"
+import { Changes, integer, optional } from "../agent/ToolParameters.ts"
 
 /** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
 export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<
@@ -78,7 +78,7 @@ const ListTasks = Tool.make("list_tasks", {
   })
 })
   .setParameters(
-    parameters({
+    Schema.Struct({
       status: optional(Schema.Literal("all", "pending", "completed"), "all when null"),
       priority: optional(priority, "Only tasks of this priority"),
       label: optional(text, "Only tasks with exactly this label"),
@@ -106,7 +106,7 @@ const CreateTask = Tool.make("create_task", {
   description: "Create one task. Use create_tasks for several.",
   success: OneTask
 })
-  .setParameters(parameters(newTask))
+  .setParameters(Schema.Struct(newTask))
   .annotate(Tool.Title, "Create a task")
   .annotate(Changes, one)
   .annotate(Tool.Destructive, false)
@@ -119,7 +119,7 @@ const CreateTasks = Tool.make("create_tasks", {
   success: Schema.Struct({ status: Schema.Literal("success"), results: Outcomes, ...here })
 })
   .setParameters(
-    parameters({ tasks: Schema.Array(Schema.Struct(newTask)).annotations({ description: "1 to 25 tasks" }) })
+    Schema.Struct({ tasks: Schema.Array(Schema.Struct(newTask)).annotations({ description: "1 to 25 tasks" }) })
   )
   .annotate(Tool.Title, "Create several tasks")
   .annotate(Changes, each("tasks"))
@@ -127,7 +127,7 @@ const CreateTasks = Tool.make("create_tasks", {
   .annotate(Tool.OpenWorld, false)
 
 const GetTask = Tool.make("get_task", { ...common, description: "Read one task by its id.", success: OneTask })
-  .setParameters(parameters({ task_id: taskId }))
+  .setParameters(Schema.Struct({ task_id: taskId }))
   .annotate(Tool.Title, "Read a task")
   .annotate(Tool.Readonly, true)
   .annotate(Tool.Destructive, false)
@@ -141,7 +141,7 @@ const UpdateTask = Tool.make("update_task", {
   success: OneTask
 })
   .setParameters(
-    parameters({
+    Schema.Struct({
       task_id: taskId,
       title: optional(text, titleText),
       description: optional(text, descriptionText),
@@ -172,7 +172,7 @@ const MarkComplete = Tool.make("mark_complete", {
   })
 })
   .setParameters(
-    parameters({
+    Schema.Struct({
       task_id: optional(integer, "The id of the task"),
       task_ids: optional(Schema.Array(integer), "The ids of 1 to 25 tasks"),
       completed: optional(Schema.Boolean, "true (also when null) completes, false reopens"),
@@ -190,7 +190,7 @@ const DeleteTask = Tool.make("delete_task", {
   description: "Delete one task. The answer is the task as it was.",
   success: OneTask
 })
-  .setParameters(parameters({ task_id: taskId }))
+  .setParameters(Schema.Struct({ task_id: taskId }))
   .annotate(Tool.Title, "Delete a task")
   .annotate(Changes, one)
   .annotate(Tool.Idempotent, true)
