@@ -2,7 +2,7 @@ import { Predicate } from "effect"
 import * as Answers from "./Answers.ts"
 import { Budget } from "./Budget.ts"
 import type { Change, Command } from "./Commands.ts"
-import { failures, listCall, locate, missing, most, type Ref, type Session, type Talk } from "./Lookup.ts"
+import { failures, listCall, locate, missing, type Ref, type Session, type Talk } from "./Lookup.ts"
 import { recall, understand } from "./Memory.ts"
 import { type Draft, mostTasks } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"
@@ -70,7 +70,7 @@ function* respond(transcript: Transcript): Talk<string> {
     const pointsBack = "target" in command && (command.target._tag === "It" || command.target._tag === "Them")
     if (planned() > 0 && pointsBack) yield* carryOut()
     const one = yield* plan(session, command, commands.length > 1)
-    if (planned() + one.calls.length > most) yield* carryOut()
+    if (planned() + one.calls.length > mostTasks) yield* carryOut()
     plans.push(one)
   }
   yield* carryOut()
@@ -357,7 +357,7 @@ const outcome =
   }
 
 const remaining = ({ left }: { readonly left: number }) =>
-  left === 0 ? "" : ` There are ${left} more; say it again for the next ${Math.min(left, most)}.`
+  left === 0 ? "" : ` There are ${left} more; say it again for the next ${Math.min(left, mostTasks)}.`
 
 const errorsOf = (results: ReadonlyArray<Result | undefined>) =>
   results.flatMap((result) =>
@@ -369,4 +369,6 @@ const errorsOf = (results: ReadonlyArray<Result | undefined>) =>
 const paragraphs = (...texts: ReadonlyArray<string>) => texts.filter((text) => text !== "").join("\n")
 
 const chunks = <A>(values: ReadonlyArray<A>) =>
-  Array.from({ length: Math.ceil(values.length / most) }, (_, i) => values.slice(i * most, (i + 1) * most))
+  Array.from({ length: Math.ceil(values.length / mostTasks) }, (_, i) =>
+    values.slice(i * mostTasks, (i + 1) * mostTasks)
+  )

@@ -1,6 +1,7 @@
 import * as Answers from "./Answers.ts"
 import type { Command } from "./Commands.ts"
 import type { Memory } from "./Memory.ts"
+import { mostTasks } from "./Phrases.ts"
 import { everything, type Filter, significant, type Target, wordsOf } from "./Targets.ts"
 import type { Call, Result, TaskView, Transcript } from "./Transcript.ts"
 
@@ -14,8 +15,6 @@ export interface Ref {
   readonly task: TaskView | null
 }
 
-/** Most that one request may change at once; an agent refuses to run many more calls in a step. */
-export const most = 25
 const maxPages = 3
 
 /** What a request is understood with. */
@@ -114,14 +113,14 @@ function* find(session: Session, command: Aimed, target: Target, status: Filter[
         if ("say" in found) return found
         for (const ref of found.tasks) refs.set(ref.id, ref)
       }
-      return { tasks: [...refs.values()].slice(0, most), left: Math.max(0, refs.size - most) }
+      return { tasks: [...refs.values()].slice(0, mostTasks), left: Math.max(0, refs.size - mostTasks) }
     }
   }
 }
 
 const capped = (tasks: ReadonlyArray<TaskView>, unseen: number): Found => ({
-  tasks: tasks.slice(0, most).map((task) => ({ id: task.id, task })),
-  left: Math.max(0, tasks.length - most) + unseen
+  tasks: tasks.slice(0, mostTasks).map((task) => ({ id: task.id, task })),
+  left: Math.max(0, tasks.length - mostTasks) + unseen
 })
 function* all(filter: Filter, status: Filter["status"]): Talk<Found> {
   const asked = { ...filter, status: filter.status === "completed" || status === "all" ? filter.status : status }

@@ -238,7 +238,7 @@ export const isDated = (text: string, present: Reading) =>
   /^\s*[-*•] /.test(text) ||
   (!/^(?:what|when|where|who|why|how|is|are|was|were|it's)\b/i.test(text) && cutDue(text, present).due !== null)
 
-/** How many tasks a tool takes; of more, one more is read, so that it can be said. */
+/** How many tasks a tool takes, and so one request changes; of more, one more is read, so that it can be said. */
 export const mostTasks = 25
 
 /**
