@@ -145,7 +145,12 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
         Schema.Struct({
           limit: Paging.limit(1000, 1000),
           before: sequenceNumber("Only messages before this sequence number; alone: the last ones before it"),
-          after: sequenceNumber("Only messages after this sequence number, the first ones")
+          after: sequenceNumber("Only messages after this sequence number, the first ones"),
+          include: Schema.optional(
+            Schema.Literal("parts").annotations({
+              description: "`parts`: text and tool calls of each message in the order in which they came"
+            })
+          )
         })
       )
       .addSuccess(MessageList)

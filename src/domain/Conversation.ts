@@ -26,6 +26,16 @@ export const ConversationTitle = text(1, 200, "ConversationTitle", "Buy milk")
 export const Role = Schema.Literal("user", "assistant").annotations({ description: "Who said it" })
 export type Role = typeof Role.Type
 
+/** What an answer is made of: a piece of its text, or the id of one of its tool calls. */
+export const MessagePart = Schema.Union(
+  Schema.Struct({ type: Schema.Literal("text"), text: Schema.String.annotations({ examples: ["I've added it."] }) }),
+  Schema.Struct({
+    type: Schema.Literal("tool_call"),
+    id: Schema.String.annotations({ description: "Of a call in `tool_calls`", examples: ["k3Xb9QzT7"] })
+  })
+).annotations({ identifier: "MessagePart", description: "A piece of the message's text, or one of its tool calls" })
+export type MessagePart = typeof MessagePart.Type
+
 /** One utterance. `status` is `completed`, or for an unfinished answer its turn's end. */
 export class Message extends Schema.Class<Message>("Message")(
   {
@@ -38,10 +48,38 @@ export class Message extends Schema.Class<Message>("Message")(
     toolCalls: ToolCalls.pipe(key("tool_calls")),
     status: TurnEnd,
     createdAt: Time.pipe(key("created_at")),
-    turnId: TurnId.pipe(key("turn_id"))
+    turnId: TurnId.pipe(key("turn_id")),
+    parts: Schema.optional(
+      Schema.Array(MessagePart).annotations({
+        description:
+          "Only with `include=parts`: text and tool calls in the order in which they came; the texts joined are `content`"
+      })
+    )
   },
   [undefined, { identifier: "Message", description: "One utterance" }]
 ) {}
+
+/**
+ * A message's text and tool calls in the order in which they came. Calls whose place is not known come first; the texts
+ * joined are the content, whatever the places say.
+ */
+export const partsOf = (
+  { content, toolCalls }: Pick<Message, "content" | "toolCalls">,
+  places: ReadonlyArray<Pick<Place, "offset">>
+): ReadonlyArray<MessagePart> => {
+  const parts: Array<MessagePart> = []
+  let from = 0
+  const addText = (to: number) => {
+    if (to > from) parts.push({ type: "text", text: content.slice(from, to) })
+    from = Math.max(from, to)
+  }
+  for (const [i, { id }] of (toolCalls ?? []).entries()) {
+    addText(Math.min(places[i]?.offset ?? 0, content.length))
+    parts.push({ type: "tool_call", id })
+  }
+  addText(content.length)
+  return parts
+}
 
 /** A message as the agent is reminded of it. */
 export interface HistoryMessage {

@@ -1,6 +1,6 @@
 import { SqlClient, type SqlError } from "@effect/sql"
-import { Context, Effect, Either, Layer, type ParseResult, Schema } from "effect"
-import { Conversation, ConversationNotFound, Message, MessageNotFound, Role } from "../domain/Conversation.ts"
+import { Array as Arr, Context, Effect, Either, Layer, type ParseResult, Schema } from "effect"
+import { Conversation, ConversationNotFound, Message, MessageNotFound, partsOf, Role } from "../domain/Conversation.ts"
 import { type Cursor, pageOf, startOf } from "../domain/Cursor.ts"
 import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
 import { ToolCall } from "../domain/ToolCall.ts"
@@ -30,6 +30,8 @@ export interface MessageQuery {
   readonly limit?: number | undefined
   readonly before?: number | undefined
   readonly after?: number | undefined
+  /** Whether messages have `parts`. */
+  readonly include?: "parts" | undefined
 }
 
 export interface MessagePage {
@@ -111,14 +113,15 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
       )
 
       const selectMessages = (order: "ASC" | "DESC") =>
-        PreparedStatement.make<Owned & { after: number; before: number; limit: number }>(
+        PreparedStatement.make<Owned & { after: number; before: number; limit: number; hasParts: boolean }>(
           sql,
-          ({ after, before, id, limit, owner }) => sql`
+          ({ after, before, hasParts, id, limit, owner }) => sql`
             SELECT c.message_count AS total, m.*
             FROM (SELECT message_count FROM conversations WHERE ${living({ owner, id })}) AS c
             LEFT JOIN (
               SELECT id, sequence_number AS "sequenceNumber", role, content, tool_calls AS "toolCalls", status,
-                created_at AS "createdAt", turn_id AS "turnId"
+                created_at AS "createdAt", turn_id AS "turnId",
+                CASE WHEN ${hasParts}::boolean THEN tool_places END AS places
               FROM messages
               WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
                 AND sequence_number > ${after}::bigint AND sequence_number < ${before}::bigint
@@ -170,7 +173,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           )
         }),
 
-        messages: (owner, id, { after, before, limit = 1000 }) => {
+        messages: (owner, id, { after, before, include, limit = 1000 }) => {
           const isBackwards = before !== undefined && after === undefined
           const select = isBackwards ? lastMessages : firstMessages
           const rows = select({
@@ -178,11 +181,11 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
             id,
             after: after ?? 0,
             before: before ?? Number.MAX_SAFE_INTEGER,
-            limit: limit + 1
+            limit: limit + 1,
+            hasParts: include === "parts"
           })
-          return decoded(rows, (rows) =>
-            rows.length === 0 ? Either.right(undefined) : countedOf(decodeMessages)(rows)
-          ).pipe(
+          const decode = include === "parts" ? decodeWithParts : decodeMessages
+          return decoded(rows, (rows) => (rows.length === 0 ? Either.right(undefined) : countedOf(decode)(rows))).pipe(
             Effect.flatMap((page) =>
               page === undefined
                 ? new ConversationNotFound()
@@ -263,5 +266,18 @@ const decodeMessages = Codec.decodeInstances(
     turnId: TurnId
   })
 )
+
+const decodePlaces = Codec.decodeUnknown(
+  Schema.Array(Schema.Struct({ places: Schema.NullOr(Schema.Array(Schema.Struct({ offset: Schema.Int }))) }))
+)
+
+const decodeWithParts = (rows: unknown) =>
+  Either.zipWith(decodeMessages(rows), decodePlaces(rows), (messages, rows) =>
+    Arr.zipWith(
+      messages,
+      rows,
+      (message, { places }) => new Message({ ...message, parts: partsOf(message, places ?? []) })
+    )
+  )
 
 const decodeRemoved = Codec.decodeUnknown(Schema.Array(Schema.Struct({ removed: Schema.Boolean })))

@@ -1,5 +1,6 @@
 import { HttpClient, HttpClientRequest, HttpLayerRouter } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
+import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Array as Arr, DateTime, Effect, Layer, Redacted, Schema } from "effect"
 import { ApiRateLimit, Authentication } from "../../src/api/Authentication.ts"
@@ -113,6 +114,66 @@ layer(server)("ConversationsHttp", (it) => {
       assert.deepStrictEqual(yield* numbers("limit=2&before=4"), [[2, 3], true])
       assert.deepStrictEqual(yield* numbers("after=1&before=4"), [[2, 3], false])
       assert.deepStrictEqual(yield* numbers(`after=0&before=${Number.MAX_SAFE_INTEGER}`), [[1, 2, 3, 4, 5], false])
+    })
+  )
+
+  it.effect("with include=parts, messages have text and tool calls in the order in which they came", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const id = yield* seedConversation(user)
+      const answers = [
+        { content: "Let me see.\n\nDone. Anything else?", offsets: [13, 19, 19] },
+        { content: "Done.", offsets: [0, 5] },
+        // What has no place, or one that cannot be, does not change the text.
+        { content: "Done.", offsets: [] },
+        { content: "Done.", offsets: [4, 2, 99] },
+        { content: "", offsets: [0] }
+      ]
+      const ids = yield* seedMessages(user, id, 2 * answers.length)
+      const sql = yield* SqlClient.SqlClient
+      const calls = ["a", "b", "c"].map((id) => ({
+        id,
+        tool: "list_tasks",
+        parameters: {},
+        result: { status: "success" },
+        duration_ms: 1
+      }))
+      for (const [i, { content, offsets }] of answers.entries()) {
+        yield* sql`
+          UPDATE messages SET content = ${content}, tool_calls = ${JSON.stringify(calls)}::json,
+            tool_places = ${JSON.stringify(offsets.map((offset) => ({ step: 0, offset })))}::json
+          WHERE user_id = ${user} AND id = ${ids[2 * i + 1]}`
+      }
+      const read = (query: string) =>
+        Effect.map(send(user, "GET", `/${id}/messages${query}`), ({ text }) => decodeMessages(text).messages)
+      const brief = yield* read("")
+      const messages = yield* read("?include=parts")
+      for (const { content, parts = [], toolCalls } of messages) {
+        const texts = parts.map((part) => (part.type === "text" ? part.text : ""))
+        assert.strictEqual(texts.join(""), content)
+        const ids = parts.flatMap((part) => (part.type === "tool_call" ? [part.id] : []))
+        assert.deepStrictEqual(ids, toolCalls === null ? [] : ["a", "b", "c"])
+      }
+      assert.deepStrictEqual(
+        messages.map(({ parts = [] }) =>
+          parts.map((part) => (part.type === "text" ? `“${part.text}”` : part.id)).join(" ")
+        ),
+        [
+          "“1”",
+          "“Let me see.\n\n” a “Done. ” b c “Anything else?”",
+          "“3”",
+          "a “Done.” b c",
+          "“5”",
+          "a b c “Done.”",
+          "“7”",
+          "“Done” a b “.” c",
+          "“9”",
+          "a b c"
+        ]
+      )
+      assert.isTrue(brief.every((message) => !("parts" in message)))
+      const refused = yield* send(user, "GET", `/${id}/messages?include=pieces`)
+      assert.deepStrictEqual([refused.status, decodeRefusal(refused.text).errors?.[0]?.path], [400, "include"])
     })
   )
 
