@@ -29,10 +29,13 @@ const one = (part: Part | undefined) => (part === undefined ? undefined : [part]
 
 const connectors = ["on", "by", "due", "before", "until", "till", "for", "of", "the", "at", "later", "starting"]
 
+/** Prepositions in a row, of which people use three: "by no later than the end". A longer run is read once, not from each. */
+const maxConnectors = 6
+
 /** Passes over prepositions; true if one of them leads to an hour. */
 const connect = (cursor: Cursor): boolean => {
   let at = false
-  for (;;) {
+  for (let n = 0; n < maxConnectors; n++) {
     const token = cursor.peek()
     if (token?.kind === "word" && connectors.includes(token.text)) {
       // "the end of", "the first monday": they read their own article, and so does "the day after".
@@ -41,9 +44,14 @@ const connect = (cursor: Cursor): boolean => {
     } else if (cursor.words("no", "later", "than") || cursor.words("around") || cursor.words("about")) at = true
     else return at
   }
+  return at
 }
 
-const days = (cursor: Cursor): ReadonlyArray<Part> | undefined => shifted(cursor) ?? one(day(cursor))
+/** Shifts within shifts, such as "a week after the day after tomorrow". */
+const maxShifts = 4
+
+const days = (cursor: Cursor, shifts = 0): ReadonlyArray<Part> | undefined =>
+  (shifts < maxShifts ? shifted(cursor, shifts + 1) : undefined) ?? one(day(cursor))
 
 const day = (cursor: Cursor): Part | undefined => {
   const token = cursor.peek()
@@ -266,7 +274,7 @@ const amounts = (cursor: Cursor): ReadonlyArray<Amount> | undefined => {
 }
 
 /** "in two weeks", "3 days ago", "a week from friday", "the day after tomorrow". */
-const shifted = (cursor: Cursor): ReadonlyArray<Part> | undefined =>
+const shifted = (cursor: Cursor, shifts: number): ReadonlyArray<Part> | undefined =>
   cursor.attempt(() => {
     const ahead = cursor.oneOf("in", "within") !== undefined
     if (ahead) {
@@ -276,18 +284,18 @@ const shifted = (cursor: Cursor): ReadonlyArray<Part> | undefined =>
       if (cursor.words("time")) return one({ is: "shift", amounts: found, sign: 1, base: [] })
       const next = cursor.word
       return next === "from" || next === "after"
-        ? from(cursor, found)
+        ? from(cursor, found, shifts)
         : one({ is: "shift", amounts: found, sign: 1, base: [] })
     }
     const found = amounts(cursor) ?? (cursor.words("day") ? [{ n: 1, unit: "day" as const }] : undefined)
     if (found === undefined) return undefined
     if (cursor.words("ago")) return one({ is: "shift", amounts: found, sign: -1, base: [] })
     if (cursor.words("later")) return one({ is: "shift", amounts: found, sign: 1, base: [] })
-    return from(cursor, found)
+    return from(cursor, found, shifts)
   })
 
 /** What follows "two weeks": "from now", "before the 5th". */
-const from = (cursor: Cursor, found: ReadonlyArray<Amount>): ReadonlyArray<Part> | undefined => {
+const from = (cursor: Cursor, found: ReadonlyArray<Amount>, shifts: number): ReadonlyArray<Part> | undefined => {
   const word = cursor.oneOf("from", "after", "before")
   if (word === undefined) return undefined
   const sign = word === "before" ? -1 : 1
@@ -296,7 +304,7 @@ const from = (cursor: Cursor, found: ReadonlyArray<Amount>): ReadonlyArray<Part>
   for (;;) {
     const next = cursor.attempt(() => {
       connect(cursor)
-      return days(cursor)
+      return days(cursor, shifts)
     })
     if (next === undefined) break
     base.push(...next)
