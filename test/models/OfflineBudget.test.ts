@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, FastCheck } from "effect"
+import { DateTime, Effect, FastCheck } from "effect"
 import { vi } from "vitest"
 import { readRepeat } from "../../src/dates/Repeats.ts"
 import { dateSpans } from "../../src/dates/Spans.ts"
 import { Cursor, tokensOf } from "../../src/dates/Tokens.ts"
 import { Budget, longest, mostSteps } from "../../src/models/offline/Budget.ts"
 import { parse } from "../../src/models/offline/Messages.ts"
+import { makeChat, offline } from "../support/OfflineChat.ts"
 
 const present = {
   now: DateTime.unsafeMake("2026-01-30T13:05:00Z"),
@@ -93,6 +94,22 @@ describe("The offline model's budget", () => {
     const [command] = commands
     assert.strictEqual(command?._tag === "Add" ? command.tasks.length : 0, 20)
   })
+
+  it.effect("a message is read once a turn, however many steps the turn takes", () =>
+    Effect.gen(function* () {
+      const message = "move milk to friday at 5pm and call the bank to tomorrow"
+      const once = looksOf(() => parse(message, { ...present, budget: new Budget() }))
+      assert.isAbove(once, 0)
+      const chat = makeChat({ tasks: [{ title: "Buy milk" }, { title: "Call the bank" }] })
+      const { looks, steps } = yield* Effect.acquireUseRelease(
+        Effect.sync(() => vi.spyOn(Cursor.prototype, "peek")),
+        ({ mock }) => Effect.map(chat.say(message.toUpperCase()), ({ steps }) => ({ steps, looks: mock.calls.length })),
+        (peek) => Effect.sync(() => peek.mockRestore())
+      )
+      assert.isAtLeast(steps, 3)
+      assert.strictEqual(looks, once)
+    }).pipe(Effect.provide(offline))
+  )
 
   it.prop(
     "the grammar of dates looks at each word a bounded number of times, however many there are",

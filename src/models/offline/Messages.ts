@@ -1,10 +1,30 @@
+import { DateTime } from "effect"
 import { longest } from "./Budget.ts"
 import { type Change, Command } from "./Commands.ts"
 import { type Draft, mostTasks, newTasks, type Reading } from "./Phrases.ts"
 import { commandOf } from "./Requests.ts"
 
-/** A message's commands, in order. */
+/** What was read last, and the steps that it took: every step of a turn asks for the same messages. */
+const lately = new Map<string, { readonly commands: ReadonlyArray<Command>; readonly steps: number }>()
+
+/** Some turns' messages, each of a few thousand characters. */
+const maxRemembered = 100
+
+/** A message's commands, in order. It is read once a turn, but spends its steps each time. */
 export const parse = (text: string, present: Reading): ReadonlyArray<Command> => {
+  const key = `${present.now.epochMillis} ${DateTime.zoneToString(present.zone)} ${text}`
+  const known = lately.get(key)
+  if (known !== undefined) return present.budget.spend(known.steps) ? known.commands : [tooLong]
+  const before = present.budget.steps
+  const commands = read(text, present)
+  if (present.budget.isSpent) return [tooLong]
+  const [oldest] = lately.keys()
+  if (lately.size >= maxRemembered && oldest !== undefined) lately.delete(oldest)
+  lately.set(key, { commands, steps: present.budget.steps - before })
+  return commands
+}
+
+const read = (text: string, present: Reading): ReadonlyArray<Command> => {
   const plain = text
     .replace(/[\uE000-\uE0FF]/g, "")
     .replace(/[‘’]/g, "'")
@@ -18,8 +38,7 @@ export const parse = (text: string, present: Reading): ReadonlyArray<Command> =>
     .replace(thanks, "")
   const parts = split(plain)
   if (parts.length > maxParts || parts.some(isTooLong)) return [tooLong]
-  const commands = foldIt(parts.map((part) => commandIn(polite(part), present)))
-  return present.budget.isSpent ? [tooLong] : commands
+  return foldIt(parts.map((part) => commandIn(polite(part), present)))
 }
 
 /** A message has at most so many requests. */
