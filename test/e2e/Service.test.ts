@@ -437,6 +437,12 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           assert.include(spans, "the-request")
           const names = ["POST /api/{user_id}/chat", "Chat.turn", "execute_tool create_task", "chat "]
           for (const name of names) assert.include(spans, `"name":"${name}`)
+          // The turn's, the model's and the tool's.
+          const conversation = '{"key":"gen_ai.conversation.id","value":{"stringValue":"1"}}'
+          for (const name of names.slice(1)) {
+            const [span = ""] = spans.split(/(?="traceId":)/).filter((span) => span.includes(`"name":"${name}`))
+            assert.include(span, conversation, name)
+          }
           assert.notInclude(spans, '"code":2')
           assert.notMatch(spans, /http\.\w+\.header\.(?!content-(?:length|type)")/)
           // A span without a parent is followed by its name; one of a statement would have the kind 3.

@@ -107,12 +107,18 @@ layer(watched)("Exchange", (it) => {
       const { spans } = yield* Told
       const user = yield* newUser
       const from = spans.length
-      yield* say(user, "Hi", {}, { "x-request-id": "traced" })
+      const { json } = yield* say(user, "Hi", {}, { "x-request-id": "traced" })
       const own = spans.slice(from).filter(({ attributes }) => attributes.get("request.id") === "traced")
       const names = own.map(({ name }) => name)
       for (const name of ["http.server POST", "Tokens.verify", "Chat.answer", "Chat.turn"]) assert.include(names, name)
       const [root] = own.filter(({ name }) => name === "http.server POST")
       assert.strictEqual(root?.attributes.get("url.full"), "/api/:user_id/chat")
+      const conversation = String(json["conversation_id"])
+      const ofTurn = own.filter(({ name }) => name === "Chat.turn" || name.startsWith("chat "))
+      assert.deepStrictEqual(
+        ofTurn.map(({ attributes }) => attributes.get("gen_ai.conversation.id")),
+        [conversation]
+      )
     })
   )
 

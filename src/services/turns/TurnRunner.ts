@@ -75,7 +75,8 @@ export const make = (
       Effect.flatMap((exit) => conclude(turn, exit)),
       Effect.zipRight(flusher.remove(turn)),
       Effect.annotateLogs({ turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }),
-      Span.withSpan("Chat.turn", { attributes: { "turn.id": turn.turnId, "user.id": turn.user } })
+      Span.withSpan("Chat.turn", { attributes: { "turn.id": turn.turnId, "user.id": turn.user } }),
+      Effect.annotateSpans("gen_ai.conversation.id", String(turn.conversationId))
     )
 
   /** The turn's work, until its time is up or it is stopped; a turn that was stopped before it began does none. */
