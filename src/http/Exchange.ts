@@ -11,7 +11,7 @@ const requests = Metric.counter("taskchat_http_requests_total", {
 const seconds = Metric.histogram(
   "taskchat_http_request_duration_seconds",
   MetricBoundaries.fromIterable([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]),
-  "Until the answer's head was ready; of JSON answers, its body too"
+  "Until the answer's head was ready, by route; of JSON answers, its body too"
 )
 
 /** The caller's, if it is 1 to 128 visible ASCII characters, else a fresh one. */
@@ -46,6 +46,8 @@ const responsesOf = Memo.byText((route) =>
   )
 )
 
+const secondsOf = Memo.byText((route) => Metric.tagged(seconds, "route", route))
+
 /**
  * One request and its response: gives the request its id, turns every failure into a problem, counts the response and
  * writes its log line. `route` is the path's template, which names nobody.
@@ -71,7 +73,7 @@ export const exchange = <E, R>(
       Effect.tap(({ status }) => {
         const duration_ms = clock.unsafeCurrentTimeMillis() - from
         responsesOf(route)(String(status)).unsafeUpdate(1, [])
-        seconds.unsafeUpdate(duration_ms / 1000, [])
+        secondsOf(route).unsafeUpdate(duration_ms / 1000, [])
         const line = { method: request.method, route, status, duration_ms, ...additions.logged }
         return Effect.annotateLogs(Effect.logInfo("Request"), line)
       }),

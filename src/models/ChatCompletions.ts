@@ -18,7 +18,7 @@ import * as ToolCalls from "./ToolCalls.ts"
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
   Model.layer(
     {
-      provider: "openai",
+      provider: "chat-completions",
       module: "ChatCompletions",
       path: "/chat/completions",
       headers: options.apiKey === undefined ? {} : { authorization: `Bearer ${Redacted.value(options.apiKey)}` },

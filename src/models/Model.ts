@@ -4,6 +4,7 @@ import { Chunk, Effect, Layer, Stream } from "effect"
 import * as Pull from "../runtime/Pull.ts"
 import * as StreamText from "../runtime/StreamText.ts"
 import * as Endpoint from "./Endpoint.ts"
+import { measured } from "./Measured.ts"
 import type { Standing } from "./Wire.ts"
 
 /** A request in JSON, less the members it has to do `without`. */
@@ -21,7 +22,8 @@ export const layer = <State extends Standing>(
   Layer.scoped(
     LanguageModel.LanguageModel,
     Effect.flatMap(Endpoint.make(api, options), (endpoint) => {
-      const open = (request: StreamText.Request) => Effect.map(write(request, endpoint.origin), endpoint.ask)
+      const open = (request: StreamText.Request) =>
+        Effect.flatMap(write(request, endpoint.origin), (text) => measured(api.provider, endpoint.ask(text)))
       const streamText = (request: LanguageModel.ProviderOptions) => Pull.toStream(() => Pull.suspend(open(request)))
       return Effect.map(
         LanguageModel.make({

@@ -2,6 +2,7 @@ import { LanguageModel, type Response } from "@effect/ai"
 import { Chunk, DateTime, Effect, Layer, Option, Random, Stream } from "effect"
 import type * as Pull from "../runtime/Pull.ts"
 import * as StreamText from "../runtime/StreamText.ts"
+import { measured } from "./Measured.ts"
 import { type Next, next } from "./offline/Dialogue.ts"
 import { read } from "./offline/Transcript.ts"
 
@@ -28,7 +29,7 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
       generateText: (options) => Effect.map(answer(options), whole)
     })
     return StreamText.make(model, { provider: "offline", model: "offline" }, (options) =>
-      Effect.map(answer(options), sourceOf)
+      Effect.flatMap(answer(options), (parts) => measured("offline", sourceOf(parts)))
     )
   })
 )

@@ -1,10 +1,11 @@
 import { Reactivity } from "@effect/experimental"
 import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { Effect, Exit, Layer, RuntimeFlags, Stream } from "effect"
+import { Effect, Exit, Layer, Metric, RuntimeFlags, Stream } from "effect"
 import Pg from "pg"
 import { Batch } from "./PgBatch.ts"
 import { encode } from "./PgTypes.ts"
+import * as Sampled from "./Sampled.ts"
 import * as Client from "./SqlClient.ts"
 
 /**
@@ -17,13 +18,10 @@ import * as Client from "./SqlClient.ts"
 export const layer = (config: Pg.PoolConfig): Layer.Layer<SqlClient.SqlClient> =>
   Layer.scoped(
     SqlClient.SqlClient,
-    Effect.flatMap(
-      Effect.acquireRelease(
-        Effect.sync(() => new Pool(config)),
-        (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"))
-      ),
-      makeClient
-    )
+    Effect.acquireRelease(
+      Effect.sync(() => new Pool(config)),
+      (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"))
+    ).pipe(Effect.tap(measured), Effect.flatMap(makeClient))
   ).pipe(Layer.provide(Reactivity.layer))
 
 /** A pool, less the sessions of a server that others have taken over from. */
@@ -65,6 +63,46 @@ class Pool extends Pg.Pool {
     for (const [client, openedAt] of this.#openedAt) if (openedAt < until) this.#outdated.add(client)
   }
 }
+
+const gauges = [
+  [
+    Metric.gauge("taskchat_database_connections", { description: "Open connections to the database" }),
+    ({ totalCount }: Pool) => totalCount
+  ],
+  [
+    Metric.gauge("taskchat_database_connections_busy", { description: "Connections that are in use" }),
+    ({ idleCount, totalCount }: Pool) => totalCount - idleCount
+  ],
+  [
+    Metric.gauge("taskchat_database_connections_limit", { description: "Connections that may be open" }),
+    ({ options }: Pool) => options.max
+  ],
+  [
+    Metric.gauge("taskchat_database_waiting", {
+      description: "Statements and transactions that wait for a connection"
+    }),
+    ({ waitingCount }: Pool) => waitingCount
+  ]
+] as const
+
+/** All pools of the process. */
+const pools = new Set<Pool>()
+
+const measured = (pool: Pool) =>
+  Effect.zipRight(
+    Effect.acquireRelease(
+      Effect.sync(() => pools.add(pool)),
+      () => Effect.sync(() => pools.delete(pool))
+    ),
+    Sampled.register(() => {
+      for (const [gauge, read] of gauges) {
+        gauge.unsafeUpdate(
+          Array.from(pools, read).reduce((sum, count) => sum + count, 0),
+          []
+        )
+      }
+    })
+  )
 
 const makeClient = (pool: Pool) => {
   const queryOf = queries()

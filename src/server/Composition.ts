@@ -21,8 +21,10 @@ import { Tasks } from "../services/tasks/Tasks.ts"
 import * as TaskTools from "../services/tasks/TaskTools.ts"
 import { DirectoryInUse } from "../sql/DirectoryLock.ts"
 import * as Sql from "../sql/Sql.ts"
+import * as Cli from "./Cli.ts"
 import * as Keys from "./Keys.ts"
 import * as McpStdio from "./McpStdio.ts"
+import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as Server from "./Server.ts"
 import * as Welcome from "./Welcome.ts"
 
@@ -125,7 +127,8 @@ export const service = (settings: Config.Settings) =>
     Layer.provideMerge(services(settings))
   )
 
-export const serve = (settings: Config.Settings) => Layer.provide(Welcome.layer(settings), service(settings))
+export const serve = (settings: Config.Settings) =>
+  Layer.merge(Layer.provide(Welcome.layer(settings), service(settings)), ProcessMetrics.layer(Cli.version))
 
 /** What the tools need where MCP is spoken over standard input. */
 export const mcpStdio = (settings: Config.Settings) =>

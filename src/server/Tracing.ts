@@ -3,9 +3,10 @@ import * as OtlpMetrics from "@effect/opentelemetry/OtlpMetrics"
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization"
 import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Cause, Effect, Exit, Layer, Logger, LogLevel, Option, Predicate, Tracer } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, LogLevel, Option, Predicate, Schedule, Tracer } from "effect"
 import * as Config from "../Config.ts"
 import { isProblem } from "../domain/Problem.ts"
+import * as Sampled from "../runtime/Sampled.ts"
 import * as Cli from "./Cli.ts"
 import * as Logging from "./Logging.ts"
 
@@ -29,6 +30,7 @@ export const layer = ({ level, otlp }: Config.Settings["logging"]) =>
           Effect.map(OtlpTracer.make(to("traces")), (tracer) => Layer.setTracer(exported(tracer, options)))
         ),
         OtlpMetrics.layer(to("metrics")),
+        Layer.scopedDiscard(Effect.forkScoped(Effect.repeat(Sampled.takeAll, Schedule.spaced("5 seconds")))),
         Logger.addScoped(Effect.map(OtlpLogger.make(to("logs")), (logger) => Logging.exported(logger, options)))
       ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
     }
