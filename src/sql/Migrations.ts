@@ -5,6 +5,7 @@ import tasks from "./migrations/0002_tasks.ts"
 import taskSeries from "./migrations/0003_task_series.ts"
 import identities from "./migrations/0004_identities.ts"
 import taskSearch from "./migrations/0005_task_search.ts"
+import taskTexts from "./migrations/0009_task_texts.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
@@ -12,7 +13,8 @@ const loader = Migrator.fromRecord({
   "0002_tasks": tasks,
   "0003_task_series": taskSeries,
   "0004_identities": identities,
-  "0005_task_search": taskSearch
+  "0005_task_search": taskSearch,
+  "0009_task_texts": taskTexts
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */

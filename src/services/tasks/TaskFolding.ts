@@ -1,7 +1,7 @@
 import type { SqlClient } from "@effect/sql"
 import { Effect, Schema } from "effect"
 import { TaskId, UserId } from "../../domain/Id.ts"
-import { fold } from "../../domain/Text.ts"
+import * as Text from "../../domain/Text.ts"
 
 const decodeUnfolded = Schema.decodeUnknown(
   Schema.Array(
@@ -18,23 +18,24 @@ const decodeUnfolded = Schema.decodeUnknown(
 const batch = 500
 
 /**
- * Folds the texts of tasks that a version before this one wrote, so that they are found as all others are. Any number of
- * nodes may do so at once; what stays unfolded is for the next start, and until then found as well as SQL can.
+ * Folds the texts of tasks, of one user or of all, that nodes of the first version wrote, so that they are found as all others
+ * are. Any number of nodes may do so at once; what stays unfolded is for the next time, and until then found as well as SQL
+ * can.
  */
-export const foldAll = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
+export const fold = (sql: SqlClient.SqlClient, owner?: UserId): Effect.Effect<void> =>
   Effect.gen(function* () {
     const tasks = yield* Effect.flatMap(
       sql`
         SELECT user_id AS "user", id, version, title, description FROM tasks
-        WHERE title_search IS NULL
+        WHERE title_search IS NULL ${owner === undefined ? sql.literal("") : sql`AND user_id = ${owner}`}
         ORDER BY user_id, id
         LIMIT ${batch}`,
       decodeUnfolded
     )
     const folded = tasks.map(({ description, title, ...task }) => ({
       ...task,
-      title_search: fold(title),
-      description_search: description && fold(description)
+      title_search: Text.fold(title),
+      description_search: description && Text.fold(description)
     }))
     if (folded.length > 0) {
       yield* sql`
@@ -48,5 +49,5 @@ export const foldAll = (sql: SqlClient.SqlClient): Effect.Effect<void> =>
     Effect.repeat({ while: (count) => count > 0 }),
     Effect.catchAll((error) => Effect.logWarning("Texts of older tasks are not folded yet", { reason: error._tag })),
     Effect.asVoid,
-    Effect.withSpan("Tasks.foldAll")
+    Effect.withSpan("Tasks.fold")
   )

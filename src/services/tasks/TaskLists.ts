@@ -52,11 +52,14 @@ export const make = (sql: SqlClient.SqlClient) => {
   type Given = PreparedStatement.Given<keyof Values>
   const rank = sql.literal(`coalesce(array_position(ARRAY['low', 'medium', 'high'], priority), 0)`)
 
-  // Rows of the version before this one are folded as well as the database can until they are folded anew. No text has the
-  // character in between.
+  // What is not folded yet is searched as well as the database can. No text has the character in between.
   const searched = sql.literal(
     "(coalesce(title_search, lower(title)) || chr(1) || coalesce(description_search, lower(description), ''))"
   )
+
+  /** Whether a node of the first version has written texts of the user that are to be folded before they are searched. */
+  const unfolded = (p: Given) =>
+    sql`EXISTS (SELECT FROM tasks t WHERE t.user_id = ${p.owner} AND t.title_search IS NULL)`
 
   const filters = {
     completed: (p: Given) => sql`(completed_at IS NOT NULL) = ${p.completed}::boolean`,
@@ -98,8 +101,11 @@ export const make = (sql: SqlClient.SqlClient) => {
         sql`user_id = ${p.owner} AND deleted_at IS NULL`
       )
       return sql`
-        SELECT total, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
-        FROM (SELECT count(*)::integer AS total FROM tasks WHERE ${matching}) AS counted
+        SELECT total, unfolded, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
+        FROM (
+          SELECT count(*)::integer AS total, ${given.includes("words") ? unfolded(p) : sql`false`} AS unfolded
+          FROM tasks WHERE ${matching}
+        ) AS counted
         LEFT JOIN (SELECT * FROM tasks WHERE ${matching} AND ${after(p)} ORDER BY ${by} LIMIT ${p.limit}) AS page ON true
         ORDER BY ${by}`
     })

@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import type { TaskId, TurnId, UserId } from "../../domain/Id.ts"
 import { type Cause, Task } from "../../domain/Task.ts"
 import { TaskChange } from "../../domain/TaskChange.ts"
+import * as Text from "../../domain/Text.ts"
 import * as Codec from "../../runtime/Codec.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { Series } from "./Recurrence.ts"
@@ -52,9 +53,18 @@ export type Columns = { readonly [Name in keyof typeof content]?: unknown } & {
   readonly kind?: "completed"
 }
 
+/** A record has no folded texts. */
+const Before = Schema.Struct(
+  { title: Schema.String, description: Schema.NullOr(Schema.String) },
+  Schema.Record({ key: Schema.String, value: Schema.Unknown })
+)
+type Before = typeof Before.Type
+
 /** What `before` of a record has of the columns, and of how things stood. */
-export const columnsOfRecord = (record: Readonly<Record<string, unknown>>): Columns => ({
+export const columnsOfRecord = (record: Before): Columns => ({
   ...Object.fromEntries(names.filter((name) => name in record).map((name) => [name, record[name]])),
+  title_search: Text.fold(record.title),
+  description_search: record.description && Text.fold(record.description),
   completed_at: record["completed_at"],
   deleted: false
 })
@@ -79,7 +89,13 @@ const Written = Schema.Struct({
 export type Written = typeof Written.Type
 export const decodeWritten = Codec.decodeUnknown(Schema.Array(Written))
 
-const Listed = Schema.Struct({ total: Schema.Int, task: Schema.NullOr(Task), version: Schema.NullOr(Schema.Int) })
+const Listed = Schema.Struct({
+  total: Schema.Int,
+  /** Some of the user's texts are to be folded before they are searched. */
+  unfolded: Schema.Boolean,
+  task: Schema.NullOr(Task),
+  version: Schema.NullOr(Schema.Int)
+})
 export const decodeListed = Codec.decodeUnknown(Schema.Array(Listed))
 
 export const decodeRecords = Codec.decodeUnknown(
@@ -90,7 +106,7 @@ export const decodeRevertible = Codec.decodeUnknown(
   Schema.Array(
     Schema.Struct({
       task: Task,
-      before: Schema.NullOr(Schema.Record({ key: Schema.String, value: Schema.Unknown })),
+      before: Schema.NullOr(Before),
       step: Schema.Int,
       position: Schema.Int,
       conflict: Schema.Boolean

@@ -10,7 +10,7 @@ import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
 import { dieOnSql } from "../../sql/SqlErrors.ts"
-import { foldAll } from "./TaskFolding.ts"
+import { fold } from "./TaskFolding.ts"
 import * as TaskLists from "./TaskLists.ts"
 import { columnsOf, scopeOf, settle } from "./TaskPatches.ts"
 import * as TaskStatements from "./TaskStatements.ts"
@@ -109,7 +109,7 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       const sql = yield* SqlClient.SqlClient
       const { insert, update } = TaskStatements.make(sql)
       const selectPage = TaskLists.make(sql)
-      yield* Effect.forkScoped(foldAll(sql))
+      yield* Effect.forkScoped(fold(sql))
 
       const select = PreparedStatement.make<{ owner: UserId; id: TaskId }>(
         sql,
@@ -208,9 +208,11 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
 
         list: (owner, query) => {
           const limit = query.limit ?? defaultLimit
-          return selectPage(owner, query, limit + 1).pipe(
-            Effect.flatMap(TaskStatements.decodeListed),
-            dieOnSql,
+          const page = selectPage(owner, query, limit + 1).pipe(Effect.flatMap(TaskStatements.decodeListed), dieOnSql)
+          return page.pipe(
+            Effect.flatMap((rows) =>
+              rows[0]?.unfolded ? Effect.zipRight(fold(sql, owner), page) : Effect.succeed(rows)
+            ),
             Effect.map((rows) => {
               const found = Arr.filterMap(rows, ({ task, version }) =>
                 task === null || version === null ? Option.none() : Option.some({ task, version })

@@ -1,10 +1,9 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { UserId } from "../../../src/domain/Id.ts"
+import { TurnId, UserId } from "../../../src/domain/Id.ts"
 import { NewTask } from "../../../src/domain/NewTask.ts"
 import { Cause } from "../../../src/domain/Task.ts"
-import { foldAll } from "../../../src/services/tasks/TaskFolding.ts"
 import { Tasks } from "../../../src/services/tasks/Tasks.ts"
 import { contracts } from "../../../src/testing.ts"
 import * as Database from "../../support/Database.ts"
@@ -17,7 +16,7 @@ const newTask = Schema.decodeUnknownSync(NewTask)
 layer(database)("Tasks", (it) => {
   for (const { check, name } of contracts.tasks) it.effect(name, () => check)
 
-  it.effect("what the version before wrote is found, without accents once this one has started", () =>
+  it.effect("what a node of the first version made is found without accents", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const owner = UserId.make(2)
@@ -27,9 +26,46 @@ layer(database)("Tasks", (it) => {
           Effect.flatMap(Tasks, (tasks) => tasks.list(owner, { query })),
           ({ total }) => total
         )
-      assert.deepStrictEqual([yield* found("afé"), yield* found("BRÛ"), yield* found("CAF")], [0, 0, 1])
-      yield* foldAll(sql)
       assert.deepStrictEqual([yield* found("cafe"), yield* found("brulee"), yield* found("é")], [1, 1, 2])
+    })
+  )
+
+  it.effect(
+    "what a node of the first version changes is found as it is now, and what this one changes without accents",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const tasks = yield* Tasks
+        const owner = UserId.make(3)
+        const { task } = yield* tasks.create(owner, newTask({ title: "Café", description: "Brûlée" }), request)
+        const found = (...queries: ReadonlyArray<string>) =>
+          Effect.forEach(queries, (query) => Effect.map(tasks.list(owner, { query }), ({ total }) => total))
+        const old = (change: string) =>
+          sql`UPDATE tasks SET ${sql.literal(change)}, version = version + 1 WHERE user_id = ${owner} AND id = ${task.id}`
+        yield* old("title = 'THE HOUSE'")
+        assert.deepStrictEqual(yield* found("cafe", "house", "bistro"), [0, 1, 0])
+        assert.deepStrictEqual(yield* found("brulee"), [1])
+        // What folds to the same text is a change all the same.
+        yield* tasks.update(owner, task.id, { title: "Thé House" }, request)
+        assert.deepStrictEqual(yield* found("the house", "brulee"), [1, 1])
+        yield* old("priority = 'low'")
+        assert.deepStrictEqual(yield* found("the house", "brulee"), [1, 1])
+        yield* old("description = 'Crème'")
+        assert.deepStrictEqual(yield* found("brulee", "creme", "the house"), [0, 1, 1])
+      })
+  )
+
+  it.effect("what was renamed is found by its title again when that is taken back", () =>
+    Effect.gen(function* () {
+      const tasks = yield* Tasks
+      const owner = UserId.make(4)
+      const { task } = yield* tasks.create(owner, newTask({ title: "Café", description: "Brûlée" }), request)
+      const turnId = TurnId.make("01970000-0000-7000-8000-000000000001")
+      const turn = Cause.Turn({ turnId, step: 0, position: 0 })
+      yield* tasks.update(owner, task.id, { title: "tea", description: null }, turn)
+      yield* tasks.revert(owner, turnId)
+      const found = (query: string) => Effect.map(tasks.list(owner, { query }), ({ total }) => total)
+      assert.deepStrictEqual([yield* found("cafe"), yield* found("brulee"), yield* found("tea")], [1, 1, 0])
     })
   )
 
