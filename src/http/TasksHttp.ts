@@ -82,15 +82,11 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
       .handle(
         "update",
         Effect.fnUntraced(function* ({ headers, path, payload }) {
-          return yield* withTag(
-            yield* tasks.update(
-              yield* owner,
-              path.task_id,
-              yield* readRepeat(payload),
-              yield* cause,
-              expectedBy(headers)
-            )
-          )
+          const user = yield* owner
+          const isOwnZone = payload.repeat != null && payload.timeZone == null
+          const kept = isOwnZone ? yield* tasks.get(user, path.task_id) : null
+          const patch = yield* readRepeat(payload, kept?.task.timeZone)
+          return yield* withTag(yield* tasks.update(user, path.task_id, patch, yield* cause, expectedBy(headers)))
         })
       )
       .handle(

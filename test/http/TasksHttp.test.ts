@@ -60,6 +60,7 @@ const decodeBody = Schema.decodeUnknownSync(
   Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.Unknown }))
 )
 const decodeTasks = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({ id: Schema.Number, title: Schema.String })))
+const decodeRepeating = Schema.decodeUnknownSync(Schema.Struct({ repeat: Schema.Struct({ rule: Schema.String }) }))
 const decodeChanges = Schema.decodeUnknownSync(
   Schema.Array(
     Schema.Struct({
@@ -410,6 +411,29 @@ layer(server)("TasksHttp", (it) => {
       )
       const once = yield* send("PATCH", path, { repeat: null, completed: true })
       assert.deepStrictEqual([once.body?.["repeat"], once.body?.["completed"]], [null, true])
+    })
+  )
+
+  it.effect("words for how a task repeats are read in the zone of the request, else of the task, else in UTC", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(DateTime.unsafeMake("2026-11-29T12:00:00Z").epochMillis)
+      const { send } = yield* newUser
+      const made = yield* send("POST", "", {
+        title: "t",
+        due_at: "2026-12-01T20:00:00Z",
+        time_zone: "Pacific/Auckland"
+      })
+      const repeats = (given: object) =>
+        Effect.map(send("PATCH", `/${made.body?.["id"]}`, given), ({ body }) => decodeRepeating(body).repeat.rule)
+      // It is the 30th already in Auckland.
+      assert.strictEqual(yield* repeats({ repeat: "every day until tomorrow" }), "FREQ=DAILY;UNTIL=20261201")
+      const rule = "FREQ=DAILY;UNTIL=20261203T120000Z"
+      assert.strictEqual(yield* repeats({ repeat: rule }), "FREQ=DAILY;UNTIL=20261204")
+      assert.strictEqual(yield* repeats({ repeat: rule, time_zone: "UTC" }), "FREQ=DAILY;UNTIL=20261203")
+      const undated = yield* send("POST", "", { title: "t", repeat: "every day starting tomorrow" })
+      assert.strictEqual(undated.body?.["due_date"], "2026-11-30")
+      const missing = yield* send("PATCH", "/9007199254740991", { repeat: "every day" })
+      assert.strictEqual(missing.status, 404)
     })
   )
 

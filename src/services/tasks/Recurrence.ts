@@ -12,15 +12,19 @@ import { InvalidRequest, zoneOf } from "../../domain/Request.ts"
  * its zone, so that it stays the same on the clock, whatever the clocks do.
  */
 
-/** A task or a change to one, with the words of its `repeat` read; `InvalidRequest` says what is wrong with them. */
+/**
+ * A task or a change to one, with the words of its `repeat` read: in the zone that is given with them, else in `ownZone`, that
+ * of the task, else in UTC. `InvalidRequest` says what is wrong with them.
+ */
 export const readRepeat = <
   A extends { readonly repeat?: string | null | undefined; readonly timeZone?: string | null | undefined }
 >(
-  given: A
+  given: A,
+  ownZone: string | null = null
 ): Effect.Effect<Omit<A, "repeat"> & { readonly repeat: Repeat | null | undefined }, InvalidRequest> => {
   const { repeat, ...others } = given
   if (repeat == null) return Effect.succeed({ ...others, repeat })
-  const zone = given.timeZone ?? "UTC"
+  const zone = given.timeZone ?? ownZone ?? "UTC"
   return Effect.flatMap(DateTime.now, (now) =>
     Either.match(readWords(repeat, now, zone), {
       onLeft: (message) => new InvalidRequest({ errors: [{ path: "repeat", message }] }),
@@ -47,8 +51,9 @@ export const Series = Schema.Struct({
   /** Of every occurrence that is not moved: `HH:MM:SS.sss`, in `time_zone`. */
   time: Schema.NullOr(Schema.String),
   time_zone: Schema.NullOr(Schema.String),
-  /** The last occurrence that was completed, and the turn that did, if it was one. */
+  /** The last occurrence that was completed, the day on which it was, and the turn that did, if it was one. */
   completed: Schema.NullOr(Schema.String),
+  completed_on: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null }),
   turn_id: Schema.NullOr(Schema.String)
 })
 export type Series = typeof Series.Type
