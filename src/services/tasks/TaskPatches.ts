@@ -21,6 +21,11 @@ const nothing: Kept = { dueDate: null, dueAt: null, timeZone: null, completed: f
 export interface Moment {
   readonly now: DateTime.Utc
   readonly turnId: string | null
+  /**
+   * A task that is as its completion of the same day left it moves on only if `occurrence` says so: clients that have no turn
+   * may send a call again.
+   */
+  readonly onceADay?: boolean
 }
 
 export interface Settled {
@@ -134,6 +139,7 @@ const start = (
     time: due.dueAt && timeIn(due.dueAt, zone),
     time_zone: due.timeZone,
     completed: null,
+    completed_on: null,
     turn_id: null
   }
   return { ...due, series }
@@ -151,7 +157,7 @@ const firstAhead = (rule: string, time: string | null, zone: string, now: DateTi
 const completion = (
   task: Kept,
   { completed, occurrence }: TaskPatch,
-  { now, turnId }: Moment,
+  { now, onceADay, turnId }: Moment,
   columns: Columns
 ): Settled | null => {
   const { series } = task
@@ -163,9 +169,17 @@ const completion = (
   if (occurrence != null && occurrence !== present) {
     return series.completed !== null && occurrence <= series.completed ? { columns, occurrence } : null
   }
-  if (task.completed || (turnId !== null && series.turn_id === turnId)) return { columns, occurrence: series.completed }
+  const { completed: last, completed_on: on } = series
+  const isAgain = onceADay === true && occurrence == null && last !== null && on === today
+  if (
+    task.completed ||
+    (turnId !== null && series.turn_id === turnId) ||
+    (isAgain && present === nextAfter(series, later(last, today)))
+  ) {
+    return { columns, occurrence: last }
+  }
   const next = nextAfter(series, later(present, today))
-  const repeat = { ...series, completed: present, turn_id: turnId }
+  const repeat = { ...series, completed: present, completed_on: today, turn_id: turnId }
   const moved = next === null ? { completed: true } : columnsOfDue({ dueDate: next, ...timeOf(series, next) })
   return { columns: { ...columns, ...moved, repeat, kind: "completed" }, occurrence: present }
 }

@@ -30,11 +30,10 @@ const here = {
 
 export const Succeeded = Schema.Struct({ status: Schema.Literal("success"), task: Task })
 const Outcomes = Schema.Array(Schema.Union(Succeeded, ToolFailure))
-const OneTask = Schema.Struct({
-  ...Succeeded.fields,
-  due: Schema.NullOr(Schema.String).annotations({ description: "When it is due now, on the clocks of time_zone" }),
-  ...here
+const dueNow = Schema.NullOr(Schema.String).annotations({
+  description: "When it is due now, on the clocks of time_zone"
 })
+const OneTask = Schema.Struct({ ...Succeeded.fields, due: dueNow, ...here })
 
 const { description, ...others } = Task.fields
 
@@ -163,10 +162,11 @@ const UpdateTask = Tool.make("update_task", {
 const MarkComplete = Tool.make("mark_complete", {
   ...common,
   description:
-    "Complete tasks, or reopen them with completed false. Not a toggle: safe to repeat. Give task_id for one task or task_ids for up to 25, not both; with task_ids the results are in their order. A task that repeats moves on to its next due date instead, and completed_occurrence is the one that is done.",
+    "Complete tasks, or reopen them with completed false. Not a toggle: safe to repeat. Give task_id for one task or task_ids for up to 25, not both; with task_ids the results are in their order. A task that repeats moves on to its next due date instead, once however often the call is repeated; completed_occurrence is the one that is done. To do a further one ahead, name it in occurrence.",
   success: Schema.Struct({
     status: Schema.Literal("success"),
     task: Schema.optional(Task),
+    due: Schema.optional(dueNow),
     results: Schema.optional(Outcomes),
     ...here
   })

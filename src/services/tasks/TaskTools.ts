@@ -118,16 +118,15 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
             completed: completed ?? true,
             occurrence: yield* checked("occurrence", LocalDate, occurrence)
           }
-          const found = yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.update(user, id, change, cause)))
-          return { status, task: found.task, ...(yield* present) }
+          return yield* answer(Effect.flatMap(idOf(task_id), (id) => tasks.update(user, id, change, cause)))
         }
         const ids = task_ids ?? Arr.fromNullable(task_id)
         yield* checkCount(ids, "task_ids")
         const known = yield* tasks.setCompleted(user, ids.filter(isTaskId), completed ?? true, cause)
         const results = ids.map((id) => outcome(known.find(({ task }) => task.id === id)))
         if (task_ids != null) return { status, results, ...(yield* present) }
-        const [result = notFound] = results
-        return result.status === "success" ? { ...result, ...(yield* present) } : yield* Effect.fail(result)
+        const [found] = known
+        return yield* answer(found === undefined ? Effect.fail(notFound) : Effect.succeed(found))
       }),
 
       delete_task: Span.fn("TaskTools.delete_task")(function* ({ task_id }) {

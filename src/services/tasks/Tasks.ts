@@ -72,8 +72,8 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       expected?: ReadonlyArray<number>
     ) => Effect.Effect<Versioned, TaskNotFound | TaskChanged>
     /**
-     * Completes or reopens; a task that repeats moves on to its next occurrence, in one turn at most once. Those that do not
-     * exist are absent from the answer.
+     * Completes or reopens; a task that repeats moves on to its next occurrence, in one turn at most once, and by MCP at most
+     * once a day. Those that do not exist are absent from the answer.
      */
     readonly setCompleted: (
       owner: UserId,
@@ -345,7 +345,11 @@ const only = ([found]: ReadonlyArray<Written>): Effect.Effect<Versioned, TaskNot
 }
 
 const momentOf = (cause: Cause) =>
-  Effect.map(DateTime.now, (now) => ({ now, turnId: cause._tag === "Turn" ? cause.turnId : null }))
+  Effect.map(DateTime.now, (now) => ({
+    now,
+    turnId: cause._tag === "Turn" ? cause.turnId : null,
+    onceADay: cause._tag === "Mcp"
+  }))
 
 /** Rolls back only its own part if there is a transaction around it. */
 const within =

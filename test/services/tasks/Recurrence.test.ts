@@ -78,6 +78,7 @@ it.prop(
       time,
       time_zone: timeZone,
       completed: null,
+      completed_on: null,
       turn_id: null
     }
     const kept = { dueDate: day, dueAt, timeZone, completed: false, series }

@@ -281,8 +281,20 @@ layer(services)("TaskTools", (it) => {
           error === undefined ? [task?.completed, task?.due_date, task?.completed_occurrence] : error
         )
       assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
+      // The same call again changes nothing; a further one ahead has to name its occurrence, or another day to come.
+      assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
+      const several = yield* call("mark_complete", { task_ids: [task_id] })
+      assert.strictEqual(several.results?.[0]?.task?.due_date, "2026-12-01")
+      assert.strictEqual((yield* call("mark_complete", { task_id })).due, "Tuesday, 2026-12-01, 09:00")
       assert.deepStrictEqual(yield* complete({ occurrence: "2026-11-30" }), [false, "2026-12-01", "2026-11-30"])
       assert.match(String(yield* complete({ occurrence: "2026-12-09" })), /changed/)
+      // One that was done and then moved is done anew.
+      yield* call("update_task", { task_id, due: "2026-11-30" })
+      assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
+      assert.deepStrictEqual(yield* complete({ occurrence: "2026-12-01" }), [false, "2026-12-02", "2026-12-01"])
+      yield* setTime("2026-11-30T12:00:00Z")
+      assert.deepStrictEqual(yield* complete(), [false, "2026-12-03", "2026-12-02"])
+      yield* call("update_task", { task_id, due: "2026-12-01" })
       const weekly = taskOf(yield* call("update_task", { task_id, repeat: "FREQ=WEEKLY" }))
       assert.deepStrictEqual([weekly.due_date, weekly.repeat?.text], ["2026-12-01", "every week on Tuesday"])
       // What the text of a rule says is read as that rule.
