@@ -23,8 +23,8 @@ const Lock = Schema.Struct({
   })
 })
 
-describe("package-lock.json", () => {
-  const { packages } = Schema.decodeUnknownSync(Schema.parseJson(Lock))(read("package-lock.json"))
+describe.each(files().filter((file) => file.endsWith("package-lock.json")))("%s", (file) => {
+  const { packages } = Schema.decodeUnknownSync(Schema.parseJson(Lock))(read(file))
 
   it("holds no download addresses", () => {
     assert.deepStrictEqual(

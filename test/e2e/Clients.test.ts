@@ -5,9 +5,11 @@ import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event
 import { AbstractChat, type ChatState } from "ai"
 import { Array as Arr, Deferred, Effect } from "effect"
 import { type EventSourceMessage, EventSourceParserStream } from "eventsource-parser/stream"
-import { cancel, type Me, type Message, transport } from "../../src/ai-sdk.ts"
+import * as EventSource from "../../examples/event-source.ts"
+import { cancel, history, type Me, type Message, transport, unanswered } from "../../src/ai-sdk.ts"
 import { call, fail, faults, wait } from "../../src/testing/ScriptedModel.ts"
 import { programs } from "../support/ClientPrograms.ts"
+import { cuttable } from "../support/Cuttable.ts"
 import * as Server from "../support/Server.ts"
 import { type Fields, fieldsOf, newUser, send, tokenOf } from "../support/Server.ts"
 
@@ -180,6 +182,27 @@ layer(Server.layer())("clients", (it) => {
     })
   )
 
+  it.scoped("eventsource says a message, reads on after a cut, and is told of a refusal", () =>
+    Effect.gen(function* () {
+      const { plays, port } = yield* Server.Server
+      const gate = yield* Deferred.make<void>()
+      yield* plays("Count up", ["One, ", wait(Deferred.await(gate)), "two."])
+      const way = yield* cuttable(port)
+      const { token } = yield* me
+      let text = ""
+      const said = EventSource.say({ baseUrl: `http://127.0.0.1:${way.port}`, token }, "Count up", (piece) => {
+        text += piece
+      })
+      yield* until(() => text === "One, ")
+      way.cut()
+      yield* Deferred.succeed(gate, undefined)
+      const last = yield* Effect.promise(() => said)
+      assert.deepStrictEqual([text, last["done"]], ["One, two.", true])
+      const refusal = EventSource.say({ baseUrl: `http://127.0.0.1:${port}`, token }, " ", () => {})
+      assert.strictEqual(yield* Effect.promise(() => refusal.catch(String)), "Error: The service refused with 400")
+    })
+  )
+
   it.scoped(
     "openapi-typescript with openapi-fetch, and @hey-api/openapi-ts: what they generate compiles and works",
     () =>
@@ -228,7 +251,7 @@ layer(Server.layer())("clients", (it) => {
           ["create_task", { title: "Milk" }, "output-available", undefined],
           ["get_task", { task_id: 1e9 }, "output-error", "Task not found"],
           "step-start",
-          "\n\nDone."
+          "Done."
         ]
       )
       const made = parts.find((part) => part.type === "dynamic-tool")
@@ -239,6 +262,48 @@ layer(Server.layer())("clients", (it) => {
       yield* chat.says("Hello")
       assert.lengthOf(chat.messages, 4)
       assert.strictEqual(chat.lastMessage?.metadata?.conversation_id, first?.metadata?.conversation_id)
+      assert.strictEqual(unanswered(chat.messages), undefined)
+
+      const kept = yield* Effect.promise(() => history(caller, first?.metadata?.conversation_id ?? 0))
+      const answers = (messages: ReadonlyArray<Message>) =>
+        messages.flatMap(({ id, metadata, parts, role }) => {
+          if (role === "user") return []
+          const { usage: _, ...about } = { ...metadata }
+          return [{ id, parts: parts.map((part) => JSON.parse(JSON.stringify(part))), about }]
+        })
+      // To the letter, but for what the SDK notes of a part that was streamed.
+      assert.deepStrictEqual(answers(kept), answers(chat.messages))
+      assert.deepStrictEqual(
+        kept.map(({ role }) => role),
+        ["user", "assistant", "user", "assistant"]
+      )
+      assert.deepStrictEqual(kept[0]?.parts, [{ type: "text", text: message }])
+      const error = yield* Effect.promise(() => history(caller, 1e9).then(() => undefined, String))
+      assert.include(error, "conversation_not_found")
+    })
+  )
+
+  it.scoped("the AI SDK's chat reads on a turn that its history finds running", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      const gate = yield* Deferred.make<void>()
+      yield* plays("Slowly again", ["One, ", wait(Deferred.await(gate)), "two."])
+      const caller = yield* me
+      const before = new Page(caller)
+      const asked = before.sendMessage({ text: "Slowly again" })
+      yield* until(() => before.text === "One, ")
+      yield* Effect.promise(() => before.stop())
+      yield* Effect.promise(() => asked)
+      const messages = yield* Effect.promise(() => history(caller, before.lastMessage?.metadata?.conversation_id ?? 0))
+      assert.lengthOf(messages, 1)
+      const after = new Page(caller, messages)
+      const resumed = after.resumeStream(unanswered(messages))
+      yield* until(() => after.text === "One, ")
+      yield* Deferred.succeed(gate, undefined)
+      yield* Effect.promise(() => resumed)
+      assert.deepStrictEqual([after.status, after.text, after.messages.length], ["ready", "One, two.", 2])
+      yield* Effect.promise(() => after.resumeStream(unanswered(after.messages)))
+      assert.deepStrictEqual([after.status, after.messages.length], ["ready", 2])
     })
   )
 
@@ -365,11 +430,11 @@ const cut = (response: Response, after: number | undefined) => {
 
 /** What `useChat` is around a component's state. */
 class Page extends AbstractChat<Message> {
-  constructor(me: Me) {
+  constructor(me: Me, messages: Array<Message> = []) {
     const state: ChatState<Message> = {
       status: "ready",
       error: undefined,
-      messages: [],
+      messages,
       pushMessage: (message) => {
         state.messages = [...state.messages, message]
       },

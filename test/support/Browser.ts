@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { connect, createServer, type Socket } from "node:net"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { type Browser as Chromium, chromium, type Page } from "playwright-core"
@@ -97,39 +96,3 @@ export const violations = async (page: Page): Promise<unknown> => {
   if (exceptionDetails !== undefined) throw new Error(exceptionDetails.text)
   return result.value
 }
-
-/** A way to `port` that can be cut: all connections at once. */
-export const cuttable = (port: number) =>
-  Effect.acquireRelease(
-    Effect.async<{ readonly port: number; readonly cut: () => void; readonly close: () => void }>((resume) => {
-      const sockets = new Set<Socket>()
-      const join = (from: Socket, to: Socket) => {
-        sockets.add(from)
-        from.on("error", () => to.destroy())
-        from.on("close", () => sockets.delete(from))
-        from.pipe(to)
-      }
-      const server = createServer((client) => {
-        const service = connect(port, "127.0.0.1")
-        join(client, service)
-        join(service, client)
-      })
-      const cut = () => {
-        for (const socket of sockets) socket.destroy()
-      }
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        resume(
-          Effect.succeed({
-            port: typeof address === "object" && address !== null ? address.port : 0,
-            cut,
-            close: () => {
-              server.close()
-              cut()
-            }
-          })
-        )
-      })
-    }),
-    ({ close }) => Effect.sync(close)
-  )

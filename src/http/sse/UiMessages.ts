@@ -73,7 +73,10 @@ class UiMessage {
     return this.chunks
   }
 
-  private say(text: string) {
+  private say(piece: string) {
+    // The empty line between the words of two steps would be a gap at the head of a part.
+    const text = this.isSpeaking ? piece : piece.replace(/^\n+/, "")
+    if (text === "") return
     if (!this.isSpeaking) {
       // Within a step the words come first.
       if (this.calling !== undefined) this.leaveStep()

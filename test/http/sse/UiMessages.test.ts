@@ -135,6 +135,18 @@ const read = async (frames: ReadonlyArray<Frame>) => {
   return { chunks, errors: errors.map(String), message }
 }
 
+/** The words of the steps: what follows a call, or begins the answer, without the empty lines before it. */
+const spoken = (steps: ReadonlyArray<Step>) => {
+  let isPartOpen = false
+  let said = ""
+  for (const { calls, texts } of steps) {
+    const text = texts.join("")
+    said += isPartOpen ? text : text.replace(/^\n+/, "")
+    isPartOpen = calls.length === 0 && (isPartOpen || /[^\n]/.test(text))
+  }
+  return said
+}
+
 const textsOf = (message: UIMessage | undefined) =>
   (message?.parts ?? []).flatMap((part) => (part.type === "text" ? [part] : []))
 
@@ -163,7 +175,7 @@ describe("a turn as a UI message stream", () => {
           textsOf(message)
             .map(({ state, text }) => (state === "done" ? text : ""))
             .join(""),
-          output.text
+          spoken(steps)
         )
         assert.deepStrictEqual(
           toolsOf(message).map(({ errorText, input, output, toolCallId }) => [
@@ -186,7 +198,7 @@ describe("a turn as a UI message stream", () => {
         // What is said without calls in between is one step.
         const expected = steps.reduce(
           ({ count, isOpen }, { calls, texts }) =>
-            texts.length + calls.length === 0
+            calls.length === 0 && !(isOpen ? texts.length > 0 : /[^\n]/.test(texts.join("")))
               ? { count, isOpen }
               : { count: count + (isOpen ? 0 : 1), isOpen: calls.length === 0 },
           { count: 0, isOpen: false }
@@ -198,7 +210,19 @@ describe("a turn as a UI message stream", () => {
           )
         }
       }),
-      { numRuns: 40 }
+      {
+        numRuns: 40,
+        examples: [
+          [
+            [
+              { texts: ["\n", "\nOne"], calls: [true] },
+              { texts: ["\n\n"], calls: [true] },
+              { texts: ["\n\nTwo\n\n"], calls: [] }
+            ],
+            true
+          ]
+        ]
+      }
     ))
 
   it("is read on from behind any of its ids: nothing is missing and nothing comes twice", () =>
