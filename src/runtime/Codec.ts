@@ -4,18 +4,19 @@ import { joined } from "./Bytes.ts"
 /**
  * Decoding and encoding by a schema, for values that come by the thousand. Stands for `Schema.decodeUnknownEither` and
  * `Schema.encodeSync`, which keep the trail of a failure that hardly ever comes, and check what every transformation returns
- * once more. The same schema runs here without that; what is not known here or refused is left to `Schema`, which has the
- * last word and says why.
+ * once more. The same schema runs here without that; the parts of it that are not known here are left to `Schema`. What is
+ * refused is decoded no further than the first failure, and once: that failure is the one that `Schema` would tell of.
  * Saves: `npm run bench -- --only json,get --servers taskchat,stock-Codec`.
  * Delete when: that row shows less than 5 %.
  */
 export const decodeUnknown = <A, I>(schema: Schema.Schema<A, I>) => {
-  const quick = decoder(schema.ast)
-  const thorough = Schema.decodeUnknownEither(schema)
+  const run = decoder(schema.ast)
   return (input: unknown): Either.Either<A, ParseResult.ParseError> => {
-    const decoded = quick(input)
-    // Safe: `quick` takes nothing that the schema refuses, and makes of it what the schema makes of it.
-    return decoded === refused ? thorough(input) : Either.right(decoded as A)
+    const decoded = run(input)
+    return decoded instanceof Refusal
+      ? Either.left(ParseResult.parseError(decoded.issueOf(input)))
+      : // Safe: `run` takes nothing that the schema refuses, and makes of it what the schema makes of it.
+        Either.right(decoded as A)
   }
 }
 
@@ -84,88 +85,192 @@ const isLong = (value: unknown): value is ReadonlyArray<unknown> => Array.isArra
 
 type Run = (value: unknown) => unknown
 
-const refused = Symbol()
+type Issue = ParseResult.ParseIssue
+
+/** Why a value is refused, worked out when somebody asks: another member of a union may take it. */
+class Refusal {
+  readonly issueOf: (value: unknown) => Issue
+  constructor(issueOf: (value: unknown) => Issue) {
+    this.issueOf = issueOf
+  }
+}
 
 const options: AST.ParseOptions = {}
 
-const when =
-  (accepts: (value: unknown) => boolean): Run =>
-  (value) =>
-    accepts(value) ? value : refused
+/** As `Schema` does it. */
+const bySchema = (ast: AST.AST): Run => {
+  const decode = ParseResult.decodeUnknownEither(Schema.make(ast))
+  return (value) => Either.match(decode(value), { onLeft: (issue) => new Refusal(() => issue), onRight: identity })
+}
 
-const inTurn =
-  (first: Run, second: Run): Run =>
-  (value) => {
-    const between = first(value)
-    return between === refused ? refused : second(between)
-  }
-
-/** What a step of a schema made, if it did so at once and succeeded. */
-const settled = (step: unknown) => (Either.isEither(step) && Either.isRight(step) ? step.right : refused)
+/** Takes the values that `accepts` says are of the type. */
+const when = (ast: AST.AST, accepts: (value: unknown) => boolean): Run => {
+  const refusal = new Refusal((value) => new ParseResult.Type(ast, value))
+  return (value) => (accepts(value) ? value : refusal)
+}
 
 const decoder = (ast: AST.AST): Run => {
+  if (isSpecial(ast)) return bySchema(ast)
   switch (ast._tag) {
     case "StringKeyword":
-      return when(Predicate.isString)
+      return when(ast, Predicate.isString)
     case "NumberKeyword":
-      return when(Predicate.isNumber)
+      return when(ast, Predicate.isNumber)
     case "BooleanKeyword":
-      return when(Predicate.isBoolean)
+      return when(ast, Predicate.isBoolean)
     case "UndefinedKeyword":
-      return when(Predicate.isUndefined)
+      return when(ast, Predicate.isUndefined)
     case "UnknownKeyword":
       return identity
     case "Literal":
-      return when((value) => value === ast.literal)
+      return when(ast, (value) => value === ast.literal)
     case "Refinement":
-      return isInt(ast)
-        ? when(Number.isSafeInteger)
-        : inTurn(decoder(ast.from), when(remembering((value) => Option.isNone(ast.filter(value, options, ast)))))
-    case "Union": {
-      const members = ast.types.map(decoder)
-      return (value) => {
-        for (const member of members) {
-          const decoded = member(value)
-          if (decoded !== refused) return decoded
-        }
-        return refused
-      }
-    }
+      return isInt(ast) ? unless(Number.isSafeInteger, ast) : decodeRefinement(ast)
+    case "Union":
+      return decodeUnion(ast)
     case "TupleType":
-      return isArray(ast) ? decodeArray(decoder(ast.rest[0].type)) : leave
+      return isArray(ast) ? decodeArray(ast) : bySchema(ast)
     case "TypeLiteral": {
+      if (isClosed(ast)) return decodeStruct(ast, identity)
+      if (!isOpen(ast)) return bySchema(ast)
       const known = decodeStruct(ast, identity)
-      if (isOpen(ast)) return (value) => (known(value) === refused ? refused : { ...Object(value) })
-      return isClosed(ast) ? known : leave
-    }
-    case "Transformation": {
-      const { from, to, transformation } = ast
-      if (transformation === fromDate) return decodeDate
-      switch (transformation._tag) {
-        case "TypeLiteralTransformation": {
-          const names = renamings(ast)
-          return names === undefined || !isClosed(from) ? leave : decodeStruct(from, (name) => names.get(name) ?? name)
-        }
-        case "FinalTransformation": {
-          const { decode } = transformation
-          return inTurn(
-            inTurn(decoder(from), (value) => settled(decode(value, options, ast, value))),
-            decoder(to)
-          )
-        }
-        case "ComposeTransformation":
-          return inTurn(decoder(from), decoder(to))
+      return (value) => {
+        const decoded = known(value)
+        return decoded instanceof Refusal ? decoded : { ...Object(value) }
       }
-      return leave
     }
+    case "Transformation":
+      return decodeTransformation(ast)
     case "Declaration": {
       const parse = ast.decodeUnknown(...ast.typeParameters)
-      return (value) => settled(parse(value, options, ast))
+      const whole = bySchema(ast)
+      return (value) => {
+        const decoded = parse(value, options, ast)
+        if (!isEither(decoded)) return whole(value)
+        return Either.isRight(decoded) ? decoded.right : new Refusal(() => decoded.left)
+      }
     }
     default:
-      return leave
+      return bySchema(ast)
   }
 }
+
+/** Annotations change how it is decoded. */
+const isSpecial = (ast: AST.AST) =>
+  Option.isSome(AST.getParseOptionsAnnotation(ast)) || Option.isSome(AST.getDecodingFallbackAnnotation(ast))
+
+/** Takes what `accepts` does, and has `Schema` say why it refuses the rest. */
+const unless = (accepts: (value: unknown) => boolean, ast: AST.AST): Run => {
+  const whole = bySchema(ast)
+  return (value) => (accepts(value) ? value : whole(value))
+}
+
+const decodeRefinement = (ast: AST.Refinement): Run => {
+  const from = decoder(ast.from)
+  const check = remembering((value) => ast.filter(value, options, ast))
+  return (value) => {
+    const decoded = from(value)
+    if (decoded instanceof Refusal) {
+      return new Refusal((value) => new ParseResult.Refinement(ast, value, "From", decoded.issueOf(value)))
+    }
+    const issue = check(decoded)
+    return issue === undefined
+      ? decoded
+      : new Refusal((value) => new ParseResult.Refinement(ast, value, "Predicate", issue))
+  }
+}
+
+/** The first member that takes it has it. */
+const decodeUnion = (ast: AST.Union): Run => {
+  const members = ast.types.map(decoder)
+  const whole = ast.types.some(isStruct) ? bySchema(ast) : undefined
+  // Half of what a row has is null, which no other member has to look at.
+  const nothing = ast.types.every((type) => isNothing(type) || isSomething(AST.encodedAST(type)))
+    ? ast.types.filter(isNothing).map((type) => (AST.isLiteral(type) ? type.literal : undefined))
+    : []
+  return (value) => {
+    if ((value === null || value === undefined) && nothing.includes(value)) return value
+    const refusals: Array<Refusal> = []
+    for (const member of members) {
+      const decoded = member(value)
+      if (!(decoded instanceof Refusal)) return decoded
+      refusals.push(decoded)
+    }
+    // Of structs, `Schema` looks for the one that is meant.
+    if (whole !== undefined) return whole(value)
+    return new Refusal((value) => unionIssue(ast, value, refusals))
+  }
+}
+
+/** Nothing that is null or undefined is of this type. */
+const isSomething = (ast: AST.AST) =>
+  AST.isStringKeyword(ast) ||
+  AST.isNumberKeyword(ast) ||
+  AST.isBooleanKeyword(ast) ||
+  AST.isTupleType(ast) ||
+  isClosed(ast)
+
+const unionIssue = (ast: AST.Union, value: unknown, refusals: ReadonlyArray<Refusal>): Issue => {
+  const [first, ...others] = refusals.map(({ issueOf }) => issueOf(value))
+  if (first === undefined) return new ParseResult.Type(ast, value)
+  return first._tag === "Type" && others.length === 0
+    ? first
+    : new ParseResult.Composite(ast, value, [first, ...others])
+}
+
+const isStruct = (ast: AST.AST): boolean => {
+  const encoded = AST.encodedAST(ast)
+  return AST.isTypeLiteral(encoded) || AST.isDeclaration(encoded) || (AST.isTupleType(encoded) && !isArray(encoded))
+}
+
+const decodeTransformation = (ast: AST.Transformation): Run => {
+  const { from, to, transformation } = ast
+  if (transformation === fromDate) {
+    const whole = bySchema(ast)
+    return (value) => (isDate(value) ? DateTime.unsafeFromDate(value) : whole(value))
+  }
+  switch (transformation._tag) {
+    case "TypeLiteralTransformation": {
+      const names = renamings(ast)
+      if (names === undefined || !isClosed(from)) return bySchema(ast)
+      const decode = decodeStruct(from, (name) => names.get(name) ?? name)
+      return (value) => {
+        const decoded = decode(value)
+        return decoded instanceof Refusal ? within(ast, "Encoded", decoded) : decoded
+      }
+    }
+    case "FinalTransformation": {
+      const { decode } = transformation
+      return decodeSteps(ast, decoder(from), (value, whole) => decode(value, options, ast, whole), decoder(to))
+    }
+    case "ComposeTransformation":
+      return decodeSteps(ast, decoder(from), Either.right, decoder(to))
+  }
+}
+
+const within = (ast: AST.Transformation, kind: "Encoded" | "Transformation" | "Type", { issueOf }: Refusal) =>
+  new Refusal((value) => new ParseResult.Transformation(ast, value, kind, issueOf(value)))
+
+const decodeSteps = (
+  ast: AST.Transformation,
+  from: Run,
+  transform: (value: unknown, whole: unknown) => unknown,
+  to: Run
+): Run => {
+  const whole = bySchema(ast)
+  return (value) => {
+    const encoded = from(value)
+    if (encoded instanceof Refusal) return within(ast, "Encoded", encoded)
+    const made = transform(encoded, value)
+    if (!isEither(made)) return whole(value)
+    if (Either.isLeft(made)) return within(ast, "Transformation", new Refusal(() => made.left))
+    const decoded = to(made.right)
+    return decoded instanceof Refusal ? within(ast, "Type", new Refusal(() => decoded.issueOf(made.right))) : decoded
+  }
+}
+
+// Safe: the steps of a schema fail with issues alone. One that takes time is an effect.
+const isEither = (step: unknown): step is Either.Either<unknown, Issue> => Either.isEither(step)
 
 const transformationOf = (ast: AST.AST) => (AST.isTransformation(ast) ? ast.transformation : undefined)
 
@@ -173,8 +278,7 @@ const transformationOf = (ast: AST.AST) => (AST.isTransformation(ast) ? ast.tran
 const fromDate = transformationOf(Schema.DateTimeUtcFromDate.ast)
 const fromText = transformationOf(Schema.DateTimeUtc.ast)
 
-const decodeDate: Run = (value) =>
-  value instanceof Date && !Number.isNaN(value.getTime()) ? DateTime.unsafeFromDate(value) : refused
+const isDate = (value: unknown): value is Date => value instanceof Date && !Number.isNaN(value.getTime())
 
 const encodeDate: Run = (value) => (DateTime.isDateTime(value) ? isoOf(value.epochMillis) : value)
 
@@ -205,20 +309,18 @@ const isInt = (ast: AST.Refinement) =>
   ast.annotations[AST.SchemaIdAnnotationId] === Schema.IntSchemaId && AST.isNumberKeyword(ast.from)
 
 /** Rows that follow each other have the same turn, the same user. */
-const remembering = (accepts: (value: unknown) => boolean) => {
+const remembering = (check: (value: unknown) => Option.Option<Issue>) => {
   let accepted: unknown
-  return (value: unknown) => {
-    if (value === accepted && typeof value === "string") return true
-    const isAccepted = accepts(value)
-    if (isAccepted && typeof value === "string" && value.length <= maxRemembered) accepted = value
-    return isAccepted
+  return (value: unknown): Issue | undefined => {
+    if (value === accepted && typeof value === "string") return undefined
+    const issue = Option.getOrUndefined(check(value))
+    if (issue === undefined && typeof value === "string" && value.length <= maxRemembered) accepted = value
+    return issue
   }
 }
 
 /** UTF-16 units: an id is remembered, a text that someone wrote is not. */
 const maxRemembered = 40
-
-const leave: Run = () => refused
 
 type ArrayType = AST.TupleType & { readonly rest: readonly [AST.Type] }
 
@@ -262,18 +364,23 @@ const renamings = ({ transformation }: AST.Transformation) =>
     ? new Map(transformation.propertySignatureTransformations.map((p) => [p.from, p.to]))
     : undefined
 
-const decodeArray =
-  (item: Run): Run =>
-  (value) => {
-    if (!Array.isArray(value)) return refused
+const at = (ast: AST.AST, value: unknown, place: PropertyKey, issue: Issue) =>
+  new ParseResult.Composite(ast, value, new ParseResult.Pointer(place, value, issue))
+
+const decodeArray = (ast: ArrayType): Run => {
+  const item = decoder(ast.rest[0].type)
+  const isList = when(ast, Array.isArray)
+  return (value) => {
+    if (!Array.isArray(value)) return isList(value)
     const decoded = new Array<unknown>(value.length)
     for (let i = 0; i < value.length; i++) {
       const one = item(value[i])
-      if (one === refused) return refused
+      if (one instanceof Refusal) return new Refusal(() => at(ast, value, i, one.issueOf(value[i])))
       decoded[i] = one
     }
     return decoded
   }
+}
 
 /** `Predicate.isRecord` in one step. */
 const isRecord = (value: unknown): value is Record<PropertyKey, unknown> =>
@@ -287,20 +394,25 @@ interface Member {
 }
 
 const decodeStruct = (ast: AST.TypeLiteral, rename: (name: PropertyKey) => PropertyKey): Run => {
-  const members = ast.propertySignatures.map(
-    ({ isOptional, name, type }): Member => ({ from: name, to: rename(name), run: decoder(type), isOptional })
-  )
+  const members = ast.propertySignatures.map((signature) => ({
+    from: signature.name,
+    to: rename(signature.name),
+    run: decoder(signature.type),
+    isOptional: signature.isOptional,
+    missing: new ParseResult.Missing(signature)
+  }))
+  const isObject = when(ast, isRecord)
   return (value) => {
-    if (!isRecord(value)) return refused
+    if (!isRecord(value)) return isObject(value)
     const decoded: Record<PropertyKey, unknown> = {}
-    for (const { from, isOptional, run, to } of members) {
+    for (const { from, isOptional, missing, run, to } of members) {
       const given = value[from]
-      if (given === undefined && !Object.hasOwn(value, from)) {
-        if (isOptional) continue
-        return refused
-      }
+      const isMissing = given === undefined && !Object.hasOwn(value, from)
+      if (isMissing && isOptional) continue
       const one = run(given)
-      if (one === refused) return refused
+      if (one instanceof Refusal) {
+        return new Refusal(() => at(ast, value, from, isMissing ? missing : one.issueOf(given)))
+      }
       decoded[to] = one
     }
     return decoded
@@ -341,8 +453,8 @@ const encoder = (ast: AST.AST): Run => {
           const thorough = thoroughly(ast)
           return (value) => {
             const encoded = before(value)
-            const made = settled(transformation.encode(encoded, options, ast, encoded))
-            return made === refused ? thorough(value) : after(made)
+            const made = transformation.encode(encoded, options, ast, encoded)
+            return isEither(made) && Either.isRight(made) ? after(made.right) : thorough(value)
           }
         }
         case "ComposeTransformation": {

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Array as Arr, DateTime, Either, FastCheck as fc, Option, Schema } from "effect"
+import { ChatRequest } from "../../src/api/ChatApi.ts"
 import { Conversation, Message } from "../../src/domain/Conversation.ts"
+import { NewTaskBody, TaskPatchBody } from "../../src/domain/NewTask.ts"
 import { Task } from "../../src/domain/Task.ts"
 import { TaskChange } from "../../src/domain/TaskChange.ts"
 import { ToolCall } from "../../src/domain/ToolCall.ts"
@@ -72,6 +74,59 @@ check("TaskChange", TaskChange)
 check("ToolCall", ToolCall)
 check("Turn", Turn)
 check("a schema of many kinds", Mixed)
+
+const anything = fc.oneof(
+  fc.constantFrom<unknown>(
+    "a",
+    "",
+    "2026-01-31",
+    "2026-01-31T09:00:00Z",
+    "UTC",
+    "high",
+    null,
+    true,
+    7,
+    ["a"],
+    [""],
+    {}
+  ),
+  fc.anything()
+)
+const members = ["title", "description", "priority", "labels", "due_date", "due_at", "time_zone", "repeat", "completed"]
+const body = fc
+  .record(Object.fromEntries([...members, "message", "conversation_id"].map((name) => [name, anything])), {
+    requiredKeys: []
+  })
+  .filter(isKept)
+
+const checkBody = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
+  it.prop(`${name} is taken or refused as Schema does it, for the same reason`, [body], ([body]) => {
+    const bySchema = Schema.decodeUnknownEither(schema)(body)
+    const byCodec = Codec.decodeUnknown(schema)(body)
+    assert.deepStrictEqual(Either.mapLeft(byCodec, String), Either.mapLeft(bySchema, String))
+  })
+
+checkBody("NewTaskBody", NewTaskBody)
+checkBody("TaskPatchBody", TaskPatchBody)
+checkBody("ChatRequest", ChatRequest)
+
+describe("a value that is refused", () => {
+  it("is decoded once, and no further than its first failure", () => {
+    const decoded: Array<string> = []
+    const Counted = Schema.transform(Schema.String, Schema.String, {
+      strict: true,
+      decode: (text) => {
+        decoded.push(text)
+        return text
+      },
+      encode: (text) => text
+    })
+    const Each = Schema.Array(Schema.NullOr(Schema.compose(Counted, Schema.NumberFromString))).pipe(Schema.maxItems(9))
+    const decode = Codec.decodeUnknown(Schema.Struct({ before: Counted, each: Each, after: Counted }))
+    assert.isTrue(Either.isLeft(decode({ before: "a", each: ["1", null, "b", "c"], after: "d" })))
+    assert.deepStrictEqual(decoded, ["a", "1", "b"])
+  })
+})
 
 const Stamped = Schema.Struct({ text: Schema.DateTimeUtc, date: Schema.DateTimeUtcFromDate })
 check("times", Stamped)
