@@ -8,7 +8,7 @@ export class Sessions extends Context.Tag("example/Sessions")<
   { readonly userOf: (session: string) => Effect.Effect<Option.Option<UserId>> }
 >() {}
 
-/** In place of the tokens, for `Routes.layerOpen` and for each of the groups. */
+/** In place of the tokens, for `Routes.layerOpen`, `Mcp.layerOpen` and each of the groups. */
 export const authentication = Routes.authentication(
   Effect.map(Sessions, (sessions) =>
     Effect.gen(function* () {
@@ -20,5 +20,7 @@ export const authentication = Routes.authentication(
         onSome: (id) => Effect.succeed({ id })
       })
     })
-  )
+  ),
+  // For the documentation, and its page to try things out with.
+  { scheme: { type: "apiKey", in: "cookie", name: "session" } }
 )

@@ -28,7 +28,8 @@ export class Api extends Base.make("taskchat")
     `People write what they want in their own words; an agent answers and works on their task list; everything that was
 said and done is kept.
 
-- **Who asks** is whoever the Bearer token names; the user in a path has to be the same, or \`me\`, which stands for them.
+- **Who asks** is whoever a request's credentials name; the user in a path has to be the same, or \`me\`, which stands for
+  them.
 - **Errors** are problem documents (RFC 9457) with a \`code\` for programs and a sentence for people in \`detail\`. At an
   address that there is not, the code is \`not_found\`; a method that an address does not take is \`method_not_allowed\`.
 - **Safe to repeat**: with an \`Idempotency-Key\`, sending a message or a new task again within ${keyLifetime} gives the first

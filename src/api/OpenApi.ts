@@ -50,3 +50,51 @@ export class DocumentedApi extends Api.add(McpApi)
 
 /** The OpenAPI 3.1 document of the whole API. */
 export const openApi = OpenApi.fromApi(DocumentedApi, { additionalPropertiesStrategy: "allow" })
+
+/** How clients say who they are, as OpenAPI describes it. */
+export type SecurityScheme = OpenApi.OpenAPISecurityScheme
+
+/** Where and how an API is served that is mounted into an app. */
+export interface Served {
+  /** What the app's own paths begin with for clients, and those of the API within the app; each empty or `/…`. */
+  readonly root: string
+  readonly prefix: string
+  /** The groups that are there. */
+  readonly groups: ReadonlySet<string>
+  /** `undefined` if the document is to say nothing of it. */
+  readonly scheme: SecurityScheme | undefined
+}
+
+const metadata = "/.well-known/oauth-protected-resource"
+
+/** The document of an API as it is served. */
+export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.OpenAPISpec => {
+  const name = scheme === ownScheme ? "bearer" : "app"
+  const paths = Object.entries(openApi.paths).flatMap(([path, item]) => {
+    const operations = Object.entries(item)
+      .filter(([, { tags }]) => tags.some((tag) => groups.has(tag)))
+      .map(([method, operation]) => [
+        method,
+        { ...operation, security: scheme === undefined ? [] : operation.security.map(() => ({ [name]: [] })) }
+      ])
+    if (operations.length === 0) return []
+    const there = Object.fromEntries(operations)
+    if (prefix === "" || !path.startsWith(metadata)) return [[path, there]]
+    // It has its place at the app's root, whatever the prefix.
+    return path === metadata
+      ? []
+      : [[path.replace(metadata, metadata + prefix), { servers: [serverAt(root)], ...there }]]
+  })
+  return {
+    ...openApi,
+    servers: [serverAt(root + prefix)],
+    tags: openApi.tags.filter(({ name }) => groups.has(name)),
+    paths: Object.fromEntries(paths),
+    components: { ...openApi.components, securitySchemes: scheme === undefined ? {} : { [name]: scheme } }
+  }
+}
+
+const serverAt = (path: string) => ({ url: path === "" ? "/" : path })
+
+/** A token. */
+export const ownScheme: SecurityScheme | undefined = openApi.components.securitySchemes["bearer"]

@@ -1,6 +1,7 @@
 import { HttpLayerRouter, HttpServerRequest } from "@effect/platform"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { ApiRateLimit, Authentication, ChatRateLimit } from "../api/Authentication.ts"
+import { ownScheme, type SecurityScheme } from "../api/OpenApi.ts"
 import type { UserId } from "../domain/Id.ts"
 import {
   CurrentUser,
@@ -75,11 +76,26 @@ export type Identify = Effect.Effect<
   HttpServerRequest.HttpServerRequest
 >
 
-/** Every endpoint's `Authentication` and limits, with users of one's own. That the URL is theirs is checked here. */
+/** How clients say who they are, as the document and its page tell it; by a token, unless it is set. */
+export class Scheme extends Context.Reference<Scheme>()("taskchat/http/Authentication/Scheme", {
+  defaultValue: (): { readonly scheme: SecurityScheme | undefined } => ({ scheme: ownScheme })
+}) {}
+
+export interface IdentifyOptions {
+  /** How clients say who they are, for `/openapi.json` and `/docs`, which say nothing of it when absent. */
+  readonly scheme?: SecurityScheme
+}
+
+/**
+ * Every endpoint's `Authentication` and limits, with users of one's own. That the URL is theirs is checked here. It is also
+ * what `Mcp.layerOpen` needs.
+ */
 export const layerOf = <E, R>(
-  identify: Effect.Effect<Identify, E, R>
-): Layer.Layer<Authentication | ChatRateLimit | ApiRateLimit, E, R | RateLimits> =>
+  identify: Effect.Effect<Identify, E, R>,
+  { scheme }: IdentifyOptions = {}
+): Layer.Layer<Authentication | ChatRateLimit | ApiRateLimit | Scheme, E, R | RateLimits> =>
   Layer.mergeAll(
+    Layer.succeed(Scheme, { scheme }),
     Layer.effect(
       Authentication,
       Effect.gen(function* () {
@@ -111,4 +127,4 @@ export const layerOf = <E, R>(
   )
 
 /** Who asks is whoever the token names. */
-export const layer = layerOf(Effect.map(Tokens, authenticate))
+export const layer = layerOf(Effect.map(Tokens, authenticate), ownScheme && { scheme: ownScheme })

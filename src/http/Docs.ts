@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto"
-import { HttpApiSwagger, HttpLayerRouter, HttpServerResponse } from "@effect/platform"
-import { Effect, Layer } from "effect"
-import { DocumentedApi, openApi } from "../api/OpenApi.ts"
+import { HttpApiSwagger, HttpLayerRouter, HttpServerResponse, type OpenApi } from "@effect/platform"
+import { Effect, Layer, Option } from "effect"
+import { DocumentedApi, documentOf } from "../api/OpenApi.ts"
+import { Scheme } from "./Authentication.ts"
 import * as Hosts from "./Hosts.ts"
+import { addressIn, Mount, mountedHere, PublicUrl } from "./Mount.ts"
 
 /**
  * The page's own script and style are written into it, and its requests go to this service. Any other script, and
@@ -27,22 +29,52 @@ const scriptsIn = (page: string) => Array.from(page.matchAll(/<script>(.*?)<\/sc
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("base64")
 
-/** The page is the same for every request, and large: its policy is made once. */
-const guarded = HttpLayerRouter.middleware(
-  Effect.sync(() => {
-    let policy: string | undefined
-    return Effect.map((response: HttpServerResponse.HttpServerResponse) => {
-      policy ??= policyOf(response.body._tag === "Uint8Array" ? new TextDecoder().decode(response.body.body) : "")
-      return HttpServerResponse.setHeader(response, "content-security-policy", policy)
-    })
-  })
-).combine(Hosts.guard)
+const specification = /(<script id="swagger-spec" type="application\/json">).*?(<\/script>)/s
+
+/** The page of a document: the library's own, with this document in it. */
+const pageOf = (page: string, document: object) => {
+  const text = JSON.stringify(document).replaceAll("<", "\\u003c")
+  return page.replace(specification, (_, before: string, after: string) => `${before}${text}${after}`)
+}
 
 /** `/openapi.json`, and at `/docs` a page to try it with, which needs nothing from anywhere else. */
-export const layer = Layer.suspend(() => {
-  const document = HttpServerResponse.unsafeJson(openApi)
-  return Layer.merge(
-    HttpLayerRouter.add("GET", "/openapi.json", Effect.succeed(document)),
-    Layer.provide(HttpApiSwagger.layerHttpLayerRouter({ api: DocumentedApi, path: "/docs" }), guarded.layer)
-  )
-})
+export const layer = Layer.unwrapEffect(
+  Effect.gen(function* () {
+    const { prefix } = yield* Mount
+    const publicUrl = yield* PublicUrl
+    const groups = yield* mountedHere
+    const { scheme } = yield* Scheme
+    const root = Option.match(publicUrl, {
+      onNone: () => "",
+      onSome: (url) => addressIn(url, "").slice(url.origin.length)
+    })
+    // Known once the app serves, and the same for every request from then on.
+    let made: OpenApi.OpenAPISpec | undefined
+    const document = () => (made ??= documentOf({ root, prefix, groups: new Set([...groups, "docs"]), scheme }))
+    let page: HttpServerResponse.HttpServerResponse | undefined
+
+    const guarded = HttpLayerRouter.middleware(
+      Effect.succeed(
+        Effect.map((response: HttpServerResponse.HttpServerResponse) => {
+          if (page !== undefined || response.body._tag !== "Uint8Array") return page ?? response
+          const html = pageOf(new TextDecoder().decode(response.body.body), document())
+          page = HttpServerResponse.setHeader(
+            HttpServerResponse.text(html, { contentType: "text/html" }),
+            "content-security-policy",
+            policyOf(html)
+          )
+          return page
+        })
+      )
+    ).combine(Hosts.guard)
+
+    return Layer.merge(
+      HttpLayerRouter.add(
+        "GET",
+        "/openapi.json",
+        Effect.sync(() => HttpServerResponse.unsafeJson(document()))
+      ),
+      Layer.provide(HttpApiSwagger.layerHttpLayerRouter({ api: DocumentedApi, path: "/docs" }), guarded.layer)
+    )
+  })
+)

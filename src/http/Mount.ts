@@ -31,6 +31,28 @@ export const under =
       )
     )
 
+/** The groups of the API that are mounted in each place of an app. */
+const mounted = new WeakMap<HttpLayerRouter.HttpRouter, Map<string, Set<string>>>()
+
+/** Those that are mounted in this place; more may come until the app serves. */
+export const mountedHere: Effect.Effect<Set<string>, never, HttpLayerRouter.HttpRouter> = Effect.gen(function* () {
+  const router = yield* HttpLayerRouter.HttpRouter
+  const { prefix, root = router } = yield* Mount
+  const places = mounted.get(root) ?? new Map<string, Set<string>>()
+  mounted.set(root, places)
+  const here = places.get(prefix) ?? new Set<string>()
+  places.set(prefix, here)
+  return here
+})
+
+/** Tells that groups are mounted in this place. */
+export const tell = (...groups: ReadonlyArray<string>) =>
+  Layer.effectDiscard(
+    Effect.map(mountedHere, (here) => {
+      for (const group of groups) here.add(group)
+    })
+  )
+
 /** Where clients reach the root of the app, if that is set: a proxy may stand before it. */
 export class PublicUrl extends Context.Reference<PublicUrl>()("taskchat/http/PublicUrl", {
   defaultValue: (): Option.Option<URL> => Option.none()

@@ -15,7 +15,7 @@ import * as ConversationsHttp from "./ConversationsHttp.ts"
 import * as Docs from "./Docs.ts"
 import * as Exchange from "./Exchange.ts"
 import * as Fallback from "./Fallback.ts"
-import { Mount } from "./Mount.ts"
+import { Mount, tell } from "./Mount.ts"
 import * as OperatingHttp from "./OperatingHttp.ts"
 import * as TasksHttp from "./TasksHttp.ts"
 import * as TurnsHttp from "./TurnsHttp.ts"
@@ -40,7 +40,8 @@ export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
         OperatingHttp.layer
       ])
     ),
-    Docs.layer,
+    tell(...Object.keys(Api.groups)),
+    Layer.fresh(Docs.layer),
     Layer.unwrapEffect(Effect.map(Mount, ({ prefix }) => (prefix === "" ? Layer.empty : Fallback.layerOpen)))
   ).pipe(Layer.provide(Exchange.middleware.layer))
 
@@ -48,7 +49,7 @@ const part = Base.make("taskchat")
 
 const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
   api: HttpApi.HttpApi<Id, Groups, E, R>
-) => Layer.provide(HttpApiRoutes.mount(api), Exchange.middleware.layer)
+) => Layer.merge(Layer.provide(HttpApiRoutes.mount(api), Exchange.middleware.layer), tell(...Object.keys(api.groups)))
 
 /** One group, to be mounted by itself; like the following ones it leaves open who asks. */
 export const chat = (options: ChatHttp.ChatHttpOptions) =>
@@ -68,7 +69,7 @@ export const users = Layer.fresh(Layer.provide(mount(part.add(UsersApi)), UsersH
 /** `/health`, `/ready` and `/metrics`, for everybody. */
 export const operating = Layer.fresh(Layer.provide(mount(part.add(OperatingApi)), OperatingHttp.layer))
 
-/** `/openapi.json` and `/docs`, for everybody. */
+/** `/openapi.json` and `/docs` of the groups that are mounted in the same place, for everybody. */
 export const docs = Layer.fresh(Layer.provide(Docs.layer, Exchange.middleware.layer))
 
 export { layerOf as authentication } from "./Authentication.ts"

@@ -2,7 +2,7 @@ import { FetchHttpClient, HttpClient, HttpClientRequest, HttpLayerRouter } from 
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Array as Arr, ConfigProvider, Effect, Layer, Option } from "effect"
-import { Chat, type ConversationId, RateLimits, Routes, Services, Tasks, UserId } from "taskchat"
+import { Chat, type ConversationId, MissingToken, RateLimits, Routes, Services, Tasks, UserId } from "taskchat"
 import { ScriptedModel } from "taskchat/testing"
 import * as AgentOnly from "../../examples/agent.ts"
 import * as Anthropic from "../../examples/anthropic.ts"
@@ -189,11 +189,16 @@ describe("examples/", () => {
 
   const alsoThere = Routes.tasks.pipe(Layer.provide(authentication), Routes.under("/also"), Routes.under("/there"))
 
+  /** How its users say who they are is not told. */
+  const some = Layer.merge(Routes.tasks, Routes.docs).pipe(
+    Layer.provide(Routes.authentication(Effect.succeed(Effect.fail(new MissingToken())))),
+    Routes.under("/some")
+  )
+
   layer(
-    HttpLayerRouter.serve(Layer.mergeAll(Mounted.app, Mounted.tasksOnly, alsoThere), { disableListenLog: true }).pipe(
-      Layer.provide(services),
-      Layer.provideMerge(NodeHttpServer.layerTest)
-    )
+    HttpLayerRouter.serve(Layer.mergeAll(Mounted.app, Mounted.tasksOnly, alsoThere, some), {
+      disableListenLog: true
+    }).pipe(Layer.provide(services), Layer.provideMerge(NodeHttpServer.layerTest))
   )((it) => {
     it.effect("mounted.ts and users.ts: the API is part of another app, for that app's users", () =>
       Effect.gen(function* () {
@@ -218,6 +223,58 @@ describe("examples/", () => {
         assert.match(location, /^\/assistant\/api\/1\/tasks\/\d+$/)
         assert.strictEqual((yield* request(HttpClientRequest.get(location), "mine")).status, 200)
         assert.strictEqual((yield* request(HttpClientRequest.get("/assistant/openapi.json"))).status, 200)
+      })
+    )
+
+    it.effect("mounted.ts: MCP serves that app's users, without a token", () =>
+      Effect.gen(function* () {
+        const call = HttpClientRequest.post("/assistant/mcp").pipe(
+          HttpClientRequest.bodyUnsafeJson({
+            jsonrpc: "2.0",
+            id: 1,
+            method: "tools/call",
+            params: { name: "create_task", arguments: { title: "By MCP" } }
+          })
+        )
+        const stranger = yield* request(call)
+        assert.strictEqual(stranger.status, 401)
+        assert.include(stranger.text, "Log in first.")
+        const answer = yield* request(call, "mine")
+        assert.strictEqual(answer.status, 200, answer.text)
+        assert.include(answer.text, "By MCP")
+        const tasks = yield* request(HttpClientRequest.get("/assistant/api/1/tasks?q=By%20MCP"), "mine")
+        assert.strictEqual(JSON.parse(tasks.text).total, 1)
+      })
+    )
+
+    it.effect("mounted.ts: the documentation is of what is mounted, where it is and for whom", () =>
+      Effect.gen(function* () {
+        const { text } = yield* request(HttpClientRequest.get("/assistant/openapi.json"))
+        const document = JSON.parse(text)
+        assert.deepStrictEqual(document.servers, [{ url: "/assistant" }])
+        assert.deepStrictEqual(document.components.securitySchemes, {
+          app: { type: "apiKey", in: "cookie", name: "session" }
+        })
+        assert.deepStrictEqual(document.paths["/api/{user_id}/chat"].post.security, [{ app: [] }])
+        assert.deepStrictEqual(document.paths["/health"].get.security, [])
+        assert.deepStrictEqual(document.paths["/mcp"].post.security, [{ app: [] }])
+        // It is at the root, wherever the rest is.
+        const metadata = "/.well-known/oauth-protected-resource/assistant/mcp"
+        assert.deepStrictEqual(document.paths[metadata].servers, [{ url: "/" }])
+        assert.strictEqual((yield* request(HttpClientRequest.get(metadata))).status, 200)
+        const page = yield* request(HttpClientRequest.get("/assistant/docs"))
+        const [, shown = ""] = /<script id="swagger-spec"[^>]*>(.*?)<\/script>/s.exec(page.text) ?? []
+        assert.deepStrictEqual(JSON.parse(shown), document)
+
+        const partial = JSON.parse((yield* request(HttpClientRequest.get("/some/openapi.json"))).text)
+        assert.deepStrictEqual(partial.servers, [{ url: "/some" }])
+        assert.deepStrictEqual(
+          partial.tags.map(({ name }: { readonly name: string }) => name),
+          ["tasks", "docs"]
+        )
+        assert.notProperty(partial.paths, "/mcp")
+        assert.notProperty(partial.paths, "/api/{user_id}/chat")
+        assert.deepStrictEqual(partial.components.securitySchemes, {})
       })
     )
 

@@ -126,6 +126,7 @@ layer(Server.layer({ publicUrl: "https://tasks.example.com/service/" }))("Addres
         const { json } = yield* send("GET", metadata, { headers })
         assert.strictEqual(json["resource"], "https://tasks.example.com/service/mcp")
       }
+      assert.deepStrictEqual((yield* send("GET", "/openapi.json")).json["servers"], [{ url: "/service" }])
     })
   )
 })

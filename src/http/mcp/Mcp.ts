@@ -1,14 +1,15 @@
 import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { createMcpHandler } from "@modelcontextprotocol/server"
-import { Effect, Either, Layer, Option, Schema } from "effect"
+import { Effect, Either, Layer, Option, Redacted, Schema } from "effect"
+import { Authentication } from "../../api/Authentication.ts"
 import type { UserId } from "../../domain/Id.ts"
 import { InvalidRequest, NotAcceptable, NotFound, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
 import * as JsonBody from "../../runtime/JsonBody.ts"
 import { RateLimits } from "../../services/access/RateLimits.ts"
-import { Tokens } from "../../services/access/Tokens.ts"
-import { authenticate, showLimits, spend } from "../Authentication.ts"
+import * as Users from "../Authentication.ts"
+import { showLimits, spend } from "../Authentication.ts"
 import * as Exchange from "../Exchange.ts"
-import { addressIn, Mount, PublicUrl, rootOf } from "../Mount.ts"
+import { addressIn, Mount, PublicUrl, rootOf, tell } from "../Mount.ts"
 import * as McpServer from "./McpServer.ts"
 import * as Messages from "./Messages.ts"
 
@@ -26,10 +27,13 @@ const metadataPath = "/.well-known/oauth-protected-resource"
  * The tasks for MCP clients: Streamable HTTP without sessions, so that any node answers any request. Who asks, how often
  * and from where is checked as everywhere; the rest is the protocol's.
  */
-export const layer = ({ issuer, origins }: McpOptions) =>
+export const layer = (options: McpOptions) => Layer.provide(layerOpen(options), Users.layer)
+
+/** As `layer`, but whoever embeds it says who asks: `Routes.authentication` makes a layer that does. */
+export const layerOpen = ({ issuer, origins }: McpOptions) =>
   HttpLayerRouter.use((router) =>
     Effect.gen(function* () {
-      const tokens = yield* Tokens
+      const { bearer } = yield* Authentication
       const limits = yield* RateLimits
       const serverFor = yield* McpServer.make
       const { prefix, root = router } = yield* Mount
@@ -39,8 +43,7 @@ export const layer = ({ issuer, origins }: McpOptions) =>
       const serve = Effect.gen(function* () {
         const request = yield* HttpServerRequest.HttpServerRequest
         yield* pointTo(Option.map(rootOf(publicUrl, request), metadataOf(resource)))
-        const { id: user } = yield* authenticate(tokens)
-        yield* Exchange.annotateRequestLog({ user_id: user })
+        const { id: user } = yield* bearer(Redacted.make(""))
         if (!isWelcome(request.headers["origin"], origins)) {
           return yield* Effect.zipRight(showLimits(limits, "api", user), new OriginForbidden())
         }
@@ -90,7 +93,7 @@ export const layer = ({ issuer, origins }: McpOptions) =>
       yield* root.add("GET", `${metadataPath}${resource}`, metadata)
       if (prefix === "") yield* root.add("GET", metadataPath, metadata)
     })
-  ).pipe(Layer.provide(Exchange.middleware.layer))
+  ).pipe(Layer.provide(Exchange.middleware.layer), Layer.merge(tell("mcp")))
 
 /** Where RFC 9728 has what is to be known of a resource: before its path. */
 const metadataOf = (resource: string) => (root: URL) =>
