@@ -41,7 +41,7 @@ const counters = Effect.gen(function* () {
       n bigint NOT NULL DEFAULT 0 CONSTRAINT not_negative CHECK (n >= 0)
     )`
   const count = Effect.map(sql<{ n: number }>`SELECT count(*) AS n FROM ${sql(name)}`, ([row]) => row?.n)
-  const add = (label: string) => sql`INSERT INTO ${sql(name)} (name) VALUES (${label})`
+  const add = (label: string) => Effect.asVoid(sql`INSERT INTO ${sql(name)} (name) VALUES (${label})`)
   return { sql, table: sql(name), once: `${name}_once`, count, add }
 })
 
