@@ -223,15 +223,33 @@ export interface Upstream {
   readonly idleTimeout: Duration.Duration
 }
 
+/** One model of one provider. */
+export type Provider = { readonly _tag: "openai" | "chat-completions" | "anthropic" } & Upstream
+
 export type Model =
   | { readonly _tag: "offline" }
-  | ({ readonly _tag: "openai" | "chat-completions" | "anthropic" } & Upstream)
+  /** `fallback` answers turns for which the first one is busy or unreachable. */
+  | (Provider & { readonly fallback: Option.Option<Provider> })
+
+/** As turns, usage and metrics name a model. */
+export const nameOf = ({ _tag, model }: Pick<Provider, "_tag" | "model">) => `${_tag}:${model}`
 
 const baseUrl = (name: string) =>
   url(name, "https", "http").pipe(Config.map(Option.map(({ href }) => href.replace(/\/+$/, ""))))
 
+const providers = ["openai", "chat-completions", "anthropic"] as const
+
 const model = Config.all({
-  provider: oneOf("MODEL_PROVIDER", ["openai", "chat-completions", "anthropic", "offline"]),
+  chosen: oneOf("MODEL_PROVIDER", [...providers, "offline"]),
+  fallback: parsed(
+    "MODEL_FALLBACK",
+    `one of ${providers.join(", ")} with a model, such as openai:gpt-4.1-mini`,
+    (value) => {
+      const [, name = "", model = ""] = /^([a-z-]+):(\S+)$/.exec(value) ?? []
+      const provider = providers.find((one) => one === name)
+      return provider === undefined ? undefined : { provider, model }
+    }
+  ),
   openai: Config.all({
     apiKey: apiKey("OPENAI_API_KEY"),
     apiUrl: baseUrl("OPENAI_BASE_URL"),
@@ -249,30 +267,52 @@ const model = Config.all({
   maxOutputTokens: integer("MODEL_MAX_OUTPUT_TOKENS", 1, 1_000_000),
   idleTimeout: idle
 }).pipe(
-  Config.mapOrFail(({ anthropic, openai, provider, ...common }): Either.Either<Model, ConfigError.ConfigError> => {
-    const chosen = Option.getOrElse(provider, () => (Option.isSome(openai.apiKey) ? "openai" : "offline"))
-    const missing = (name: string) =>
-      Either.left(ConfigError.MissingData([name], `${name} is not set, but MODEL_PROVIDER ${chosen} needs it`))
-    switch (chosen) {
-      case "offline":
-        return Either.right({ _tag: chosen })
-      case "anthropic": {
-        if (Option.isNone(anthropic.apiKey)) return missing("ANTHROPIC_API_KEY")
-        const apiUrl = Option.getOrElse(anthropic.apiUrl, () => "https://api.anthropic.com/v1")
-        return Either.right({ _tag: chosen, ...common, ...anthropic, apiUrl })
+  Config.mapOrFail(
+    ({ anthropic, chosen, fallback, openai, ...common }): Either.Either<Model, ConfigError.ConfigError> => {
+      /** A provider by its own variables; `asked` is the one that asks for it. */
+      const provider = (_tag: Provider["_tag"], asked: string): Either.Either<Provider, ConfigError.ConfigError> => {
+        const missing = (name: string) =>
+          Either.left(ConfigError.MissingData([name], `${name} is not set, but ${asked} ${_tag} needs it`))
+        switch (_tag) {
+          case "anthropic": {
+            if (Option.isNone(anthropic.apiKey)) return missing("ANTHROPIC_API_KEY")
+            const apiUrl = Option.getOrElse(anthropic.apiUrl, () => "https://api.anthropic.com/v1")
+            return Either.right({ _tag, ...common, ...anthropic, apiUrl })
+          }
+          case "chat-completions":
+            // Whom a key that is meant for one of many services would go to is not to be guessed.
+            return Option.isNone(openai.apiUrl)
+              ? missing("OPENAI_BASE_URL")
+              : Either.right({ _tag, ...common, ...openai, apiUrl: openai.apiUrl.value })
+          case "openai": {
+            if (Option.isNone(openai.apiKey)) return missing("OPENAI_API_KEY")
+            const apiUrl = Option.getOrElse(openai.apiUrl, () => "https://api.openai.com/v1")
+            return Either.right({ _tag, ...common, ...openai, apiUrl })
+          }
+        }
       }
-      case "chat-completions":
-        // Whom a key that is meant for one of many services would go to is not to be guessed.
-        return Option.isNone(openai.apiUrl)
-          ? missing("OPENAI_BASE_URL")
-          : Either.right({ _tag: chosen, ...common, ...openai, apiUrl: openai.apiUrl.value })
-      case "openai": {
-        if (Option.isNone(openai.apiKey)) return missing("OPENAI_API_KEY")
-        const apiUrl = Option.getOrElse(openai.apiUrl, () => "https://api.openai.com/v1")
-        return Either.right({ _tag: chosen, ...common, ...openai, apiUrl })
+      const _tag = Option.getOrElse(chosen, () => (Option.isSome(openai.apiKey) ? "openai" : "offline"))
+      if (_tag === "offline") {
+        return Option.match(fallback, {
+          onNone: () => Either.right({ _tag }),
+          onSome: (given) =>
+            Either.left(
+              wrong("MODEL_FALLBACK", `${given.provider}:${given.model}`, "unset where MODEL_PROVIDER is offline")
+            )
+        })
       }
+      return Either.flatMap(provider(_tag, "MODEL_PROVIDER"), (first) => {
+        if (Option.isNone(fallback)) return Either.right({ ...first, fallback: Option.none() })
+        const { model, provider: name } = fallback.value
+        return Either.flatMap(provider(name, "MODEL_FALLBACK"), (found) => {
+          const second = { ...found, model }
+          return nameOf(second) === nameOf(first)
+            ? Either.left(wrong("MODEL_FALLBACK", nameOf(second), "another model than the first"))
+            : Either.right({ ...first, fallback: Option.some(second) })
+        })
+      })
     }
-  })
+  )
 )
 
 const agent = Config.all({

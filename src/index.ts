@@ -16,6 +16,7 @@ export {
   type AgentError,
   AgentEvent,
   AgentFailed,
+  AgentMessageRefused,
   AgentMisconfigured,
   AgentSlow,
   AgentTimeout,
@@ -71,6 +72,7 @@ export { type Place, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./
 export {
   IdempotencyInProgress,
   IdempotencyKeyReused,
+  type ProviderState,
   Reverted,
   TooManyTurns,
   Turn,
@@ -103,6 +105,7 @@ export { type Limit, type Limits, type Policy, RateLimits, type Standing } from 
 export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/access/Tokens.ts"
 export { TokenUsage } from "./services/access/TokenUsage.ts"
 export { Agent, type AgentOptions, type AgentTurn, type CallPlace } from "./services/agent/Agent.ts"
+export { FallbackModel, ModelName, type NamedModel } from "./services/agent/Models.ts"
 export {
   type ConversationPage,
   type ConversationQuery,

@@ -68,6 +68,7 @@ const variables = [
   "JWT_AUDIENCE",
   "JWT_USER_CLAIM",
   "USER_IDS",
+  "MODEL_FALLBACK",
   "MODEL_PROVIDER",
   "OPENAI_API_KEY",
   "OPENAI_BASE_URL",
@@ -130,7 +131,8 @@ it("values are read with their units", () => {
     model: "llama3",
     temperature: Option.some(0.2),
     maxOutputTokens: Option.some(500),
-    idleTimeout: Duration.millis(250)
+    idleTimeout: Duration.millis(250),
+    fallback: Option.none()
   })
   for (const url of ["postgresql://[::1]/x", "postgres://me:p%23@/x?host=/run/postgresql", "postgres:///x"]) {
     assert.isTrue(Option.isSome(settings({ DATABASE_URL: url }).database.url), url)
@@ -181,6 +183,47 @@ describe("the model is", () => {
       complaint({ MODEL_PROVIDER: "chat-completions", OPENAI_API_KEY: "sk-1" }),
       /^OPENAI_BASE_URL is not set/
     )
+  })
+
+  it("helped out by a fallback with its own provider's variables", () => {
+    const both = { OPENAI_API_KEY: "sk-1", ANTHROPIC_API_KEY: "sk-ant-1", ANTHROPIC_BASE_URL: "https://claude.test/v1" }
+    const { model } = settings({ ...both, MODEL_FALLBACK: "anthropic:claude-haiku-4-5", MODEL_TEMPERATURE: "0.5" })
+    assert.deepInclude(model, { _tag: "openai", model: "gpt-4.1-mini" })
+    const fallback = model._tag === "offline" ? undefined : Option.getOrThrow(model.fallback)
+    assert.deepInclude(fallback, { _tag: "anthropic", apiUrl: "https://claude.test/v1", model: "claude-haiku-4-5" })
+    assert.deepStrictEqual(fallback?.temperature, Option.some(0.5))
+    const local = settings({
+      OPENAI_BASE_URL: "http://localhost/v1",
+      MODEL_PROVIDER: "chat-completions",
+      MODEL_FALLBACK: "chat-completions:llama3:8b"
+    }).model
+    assert.deepInclude(local._tag === "offline" ? undefined : Option.getOrThrow(local.fallback), { model: "llama3:8b" })
+  })
+
+  it.each([
+    [
+      { OPENAI_API_KEY: "sk-1", MODEL_FALLBACK: "anthropic:claude" },
+      /^ANTHROPIC_API_KEY is not set, but MODEL_FALLBACK/
+    ],
+    [
+      { ANTHROPIC_API_KEY: "k", MODEL_PROVIDER: "anthropic", MODEL_FALLBACK: "chat-completions:m" },
+      /^OPENAI_BASE_URL is not set/
+    ],
+    [
+      { OPENAI_API_KEY: "sk-1", MODEL_FALLBACK: "gpt-4.1" },
+      /^MODEL_FALLBACK is "gpt-4.1", but should be one of openai/
+    ],
+    [{ OPENAI_API_KEY: "sk-1", MODEL_FALLBACK: "offline:x" }, /^MODEL_FALLBACK is "offline:x", but should be one of/],
+    [
+      { OPENAI_API_KEY: "sk-1", MODEL_FALLBACK: "openai:gpt-4.1-mini" },
+      /^MODEL_FALLBACK .* another model than the first/
+    ],
+    [
+      { ANTHROPIC_API_KEY: "k", MODEL_FALLBACK: "anthropic:claude" },
+      /^MODEL_FALLBACK .* unset where MODEL_PROVIDER is offline/
+    ]
+  ] as const)("not helped out by a fallback that cannot: %o", (variables, words) => {
+    assert.match(complaint(variables), words)
   })
 
   it("the offline one if that is asked for, key or not", () => {

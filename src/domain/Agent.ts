@@ -1,6 +1,6 @@
 import { Data, Duration } from "effect"
 import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
-import type { Usage } from "./Turn.ts"
+import type { ProviderState, Usage } from "./Turn.ts"
 
 /** What an agent does, as it happens. JSON answers, SSE frames and storage are readers of this one stream. */
 export type AgentEvent = Data.TaggedEnum<{
@@ -8,8 +8,10 @@ export type AgentEvent = Data.TaggedEnum<{
   Text: { readonly text: string }
   ToolCallStarted: { readonly call: ToolCallStarted; readonly step: number }
   ToolCallEnded: { readonly call: ToolCall; readonly step: number; readonly providerCallId?: string | undefined }
-  /** One call of the model has been answered in full. */
-  StepEnded: { readonly usage: Usage }
+  /** The model has begun to answer, and answers the rest of the turn. `model` is `provider:model`. */
+  ModelChosen: { readonly model: string }
+  /** One call of the model has been answered in full. `state` is for its provider, in later turns. */
+  StepEnded: { readonly usage: Usage; readonly state?: ProviderState | undefined }
 }>
 export const AgentEvent = Data.taggedEnum<AgentEvent>()
 
@@ -58,6 +60,17 @@ export class AgentContextTooLong extends Data.TaggedError("AgentContextTooLong")
   readonly code = "agent_context_too_long"
   readonly detail = "This message is too long for the assistant. Please send a shorter one."
 }
+/** The provider refuses the user's message even without any history: later requests have to do without it. */
+export class AgentMessageRefused extends Data.TaggedError("AgentMessageRefused")<{
+  readonly reason: AgentFailed | AgentContentRefused | AgentContextTooLong
+}> {
+  get code() {
+    return this.reason.code
+  }
+  get detail() {
+    return this.reason.detail
+  }
+}
 /** The turn's own time is up. */
 export class AgentTimeout extends Data.TaggedError("AgentTimeout")<{ readonly limit: Duration.Duration }> {
   readonly code = "agent_timeout"
@@ -75,6 +88,7 @@ export type AgentError =
   | AgentCutOff
   | AgentContentRefused
   | AgentContextTooLong
+  | AgentMessageRefused
 
 const seconds = (limit: Duration.Duration) => {
   const n = Duration.toSeconds(limit)

@@ -4,7 +4,7 @@ import { key, length, Time, text } from "./Json.ts"
 import { Problem } from "./Problem.ts"
 import { beginning } from "./Text.ts"
 import { type Place, type ToolCall, ToolCalls } from "./ToolCall.ts"
-import { TurnEnd, type TurnStatus } from "./Turn.ts"
+import { type ProviderState, TurnEnd, type TurnStatus } from "./Turn.ts"
 
 export class Conversation extends Schema.Class<Conversation>("Conversation")(
   {
@@ -88,6 +88,8 @@ export interface HistoryMessage {
   readonly content: string
   readonly toolCalls: ReadonlyArray<ToolCall> | null
   readonly places: ReadonlyArray<Place> | null
+  /** Of an assistant's message: what the provider wants back with its steps. */
+  readonly states?: ReadonlyArray<ProviderState> | null | undefined
   /** How the message's turn ended; `refused`: the model's provider refused this message even by itself. */
   readonly turnStatus: TurnStatus | "refused"
 }

@@ -24,6 +24,15 @@ export const Usage = Schema.Struct({
 }).annotations({ identifier: "Usage", description: "Tokens of the model, summed over the steps of a turn" })
 export type Usage = typeof Usage.Type
 
+/** What a model's provider wants back with its answer in later turns: opaque, and for nobody else. */
+export interface ProviderState {
+  readonly step: number
+  /** Base URL and model: whom it is for. */
+  readonly origin: string
+  /** JSON. */
+  readonly state: string
+}
+
 /** Why a turn did not complete: the code for programs, the sentence for people. */
 export const TurnError = Schema.Struct({
   code: Schema.String.annotations({ description: "For programs; stable", examples: ["agent_unreachable"] }),
@@ -45,6 +54,10 @@ export class Turn extends Schema.Class<Turn>("Turn")(
       .annotations({ description: "The assistant message's, if the turn left one" })
       .pipe(key("message_id")),
     toolCalls: ToolCalls.pipe(key("tool_calls")),
+    model: Schema.NullOr(Schema.String).annotations({
+      description: "The model that answered, as `provider:model`; null if none did",
+      examples: ["openai:gpt-4.1-mini"]
+    }),
     usage: Schema.NullOr(Usage),
     error: Schema.NullOr(TurnError).annotations({
       description: "Null while it runs and when it completed",

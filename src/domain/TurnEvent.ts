@@ -20,6 +20,8 @@ export interface Ended {
   readonly status: TurnEnd
   readonly content: string
   readonly toolCalls: ReadonlyArray<ToolCall> | null
+  /** The model that answered, if one did. */
+  readonly model: string | null
   readonly usage: Usage
   /** The assistant message's, if the turn left one. */
   readonly message: { readonly id: MessageId; readonly createdAt: DateTime.Utc } | null

@@ -8,16 +8,31 @@ import { isFields } from "./Fields.ts"
  * model that it came from, and to no other.
  */
 
-/** Kept of one answer at most, in characters of JSON; of what is larger nothing is kept. */
-const maxLength = 64 * 1024
+/** How long a provider wants it back: in the turn that it came in, or in later turns too. */
+export type Lifetime = "turn" | "conversation"
+
+/**
+ * By the host of its address. DeepSeek refuses a conversation without the thoughts that led to earlier calls; Google wants
+ * signatures back with the history. Others pass over what is of an earlier turn, or count it against the context.
+ */
+const lastingHosts: ReadonlySet<string> = new Set(["api.deepseek.com", "generativelanguage.googleapis.com"])
+
+export const lifetimeAt = ({ hostname }: URL): Lifetime => (lastingHosts.has(hostname) ? "conversation" : "turn")
+
+/** Kept of one answer at most, in bytes of JSON; of what is larger nothing is kept. */
+const maxSize = 64 * 1024
 
 const key = "taskchat"
 
 /** The metadata of an answer's `finish`: `state` of the provider at `origin`, if there is any. */
-export const metadataOf = (origin: string, state: object | undefined): Response.ProviderMetadata => {
+export const metadataOf = (
+  origin: string,
+  lifetime: Lifetime,
+  state: object | undefined
+): Response.ProviderMetadata => {
   if (state === undefined || Object.keys(state).length === 0) return {}
   const text = JSON.stringify(state)
-  return text.length > maxLength ? {} : { [key]: { origin, state: text } }
+  return Buffer.byteLength(text) > maxSize ? {} : { [key]: { origin, lifetime, state: text } }
 }
 
 /** What the provider at `origin` wants back with this message. */
@@ -30,4 +45,4 @@ export const stateOf = (origin: string, { options }: Prompt.AssistantMessage): u
 
 /** Adds a piece of text to what is kept, up to where it would not be kept anyway. */
 export const append = (kept: string, piece: unknown): string =>
-  typeof piece === "string" && kept.length <= maxLength ? kept + piece : kept
+  typeof piece === "string" && kept.length <= maxSize ? kept + piece : kept

@@ -2,9 +2,11 @@ import type { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Duration, Effect, Exit, Option, type Redacted, type Scope } from "effect"
 import { factsOf } from "../domain/ModelFailure.ts"
+import { CurrentRequestLimit, RequestLimit } from "../domain/RequestLimit.ts"
 import * as Pull from "../runtime/Pull.ts"
 import type { Part } from "../runtime/StreamText.ts"
 import { Alarms } from "../runtime/Timeouts.ts"
+import * as Echo from "./Echo.ts"
 import { type Client, Exchange, type Outcome, patience, type Taken } from "./Exchange.ts"
 import * as Failures from "./Failures.ts"
 import * as OptionalMembers from "./OptionalMembers.ts"
@@ -24,6 +26,8 @@ export interface Options {
    * It fails with an `HttpRequestError` whose cause is a `TimeoutException`.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
+  /** How long the provider wants back what it thought: by its host, unless given. */
+  readonly echoes?: Echo.Lifetime | undefined
 }
 
 /** How one API is spoken to. */
@@ -44,14 +48,11 @@ export interface Endpoint {
   readonly origin: string
   /**
    * The parts of the answer to a request, which is JSON. What has come meanwhile is one chunk. An optional member that the
-   * provider refuses by name is left out, at once and from then on. The connection is closed at once when the answer is
-   * left early; after a complete answer it is kept for the next request.
+   * provider refuses by name is left out, at once and from then on, within the `CurrentRequestLimit`. The connection is
+   * closed at once when the answer is left early; after a complete answer it is kept for the next request.
    */
-  readonly ask: (write: (without: ReadonlySet<string>) => string) => Pull.Source<Part, AiError.AiError>
+  readonly ask: (write: (without: ReadonlySet<string>) => string) => Effect.Effect<Pull.Source<Part, AiError.AiError>>
 }
-
-/** Requests for one answer, at most. */
-const maxTries = 4
 
 export const make = <State extends Standing>(
   { headers, module, optional, path, wire }: Api<State>,
@@ -76,6 +77,7 @@ export const make = <State extends Standing>(
       },
       failures,
       origin,
+      echoes: options.echoes ?? Echo.lifetimeAt(url),
       idle,
       silences: Number.isFinite(idle) ? yield* Alarms.make(idle) : undefined,
       ends: yield* Alarms.make(patience)
@@ -85,11 +87,10 @@ export const make = <State extends Standing>(
 
     const ask = (
       client: Client,
-      write: (without: ReadonlySet<string>) => string
+      write: (without: ReadonlySet<string>) => string,
+      limit: RequestLimit
     ): Pull.Source<Part, AiError.AiError> => {
-      let tries = 0
       const send = (without: ReadonlySet<string>): Exchange<State> => {
-        tries++
         const outcome: Outcome = {
           onBegin: () => {
             // Only now is it known that this was the reason.
@@ -98,13 +99,13 @@ export const make = <State extends Standing>(
           onFailure: ({ body, error }, hasBegun) => {
             const status = error._tag === "HttpResponseError" ? error.response.status : 0
             const members =
-              hasBegun || tries === maxTries || (status !== 400 && status !== 422)
+              hasBegun || (status !== 400 && status !== 422)
                 ? []
                 : OptionalMembers.refusedIn(
                     body,
                     optional.filter((member) => !without.has(member))
                   )
-            return members.length === 0
+            return members.length === 0 || !limit.take()
               ? Exit.fail(Option.some(error))
               : again(error, new Set([...without, ...members]))
           }
@@ -123,7 +124,7 @@ export const make = <State extends Standing>(
               Effect.annotateLogs({
                 ...factsOf(error),
                 model_members: Array.from(without).join(","),
-                model_try: tries
+                model_try: limit.sent - 1
               })
             ),
             Effect.suspend(() => exchange.pull)
@@ -134,9 +135,20 @@ export const make = <State extends Standing>(
     }
     return {
       origin,
-      ask: (write) => (client === undefined ? Pull.fail(failures.invalidUrl.error) : ask(client, write))
+      ask: (write) =>
+        Effect.map(CurrentRequestLimit, (given) =>
+          client === undefined
+            ? Pull.fail(failures.invalidUrl.error)
+            : ask(client, write, Option.getOrElse(given, newLimit))
+        )
     }
   })
+
+const newLimit = () => {
+  const limit = new RequestLimit()
+  limit.take()
+  return limit
+}
 
 /** `undefined` for what is no address of a web service. */
 const endpoint = (apiUrl: string, path: string): URL | undefined => {

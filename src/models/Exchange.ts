@@ -19,6 +19,7 @@ export interface Client {
   readonly failures: Failures
   /** Base URL and model: whom what a provider wants back goes to. */
   readonly origin: string
+  readonly echoes: Echo.Lifetime
   /** Milliseconds; infinite, there are no `silences`. */
   readonly idle: number
   readonly silences: Alarms | undefined
@@ -292,7 +293,8 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
   }
 
   #withEcho(part: Part): Part {
-    const metadata = Echo.metadataOf(this.#client.origin, this.#wire.echo(this.#state))
+    const { echoes, origin } = this.#client
+    const metadata = Echo.metadataOf(origin, echoes, this.#wire.echo(this.#state))
     return Object.keys(metadata).length === 0 ? part : { ...part, metadata }
   }
 

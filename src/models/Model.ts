@@ -23,7 +23,10 @@ export const layer = <State extends Standing>(
     LanguageModel.LanguageModel,
     Effect.flatMap(Endpoint.make(api, options), (endpoint) => {
       const open = (request: StreamText.Request) =>
-        Effect.flatMap(write(request, endpoint.origin), (text) => measured(api.provider, endpoint.ask(text)))
+        write(request, endpoint.origin).pipe(
+          Effect.flatMap(endpoint.ask),
+          Effect.flatMap((source) => measured(api.provider, source))
+        )
       const streamText = (request: LanguageModel.ProviderOptions) => Pull.toStream(() => Pull.suspend(open(request)))
       return Effect.map(
         LanguageModel.make({

@@ -1,7 +1,7 @@
 import { HttpLayerRouter } from "@effect/platform"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Duration, Effect, Layer, Option } from "effect"
-import type * as Config from "../Config.ts"
+import { Data, Duration, Effect, Layer, Option, Predicate } from "effect"
+import * as Config from "../Config.ts"
 import { isLoopback } from "../domain/Loopback.ts"
 import * as Cors from "../http/Cors.ts"
 import * as Fallback from "../http/Fallback.ts"
@@ -16,6 +16,7 @@ import { Identities } from "../services/access/Identities.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 import * as UserIds from "../services/access/UserIds.ts"
+import { FallbackModel, ModelName } from "../services/agent/Models.ts"
 import * as Services from "../services/Services.ts"
 import { Tasks } from "../services/tasks/Tasks.ts"
 import * as TaskTools from "../services/tasks/TaskTools.ts"
@@ -36,11 +37,22 @@ export const database = ({ dataDir, poolSize, url }: Config.Settings["database"]
     onSome: (url) => Sql.layer({ url, poolSize })
   })
 
-/** Only the chosen one is loaded: what OpenAI's brings along would double the time and memory a start takes. */
+/** The agent's model with its name, and the one that stands in for it. */
 const model = (settings: Config.Model) => {
+  if (settings._tag === "offline") return Layer.merge(Offline.layer, Layer.succeed(ModelName, settings._tag))
+  return Layer.mergeAll(
+    provider(settings),
+    Layer.succeed(ModelName, Config.nameOf(settings)),
+    Option.match(settings.fallback, {
+      onNone: () => Layer.empty,
+      onSome: (fallback) => FallbackModel.layer(Config.nameOf(fallback), provider(fallback))
+    })
+  )
+}
+
+/** Only the chosen one is loaded: what OpenAI's brings along would double the time and memory a start takes. */
+const provider = (settings: Config.Provider) => {
   switch (settings._tag) {
-    case "offline":
-      return Offline.layer
     case "openai":
       return loaded(() => import("../models/OpenAi.ts"), settings)
     case "chat-completions":
@@ -50,10 +62,29 @@ const model = (settings: Config.Model) => {
   }
 }
 
-const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Upstream) =>
-  Layer.unwrapEffect(Effect.map(Effect.promise(load), ({ layer }) => layer(upstream(settings)))).pipe(
-    Layer.provide(NodeHttpClient.dispatcherLayer)
-  )
+/** A package that is installed only by those who choose its models. */
+class PackageMissing extends Data.TaggedError("PackageMissing")<{ readonly provider: string; readonly name: string }> {
+  override get message() {
+    return `The models of ${this.provider} need a package that is not installed: npm install ${this.name}`
+  }
+}
+
+/** The package in a failed import's `Cannot find package '@effect/ai-anthropic' imported from …`. */
+const missingPackage = (cause: unknown): string | undefined =>
+  Predicate.isError(cause) && Predicate.hasProperty(cause, "code") && cause.code === "ERR_MODULE_NOT_FOUND"
+    ? /Cannot find package '([^']+)'/.exec(cause.message)?.[1]
+    : undefined
+
+const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Provider) =>
+  Layer.unwrapEffect(
+    Effect.tryPromise({ try: load, catch: (cause) => cause }).pipe(
+      Effect.catchAll((cause) => {
+        const name = missingPackage(cause)
+        return name === undefined ? Effect.die(cause) : new PackageMissing({ provider: settings._tag, name })
+      }),
+      Effect.map(({ layer }) => layer(upstream(settings)))
+    )
+  ).pipe(Layer.provide(NodeHttpClient.dispatcherLayer))
 
 const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upstream) => ({
   ...rest,

@@ -1,6 +1,6 @@
 import { HttpServer } from "@effect/platform"
 import { Console, Effect, Layer, Option } from "effect"
-import type { Settings } from "../Config.ts"
+import { nameOf, type Settings } from "../Config.ts"
 import { UserId } from "../domain/Id.ts"
 import { isLoopback } from "../domain/Loopback.ts"
 import { Tokens } from "../services/access/Tokens.ts"
@@ -15,6 +15,13 @@ export const layer = ({ auth, database, logging, model, server }: Settings) =>
     HttpServer.addressFormattedWith((address) =>
       Effect.gen(function* () {
         yield* Effect.logInfo("Listening").pipe(Effect.annotateLogs({ address }))
+        if (model._tag !== "offline" && Option.isSome(model.fallback)) {
+          const fallback = nameOf(model.fallback.value)
+          yield* Effect.annotateLogs(Effect.logInfo("Conversations go to the services of both models"), {
+            model: nameOf(model),
+            fallback
+          })
+        }
         if (Option.isNone(server.publicUrl) && !isLoopback(server.host)) {
           yield* Effect.logWarning("PUBLIC_URL is not set: MCP clients are not told who issues tokens")
         }

@@ -5,6 +5,7 @@ import tasks from "./migrations/0002_tasks.ts"
 import taskSeries from "./migrations/0003_task_series.ts"
 import identities from "./migrations/0004_identities.ts"
 import taskSearch from "./migrations/0005_task_search.ts"
+import models from "./migrations/0006_models.ts"
 import taskTexts from "./migrations/0009_task_texts.ts"
 
 /** One file each, never edited once released. */
@@ -14,6 +15,7 @@ const loader = Migrator.fromRecord({
   "0003_task_series": taskSeries,
   "0004_identities": identities,
   "0005_task_search": taskSearch,
+  "0006_models": models,
   "0009_task_texts": taskTexts
 })
 

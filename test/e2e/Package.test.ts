@@ -130,6 +130,25 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
     })
   )
 
+  it.effect("says in one line what to install for a model whose package is not there", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* Project
+      const link = path.join(folder, "node_modules", "@effect", "ai-anthropic")
+      yield* Effect.acquireRelease(
+        Effect.sync(() => rmSync(link)),
+        () => Effect.sync(() => symlinkSync(path.join(root, "node_modules", "@effect", "ai-anthropic"), link))
+      )
+      const main = path.join(folder, "node_modules", "taskchat", "dist", "bin", "main.js")
+      const variables = ["-u", "DATABASE_URL", "MODEL_PROVIDER=anthropic", "ANTHROPIC_API_KEY=sk-ant-1", "PORT=0"]
+      const { code, output } = yield* run(folder, "env", ...variables, process.execPath, main, "serve")
+      assert.strictEqual(code, 1)
+      assert.strictEqual(
+        output.trim(),
+        "The models of anthropic need a package that is not installed: npm install @effect/ai-anthropic"
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("publint finds nothing", () =>
     Effect.gen(function* () {
       const { folder, tarball } = yield* Project

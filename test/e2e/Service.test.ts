@@ -405,6 +405,38 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
     )
   })
 
+  describe("with a fallback model", () => {
+    it.scoped(
+      "says at its start that conversations go to both services, and answers by it while the first is away",
+      () =>
+        Effect.gen(function* () {
+          const { OPENAI_BASE_URL } = yield* modelled
+          const service = yield* serve({
+            ...(yield* database),
+            LOG_FORMAT: "json",
+            MODEL_PROVIDER: "anthropic",
+            ANTHROPIC_API_KEY: "sk-ant-1",
+            ANTHROPIC_BASE_URL: "http://127.0.0.1:1",
+            MODEL_FALLBACK: "chat-completions:llama3:8b",
+            OPENAI_BASE_URL
+          })
+          const { body, status, text } = yield* chat(service, "Hello")
+          assert.strictEqual(status, 200, text)
+          const turn = yield* service.call("GET", `/api/1/turns/${body["turn_id"]}`)
+          assert.strictEqual(turn.body["model"], "chat-completions:llama3:8b")
+          const told = lines(service.stdout()).filter((line) =>
+            line.includes("Conversations go to the services of both")
+          )
+          assert.deepInclude(JSON.parse(told.join()), {
+            level: "info",
+            model: "anthropic:claude-sonnet-4-5",
+            fallback: "chat-completions:llama3:8b"
+          })
+        }),
+      timeout
+    )
+  })
+
   describe("with a collector", () => {
     it.scoped(
       "sends it spans with the request's id, and nothing that anyone wrote",

@@ -1,5 +1,5 @@
 import { LanguageModel, type Tool, type Toolkit } from "@effect/ai"
-import { Context, type DateTime, Effect, Layer, Stream } from "effect"
+import { Context, type DateTime, Effect, Layer, Option, Stream } from "effect"
 import { type AgentError, AgentEvent } from "../../domain/Agent.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
@@ -7,6 +7,7 @@ import type { ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import * as AgentLoop from "./AgentLoop.ts"
+import { FallbackModel, ModelName } from "./Models.ts"
 import * as ToolExecutor from "./ToolExecutor.ts"
 
 /** One turn, as the agent needs to know it. */
@@ -52,7 +53,10 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
   Agent,
   { readonly run: (turn: AgentTurn) => Stream.Stream<AgentEvent, AgentError | TurnLost> }
 >() {
-  /** An agent with the tools of `toolkit`, whose handlers may ask for `ToolContext`. */
+  /**
+   * An agent with the tools of `toolkit`, whose handlers may ask for `ToolContext`. `ModelName` names its model, and a
+   * `FallbackModel` stands in for it.
+   */
   static readonly layer = <Tools extends Record<string, Tool.Any>>(
     toolkit: Toolkit.Toolkit<Tools>,
     options: AgentOptions
@@ -60,9 +64,10 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
     Layer.effect(
       Agent,
       Effect.gen(function* () {
-        const model = yield* LanguageModel.LanguageModel
+        const first = { name: yield* ModelName, model: yield* LanguageModel.LanguageModel }
+        const models = { first, fallback: Option.getOrUndefined(yield* FallbackModel) }
         const tools = yield* ToolExecutor.make(toolkit)
-        return Agent.of({ run: (turn) => Pull.toStream(() => AgentLoop.make(model, tools, options, turn)) })
+        return Agent.of({ run: (turn) => Pull.toStream(() => AgentLoop.make(models, tools, options, turn)) })
       })
     )
 

@@ -1,8 +1,15 @@
-import { type AiError, type LanguageModel, Prompt, type Response, type Tool } from "@effect/ai"
+import { type AiError, Prompt, type Response, type Tool } from "@effect/ai"
 import { Chunk, DateTime, Effect, Exit, Option, Random } from "effect"
-import { type AgentError, AgentEvent, AgentFailed } from "../../domain/Agent.ts"
+import {
+  AgentContentRefused,
+  type AgentError,
+  AgentEvent,
+  AgentFailed,
+  AgentMessageRefused
+} from "../../domain/Agent.ts"
 import { storable } from "../../domain/Json.ts"
-import { factsOf } from "../../domain/ModelFailure.ts"
+import { type FailureKind, factsOf } from "../../domain/ModelFailure.ts"
+import { CurrentRequestLimit, RequestLimit } from "../../domain/RequestLimit.ts"
 import { maxCallsPerStep, type ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost, Usage } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
@@ -16,8 +23,10 @@ import {
   pastTurns,
   results,
   type StepPrompt,
+  stateOf,
   user
 } from "./AgentPrompt.ts"
+import type { Models, NamedModel } from "./Models.ts"
 import { type AgentTools, execute, type RequestedCall, requestedCall } from "./ToolExecutor.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
 
@@ -141,9 +150,16 @@ const flushText = (answer: Answer): readonly [Answer, ReadonlyArray<AgentEvent>]
 /** A count of tokens that the database can store, whatever a provider reports. */
 const count = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(Math.trunc(n), 10_000_000) : 0)
 
-/** One call of the model: its place in the turn, and what the model is sent. */
+/** One answer of a model: its place in the turn, and what the model is sent. */
 interface Step {
   readonly number: number
+  readonly model: NamedModel
+  /** Of the requests that are sent for the answer. */
+  readonly limit: RequestLimit
+  /** Tries of this model that failed for a moment's reason. */
+  readonly failures: number
+  /** Readers know which model answers. */
+  readonly isChosen: boolean
   readonly prompt: StepPrompt
   readonly followsText: boolean
   /** Changes of tasks so far. */
@@ -158,7 +174,7 @@ type Next = Effect.Effect<
 
 /** The events of one turn. Each step asks the model, reads its answer, runs the calls in it, and is followed by the next. */
 export const make = (
-  model: LanguageModel.Service,
+  models: Models,
   tools: AgentTools,
   options: AgentOptions,
   turn: AgentTurn
@@ -166,10 +182,11 @@ export const make = (
   /** The answer that is being read. */
   let open: Pull.Source<Part, AiError.AiError> | undefined
 
-  const ask = (step: Step, tries: number): Next =>
+  const ask = (step: Step): Next =>
     Effect.suspend(() => {
+      step.limit.take()
       const source = Pull.fromStream(
-        model.streamText({
+        step.model.model.streamText({
           prompt: Prompt.fromMessages(messagesOf(step.prompt)),
           toolkit: tools.offered,
           disableToolCallResolution: true,
@@ -177,52 +194,78 @@ export const make = (
         })
       )
       open = source
-      return read(step, tries, source, emptyAnswer(step.followsText))
+      const limited = Effect.provideService(source.pull, CurrentRequestLimit, Option.some(step.limit))
+      return read(step, source, emptyAnswer(step.followsText), limited)
     })
 
   const isLast = (step: Step) => step.number >= options.maxSteps
 
-  const read = (step: Step, tries: number, source: Pull.Source<Part, AiError.AiError>, answer: Answer): Next =>
-    Effect.matchEffect(source.pull, {
+  const read = (
+    step: Step,
+    source: Pull.Source<Part, AiError.AiError>,
+    answer: Answer,
+    pull: typeof source.pull = source.pull
+  ): Next =>
+    Effect.matchEffect(pull, {
       onSuccess: (parts) => {
         const [next, events] = addParts(answer, parts)
-        const rest = read(step, tries, source, next)
-        return events.length === 0 ? rest : emit(events, rest)
+        return events.length === 0
+          ? read(step, source, next)
+          : emit([...chosen(step), ...events], read({ ...step, isChosen: true }, source, next))
       },
       onFailure: (end) =>
         Effect.flatMap(source.close(Option.isNone(end) ? Exit.void : Exit.fail(end.value)), () => {
           open = undefined
-          return Option.isNone(end) ? conclude(step, answer) : recover(step, tries, answer, end.value)
+          return Option.isNone(end) ? conclude(step, answer) : recover(step, answer, end.value)
         })
     })
 
   /** After a failure: goes on with the answer as far as it came, asks again, or gives up. */
-  const recover = (step: Step, tries: number, answer: Answer, error: AiError.AiError): Next => {
+  const recover = (step: Step, answer: Answer, error: AiError.AiError): Next => {
     const salvaged = salvage(tools, answer, error)
     if (salvaged !== undefined) return conclude(step, ...salvaged)
-    return Effect.zipRight(logFailure(tries, factsOf(error)), askAgain(step, tries, answer, error))
+    return Effect.zipRight(logFailure(step, factsOf(error)), askAgain(step, answer, error))
   }
 
-  const askAgain = (step: Step, tries: number, answer: Answer, error: AiError.AiError): Next => {
+  const askAgain = (step: Step, answer: Answer, error: AiError.AiError): Next => {
     const failure = fromAiError(error)
-    const refusal = answer.text === "" && tries <= maxRefusals ? refusalOf(error) : undefined
-    const prompt = refusal && afterRefusal(step.prompt, refusal)
-    if (prompt !== undefined) return ask({ ...step, prompt }, tries + 1)
-    return hasOutput(step, answer) || tries >= maxTries || !isTransient(error)
-      ? fail(failure)
-      : Effect.zipRight(pause(failure, tries, turn.deadline), ask(step, tries + 1))
+    // What was said cannot be unsaid.
+    if (answer.text !== "") return fail(failure)
+    const refusal = refusalOf(error)
+    if (refusal !== undefined) return refused(step, refusal, failure)
+    // A step that repeats itself may do what it did before.
+    if (step.number > 1 || !isTransient(error)) return fail(failure)
+    if (step.limit.left === 0) return fail(failure)
+    const failures = step.failures + 1
+    const fallback = isAway(failure) && step.model === models.first ? models.fallback : undefined
+    // A moment's trouble is not worth another model's answer.
+    if (fallback !== undefined && (failures > 1 || asksToWait(failure))) {
+      return Effect.zipRight(logFallback(fallback), ask({ ...step, model: fallback, failures: 0 }))
+    }
+    return failures < maxTries
+      ? Effect.zipRight(pause(failure, failures, turn.deadline), ask({ ...step, failures }))
+      : fail(failure)
   }
 
+  /** What was refused for its content is sent again with less of it, as long as that is possible. */
+  const refused = (step: Step, refusal: FailureKind | "unknown", failure: AgentError): Next => {
+    const { limit, prompt } = step
+    const less = afterRefusal(prompt, refusal, limit.left === 1)
+    if (less !== undefined && limit.left > 0) return ask({ ...step, prompt: less })
+    return fail(prompt.past.length === 0 && refusal !== "tool-call" ? refusedAlone(failure, prompt) : failure)
+  }
   const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
     const { calls, text, usage } = answer
     // An answer that ends without an end or says nothing at all makes no sense, nor does a last one without words.
     const isEmpty = text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
     if (usage === undefined || isEmpty) return events.length === 0 ? fail(new AgentFailed()) : emit(events, failed)
-    const ended = [...events, AgentEvent.StepEnded({ usage })]
-    const { reason } = answer
+    const { metadata, reason } = answer
+    const usesTools = step.number > 1 || calls.length > 0
+    const state = usesTools ? stateOf(step.number, metadata) : undefined
+    const ended = [...chosen(step), ...events, AgentEvent.StepEnded({ usage, ...(state !== undefined && { state }) })]
     if (reason !== "stop" && reason !== "tool-calls") {
       const words = `the answer ended early: ${reason}`
-      return emit(ended, Effect.zipRight(logFailure(1, { model_error: words }), fail(fromReason(reason))))
+      return emit(ended, Effect.zipRight(logFailure(step, { model_error: words }), fail(fromReason(reason))))
     }
     if (isLast(step) || calls.length === 0) return emit(ended, finished)
     return Effect.flatMap(
@@ -245,7 +288,8 @@ export const make = (
       const present = [...step.prompt.present, assistant(answer.text, calls, answer.metadata), results(ended)]
       const prompt = { ...step.prompt, present }
       const followsText = step.followsText || answer.text !== ""
-      return emit(events, ask({ ...step, number: step.number + 1, prompt, followsText }, 1))
+      const number = step.number + 1
+      return emit(events, ask({ ...step, ...newStep(), number, prompt, followsText, isChosen: true }))
     }
     const { id, parameters, providerCallId, tool } = call
     const dropped = done.length === calls.length - 1 ? answer.droppedCalls : 0
@@ -268,7 +312,8 @@ export const make = (
   let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) => {
     const past = pastTurns(turn.history, options.historyMaxTokens)
     const prompt = { instructions: text, past, present: [user(turn.message)] }
-    return ask({ number: 1, prompt, followsText: false, changes: 0 }, 1)
+    const { first: model } = models
+    return ask({ ...newStep(), number: 1, model, prompt, followsText: false, changes: 0, isChosen: false })
   })
   return {
     pull: Effect.suspend(() =>
@@ -307,18 +352,39 @@ const salvage = (
   return [{ ...all, usage: all.usage ?? { inputTokens: 0, outputTokens: 0 }, reason: "tool-calls" }, events]
 }
 
-/** The first try counts. */
+/** Of one model in one step, for reasons that may pass. The first one counts. */
 const maxTries = 3
 
-/** Requests that are sent in place of refused ones, in one step. */
-const maxRefusals = 3
+const newStep = () => ({ limit: new RequestLimit(), failures: 0 })
+
+const chosen = ({ isChosen, model }: Step): ReadonlyArray<AgentEvent> =>
+  isChosen ? none : [AgentEvent.ModelChosen({ model: model.name })]
+
+/** Busy or unreachable. */
+const isAway = ({ _tag }: AgentError) => _tag === "AgentBusy" || _tag === "AgentUnreachable"
+
+const asksToWait = (failure: AgentError) => "retryAfter" in failure && failure.retryAfter !== undefined
+
+/** The failure of a message that is refused without any history. */
+const refusedAlone = (failure: AgentError, { isHalved }: StepPrompt) => {
+  if (failure._tag === "AgentContextTooLong" || failure._tag === "AgentContentRefused") {
+    return new AgentMessageRefused({ reason: failure })
+  }
+  // Where nobody says why, a conversation that went well before tells that it is the message.
+  return new AgentMessageRefused({ reason: isHalved === true ? new AgentContentRefused() : new AgentFailed() })
+}
 
 /** A failed call of the model, in our words and by its facts alone: the provider's may quote the prompt or the key. */
-const logFailure = (tries: number, facts: Readonly<Record<string, string | number>>) =>
-  Effect.logWarning("The model's service failed").pipe(
-    Effect.annotateLogs({ model_try: tries, ...facts }),
-    Effect.zipRight(Effect.annotateCurrentSpan({ model_try: tries, ...facts }))
+const logFailure = ({ limit, model }: Step, facts: Readonly<Record<string, string | number>>) => {
+  const about = { model: model.name, model_try: limit.sent, ...facts }
+  return Effect.zipRight(
+    Effect.annotateLogs(Effect.logWarning("The model's service failed"), about),
+    Effect.annotateCurrentSpan(about)
   )
+}
+
+const logFallback = ({ name }: NamedModel) =>
+  Effect.annotateLogs(Effect.logWarning("The fallback model takes over"), { model: name })
 
 /** Seconds: a service that asks for more patience than this is busy for as long as this turn is concerned. */
 const maxPause = 10

@@ -1,9 +1,10 @@
-import { Prompt } from "@effect/ai"
-import { Array as Arr, Effect } from "effect"
+import { Prompt, type Response } from "@effect/ai"
+import { Array as Arr, Effect, Predicate } from "effect"
 import { sentence, todayIn } from "../../dates/Dates.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { FailureKind } from "../../domain/ModelFailure.ts"
 import { maxChangesPerTurn, type ToolCall } from "../../domain/ToolCall.ts"
+import type { ProviderState } from "../../domain/Turn.ts"
 
 // Written out: the library's constructors copy what they are given into objects with computed members, 6 µs each, and a
 // prompt has forty of them.
@@ -67,6 +68,24 @@ export const assistant = (
   options
 })
 
+interface Kept {
+  readonly origin: string
+  readonly state: string
+}
+
+/** As options of a message: what its provider wants back with it. */
+const stateOptions = (kept: Kept | undefined): Prompt.ProviderOptions =>
+  kept === undefined ? none : { taskchat: { origin: kept.origin, state: kept.state } }
+
+/** What the provider of this answer wants back with it in later turns. */
+export const stateOf = (step: number, { taskchat: kept }: Response.ProviderMetadata): ProviderState | undefined =>
+  Predicate.isRecord(kept) &&
+  kept["lifetime"] === "conversation" &&
+  Predicate.isString(kept["origin"]) &&
+  Predicate.isString(kept["state"])
+    ? { step, origin: kept["origin"], state: kept["state"] }
+    : undefined
+
 /** What came of the calls of a step. */
 export const results = (calls: ReadonlyArray<ToolCall & CallIds>): Prompt.ToolMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
@@ -115,13 +134,20 @@ export const messagesOf = ({ instructions, past, present }: StepPrompt): Readonl
 
 /**
  * What to send in place of a request that was refused: the model is told of a call that was, and all else is tried with
- * half the past and then with none of it. `undefined` if nothing else can be sent.
+ * half the past and then, or in the last try, with none of it. `undefined` if nothing else can be sent.
  */
-export const afterRefusal = (prompt: StepPrompt, refusal: FailureKind | "unknown"): StepPrompt | undefined => {
-  if (refusal === "tool-call") return { ...prompt, instructions: `${prompt.instructions}\n${callRefused}` }
+export const afterRefusal = (
+  prompt: StepPrompt,
+  refusal: FailureKind | "unknown",
+  isLastTry: boolean
+): StepPrompt | undefined => {
+  if (refusal === "tool-call") {
+    const isTold = prompt.instructions.endsWith(callRefused)
+    return isTold ? prompt : { ...prompt, instructions: `${prompt.instructions}\n${callRefused}` }
+  }
   if (prompt.past.length === 0) return undefined
-  return prompt.isHalved === true
-    ? { ...prompt, past: [] }
+  return prompt.isHalved === true || isLastTry
+    ? { ...prompt, past: [], isHalved: true }
     : { ...prompt, past: prompt.past.slice(Math.ceil(prompt.past.length / 2)), isHalved: true }
 }
 
@@ -158,22 +184,30 @@ export const pastTurns = (
 
 /** Four bytes are about one token, and a message costs a few of its own. */
 const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
-  messages.reduce((sum, message) => sum + 4 + Math.ceil(Buffer.byteLength(JSON.stringify(message.content)) / 4), 0)
+  messages.reduce((sum, message) => {
+    const size = Buffer.byteLength(JSON.stringify(message.content)) + stateSize(message)
+    return sum + 4 + Math.ceil(size / 4)
+  }, 0)
+
+const stateSize = ({ options: { taskchat: kept } }: Prompt.Message): number =>
+  Predicate.isRecord(kept) && Predicate.isString(kept["state"]) ? kept["state"].length : 0
 
 /** An answer as the steps it was made in: never a call without its result. */
 const pastSteps = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
   const calls = Arr.zip(message.toolCalls ?? [], message.places ?? [])
   const steps = Arr.isNonEmptyArray(calls) ? Arr.groupWith(calls, ([, a], [, b]) => a.step === b.step) : []
-  let from = 0
+  let [from, last] = [0, 0]
   for (const step of steps) {
-    const [, { offset: to }] = Arr.headNonEmpty(step)
+    const [, { offset: to, step: number }] = Arr.headNonEmpty(step)
     const made = step.map(([call, { providerCallId }]) => ({ ...call, providerCallId }))
-    out.push(assistant(message.content.slice(from, to), made), results(made))
+    const kept = message.states?.find(({ step }) => step === number)
+    out.push(assistant(message.content.slice(from, to), made, stateOptions(kept)), results(made))
     from = to
+    last = number
   }
   const rest = message.content.slice(from).trim()
   const end = message.turnStatus === "completed" ? rest : `${rest}\n${ending(message.turnStatus)}`.trim()
-  if (end !== "") out.push(assistant(end, []))
+  if (end !== "") out.push(assistant(end, [], stateOptions(message.states?.find(({ step }) => step > last))))
   // Providers refuse a user's message right after results.
   else if (steps.length > 0) out.push(assistant("Done.", []))
 }

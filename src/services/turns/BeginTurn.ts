@@ -26,11 +26,10 @@ export const make = (
   ) => sql`
     SELECT coalesce(json_agg(to_json(h) ORDER BY h."sequenceNumber"), '[]') FROM (
       SELECT m.sequence_number AS "sequenceNumber", m.role, m.content, m.tool_calls AS "toolCalls",
-        m.tool_places AS places,
+        m.tool_places AS places, m.provider_states AS states,
         CASE m.role WHEN 'assistant' THEN m.status
           ELSE (
-            SELECT CASE WHEN t.error_code IN ('agent_content_refused', 'agent_context_too_long') THEN 'refused'
-              ELSE t.status END
+            SELECT CASE WHEN t.is_message_refused THEN 'refused' ELSE t.status END
             FROM turns t WHERE t.user_id = m.user_id AND t.id = m.turn_id
           ) END AS "turnStatus"
       FROM messages m

@@ -4,7 +4,7 @@ import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { TurnEnd } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
-import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, unzip } from "./TurnRows.ts"
+import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, encodeSteps, unzip } from "./TurnRows.ts"
 import { cancelled, interrupted, type Outcome } from "./TurnTypes.ts"
 
 const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
@@ -58,7 +58,9 @@ export const make = (sql: SqlClient.SqlClient) => {
           error_code = ${unlessCancelled(sql`${cancelled.error?.code}`, p.errorCode)},
           error_detail = ${unlessCancelled(sql`${cancelled.error?.detail}`, p.errorDetail)},
           retry_after = CASE WHEN t.cancel_requested_at IS NULL THEN ${p.retryAfter}::int END,
-          input_tokens = ${p.inputTokens}, output_tokens = ${p.outputTokens},
+          input_tokens = ${p.inputTokens}, output_tokens = ${p.outputTokens}, model = ${p.model},
+          step_usage = ${p.steps}::json,
+          is_message_refused = t.cancel_requested_at IS NULL AND ${p.isMessageRefused}::boolean,
           message_id = CASE
             WHEN ${p.hasContent} OR ${p.isCompleted} AND t.cancel_requested_at IS NULL
             THEN nextval('messages_id_seq')
@@ -75,9 +77,9 @@ export const make = (sql: SqlClient.SqlClient) => {
         RETURNING c.last_sequence_number
       ), message AS (
         INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, tool_calls,
-          tool_places, status, created_at)
+          tool_places, provider_states, status, created_at)
         SELECT ${p.user}::bigint, turn.conversation_id, conversation.last_sequence_number, turn.message_id,
-          ${p.turnId}::uuid, 'assistant', ${p.content}, ${p.calls}::json, ${p.places}::json,
+          ${p.turnId}::uuid, 'assistant', ${p.content}, ${p.calls}::json, ${p.places}::json, ${p.states}::json,
           turn.status, turn.finished_at
         FROM turn, conversation
       ), said AS (
@@ -90,6 +92,7 @@ export const make = (sql: SqlClient.SqlClient) => {
     })
     return (user: UserId, turnId: TurnId, outcome: Outcome) => {
       const { calls, content, error, places, retryAfter, status, usage } = outcome
+      const { isMessageRefused = false, model = null, states = [], steps = [] } = outcome
       return update({
         user,
         turnId,
@@ -102,6 +105,10 @@ export const make = (sql: SqlClient.SqlClient) => {
         errorCode: error?.code ?? null,
         errorDetail: error?.detail ?? null,
         retryAfter,
+        isMessageRefused,
+        model,
+        steps: steps.length === 0 ? null : encodeSteps(steps),
+        states: states.length === 0 ? null : JSON.stringify(states),
         ...usage
       }).pipe(
         Effect.flatMap(decodeFinished),
@@ -113,6 +120,7 @@ export const make = (sql: SqlClient.SqlClient) => {
               status: row.status,
               content,
               toolCalls: calls.length === 0 ? null : calls,
+              model,
               usage,
               message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
               ...(row.status === status ? { error, retryAfter } : { error: cancelled.error, retryAfter: null })
@@ -181,6 +189,10 @@ type Finish = {
   readonly errorCode: string | null
   readonly errorDetail: string | null
   readonly retryAfter: number | null
+  readonly isMessageRefused: boolean
+  readonly model: string | null
+  readonly steps: string | null
+  readonly states: string | null
   readonly inputTokens: number
   readonly outputTokens: number
 }

@@ -127,6 +127,7 @@ export const endOf = ({ calls, content, createdAt, retryAfter, turn }: StoredTur
         status: turn.status,
         content,
         toolCalls: calls.length === 0 ? null : calls,
+        model: turn.model,
         usage: turn.usage ?? { inputTokens: 0, outputTokens: 0 },
         message: turn.messageId === null || createdAt === null ? null : { id: turn.messageId, createdAt },
         error: turn.error,
@@ -139,6 +140,7 @@ const stopped = ({ turn }: StoredTurn): Ended => ({
   conversationId: turn.conversationId,
   content: "",
   toolCalls: null,
+  model: null,
   usage: { inputTokens: 0, outputTokens: 0 },
   message: null
 })

@@ -1,7 +1,7 @@
 import { Chunk, Effect, Option, type Stream } from "effect"
 import type { AgentEvent } from "../../domain/Agent.ts"
 import type { Place, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
-import type { Usage } from "../../domain/Turn.ts"
+import type { ProviderState, Usage } from "../../domain/Turn.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
 import * as Pull from "../../runtime/Pull.ts"
 
@@ -32,8 +32,14 @@ export class TurnOutput {
   /** The calls that ended, and their places. */
   readonly calls: Array<ToolCall> = []
   readonly places: Array<Place> = []
+  /** The model that answers, once it has begun. */
+  model: string | null = null
   /** The sum over the steps so far. */
   usage: Usage = { inputTokens: 0, outputTokens: 0 }
+  /** Of each step that ended. */
+  readonly steps: Array<Usage> = []
+  /** What the provider wants back in later turns. */
+  readonly states: Array<ProviderState> = []
 
   get text() {
     return this.said
@@ -60,7 +66,12 @@ export class TurnOutput {
         const { call, providerCallId, step } = event
         return this.callEnded(call, { step, offset: this.text.length, providerCallId })
       }
+      case "ModelChosen":
+        this.model = event.model
+        return
       case "StepEnded":
+        this.steps.push(event.usage)
+        if (event.state !== undefined) this.states.push(event.state)
         this.usage = {
           inputTokens: this.usage.inputTokens + event.usage.inputTokens,
           outputTokens: this.usage.outputTokens + event.usage.outputTokens

@@ -3,7 +3,7 @@ import { type ParseResult, Schema } from "effect"
 import { Role } from "../../domain/Conversation.ts"
 import { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
 import { ToolCall } from "../../domain/ToolCall.ts"
-import { Reverted, TurnEnd, TurnStatus } from "../../domain/Turn.ts"
+import { Reverted, TurnEnd, TurnStatus, Usage } from "../../domain/Turn.ts"
 import * as Codec from "../../runtime/Codec.ts"
 
 const rows = <A, I>(row: Schema.Schema<A, I>) => Codec.decodeUnknown(Schema.Array(row))
@@ -16,12 +16,15 @@ const PlaceRow = Schema.Struct({
   providerCallId: Schema.optionalWith(Schema.String, { nullable: true, exact: true })
 })
 
+const StateRow = Schema.Struct({ step: Schema.Int, origin: Schema.String, state: Schema.String })
+
 const HistoryRow = Schema.Struct({
   sequenceNumber: Schema.Int,
   role: Role,
   content: Schema.String,
   toolCalls: Schema.NullOr(ToolCalls),
   places: Schema.NullOr(Schema.Array(PlaceRow)),
+  states: Schema.NullOr(Schema.Array(StateRow)),
   turnStatus: Schema.Literal("refused", ...TurnStatus.literals)
 })
 
@@ -62,6 +65,7 @@ export const decodeStored = rows(
     errorCode: Schema.NullOr(Schema.String),
     errorDetail: Schema.NullOr(Schema.String),
     retryAfter: Schema.NullOr(Schema.Int),
+    model: Schema.NullOr(Schema.String),
     inputTokens: Schema.NullOr(Schema.Int),
     outputTokens: Schema.NullOr(Schema.Int),
     startedAt: Schema.DateTimeUtcFromDate,
@@ -89,6 +93,7 @@ export const encodeRecord = json(
     providerCallId: Schema.optional(Schema.String).pipe(Schema.fromKey("provider_call_id"))
   })
 )
+export const encodeSteps = json(Schema.Array(Usage))
 export const encodeReverted = json(Schema.Array(Reverted))
 
 export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof SqlError.SqlError

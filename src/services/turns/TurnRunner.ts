@@ -142,8 +142,8 @@ export const make = (
   const writeEnd = (turn: RunningTurn, ending: Ending): Effect.Effect<Ended, TurnLost> => {
     const { output } = turn
     const write = Effect.suspend(() => {
-      const { calls, places, text: content, usage } = output
-      return turns.end(turn, { ...ending, content, calls, places, usage })
+      const { calls, model, places, states, steps, text: content, usage } = output
+      return turns.end(turn, { ...ending, content, calls, places, model, usage, steps, states })
     })
     if (ending.status === "completed") return write
     // Of a turn that was cut off, the database knows best which tool calls took effect.
@@ -190,7 +190,8 @@ const endingOfError = (error: AgentError | AgentTimeout | Stopped | TurnLost): E
     default:
       return Effect.as(Effect.logWarning("The agent failed").pipe(Effect.annotateLogs({ code: error.code })), {
         ...failed(error.code, error.detail),
-        retryAfter: "retryAfter" in error ? (error.retryAfter ?? null) : null
+        retryAfter: "retryAfter" in error ? (error.retryAfter ?? null) : null,
+        isMessageRefused: error._tag === "AgentMessageRefused"
       })
   }
 }
@@ -202,6 +203,7 @@ const unwrittenEnd = ({ conversationId, output, turnId }: RunningTurn, ending: E
   conversationId,
   content: output.text,
   toolCalls: output.calls.length === 0 ? null : output.calls,
+  model: output.model,
   usage: output.usage,
   message: null
 })
@@ -215,21 +217,28 @@ const endedCalls = Metric.counter("taskchat_tool_calls_total", {
   incremental: true
 })
 const usedTokens = Metric.counter("taskchat_model_tokens_total", {
-  description: "Tokens of the model, by direction",
+  description: "Tokens of the models, by direction and model",
   incremental: true
 })
 
 // To tag a metric anew takes as long as ten updates.
 const turnsEnded = Memo.byText((status) => Metric.tagged(endedTurns, "status", status))
 const toolCallsEnded = Memo.byText((status) => Metric.tagged(endedCalls, "status", status))
-const tokensUsed = Memo.byText((direction) => Metric.tagged(usedTokens, "direction", direction))
+const inputTokensUsed = Memo.byText((model) => tokensUsed("input", model))
+const outputTokensUsed = Memo.byText((model) => tokensUsed("output", model))
+const tokensUsed = (direction: string, model: string) =>
+  usedTokens.pipe(Metric.tagged("direction", direction), Metric.tagged("model", model))
 
-const measure = ({ status, toolCalls, usage }: Ended) =>
+const measure = ({ model, status, toolCalls, usage }: Ended) =>
   Effect.all(
     [
       Metric.increment(turnsEnded(status)),
-      Metric.incrementBy(tokensUsed("input"), usage.inputTokens),
-      Metric.incrementBy(tokensUsed("output"), usage.outputTokens),
+      ...(model === null
+        ? []
+        : [
+            Metric.incrementBy(inputTokensUsed(model), usage.inputTokens),
+            Metric.incrementBy(outputTokensUsed(model), usage.outputTokens)
+          ]),
       ...(toolCalls ?? []).map(({ result }) => Metric.increment(toolCallsEnded(result.status)))
     ],
     { discard: true }

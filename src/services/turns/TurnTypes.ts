@@ -4,6 +4,7 @@ import type { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.
 import { Unavailable } from "../../domain/Request.ts"
 import type { Place, ToolCall } from "../../domain/ToolCall.ts"
 import {
+  type ProviderState,
   type TooManyTurns,
   type Turn,
   TurnCancelled,
@@ -54,6 +55,8 @@ export interface Ending {
   readonly status: TurnEnd
   readonly error: TurnError | null
   readonly retryAfter: number | null
+  /** The provider refused the user's message even by itself. */
+  readonly isMessageRefused?: boolean | undefined
 }
 
 /** How a turn ends, and what it leaves behind. */
@@ -61,7 +64,12 @@ export interface Outcome extends Ending {
   readonly content: string
   readonly calls: ReadonlyArray<ToolCall>
   readonly places: ReadonlyArray<Place>
+  /** The model that answered, if one did. */
+  readonly model?: string | null | undefined
   readonly usage: Usage
+  /** Of each step. */
+  readonly steps?: ReadonlyArray<Usage> | undefined
+  readonly states?: ReadonlyArray<ProviderState> | undefined
 }
 
 export const completed: Ending = { status: "completed", error: null, retryAfter: null }

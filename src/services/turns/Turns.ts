@@ -181,7 +181,7 @@ const make = (options: TurnsOptions) =>
       return sql`
         SELECT t.id AS "turnId", t.conversation_id AS "conversationId", t.status, t.node,
           t.user_message_id AS "userMessageId", t.message_id AS "messageId", t.error_code AS "errorCode",
-          t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.input_tokens AS "inputTokens",
+          t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.model, t.input_tokens AS "inputTokens",
           t.output_tokens AS "outputTokens", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
           m.content, m.tool_calls AS "toolCalls", m.tool_places AS places, m.created_at AS "createdAt",
           m.deleted_at IS NOT NULL AS "isDeleted",
@@ -208,6 +208,7 @@ const make = (options: TurnsOptions) =>
           userMessageId: row.userMessageId,
           messageId: row.isDeleted ? null : row.messageId,
           toolCalls: row.isDeleted || calls.length === 0 ? null : calls,
+          model: row.model,
           usage:
             row.inputTokens === null || row.outputTokens === null
               ? null

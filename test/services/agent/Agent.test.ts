@@ -1,7 +1,8 @@
-import { Tool, Toolkit } from "@effect/ai"
+import { LanguageModel, Tool, Toolkit } from "@effect/ai"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Array as Arr,
+  Context,
   DateTime,
   Duration,
   Effect,
@@ -10,6 +11,7 @@ import {
   FastCheck as fc,
   Layer,
   Logger,
+  Option,
   Predicate,
   Ref,
   Schema,
@@ -22,6 +24,7 @@ import { TurnId, UserId } from "../../../src/domain/Id.ts"
 import type { ToolCall } from "../../../src/domain/ToolCall.ts"
 import { TurnLost } from "../../../src/domain/Turn.ts"
 import { Agent, type AgentOptions, type AgentTurn } from "../../../src/services/agent/Agent.ts"
+import { FallbackModel, ModelName } from "../../../src/services/agent/Models.ts"
 import { Changes } from "../../../src/services/agent/ToolParameters.ts"
 import { ToolContext } from "../../../src/services/tasks/TaskTools.ts"
 import * as ScriptedModel from "../../../src/testing/ScriptedModel.ts"
@@ -158,6 +161,7 @@ describe("Agent", () => {
         const { events, exit } = yield* run()
         assert.isTrue(Exit.isSuccess(exit))
         assert.deepStrictEqual(events, [
+          { _tag: "ModelChosen", model: "custom" },
           { _tag: "Text", text: "Hel" },
           { _tag: "Text", text: "lo " },
           { _tag: "Text", text: "there" },
@@ -224,6 +228,7 @@ describe("Agent", () => {
       Effect.gen(function* () {
         const { calls, events, text } = yield* run({ message: "Do it" })
         assert.deepStrictEqual(tags(events), [
+          "ModelChosen",
           "Text",
           "StepEnded",
           "ToolCallStarted",
@@ -429,7 +434,7 @@ describe("Agent", () => {
       Effect.gen(function* () {
         const ran = yield* run({ record: () => new TurnLost() })
         assert.instanceOf(failureOf(ran), TurnLost)
-        assert.deepStrictEqual(tags(ran.events), ["StepEnded", "ToolCallStarted"])
+        assert.deepStrictEqual(tags(ran.events), ["ModelChosen", "StepEnded", "ToolCallStarted"])
         assert.lengthOf(yield* asked, 1)
       })
     )
@@ -665,6 +670,88 @@ describe("Agent", () => {
         assert.strictEqual(codeOf(ran), "agent_busy")
         assert.deepInclude(failureOf(ran), { retryAfter: 2 })
         assert.lengthOf(yield* asked, 3)
+      })
+    )
+  )
+
+  describe("a fallback model", () => {
+    /** Runs a turn with two models; what each of them was asked. */
+    const withFallback = (first: ScriptedModel.Script, second: ScriptedModel.Script) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const one = yield* Layer.build(ScriptedModel.layer(first))
+          const two = yield* Layer.build(ScriptedModel.layer(second))
+          const fallback = Option.some({ name: "two:b", model: Context.get(two, LanguageModel.LanguageModel) })
+          const named = Layer.merge(Layer.succeed(ModelName, "one:a"), Layer.succeed(FallbackModel, fallback))
+          const running = yield* run().pipe(
+            Effect.provide(
+              Agent.layer(Tools, { maxSteps: 8 }).pipe(Layer.provide([tools, Layer.succeedContext(one), named]))
+            ),
+            Effect.fork
+          )
+          yield* TestClock.adjust("10 seconds")
+          const ran = yield* Fiber.join(running)
+          const asked = yield* Effect.all(
+            [one, two].map((built) => Context.get(built, ScriptedModel.ScriptedModel).asked)
+          )
+          const models = ran.events.flatMap((event) => (event._tag === "ModelChosen" ? [event.model] : []))
+          return { ran, models, asked: asked.map(({ length }) => length) }
+        })
+      )
+
+    const takesOver: ReadonlyArray<readonly [string, ScriptedModel.Script, number]> = [
+      ["is unreachable twice", [fail(faults.unreachable), fail(faults.unreachable)], 2],
+      ["is busy and asks to wait", [fail(faults.busy(5))], 1],
+      ["breaks off within a call", [fail(faults.unreachable), [call("echo", { text: "lost" }), fail(faults.cutOff)]], 2]
+    ]
+    for (const [what, first, times] of takesOver) {
+      it.effect(`answers the whole turn if the first one ${what}`, () =>
+        Effect.gen(function* () {
+          const { asked, models, ran } = yield* withFallback(first, [call("echo", { text: "a" }), "Done"])
+          assert.strictEqual(ran.text, "Done")
+          assert.lengthOf(ran.calls, 1)
+          assert.deepStrictEqual(models, ["two:b"])
+          assert.deepStrictEqual(asked, [times, 2])
+        })
+      )
+    }
+
+    const staysOut: ReadonlyArray<readonly [string, ScriptedModel.Script, string | undefined, ReadonlyArray<string>]> =
+      [
+        ["recovers", [fail(faults.unreachable), "Done"], undefined, ["one:a"]],
+        ["has said a word", [["Hel", fail(faults.unreachable)]], "agent_unreachable", ["one:a"]],
+        ["is away in a later step", [call("echo", { text: "a" }), fail(faults.busy(5))], "agent_busy", ["one:a"]],
+        ["is silent", [fail(faults.silent)], "agent_slow", []],
+        ["refuses the key", [fail(faults.status(401))], "agent_misconfigured", []],
+        ["answers nonsense", [fail(faults.malformed)], "agent_failed", []]
+      ]
+    for (const [what, first, code, chosen] of staysOut) {
+      it.effect(`is not asked if the first one ${what}`, () =>
+        Effect.gen(function* () {
+          const { asked, models, ran } = yield* withFallback(first, [])
+          assert.strictEqual(codeOf(ran), code)
+          assert.deepStrictEqual(models, chosen)
+          assert.deepStrictEqual(asked, [first.length, 0])
+        })
+      )
+    }
+
+    it.effect("shares the limit of requests with the first one, and its own failure counts", () =>
+      Effect.gen(function* () {
+        const away = [fail(faults.unreachable), fail(faults.unreachable)]
+        const { asked, ran } = yield* withFallback(away, [fail(faults.busy()), fail(faults.busy(3)), "never"])
+        assert.strictEqual(codeOf(ran), "agent_busy")
+        assert.deepStrictEqual(asked, [2, 2])
+      })
+    )
+  })
+
+  it.effect("requests that are refused are sent again at most three times in a step", () =>
+    scripted(
+      Array.from({ length: 6 }, () => fail(faults.status(400, {}, '{"error":{"code":"tool_use_failed"}}'))),
+      Effect.gen(function* () {
+        assert.strictEqual(codeOf(yield* run()), "agent_failed")
+        assert.lengthOf(yield* asked, 4)
       })
     )
   )

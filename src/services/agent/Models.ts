@@ -1,0 +1,35 @@
+import { LanguageModel } from "@effect/ai"
+import { Context, Effect, Layer, Option } from "effect"
+
+/** A model, and how turns, usage and metrics name it: `provider:model`. */
+export interface NamedModel {
+  readonly name: string
+  readonly model: LanguageModel.Service
+}
+
+/** The models of an agent. */
+export interface Models {
+  readonly first: NamedModel
+  readonly fallback: NamedModel | undefined
+}
+
+/** How the agent's `LanguageModel` is named. */
+export class ModelName extends Context.Reference<ModelName>()("taskchat/services/ModelName", {
+  defaultValue: () => "custom"
+}) {}
+
+/**
+ * Answers a turn in place of the agent's `LanguageModel` if that is busy or unreachable in the turn's first step. It sees
+ * the same conversation, so that everything goes to the services of both.
+ */
+export class FallbackModel extends Context.Reference<FallbackModel>()("taskchat/services/FallbackModel", {
+  defaultValue: (): Option.Option<NamedModel> => Option.none()
+}) {
+  static readonly layer = <E, R>(name: string, model: Layer.Layer<LanguageModel.LanguageModel, E, R>) =>
+    Layer.scoped(
+      FallbackModel,
+      Effect.map(Layer.build(model), (built) =>
+        Option.some({ name, model: Context.get(built, LanguageModel.LanguageModel) })
+      )
+    )
+}
