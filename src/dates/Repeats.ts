@@ -54,29 +54,59 @@ export const readRepeat = (
     .replace(/[.!?]$/, "")
   const cursor = new Cursor(tokensOf(words))
   const today = DateTime.formatIsoDate(DateTime.setZone(now, zone))
-  const found: Found = {
-    every: [],
-    weekdays: [],
-    monthDays: [],
-    months: [],
-    ends: [],
-    starts: [],
-    times: [],
-    again: false
-  }
+  const found = nothing()
   while (!cursor.done) {
-    const read = cursor.attempt(() => {
-      while (cursor.oneOf("on", "in", "of", "the", "and", "repeat", "repeats", "repeating") !== undefined);
-      return repetition(cursor, found) ?? bounds(cursor, found, today) ?? place(cursor, found)
-    })
-    if (read !== undefined) continue
-    const parts = partsAt(cursor)
-    if (parts === undefined || !parts.every(({ is }) => is === "time" || is === "part of day")) {
-      return unknown("Not all of that says how often.")
-    }
-    found.times.push(...parts)
+    if (piece(cursor, found, today) === undefined) return unknown("Not all of that says how often.")
   }
   return found.again ? assembled(found) : unknown("That does not say how often.")
+}
+
+const nothing = (): Found => ({
+  every: [],
+  weekdays: [],
+  monthDays: [],
+  months: [],
+  ends: [],
+  starts: [],
+  times: [],
+  again: false
+})
+
+const ties = ["on", "in", "of", "the", "and", "repeat", "repeats", "repeating"]
+/** Of them in a row: more are read once, not from each. */
+const maxTies = 4
+
+/** Reads the words at the cursor that belong together; undefined if they are no part of how often. */
+const piece = (cursor: Cursor, found: Found, today: string): true | undefined =>
+  cursor.attempt(() => {
+    for (let n = 0; n < maxTies && cursor.oneOf(...ties) !== undefined; n++);
+    return repetition(cursor, found) ?? bounds(cursor, found, today) ?? place(cursor, found)
+  }) ??
+  cursor.attempt(() => {
+    const parts = partsAt(cursor)
+    if (parts === undefined || !parts.every(({ is }) => is === "time" || is === "part of day")) return undefined
+    found.times.push(...parts)
+    return true
+  })
+
+/** The runs of words in a text that say how often something happens, in one pass: "on the 15th of every month". */
+export const repeatSpans = (
+  text: string,
+  now: DateTime.Utc,
+  zone: DateTime.TimeZone
+): ReadonlyArray<ReadonlyArray<{ readonly start: number; readonly end: number }>> => {
+  const tokens = tokensOf(text)
+  const cursor = new Cursor(tokens)
+  const today = DateTime.formatIsoDate(DateTime.setZone(now, zone))
+  const runs: Array<ReadonlyArray<{ readonly start: number; readonly end: number }>> = []
+  while (!cursor.done) {
+    const first = cursor.at
+    const found = nothing()
+    while (!cursor.done && piece(cursor, found, today) !== undefined);
+    if (found.again) runs.push(tokens.slice(first, cursor.at))
+    if (cursor.at === first) cursor.at++
+  }
+  return runs
 }
 
 const adverbs: ReadonlyMap<string, Every> = new Map([

@@ -1,7 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { DateTime, Effect, Either } from "effect"
+import { resolve } from "../../src/dates/Dates.ts"
+import { Budget } from "../../src/models/offline/Budget.ts"
+import { parse } from "../../src/models/offline/Messages.ts"
+import { dayPhrases, timePhrases } from "../support/DatePhrases.ts"
 import { type FakeTask, makeChat, offline } from "../support/OfflineChat.ts"
 import { read } from "../support/Repository.ts"
+
+const now = DateTime.unsafeMake("2026-01-30T13:05:00Z")
+const zone = DateTime.zoneUnsafeMakeNamed("Europe/Berlin")
 
 /** Says the messages one after another on Friday, 2026-01-30, at 14:05 in Berlin: the last answer, and the tasks then. */
 const converse = (messages: ReadonlyArray<string>, tasks: ReadonlyArray<Partial<FakeTask>> = []) =>
@@ -34,7 +41,37 @@ const added: ReadonlyArray<readonly [string, string]> = [
   ["add high priority: buy milk", "Buy milk | high"],
   ["create task pay taxes with due date tomorrow", "Pay taxes | 2026-01-31"],
   ["add read the friday report", "Read the friday report"],
-  ["add enjoy the sun", "Enjoy the sun"]
+  ["add enjoy the sun", "Enjoy the sun"],
+  ['put "pay rent" on the list for the 1st of march', "pay rent | 2026-03-01"],
+  ["Hey! Could you add eggs to my list tomorrow?", "Eggs | 2026-01-31"],
+  ["schedule a call with Anna for wednesday at 11am", "Call with Anna | 2026-02-04T10:00:00.000Z"],
+  ["set a reminder for monday 9am to submit the timesheet", "Submit the timesheet | 2026-02-02T08:00:00.000Z"],
+  ["remind me that the rent is due on sunday", "The rent | 2026-02-01"],
+  ["I need to remember to buy stamps", "Buy stamps"],
+  ["add a haircut on tuesday", "Haircut | 2026-02-03"],
+  ["add call the landlord asap", "Call the landlord | high"],
+  ["add finish the slides by thursday, it's important", "Finish the slides | 2026-02-05 | high"]
+]
+
+/** What is offered to an empty list, and the task that "yes" makes of it. */
+const offered: ReadonlyArray<readonly [string, string]> = [
+  ["I have a dentist appointment on thursday at half past 2", "Dentist appointment | 2026-02-05T13:30:00.000Z"],
+  ["My car needs an oil change next week", "My car needs an oil change | 2026-02-02"],
+  ["Next Tuesday at 4 I'm meeting with the accountant", "Meeting with the accountant | 2026-02-03T15:00:00.000Z"],
+  ["tomorrow morning: yoga", "Yoga | 2026-01-31T08:00:00.000Z"],
+  ["finish the slides for thursday", "Finish the slides | 2026-02-05"],
+  ["cancel the gym membership by friday", "Cancel the gym membership | 2026-02-06"],
+  ["and to lock the back door", "Lock the back door"]
+]
+
+/** How often tasks are said to repeat, and title and words that come of it. */
+const repeating: ReadonlyArray<readonly [string, string, string]> = [
+  ["I have to pay the bill on the 15th of every month", "Pay the bill", "on the 15th of every month"],
+  ["add review budget on the last friday of every month", "Review budget", "on the last friday of every month"],
+  ["add gym every monday, wednesday and friday at 7am", "Gym", "every monday, wednesday and friday at 7am"],
+  ["every friday I need to submit my timesheet by 4pm", "Submit my timesheet", "by 4pm every friday"],
+  ["add read the weekly report on mondays", "Read the weekly report", "on mondays"],
+  ["add water plants every 3 days starting tomorrow", "Water plants", "every 3 days starting tomorrow"]
 ]
 
 const bank = { title: "Call the bank", due_date: "2026-02-02", due_at: "2026-02-02T08:00:00.000Z" }
@@ -51,6 +88,25 @@ const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer:
   [["show tasks sorted by due date"], /1\. Call the bank.*\n2\. Write the report/],
   [["add subtask proofread to the report"], /cannot make subtasks/],
   [["create a list called groceries"], /there is one/],
+  [["add gym monday, wednesday and friday at 7am"], /more than one date/],
+  [["remind me 30 minutes before 5pm to leave"], /only a part of that date/],
+  [["add call Bob after 5pm"], /only a part of that date/],
+  [["add call Bob except friday"], /only a part of that date/],
+  [["remind me two days before easter to hide eggs"], /cannot read “two days before easter” as a date/],
+  [["add call Bob today at 1am"], /cannot make it due “today at 1am”: that is over/],
+  [["add call Bob on feb 30"], /there is no such day/],
+  [["add check the oven every 10 minutes"], /cannot read how often/],
+  [["add tomorrow"], /What should I add\?/],
+  [["show me what's due in february"], /2 open tasks due in february/],
+  [["what did I plan for monday?"], /1 open task due monday:\n1\. Call the bank/],
+  [["what about next week?"], /2 open tasks due next week/],
+  [["which of them are important?"], /no open tasks with high priority/],
+  [["did I finish anything?"], /no completed tasks/],
+  [["did I call the bank yet?"], /“Call the bank” \(#1\): due on Monday/],
+  [["finish the slides for thursday"], /no task that matches .*\nShould I add “finish the slides for thursday”/],
+  [["move the report to morgen"], /could not change it/],
+  [["hello there"], /Hello!/],
+  [["list everything that repeats"], /cannot list only/],
   [["hi"], /Hello!.*add call the bank.*what's due.*done with/],
   [["help"], /add call the bank.*what's due.*done with/],
   [["was muss ich heute noch erledigen?"], /I read English only/],
@@ -80,6 +136,65 @@ describe("Offline, as people write", () => {
       })
     )
   }
+
+  for (const [message, expected] of offered) {
+    it.effect(`"${message}" is offered, and "yes" adds ${expected}`, () =>
+      Effect.gen(function* () {
+        const asked = yield* converse([message])
+        assert.match(asked.last, /Should I add “.*” to your list\?$/)
+        assert.deepStrictEqual(asked.tasks, [])
+        assert.deepStrictEqual((yield* converse([message, "yes please"])).tasks.map(shown), [expected])
+      })
+    )
+  }
+
+  for (const [message, title, repeat] of repeating) {
+    it.effect(`"${message}" repeats ${repeat}`, () =>
+      Effect.gen(function* () {
+        const { tasks } = yield* converse([message])
+        assert.deepStrictEqual(
+          tasks.map((task) => [task.title, task.repeat?.text]),
+          [[title, repeat]]
+        )
+      })
+    )
+  }
+
+  it.effect("a day in another language is added as a title, and the answer says so", () =>
+    Effect.gen(function* () {
+      for (const [message, day] of [
+        ["add Milch kaufen morgen", "morgen"],
+        ["add comprar leche MAÑANA", "manana"],
+        ["add купить молоко завтра", "завтра"],
+        ["add 明天下午3点开会", "明天"]
+      ] as const) {
+        const { last, tasks } = yield* converse([message])
+        assert.include(last, `I read dates in English only, so “${day}” is part of the title`)
+        assert.deepStrictEqual(
+          tasks.map(({ due_date }) => due_date),
+          [null]
+        )
+      }
+      for (const message of ["add Milch kaufen tomorrow", "add sutra", "add buy milk"]) {
+        assert.notInclude((yield* converse([message])).last, "English only")
+      }
+    })
+  )
+
+  it.effect("what goes on a list with a name is labelled with it", () =>
+    Effect.gen(function* () {
+      const { last, tasks } = yield* converse([
+        "add milk, eggs and bread to my shopping list",
+        "add call Bob",
+        "what's on my shopping list?"
+      ])
+      assert.match(last, /3 open tasks labelled shopping/)
+      assert.deepStrictEqual(
+        tasks.map(({ labels }) => labels),
+        [["shopping"], ["shopping"], ["shopping"], []]
+      )
+    })
+  )
 
   it.effect("understands every sentence that its page lists", () =>
     Effect.gen(function* () {
@@ -133,4 +248,108 @@ describe("Offline, as people write", () => {
       assert.strictEqual(yield* due("postpone the report by 2 days"), "Write the report | 2026-02-06")
     })
   )
+})
+
+/** What newcomers say in a row, each with what the answer has to say, so that none needs a second try. */
+const sessions: ReadonlyArray<ReadonlyArray<readonly [message: string, answer: RegExp]>> = [
+  [
+    ["hi", /Hello!.*“add call the bank tomorrow at 9”/],
+    ["what can you do?", /I can add, list, find/],
+    ["add buy milk", /Added “Buy milk” \(#1\)\./],
+    ["I have a dentist appointment on thursday at half past 2", /Should I add/],
+    ["yes", /Added “Dentist appointment” \(#2\), due on Thursday at 14:30/],
+    ["remind me to call mom tomorrow evening", /Added “Call mom” \(#3\), due tomorrow at 18:00/],
+    ["I need to renew my passport before the end of the year", /“Renew my passport” \(#4\), due on 31 December/],
+    ["what do I have to do this week?", /1 open task due this week:\n1\. Call mom/],
+    ['put "pay rent" on the list for the 1st of march', /Added “pay rent” \(#5\), due on 1 March/],
+    ["water the plants every other day", /Should I add “water the plants every other day”/],
+    ["ok", /Added “Water the plants” \(#6\), every other day/],
+    ["what's next?", /You have 6 open tasks:/],
+    ["I called mom", /Done: “Call mom”/],
+    ["push the dentist to friday", /“Dentist appointment” \(#2\) is now due on 6 February/],
+    ["actually make it 3pm", /“Dentist appointment” \(#2\) is now due/],
+    ["what's due in march?", /1 open task due in march:\n1\. pay rent/],
+    ["the rent is urgent", /“pay rent” \(#5\) now has high priority/],
+    ["done with milk", /Done: “Buy milk”/],
+    ["show me everything", /You have 4 open tasks:/],
+    ["delete the passport one", /Deleted “Renew my passport”/],
+    ["thanks!", /You're welcome/]
+  ],
+  [
+    ["good morning", /Hello!/],
+    ["please add: pick up dry cleaning tonight", /“Pick up dry cleaning” \(#1\), due today at 20:00/],
+    ["team meeting every monday at 10", /Should I add/],
+    ["sure, thanks", /Added “Team meeting” \(#2\), every monday at 10/],
+    ["schedule a call with Anna for wednesday at 11am", /“Call with Anna” \(#3\), due on Wednesday at 11:00/],
+    ["finish the slides for thursday, it's important", /Should I add/],
+    ["yes, add it", /Added “Finish the slides” \(#4\), due on Thursday/],
+    ["list all my tasks", /You have 4 tasks:/],
+    ["which of them are important?", /1 open task with high priority:\n1\. Finish the slides/],
+    ["change the call with Anna to thursday", /“Call with Anna” \(#3\) is now due on Thursday/],
+    ["when is the team meeting?", /“Team meeting” \(#2\)/],
+    ["what did I plan for thursday?", /2 open tasks due thursday/],
+    ["cancel the call with Anna", /Deleted “Call with Anna”/],
+    ["remind me in 20 minutes to take the pizza out", /“Take the pizza out” \(#5\), due today at 14:25/],
+    ["mark dry cleaning as done", /Done: “Pick up dry cleaning”/],
+    ["the slides have been sent", /Done: “Finish the slides”/],
+    ["did I finish anything?", /2 completed tasks/],
+    ["how many are left?", /You have 2 open tasks/],
+    ["clear my list", /Should I delete all of them\?/],
+    ["no", /leave everything as it is/],
+    ["bye", /welcome/]
+  ],
+  [
+    [
+      "Hey! Could you add milk, eggs and bread to my shopping list?",
+      /Added 3 tasks:\n1\. Milk \(#1\), labelled shopping/
+    ],
+    ["add dentist 2/15 at 9", /“Dentist” \(#4\), due on 15 February at 9:00/],
+    ["add lunch with Tom tomorrow at 1pm", /“Lunch with Tom” \(#5\), due tomorrow at 13:00/],
+    ["remind me to take my pills every day at 8am", /“Take my pills” \(#6\), every day at 8am/],
+    ["remind me about the concert on february 12th at 8pm", /“The concert” \(#7\), due on 12 February at 20:00/],
+    ["set a reminder for monday 9am to submit the timesheet", /“Submit the timesheet” \(#8\), due on Monday at 9:00/],
+    ["I bought the milk", /Done: “Milk”/],
+    ["what's left on my shopping list?", /2 open tasks labelled shopping/],
+    ["tomorrow: gym at 6", /Should I add/],
+    ["yes please", /“Gym” \(#9\), due tomorrow at 18:00/],
+    ["what's on for tomorrow?", /2 open tasks due tomorrow/],
+    ["rename the gym one to swimming", /Renamed “Gym” to “swimming”/],
+    ["move it to sunday", /“swimming” \(#9\) is now due on Sunday/],
+    ["set its priority to low", /“swimming” \(#9\) now has low priority/],
+    ["add a note to the dentist task: bring the x-rays", /Noted on “Dentist”/],
+    ["show me the dentist task", /bring the x-rays/],
+    ["snooze the timesheet until tuesday", /“Submit the timesheet” \(#8\) is now due on Tuesday/],
+    ["do I have anything due next week?", /1 open task due next week/],
+    ["how about this weekend?", /2 open tasks due this weekend/],
+    ["the dentist and the concert are done", /Done: “Dentist” \(#4\) and “The concert” \(#7\)/],
+    ["great, what's left?", /You have 6 open tasks/]
+  ]
+]
+
+describe("Offline, as newcomers talk", () => {
+  for (const [i, session] of sessions.entries()) {
+    it.effect(`twenty sentences in a row need no second try: ${i + 1}`, () =>
+      Effect.gen(function* () {
+        const chat = makeChat()
+        for (const [message, answer] of session) assert.match((yield* chat.say(message)).text, answer, message)
+      }).pipe(Effect.provide(offline))
+    )
+  }
+
+  it("a date in a sentence is used whole, or not at all", () => {
+    const dueOf = (words: string) => Either.getOrNull(resolve(words, now, zone))
+    let unread = 0
+    for (const [day] of dayPhrases) {
+      for (const time of ["", ...timePhrases.map(([words]) => words)]) {
+        for (const phrase of [`${day} ${time}`.trim(), `${time} ${day}`.trim()]) {
+          const [command] = parse(`add call Bob ${phrase}`, { now, zone, budget: new Budget() })
+          const [task] = command?._tag === "Add" ? command.tasks : []
+          if (task === undefined || task.unclear !== null || task.due === null) unread++
+          else assert.deepStrictEqual([task.title, dueOf(task.due)], ["Call Bob", dueOf(phrase)], phrase)
+        }
+      }
+    }
+    // "at 5 march 2": "5 march" is a day itself.
+    assert.isAtMost(unread, 20)
+  })
 })

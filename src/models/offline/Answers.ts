@@ -1,5 +1,6 @@
 import { DateTime, Option } from "effect"
 import { dayIn, weekdayOf } from "../../dates/Calendar.ts"
+import { foreignDay } from "../../dates/Foreign.ts"
 import type { Command } from "./Commands.ts"
 import { type Present, todayOf } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"
@@ -137,10 +138,21 @@ const flat = (text: string) => text.replace(/\s+/g, " ").trim()
 
 /** The line that asks which task a command means, or whether it is meant. The next message may answer it. */
 export const question = (command: Command): string | null => {
-  if (command._tag === "Deed") return `Should I add “${flat(command.text)}” to your list?`
+  if (command._tag === "Deed") return offer(command.text)
   if (command._tag === "Add") return "What should I add?"
   const deed = deedOf(command)
   return deed === null ? null : `Which one should I ${deed}?`
+}
+
+/** What offers to add something that was only said. */
+export const offer = (text: string) => `Should I add “${flat(text)}” to your list?`
+
+/** That a title may hold a date which is not read; empty if none does. */
+export const foreign = (tasks: ReadonlyArray<{ readonly title: string; readonly due: string | null }>) => {
+  const day = tasks.flatMap(({ due, title }) => (due === null ? (foreignDay(title) ?? []) : []))[0]
+  return day === undefined
+    ? ""
+    : `I read dates in English only, so “${day}” is part of the title and no date is set. Say “make it tomorrow”, for example.`
 }
 
 export const confirmation = "Should I delete all of them? Say “yes”, and I will."

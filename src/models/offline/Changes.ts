@@ -156,7 +156,7 @@ export const changes: ReadonlyArray<Rule> = [
 
   // Dates
   [
-    /^(?:postpone|delay|defer|push(?: back)?|move|shift|put off) (.+) by (?:another )?((?:\d{1,3}|an?|one|two|three|four|five|six|seven|ten) (?:days?|weeks?|months?|years?))$/i,
+    /^(?:postpone|delay|defer|snooze|push(?: back)?|move|shift|put off) (.+) (?:by|for) (?:another )?((?:\d{1,3}|an?|one|two|three|four|five|six|seven|ten) (?:days?|weeks?|months?|years?))$/i,
     ([target = "", by = ""], present) => update(target, Change.Postpone({ by }), present)
   ],
   [
@@ -172,11 +172,11 @@ export const changes: ReadonlyArray<Rule> = [
     ([target = "", due = ""], present) => update(target, Change.Due({ due }), present)
   ],
   [
-    /^(?:move|reschedule|postpone|push(?: back)?|delay|defer|put off|bring forward|shift|bump|set|change|schedule) (.+) (?:to|until|till|for|on|due|due on|due by) (.+)$/i,
+    /^(?:move|reschedule|postpone|push(?: back)?|delay|defer|snooze|put off|bring forward|shift|bump|set|change|schedule) (.+) (?:to|until|till|for|on|due|due on|due by) (.+)$/i,
     ([target = "", due = ""], present) => schedule(target, due, present)
   ],
   [
-    /^(?:reschedule|postpone|delay|defer) (.+) (?:to|until|till|for) (.+)$/i,
+    /^(?:move|reschedule|postpone|delay|defer|snooze|shift|bump) (.+) (?:to|until|till|for) (.+)$/i,
     ([target = "", due = ""], present) => update(target, Change.Due({ due }), present)
   ],
   [

@@ -17,15 +17,21 @@ export type Change = Data.TaggedEnum<{
 }>
 export const Change = Data.taggedEnum<Change>()
 
+interface Aimed {
+  readonly target: Target
+  /** The request, if it may be something to do itself: "finish the slides". */
+  readonly deed?: string
+}
+
 /** What a user asks for. */
 export type Command = Data.TaggedEnum<{
   Add: { readonly tasks: ReadonlyArray<Draft> }
   List: { readonly filter: Filter; readonly counts: boolean; readonly byDate?: boolean }
   More: {}
   Show: { readonly target: Target }
-  Complete: { readonly target: Target; readonly completed: boolean }
-  Update: { readonly target: Target; readonly change: Change }
-  Delete: { readonly target: Target }
+  Complete: Aimed & { readonly completed: boolean }
+  Update: Aimed & { readonly change: Change }
+  Delete: Aimed
   Undo: {}
   /** What there is no tool for. */
   Missing: { readonly what: string }

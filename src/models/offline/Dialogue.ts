@@ -127,11 +127,9 @@ const addition = ({ transcript }: Session, drafts: ReadonlyArray<Draft>): Plan =
   if (drafts.length === 0) return say("What should I add?")
   if (drafts.length > mostTasks)
     return say(`I can add at most ${mostTasks} tasks at once. Send the rest by themselves.`)
-  const clash = drafts.find((draft) => draft.clash)
-  if (clash !== undefined) {
-    return say(`“${clash.title}” names more than one date or time. Add it with one of them, or as several tasks.`)
-  }
-  const tasks = drafts.map(({ clash: _, ...task }) => task)
+  const unclear = drafts.flatMap((draft) => draft.unclear ?? [])[0]
+  if (unclear !== undefined) return say(unclear)
+  const tasks = drafts.map(({ unclear: _, ...task }) => task)
   const calls: ReadonlyArray<Call> =
     tasks.length === 1
       ? tasks.map((task) => ({ name: "create_task", params: task }))
@@ -149,7 +147,7 @@ const addition = ({ transcript }: Session, drafts: ReadonlyArray<Draft>): Plan =
           : created.length === 1
             ? `Added ${Answers.named(one)}${Answers.timing(one, due)}.`
             : `Added ${created.length} tasks:\n${Answers.lines(created, transcript)}`
-      return paragraphs(head, failures("I could not add", errors))
+      return paragraphs(head, Answers.foreign(tasks), failures("I could not add", errors))
     }
   }
 }
@@ -232,7 +230,7 @@ function* completion(session: Session, command: Extract<Command, { readonly _tag
       : chunks(ids).map((some) => ({ name: "mark_complete", params: { task_id: null, task_ids: some, completed } }))
   return {
     calls,
-    answer: outcome(found, completed ? "Done:" : "Reopened", completed ? "mark it as done" : "reopen it")
+    answer: outcome(session, found, completed ? "Done:" : "Reopened", completed ? "mark it as done" : "reopen it")
   }
 }
 
@@ -250,7 +248,7 @@ function* deletion(session: Session, command: Extract<Command, { readonly _tag: 
   }
   return {
     calls: found.tasks.map(({ id }) => ({ name: "delete_task", params: { task_id: id } })),
-    answer: outcome(found, "Deleted", "delete it")
+    answer: outcome(session, found, "Deleted", "delete it")
   }
 }
 
@@ -345,13 +343,27 @@ const saidOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyAr
 }
 
 const outcome =
-  (found: { readonly tasks: ReadonlyArray<Ref>; readonly left: number }, did: string, doing: string) =>
+  (
+    { transcript }: Session,
+    found: { readonly tasks: ReadonlyArray<Ref>; readonly left: number },
+    did: string,
+    doing: string
+  ) =>
   (results: ReadonlyArray<Result>) => {
     const told = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
     const errors = errorsOf(results)
     const fine = results.some(({ error }) => error === null)
     const tasks = told.length > 0 || !fine ? told : found.tasks.flatMap(({ task }) => task ?? [])
-    const names = tasks.length > 0 ? Answers.and(tasks.map(Answers.named)) : `#${found.tasks[0]?.id}`
+    // One that repeats is not over when it is done.
+    const names =
+      tasks.length > 0
+        ? Answers.and(
+            tasks.map((task) => {
+              const due = did === "Done:" && task.repeat !== null ? Answers.dueOf(task, transcript) : null
+              return `${Answers.named(task)}${due === null || task.completed ? "" : `, next due ${due}`}`
+            })
+          )
+        : `#${found.tasks[0]?.id}`
     const head = fine && (tasks.length > 0 || errors.length === 0) ? `${did} ${names}.${remaining(found)}` : ""
     return paragraphs(head, failures(`I could not ${doing}`, errors))
   }

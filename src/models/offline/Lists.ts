@@ -7,11 +7,11 @@ const find =
 const about =
   /^(?:do i (?:have|need)(?: to do)?|have i got|is there|are there|show(?: me)?|list|what)(?: (?:anything|something|any|a|an|all|my|the|tasks?|to-?dos?|items?|things?))* (?:about|to do with|mentioning|containing|called|matching|concerning) (.+)$/i
 const asking =
-  /^(?:list|show|display|view|see|what|what's|whats|which|any|anything|do i|did i|have i|is there|are there|how many|how much|how's|give me|tell me|my|all|everything|open|pending|complete|completed|done|finished|overdue|due|urgent|important|high|medium|low|tasks?|to-?dos?|to-?do list|agenda|today|tomorrow|this|next|labell?ed|tagged)\b/i
+  /^(?:list|show|display|view|see|what|what's|whats|which|any|anything|do i|did i|have i|am i|are any|is any|is there|are there|how many|how much|how's|give me|tell me|my|all|everything|open|pending|complete|completed|done|finished|overdue|due|urgent|important|high|medium|low|tasks?|to-?dos?|to-?do list|agenda|today|tomorrow|this|next|labell?ed|tagged)\b/i
 const filler = new Set(
   `list show display view see give tell me all of my the a an what what's whats which is are was were on in to do did i i've have has had got need should must for
   tasks task todo todos to-do to-dos items item lists things thing stuff please there any anything something left remaining next up currently still can you ones
-  one that that's due with how many much agenda plate be today's everything now yet at it so far does schedule look like priority coming by just only been up`.split(
+  one that that's due with how many much agenda plate be today's everything now yet at it so far does schedule look like priority coming by just only been am we our those these them planned plan happening scheduled going going anything else free busy new most`.split(
     /\s+/
   )
 )
@@ -30,9 +30,10 @@ export const listOf = (asked: string, present: Reading): Command | null => {
     const words = unquote(query.replace(/^(?:the|a|an|my) /i, "").replace(/\s+(?:on|in|from) (?:my|the) list$/i, ""))
     return Command.List({ filter: { ...everything, status: "all", query: words, what: "" }, counts: false })
   }
-  const past = /^what (?:did i|have i) (?:get |gotten )?(?:do|done|finish(?:ed)?|completed?|accomplish(?:ed)?)\b/i.test(
-    request
-  )
+  const past =
+    /^(?:(?:what|which(?: \w+)?) )?(?:did i|have i) (?:get |gotten |already )?(?:do|done|finish(?:ed)?|completed?|accomplish(?:ed)?)\b/i.test(
+      request
+    )
   // The tools do not tell when a task was finished.
   if (past) return Command.List({ filter: { ...everything, status: "completed" }, counts: false })
   if (!asking.test(request)) return null

@@ -203,7 +203,8 @@ function* search(session: Session, command: Aimed, words: string, status: Filter
   if (again !== null) return again
   const close = rest.tasks.filter((task) => !task.completed && isClose(task, tokens))
   const none = `I found no task that matches “${words.replace(/\s+/g, " ").slice(0, 80)}”.`
-  return { say: close.length === 0 ? none : `${none} Close to it:\n${lines(close)}\n${ask}` }
+  if (close.length > 0) return { say: `${none} Close to it:\n${lines(close)}\n${ask}` }
+  return { say: "deed" in command && command.deed !== undefined ? `${none}\n${Answers.offer(command.deed)}` : none }
 }
 
 const stem = (word: string) =>

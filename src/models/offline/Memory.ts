@@ -1,4 +1,4 @@
-import { confirmation, lineHead, question } from "./Answers.ts"
+import { confirmation, lineHead, offer, question } from "./Answers.ts"
 import type { Budget } from "./Budget.ts"
 import { Command } from "./Commands.ts"
 import { parse } from "./Messages.ts"
@@ -88,13 +88,17 @@ export const understand = (
   const isAsked = (one: Command) => asked.some((line) => line === question(one))
   const open = pending.find(isAsked)
   const toDelete = asked.includes(confirmation) ? pending.find(({ _tag }) => _tag === "Delete") : undefined
-  if (command._tag === "Yes") {
+  const offered = pending.flatMap((one) => {
+    const deed = one._tag === "Deed" ? one.text : "deed" in one ? one.deed : undefined
+    return deed !== undefined && asked.includes(offer(deed)) ? [deed] : []
+  })[0]
+  if (command._tag === "Yes" || (command._tag === "Thanks" && /^ok/i.test(turn.user.trim()))) {
+    if (offered !== undefined) return parse(`add ${offered}`, reading)
     // Those that were shown, and no others that may have come since.
     if (toDelete !== undefined) {
       const { shown } = recall(transcript.turns.slice(0, last))
       return [aimed(toDelete, Target.Several({ targets: shown.map(({ id }) => Target.Id({ id })), words: "" }))]
     }
-    if (open?._tag === "Deed") return parse(`add ${open.text}`, reading)
     const candidates = recall(transcript.turns.slice(0, last)).shown
     return open === undefined || candidates.length !== 1
       ? commands

@@ -36,9 +36,11 @@ const read = (text: string, present: Reading): ReadonlyArray<Command> => {
     .replace(/^- (.+)$/, (_, list: string) => `- ${list.split(" - ").join("\n- ")}`)
     .trim()
     .replace(thanks, "")
-  const parts = split(plain)
+  const parts = assent.test(plain) ? [plain] : split(plain)
   if (parts.length > maxParts || parts.some(isTooLong)) return [tooLong]
-  return foldIt(parts.map((part) => commandIn(polite(part), present)))
+  const commands = foldIt(parts.map((part) => commandIn(polite(part), present)))
+  const asks = commands.filter(({ _tag }) => _tag !== "Greeting" && _tag !== "Thanks")
+  return asks.length > 0 ? asks : commands.slice(0, 1)
 }
 
 /** A message has at most so many requests. */
@@ -62,7 +64,7 @@ const thanks =
   /(?<=\S)[,.!?]? (?:many )?(?:thanks|thank you|cheers)(?: so much| very much| a lot| in advance| again)?[\s.!]*$/i
 
 const courtesy =
-  /^(?:(?:please|hello there|hi there|hello|hi|good morning|good evening|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|thanks|thank you)[,!.:]*\s+)+(?=\S)/i
+  /^(?:(?:please|hello there|hi there|hello|hi|good morning|good evening|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|perfect|thanks|thank you|oh|ah|hm+|um|sorry|wait|actually|right|maybe|by the way|btw|fyi|(?:no|nope),(?! thank)|can i|(?:show|tell) me (?=(?:what|how many|which|when)\b))[,!.:]*\s+)+(?=\S)(?!(?:there|again|everyone|all)[\s.!?]*$)/i
 const farewell = /(?<![\s,])[\s,]+(?:please|thanks|thank you|for me|now|as well|too)$/i
 
 const polite = (text: string) => {
@@ -87,6 +89,12 @@ const head = new RegExp(
   `^(?:(?:add|create|delete|remove|erase|complete|finish|close|check|tick|cross|mark|reopen|rename|show|list|find|search|move|reschedule|postpone|push|set|make|change|label|tag|untag|describe|prioriti[sz]e|undo|what|which|how many|i(?:'m| am) done|i(?:'ve| have) (?:done|finished)|i (?:did|finished)|done with|put)\\b|${duty})`,
   "i"
 )
+/** "the report is done": two of them in a row are two requests. */
+const statement =
+  /^(?:the|my) .{1,60} (?:is|are|has been|have been) (?:now |already )?(?:done|finished|complete|sent|paid|bought|\w{2,20}ed)$/i
+/** One answer, though "add it" alone would be a request. */
+const assent =
+  /^(?:yes|yep|yeah|sure|ok(?:ay)?),? (?:please|thanks|do it|do that|add (?:it|them|that)|go ahead|all of them|delete them(?: all)?)[.!]*$/i
 const adding = new RegExp(`^(?:add|create|put|new|note|(?:a |another )?(?:task|to-?do|reminder):|${duty})`, "i")
 /** "three tasks: …": all that follows is one list, whatever its parts look like. */
 const announced = /^[^:\n]*\b(?:tasks|things|to-?dos|items|reminders)(?: [a-z ]{1,20})?\s*[:\n]/i
@@ -107,7 +115,8 @@ const split = (text: string): ReadonlyArray<string> => {
     const piece = pieces[i] ?? ""
     const next = polite(piece)
     const sentence = /^[.;!?]/.test(separator)
-    const begins = (sentence || !adds ? head : afterAdd).test(`${next.slice(0, longest)} `)
+    const isStatement = statement.test(next) && statement.test(polite(current))
+    const begins = isStatement || (sentence || !adds ? head : afterAdd).test(`${next.slice(0, longest)} `)
     const isFirst = current.trim() === ""
     if (!isFirst && separator !== "" && begins && !announced.test((current + separator).slice(0, longest))) {
       out.push(current)

@@ -1,8 +1,9 @@
 import { DateTime, Either } from "effect"
-import { dayIn, mondayOf, span } from "../../dates/Calendar.ts"
+import { dayIn, isoDate, mondayOf, shift, span } from "../../dates/Calendar.ts"
 import { resolve } from "../../dates/Dates.ts"
-import { readRepeat } from "../../dates/Repeats.ts"
+import { readRepeat, repeatSpans } from "../../dates/Repeats.ts"
 import { dateSpans } from "../../dates/Spans.ts"
+import { monthWords } from "../../dates/Words.ts"
 import type { Budget } from "./Budget.ts"
 
 /** The present, in which words for dates are read. */
@@ -37,8 +38,8 @@ interface NewTask {
 
 /** A new task as its words have it, with what keeps it from being created. */
 export interface Draft extends NewTask {
-  /** Its words name dates that differ. */
-  readonly clash: boolean
+  /** Why its words for dates cannot be read, in a sentence. */
+  readonly unclear: string | null
 }
 
 const connector = /^(?:due|by|on|for|until|till|before|from)[:\s]\s*/i
@@ -50,36 +51,64 @@ const weak =
 /** Only these may begin a date in the middle of a title or before it. */
 const strong = /^(?:tomorrow|today|tonight|by|on|at|in|this|next|due|before|until)\b/i
 
-/** A text without its date, and the date in the user's own words; `clash` when it names several that differ. */
+/** A text without its date, and the date in the user's own words; `unclear` says why they cannot be read. */
 interface Cut {
   readonly due: string | null
   readonly rest: string
-  readonly clash: boolean
+  readonly unclear: string | null
 }
+
+const unitWords = "(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?)"
+const dayWords =
+  "(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|april|june|july|august|september|october|november|december"
+/** What, right before or after a date, makes another one of it: "30 minutes" before "before 5pm", "after" before "friday". */
+const besideBefore = new RegExp(`(?:^|\\s)(?:after|since|from|except|not|past|between|${dayWords})$`, "i")
+const countBefore = new RegExp(
+  `(?:\\d|\\b(?:an?|half|one|two|three|four|five|six|seven|ten|few|couple of)) ?${unitWords}$`,
+  "i"
+)
+const besideAfter = new RegExp(`^(?:except|but not|ago|${unitWords}|${dayWords})\\b`, "i")
+
+/** That words name several dates. */
+export const several = (words: ReadonlyArray<string>) =>
+  `That names more than one date or time: “${words.join("”, “")}”. Add it with one of them, or as several tasks.`
 
 /** A day and a time may stand in two places: "tomorrow call Bob at 5". */
 const cutDue = (text: string, present: Reading): Cut => {
   const whole = text.replace(/[\s.!?]+$/, "")
-  if (!present.budget.spend(whole.length)) return { due: null, rest: whole, clash: false }
+  const uncut = { due: null, rest: whole, unclear: null }
+  if (!present.budget.spend(whole.length)) return uncut
   const all = dateSpans(whole).map(({ end, start, words }) => {
     const bare = /^(?:morning|afternoon|evening|night) /i.exec(whole.slice(start, end))?.[0].length ?? 0
     return { start: start + bare, end, words }
   })
+  const phraseOf = ({ end, start }: { readonly start: number; readonly end: number }) => whole.slice(start, end).trim()
   const listed = all.some(({ start }, i) => /^\s*(?:and|or|&)\s*$/i.test(whole.slice(all[i - 1]?.end ?? start, start)))
-  if (listed) return { due: null, rest: whole, clash: true }
+  if (listed) return { ...uncut, unclear: several(all.map(phraseOf)) }
   const spans = all.filter(({ end, start, words }) => {
     const phrase = whole.slice(start, end)
     const before = whole.slice(0, start).trimEnd()
     const inside = start === 0 || end < whole.length
     return words <= 12 && !weak.test(phrase) && !dangling.test(before) && (!inside || strong.test(phrase))
   })
-  const words = spans.map(({ end, start }) => whole.slice(start, end).trim())
-  const uncut = { due: null, rest: whole, clash: false }
+  const words = spans.map(phraseOf)
   if (words.length === 0) return uncut
+  const isPart = spans.some(({ end, start }, i) => {
+    // "at 12 march 2 next year": the number between is of one of them.
+    if (/^[\s:.,]*\d[\s\d:.,]*$/.test(whole.slice(end, spans[i + 1]?.start))) return true
+    const before = whole.slice(0, start).trimEnd()
+    const isCounted = /^(?:before|until|till)\b/i.test(whole.slice(start)) && countBefore.test(before)
+    return isCounted || besideBefore.test(before) || besideAfter.test(whole.slice(end).trimStart())
+  })
+  if (isPart) {
+    return {
+      ...uncut,
+      unclear: `I can read only a part of that date: “${words.join("”, “")}”. Say it like “tomorrow at 9”.`
+    }
+  }
   const due = duePhrase(words.join(" "), present)
   if (due === null) {
-    const each = words.map((phrase) => dayOf(phrase, present))
-    return { ...uncut, clash: words.length > 1 && each.every((day) => day !== null) }
+    return { ...uncut, unclear: words.length > 1 ? several(words) : whyNot(words[0] ?? "", present) }
   }
   let rest = ""
   let at = 0
@@ -88,10 +117,18 @@ const cutDue = (text: string, present: Reading): Cut => {
     at = end
   }
   rest = `${rest} ${whole.slice(at).trim()}`
-    .replace(withDue, " ")
+    .replace(/^due\b/i.test(words.at(-1) ?? "") ? /\s(?:is|are)\s*$/i : withDue, " ")
     .trim()
     .replace(/^[\s,;:–—-]+|[\s,;:–—-]+$/g, "")
-  return rest === "" ? uncut : { due, rest, clash: false }
+  return { due, rest, unclear: null }
+}
+
+/** Why words for a date do not name one: "“today at 9am” is no date for a task: that is over already." */
+const whyNot = (words: string, { budget, now, zone }: Reading): string | null => {
+  const found = budget.spend(words.length) ? resolve(words, now, zone) : null
+  if (found === null || Either.isRight(found)) return null
+  const [why = ""] = found.left.detail.split(". Use ")
+  return `I cannot make it due “${words}”: ${why.slice(0, 1).toLowerCase()}${why.slice(1).replace(/\.$/, "")}.`
 }
 
 const withDue = /\s(?:with |and )?(?:a |the )?(?:due date|deadline)(?: of| on| is|:)?(?=\s*$)/i
@@ -110,6 +147,8 @@ const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
   [/\s*\((high|urgent|important|medium|low)\)/i, (w) => w],
   [/(?:^|\s)!(high|medium|low)\b/i, (w) => w],
   [/^(urgent|important)[:,!]\s*/i, (w) => w],
+  [/[\s,]+(?:asap|as soon as possible)$/i, () => "high"],
+  [/[\s,;.]+(?:and )?(?:it(?:'s| is)|that(?:'s| is)|this is) (?:very |really |quite )?(urgent|important)$/i, (w) => w],
   [/\s*!!+$/, () => "high"]
 ]
 
@@ -135,6 +174,10 @@ export const labelsOf = (words: string) =>
 
 const described =
   /[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
+
+/** What only leads to a title: "that", "I have a", "I'm" before "meeting". */
+const saying =
+  /^(?:(?:to|that)\s+|(?:i|we)(?: have|'ve got| have got) an?\s+|(?:i'm|i am|we're|we are)(?: going to\s+|\s+(?=(?!going\b)\w+ing\b)))/i
 
 /** What a single task's words say of it. Text in quotes is a title as it stands. */
 const newTask = (text: string, present: Reading): Draft => {
@@ -171,37 +214,49 @@ const newTask = (text: string, present: Reading): Draft => {
   takeLabels()
   const title = rest.replace(/^[\s:;,]+/, "").replace("\uE000", quoted?.[1] ?? "")
   return {
-    title:
-      quoted === null ? capitalize(unquote(title.replace(/^(?:to|that)\s+/i, "").replace(/[\s,;.]+$/, ""))) : title,
+    title: quoted === null ? capitalize(unquote(title.replace(saying, "").replace(/[\s,;.]+$/, ""))) : title,
     description,
     priority,
     labels: labels.length === 0 ? null : [...new Set(labels)],
     due: cut.due,
-    clash: cut.clash,
+    unclear: cut.unclear ?? (repeated.repeat === null && isOften.test(rest) ? howOften : null),
     ...(repeated.repeat !== null && { repeat: repeated.repeat })
   }
 }
 
-const again = /(?<!\S)(?:every|each|(?:dai|week|fortnight|month|quarter|year)ly|annually|on \p{L}+s)\b/giu
+/** Words that say how often, and with which more of them may belong. */
+const again =
+  /\b(?:every|each|(?:dai|week|fortnight|month|quarter|year)ly|annually|(?:mon|tues|wednes|thurs|fri|satur|sun|week)days)\b/i
+/** Says how often, read or not. */
+const isOften =
+  /\b(?:every|each) (?:other |single )?(?:\d|(?:seco|thi|fou|two|three|few|couple|minute|hour|day|week|fortnight|month|quarter|year|morning|afternoon|evening|night|mon|tue|wed|thu|fri|sat|sun))/i
+const mostOften = 14
+const howOften =
+  "I cannot read how often that is to repeat. Say it like “every monday”, “every 2 weeks” or “on the 1st of every month”."
 
 /** A text without the words that say how often, and those words: "water the plants every monday at 9". */
 const cutRepeat = (text: string, present: Reading): { readonly repeat: string | null; readonly rest: string } => {
-  for (const { 0: first, index } of text.matchAll(again)) {
-    const before = text.slice(0, index).trim()
-    if (dangling.test(before)) continue
-    const words = text.slice(index).split(" ", 13)
-    for (let n = Math.min(words.length, 12); n > 0; n--) {
-      const repeat = words
-        .slice(0, n)
-        .join(" ")
-        .replace(/[\s,.!?]+$/, "")
-      const after = text.slice(index + repeat.length).replace(/^[\s,.!?:]+/, "")
-      // "weekly report" is a title, "report weekly" is not.
-      const ends = after === "" || /^(?:to|with|high|medium|low|label|tag|starting|at)\b/i.test(after)
-      if ((ends || /^e/i.test(first)) && isRepeat(repeat, present)) return { repeat, rest: `${before} ${after}`.trim() }
+  const none = { repeat: null, rest: text }
+  if (!again.test(text) || !present.budget.spend(text.length)) return none
+  for (const run of repeatSpans(text, present.now, present.zone)) {
+    const words = run.slice(0, mostOften)
+    for (const [i, { start }] of words.entries()) {
+      const before = text.slice(0, start).trim()
+      for (const { end } of words.slice(i).reverse()) {
+        const repeat = text.slice(start, end)
+        if (!again.test(repeat)) break
+        const after = text.slice(end).replace(/^[\s,.!?:]+/, "")
+        // "weekly report" is a title, "report weekly" is not; nor is "read the weekly".
+        const isWhole = after === "" || /^(?:to|with|high|medium|low|label|tag|starting|at)\b/i.test(after)
+        const fits =
+          (isWhole || /\b(?:every|each)\b/i.test(repeat)) && !/^(?:of|and|the) (?!\d|\S+ (?:of|day)\b)/i.test(repeat)
+        if (fits && !dangling.test(before) && isRepeat(repeat, present)) {
+          return { repeat, rest: `${before} ${after}`.trim() }
+        }
+      }
     }
   }
-  return { repeat: null, rest: text }
+  return none
 }
 
 /** Whether words say how often. */
@@ -218,12 +273,12 @@ const capitalize = (text: string) => text.replace(/^\p{Ll}/u, (letter) => letter
 
 const verbs = new Set(
   `answer apply arrange ask attend back bake bathe book borrow bring brush build buy call cancel change charge check choose clean clear
-  close collect compare complete confirm contact cook copy create cut decide deliver design discuss do donate download draft draw dry eat
-  edit email empty exercise feed fetch file fill find finish fix fold follow get give go hang help hire install invite iron join learn
-  leave listen look mail make measure meet message mop move mow notify oil open order organise organize pack paint pay phone pick plan
+  close collect compare complete confirm contact cook copy create cut decide deliver design discuss do donate download draft draw drive drop dry eat
+  edit email empty exercise feed fetch file fill find finish fix fold follow freeze get give go hang help hire install invite iron join learn
+  leave listen load lock look mail make measure meet message mop move mow notify oil open order organise organize pack paint pay phone pick plan
   plant play post practice practise prepare print pull put read rebook record refill register remind renew rent repair replace reply
-  report rescan research reserve return review ring run schedule sell send set share shop sign sleep sort start stop store study submit
-  sweep swap take talk teach test thank throw tidy train transfer translate try turn unpack update upgrade upload vacuum visit wait
+  report rescan research reserve return review ring run schedule schedule sell send set share shop sign sleep sort start stop store study submit
+  sweep swap take talk teach test thank throw tidy train transfer translate try turn unload unlock unpack update upgrade upload vacuum visit wait
   walk wash watch water withdraw wipe work wrap write`.split(/\s+/)
 )
 
@@ -233,10 +288,11 @@ export const isDeed = (text: string) => {
   return next !== undefined && verbs.has(verb.toLowerCase())
 }
 
-/** Whether a text that asks for nothing may be a task: it has a date in it, or is a list. */
+/** Whether a text that asks for nothing may be a task: it has a date in it, repeats, or is a list. */
 export const isDated = (text: string, present: Reading) =>
   /^\s*[-*•] /.test(text) ||
-  (!/^(?:what|when|where|who|why|how|is|are|was|were|it's)\b/i.test(text) && cutDue(text, present).due !== null)
+  (!/^(?:what|when|where|who|why|how|is|are|was|were|it's)\b/i.test(text) &&
+    (cutDue(text, present).due !== null || cutRepeat(text, present).repeat !== null))
 
 /** How many tasks a tool takes, and so one request changes; of more, one more is read, so that it can be said. */
 export const mostTasks = 25
@@ -254,7 +310,7 @@ export const newTasks = (body: string, present: Reading, announced: boolean): Re
 
 /** Says something of a task rather than naming one. */
 const trait =
-  /^(?:#|(?:high|medium|low|urgent)\b|(?:due|by|until|priority|tag|tagged|label|labelled|labeled|tomorrow|today|tonight)\b)/i
+  /^(?:#|(?:high|medium|low|urgent)\b|(?:due|by|until|priority|tag|tagged|label|labelled|labeled|tomorrow|today|tonight)\b|(?:on |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b)/i
 
 const partsOf = (body: string, announced: boolean): ReadonlyArray<string> => {
   const lines = body
@@ -323,6 +379,15 @@ export const daysOf = (text: string, present: Reading): Days | null => {
   if (weekend !== null) {
     const saturday = dayIn(mondayOf(today), weekend[1] === "next " ? 12 : 5)
     return { after: saturday, before: dayIn(saturday, 1) }
+  }
+  const month = /^(?:the month of )?([a-z]+)( \d{4})?$/.exec(words)
+  const number = month === null ? undefined : monthWords.get(month[1] ?? "")
+  if (number !== undefined) {
+    const year = Number(today.slice(0, 4))
+    const { from, to } = span(isoDate(Number(month?.[2] ?? year), number, 1), "month")
+    return month?.[2] === undefined && to < today
+      ? { after: shift(from, { months: 12 }), before: span(shift(from, { months: 12 }), "month").to }
+      : { after: from, before: to }
   }
   if (/^overdue$|^late$/.test(words)) return { after: null, before: dayIn(today, -1) }
   const [, bound, rest = ""] = /^(?:(by|until|till|before|after|since|from) )?(.+)$/.exec(words) ?? []

@@ -1,10 +1,13 @@
+import { Predicate } from "effect"
 import { changes, type Rule } from "./Changes.ts"
-import { Command } from "./Commands.ts"
+import { Change, Command } from "./Commands.ts"
 import { listOf } from "./Lists.ts"
-import { duePhrase, isDated, isDeed, newTasks, type Reading } from "./Phrases.ts"
+import { duePhrase, isDated, isDeed, isRepeat, newTasks, type Reading, several } from "./Phrases.ts"
 import { everything, Target, targetOf } from "./Targets.ts"
 
 const list = `(?:(?:my|the) )?(?:to-?do )?(?:task )?(?:list|tasks|to-?dos)`
+/** One that has a name of its own, which is a label here; and what may follow it. */
+const namedList = String.raw`(?:(?:my|the|our) )(?!to-?do|task|whole|entire)([\p{L}-]+) list(?:[,:]? (.+))?`
 /** What one request asks for; it comes without courtesies. */
 export const commandOf = (request: string, present: Reading): Command => {
   for (const [pattern, to] of rules) {
@@ -17,9 +20,10 @@ export const commandOf = (request: string, present: Reading): Command => {
             Array.from(match.slice(1), (group) => group ?? ""),
             present
           )
-    if (command !== null) return command
+    if (command !== null) return isAimed(command) && isDeed(request) ? { ...command, deed: request } : command
   }
-  const listed = listOf(request, present)
+  const next = /^(?:how|what) about (.+)$/i.exec(request)?.[1]
+  const listed = listOf(next === undefined ? request : `what is due ${next}`, present)
   if (listed !== null) return listed
   const shown = /^(?:show|view|display|open|see|read)(?: me)? (.+)$/i.exec(request)?.[1]
   if (shown !== undefined) return Command.Show({ target: targetOf(shown, present) })
@@ -27,15 +31,22 @@ export const commandOf = (request: string, present: Reading): Command => {
   if (target._tag !== "Title" && !(target._tag === "Several" && target.targets.some(({ _tag }) => _tag === "Title"))) {
     return target._tag === "All" ? Command.List({ filter: target.filter, counts: false }) : Command.Pointer({ target })
   }
-  return isDeed(request) || isDated(request, present)
-    ? Command.Deed({ text: request })
-    : Command.Unknown({ text: request })
+  const deed = request.replace(
+    /^(?:i|we)(?:'ve| have)(?: got)? (?:(?:a|an|another|my|our|the) )?(?=\S)|^there(?:'s| is) (?:an? )?/i,
+    ""
+  )
+  return isDeed(deed) || isDated(deed, present) ? Command.Deed({ text: deed }) : Command.Unknown({ text: request })
 }
 
-const add = (body: string, present: Reading, announced = false) => {
-  const tasks = newTasks(body, present, announced)
-  return Command.Add({ tasks })
-}
+const isAimed = Predicate.or(Command.$is("Complete"), Predicate.or(Command.$is("Update"), Command.$is("Delete")))
+
+/** A date alone is no task. */
+const add = (body: string, present: Reading, announced = false) =>
+  Command.Add({ tasks: duePhrase(body, present) === null ? newTasks(body, present, announced) : [] })
+
+/** Words before "to" that seem to say when. */
+const whenUnread =
+  /^(?!(?:to|about|that|of)\b).*?\b(?:in|on|at|before|after|by|next|this|every|when|days?|weeks?|months?|hours?|minutes?|\d+)\b.*? to /is
 
 const done = `(?:done|complete|completed|finished|ticked off|checked off)`
 const undone = `(?:not (?:yet )?(?:done|complete|completed|finished)(?: yet)?|undone|incomplete|unfinished|open|pending|to-?do)`
@@ -50,11 +61,11 @@ const rules: ReadonlyArray<Rule> = [
     () => Command.Greeting()
   ],
   [
-    /^(?:thanks|thank you|thx|cheers|great|perfect|awesome|nice|cool|ok|okay)(?: (?:a lot|so much|very much|you|then))?$/i,
+    /^(?:thanks|thank you|thx|cheers|great|perfect|awesome|nice|cool|ok|okay|(?:good)?bye|good night|see you|that's all|that is all)(?: (?:a lot|so much|very much|you|then))?$/i,
     () => Command.Thanks()
   ],
   [
-    /^(?:yes|yep|yeah|yup|sure|do it|go ahead|of course|correct|right|exactly|confirm|y|yes,? (?:please|do it|all of them|delete them(?: all)?))$/i,
+    /^(?:yes|yep|yeah|yup|sure|do it|go ahead|of course|correct|right|exactly|confirm|y|please do|add (?:it|them|that)|sounds good|(?:yes|yep|sure|ok(?:ay)?),? (?:please|thanks|do it|do that|add (?:it|them|that)|go ahead|all of them|delete them(?: all)?))$/i,
     () => Command.Yes()
   ],
   [
@@ -71,15 +82,19 @@ const rules: ReadonlyArray<Rule> = [
   ],
   [/^(?:a |another )?(?:new )?(?:task|to-?do|reminder):\s+(.+)$/is, ([body = ""], present) => add(body, present)],
   [
-    /^(?:add|create|make|set up|set|new|i need|i want|i'd like)(?: a| an| another| the| one)?(?: new)?( (?:high|low|medium)[- ]priority)? (?:task|to-?do|reminder)(?: (?:called|named|titled|saying|that says|for|to|about))?\s*:?\s+(.+)$/is,
+    /^(?:add|create|make|set up|set|give|new|i need|i want|i'd like)(?: me)?(?: a| an| another| the| one)?(?: new)?( (?:high|low|medium)[- ]priority)? (?:task|to-?do|reminder)(?: for me)?(?: (?:called|named|titled|saying|that says|for|to|about))?\s*:?\s+(.+)$/is,
     ([level = "", body = ""], present) => {
       if (/^(?:#?\d+|list|number|(?:as|to) )/i.test(body) || /^.+ (?:as|to) (?:done|high|low|medium)/i.test(body))
         return null
-      return add(level === "" ? body : `${body},${level}`, present)
+      return remind(level === "" ? body : `${body},${level}`, present)
     }
   ],
 
   // What there is no tool for
+  [
+    /^(?:list|show|display|what|which)\b.*\b(?:repeats?|repeating|recur|recurring)\b/i,
+    () => Command.Missing({ what: "list only the tasks that repeat: every list says how often each one does" })
+  ],
   [
     /^(?:add|create|make) (?:a |an |another )?(?:new )?sub-?tasks?\b/i,
     () => Command.Missing({ what: "make subtasks" })
@@ -93,11 +108,22 @@ const rules: ReadonlyArray<Rule> = [
     ([target = ""], present) => (/^do\b/i.test(target) ? null : Command.Show({ target: targetOf(target, present) }))
   ],
 
+  [
+    /^(?:did|have) i (?:already )?((?:do|done|finish|finished|complete|completed|pay|paid|buy|bought|send|sent|write|written|call|called) .+?)(?: already| yet)?$/i,
+    ([words = ""], present) => {
+      const target = words.replace(/^\S+ /, "")
+      return /^(?:anything|something|it all|everything|today|so far)\b/i.test(target)
+        ? null
+        : Command.Show({ target: targetOf(target, present) })
+    }
+  ],
+  [/^(?:schedule|pencil in|put in) (?:a|an|another) (.+)$/is, ([body = ""], present) => add(body, present)],
+
   ...changes,
 
   // Adding
   [
-    /^(?:add|create|i have|i need|here are|there are)? ?(\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|some|a few|the following|these|new)(?: new| more)? (?:tasks|things|to-?dos|items|reminders)(?: (?:to do|for me|to my list))*\s*[:\n-]\s*(.+)$/is,
+    /^(?:add|create|i have|i need|here are|there are)?(?: all(?: of)?)? ?(\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|some|a few|the following|these|new)(?: new| more)?(?: (?:tasks|things|to-?dos|items|reminders)|(?<=these|following))(?: (?:to do|for me|to my list))*\s*[:\n-]\s*(.+)$/is,
     ([, body = ""], present) => add(body, present, true)
   ],
   [
@@ -108,16 +134,40 @@ const rules: ReadonlyArray<Rule> = [
     new RegExp(`^(?:add|put|stick|write|note|jot down) (.+) (?:to|on|onto|in|into) ${list}$`, "is"),
     ([body = ""], present) => add(body, present)
   ],
+  [
+    new RegExp(`^(?:add|put|stick|write|note|jot down) (.+) (?:to|on|onto|in|into) ${list},? (.+)$`, "is"),
+    ([body = "", due = ""], present) => (duePhrase(due, present) === null ? null : add(`${body} ${due}`, present))
+  ],
+  [
+    new RegExp(`^(?:add|put|stick|write|note|jot down) (.+) (?:to|on|onto|in|into) ${namedList}$`, "isu"),
+    ([body = "", label = "", due = ""], present) => {
+      if (due !== "" && duePhrase(due, present) === null) return null
+      const tasks = newTasks(`${body} ${due}`, present, false)
+      return Command.Add({ tasks: tasks.map((task) => ({ ...task, labels: [...(task.labels ?? []), label] })) })
+    }
+  ],
   [new RegExp(`^(?:add|put) (?:to|on) ${list}:? (.+)$`, "is"), ([body = ""], present) => add(body, present)],
-  [/^(?:add|create)(?: (?:a|another|the) new)?:?\s+(.+)$/is, ([body = ""], present) => add(body, present)],
+  [/^(?:add|create)(?: (?:a|an|another)(?: new)?| the new)?:?\s+(.+)$/is, ([body = ""], present) => add(body, present)],
+  [
+    /^remind me(?: again)?(?: (?:of|about) (it|that|this|them|these|those))? (.+)$/is,
+    ([target = "", due = ""], present) =>
+      duePhrase(due, present) === null
+        ? null
+        : Command.Update({ target: targetOf(target || "it", present), change: Change.Due({ due }) })
+  ],
   [/^(?:please )?remind me(?: again)? (.+)$/is, ([body = ""], present) => remind(body, present)],
   [
-    /^(?:i|we) (?:really |also |still )?(?:need|have|ought|want)(?: to|:) (.+)$/is,
+    /^(?:i|we) (?:really |also |still )?(?:need|have|ought|want)(?: to|:) (?:remember to )?(.+)$/is,
     ([body = ""], present) => add(body.replace(/\band to\b/gi, "and"), present)
   ],
   [
     /^(.{1,40}?),? (?:i|we) (?:really |also |still )?(?:need to|have to|must|should|want to) (.+)$/is,
-    ([due = "", body = ""], present) => (duePhrase(due, present) === null ? null : remind(`${due} to ${body}`, present))
+    ([when = "", body = ""], present) =>
+      duePhrase(when, present) !== null
+        ? remind(`${when} to ${body}`, present)
+        : isRepeat(when, present)
+          ? add(`${body} ${when}`, present)
+          : null
   ],
   [/^(?:i|we)(?:'ve| have) got to (.+)$/is, ([body = ""], present) => add(body, present)],
   [/^(?:i|we) (?:really |also |still )?(?:must|should|gotta) (.+)$/is, ([body = ""], present) => add(body, present)],
@@ -141,6 +191,10 @@ const rules: ReadonlyArray<Rule> = [
       /^(?:what|which)\b/i.test(target)
         ? null
         : Command.Complete({ target: targetOf(target, present), completed: false })
+  ],
+  [
+    /^((?:the|my) .+?) (?:has|have) (?:now |already )?been \w+$/i,
+    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
   ],
   [
     new RegExp(`^(?:mark|set|check|tick) (?:off )?(.+?) (?:as |to )?(?:${done}|off)$`, "i"),
@@ -192,7 +246,7 @@ const rules: ReadonlyArray<Rule> = [
     () => Command.Delete({ target: Target.All({ filter: everything }) })
   ],
   [
-    /^(?:delete|remove|erase|trash|discard|clear|get rid of|throw away|drop|scratch) (.+)$/i,
+    /^(?:delete|remove|erase|trash|discard|clear|get rid of|throw away|drop|scratch|cancel) (.+)$/i,
     ([target = ""], present) => Command.Delete({ target: targetOf(target, present) })
   ],
   [
@@ -230,12 +284,21 @@ const rules: ReadonlyArray<Rule> = [
 const remind = (body: string, present: Reading) => {
   const match = /^(.+?)[,:]? (?:to|about|that) (.+)$/is.exec(body)
   const due = match === null ? null : duePhrase(match[1] ?? "", present)
-  if (match === null || due === null) return add(body.replace(/^(?:to|about|that|of)\s+/i, ""), present)
+  if (match === null || due === null) {
+    const tasks = newTasks(body.replace(/^(?:to|about|that|of)\s+/i, ""), present, false)
+    const [task] = tasks
+    const isUnread = task?.due === null && task.repeat === undefined && task.unclear === null && whenUnread.test(body)
+    return Command.Add({
+      tasks: isUnread
+        ? [{ ...task, unclear: `I cannot read “${match?.[1]}” as a date. Say it like “tomorrow at 9”.` }]
+        : tasks
+    })
+  }
   const tasks = newTasks(match[2] ?? "", present, false)
   return Command.Add({
     tasks: tasks.map((task) => {
       const both = task.due === null ? due : duePhrase(`${due} ${task.due}`, present)
-      return { ...task, due: both, clash: task.clash || both === null }
+      return { ...task, due: both, unclear: both === null ? several([due, task.due ?? ""]) : task.unclear }
     })
   })
 }

@@ -47,6 +47,10 @@ export const toCount = (word: string) => counts.indexOf(word.toLowerCase()) + 1 
 /** At most what an id can be. */
 const toId = (digits: string) => (digits.length <= 15 ? Number(digits) : 0)
 
+/** A list with a name of its own is a label here. */
+const namedList = /^(?:everything on )?(?:my|the|our) (?!to-?do|task|whole|entire)([\p{L}-]+) list$/u
+const labelled = (label: string): Filter => ({ ...everything, label, what: ` labelled ${label}` })
+
 export const targetOf = (text: string, present: Reading): Target => {
   const quoted = /^(?:the )?(?:task |item )?(?:called |named |titled )?("[^"]+")(?: task| item)?$/i.exec(text.trim())
   if (quoted !== null) return Target.Title({ words: unquote(quoted[1] ?? "") })
@@ -61,7 +65,7 @@ export const targetOf = (text: string, present: Reading): Target => {
   if (id !== null) return Target.Id({ id: toId(id[1] ?? "") })
   const number = /^(?:the )?(?:number |no\.? ?|nr\.? ?)?(\d+)\.?$/.exec(lower)
   if (number !== null) return Target.Number({ n: toId(number[1] ?? "") })
-  if (/^(?:it|that|this|(?:that|this|the same) (?:one|task|item)|the (?:task|item|one)|that thing)$/.test(lower)) {
+  if (/^(?:its?|that|this|(?:that|this|the same) (?:one|task|item)|the (?:task|item|one)|that thing)$/.test(lower)) {
     return Target.It()
   }
   const them =
@@ -73,6 +77,8 @@ export const targetOf = (text: string, present: Reading): Target => {
   }
   const place = placeOf(lower)
   if (place !== null) return place
+  const named = namedList.exec(lower)?.[1]
+  if (named !== undefined) return Target.All({ filter: labelled(named) })
   const all = allOf(words, present)
   if (all !== null) return Target.All({ filter: all })
   const parts = words.split(/\s*(?:,\s*and\s|,\s*|\sand\s|\s&\s)\s*/i).filter((part) => part !== "")
@@ -154,6 +160,10 @@ export const filterOf = (text: string, present: Reading): { readonly filter: Fil
       return priority === null ? null : { priority, what: ` with ${priority} priority` }
     }
   )
+  take(/\b(?:on |in )?(?:my|the|our) (?!to-?do|task|whole|entire)([\p{L}-]+) list\b/iu, (m) => {
+    const { label, what } = labelled(m[1]?.toLowerCase() ?? "")
+    return { label, what }
+  })
   take(/\b(?:urgent|important)\b/i, () => ({ priority: "high", what: " with high priority" }))
   take(
     /(?:\b(?:that (?:are|is) |are |is )?(?:labell?ed|tagged|with (?:the )?(?:label|tag)|(?:label|tag)):?(?: as| with)? (?:"([^"]+)"|#?([\p{L}\p{N}_-]+))|\s#(?=\p{L})([\p{L}\p{N}_-]+))/iu,
@@ -172,9 +182,9 @@ export const filterOf = (text: string, present: Reading): { readonly filter: Fil
     const phrase = words.slice(from).join(" ")
     const days = daysOf(phrase, present)
     if (days !== null && !/^\d+$/.test(phrase)) {
-      const said = phrase.toLowerCase().replace(/^(?:due|on|for) /, "")
+      const said = phrase.toLowerCase().replace(/^(?:(?:due|on|for) )+/, "")
       filter = { ...filter, after: days.after, before: days.before }
-      what.push(` due ${/^in /.test(said) ? said : said}`)
+      what.push(` due ${said}`)
       rest = ` ${words
         .slice(0, from)
         .join(" ")

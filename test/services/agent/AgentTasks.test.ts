@@ -148,6 +148,7 @@ describe("the agent with the offline model", () => {
         const { text } = yield* say("remind me every monday to water the plants")
         assert.match(text, /“Water the plants” \(#\d+\), next due on Monday, every week on Monday\./)
         assert.match((yield* say("add take out trash every other tuesday")).text, /every 2 weeks on Tuesday/)
+        assert.match((yield* say("done with the plants")).text, /^Done: “Water the plants” \(#\d+\), next due on \w+/)
         assert.match((yield* say("make the report weekly")).text, /“Write the report” \(#\d+\) is now.* every week/)
         assert.deepStrictEqual(
           (yield* list).map(({ repeat, title }) => [title, repeat?.rule]),
