@@ -1,6 +1,7 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Cause, Context, Effect, Metric, MetricBoundaries, MetricLabel, Option, Tracer } from "effect"
 import { RequestId } from "../domain/Request.ts"
+import * as FiberState from "../runtime/FiberState.ts"
 import * as Memo from "../runtime/Memo.ts"
 import { isFailure, problemOf, problemOfDefect, respond } from "./Problems.ts"
 
@@ -79,7 +80,7 @@ export const exchange = <E, R>(
       }),
       Effect.map((response) => withHeaders(response, additions.headers)),
       Effect.provide(Context.make(RequestId, requestId).pipe(Context.add(Additions, additions))),
-      Effect.annotateLogs("request_id", requestId),
+      FiberState.annotateLogs({ request_id: requestId }),
       annotateSpans(requestId, route)
     )
   })
@@ -106,7 +107,7 @@ const annotateSpans =
       if (Option.isNone(span) || span.value._tag !== "Span") return self
       const about = { "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" }
       for (const [name, value] of Object.entries(about)) span.value.attribute(name, value)
-      return Effect.annotateSpans(self, "request.id", requestId)
+      return FiberState.annotateSpans({ "request.id": requestId })(self)
     })
 
 /** Has every route it is provided to answer so. */

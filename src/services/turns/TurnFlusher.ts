@@ -94,8 +94,8 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
         const turn = progress.get(turnId)
         if (turn === undefined || turn.isEnding) continue
         const row = renewed.get(turnId)
-        if (row === undefined) yield* Deferred.fail(turn.turn.stopped, new TurnLost())
-        else if (row.isCancelled) yield* Deferred.fail(turn.turn.stopped, new Stopped({ status: "cancelled" }))
+        if (row === undefined) yield* turn.turn.stop(new TurnLost())
+        else if (row.isCancelled) yield* turn.turn.stop(new Stopped({ status: "cancelled" }))
         else if (row.isWatched) yield* watch(turnId)
         else update(turnId, { isWatched: false })
       }

@@ -1,4 +1,4 @@
-import { Deferred, type Duration, Effect, Metric } from "effect"
+import { Deferred, type Duration, Effect, Fiber, FiberId, Metric, Option } from "effect"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
 import { TurnOutput } from "./TurnOutput.ts"
@@ -7,9 +7,27 @@ import { type BegunTurn, Stopped } from "./TurnTypes.ts"
 /** A turn that runs on this node. */
 export interface RunningTurn extends Omit<BegunTurn, "history"> {
   readonly output: TurnOutput
-  /** Fails when the turn has to stop before its end; the first reason counts. */
-  readonly stopped: Deferred.Deferred<never, Stopped | TurnLost>
+  /** Interrupts the turn's work. The first reason counts. */
+  readonly stop: (reason: Stopped | TurnLost) => Effect.Effect<void>
+  /** Fails with the reason why the turn was stopped, if it was. */
+  readonly reason: Effect.Effect<void, Stopped | TurnLost>
 }
+
+/** A turn that the current fiber runs. */
+const runningTurn = ({ history: _, ...begun }: BegunTurn): Effect.Effect<RunningTurn> =>
+  Effect.zipWith(
+    Deferred.make<never, Stopped | TurnLost>(),
+    Effect.sync(() => Option.getOrThrow(Fiber.getCurrentFiber())),
+    (stopped, fiber) => ({
+      ...begun,
+      output: new TurnOutput(),
+      stop: (reason) => Effect.zipRight(Deferred.fail(stopped, reason), Fiber.interruptAsFork(fiber, FiberId.none)),
+      reason: Effect.flatMap(
+        Deferred.poll(stopped),
+        Option.getOrElse(() => Effect.void)
+      )
+    })
+  )
 
 const runningTurns = Metric.gauge("taskchat_turns_running", { description: "Turns that run on this node" })
 
@@ -28,9 +46,7 @@ export const make = (maxRunning: number) =>
     const stopAll = Effect.suspend(() => {
       isAccepting = false
       isStopping = true
-      return Effect.forEach([...turns.values()], ({ stopped }) => Deferred.fail(stopped, interrupted), {
-        discard: true
-      })
+      return Effect.forEach([...turns.values()], (turn) => turn.stop(interrupted), { discard: true })
     })
     yield* Effect.addFinalizer(() => Effect.zipRight(stopAll, isIdle))
 
@@ -38,26 +54,18 @@ export const make = (maxRunning: number) =>
       /** Runs `effect`, in which one turn may begin and run, unless the node is draining or full. */
       withPlace: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
         Effect.suspend(() => (isAccepting ? places.withPermitsIfAvailable(1)(effect) : Effect.succeedNone)),
-      /** Holds the turn for as long as `use` runs. */
-      withTurn: <A, E, R>({ history: _, ...begun }: BegunTurn, use: (turn: RunningTurn) => Effect.Effect<A, E, R>) =>
+      /** Holds the turn for as long as `use` runs, in this fiber. */
+      withTurn: <A, E, R>(begun: BegunTurn, use: (turn: RunningTurn) => Effect.Effect<A, E, R>) =>
         Effect.acquireUseRelease(
-          Effect.tap(Deferred.make<never, Stopped | TurnLost>(), (stopped) =>
-            isStopping ? Deferred.fail(stopped, interrupted) : Effect.void
-          ).pipe(
-            Effect.map((stopped): RunningTurn => ({ ...begun, output: new TurnOutput(), stopped })),
-            Effect.tap((turn) =>
-              Effect.zipRight(
-                Effect.sync(() => turns.set(turn.turnId, turn)),
-                measure
-              )
-            )
-          ),
+          Effect.tap(runningTurn(begun), (turn) => {
+            turns.set(turn.turnId, turn)
+            return Effect.zipRight(measure, isStopping ? turn.stop(interrupted) : Effect.void)
+          }),
           use,
-          ({ turnId }) =>
-            Effect.zipRight(
-              Effect.sync(() => turns.delete(turnId)),
-              measure
-            )
+          ({ turnId }) => {
+            turns.delete(turnId)
+            return measure
+          }
         ),
       get: (turnId: TurnId) => turns.get(turnId),
       find: (user: UserId, turnId: TurnId) => {
@@ -68,7 +76,7 @@ export const make = (maxRunning: number) =>
       stop: (turnId: TurnId, reason: Stopped | TurnLost) =>
         Effect.suspend(() => {
           const turn = turns.get(turnId)
-          return turn === undefined ? Effect.succeed(false) : Effect.as(Deferred.fail(turn.stopped, reason), true)
+          return turn === undefined ? Effect.succeed(false) : Effect.as(turn.stop(reason), true)
         }),
       count: Effect.sync(() => turns.size),
       isAccepting: Effect.sync(() => isAccepting),

@@ -3,6 +3,7 @@ import { type AgentError, AgentTimeout } from "../../domain/Agent.ts"
 import { InternalError } from "../../domain/Request.ts"
 import type { IdempotencyKeyReused, TurnLost } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
+import * as FiberState from "../../runtime/FiberState.ts"
 import * as Memo from "../../runtime/Memo.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import * as Span from "../../runtime/Span.ts"
@@ -44,29 +45,31 @@ export const make = (
 ) => {
   /**
    * Begins a turn in a fiber of its own: whoever asked may leave at any moment, and between the turn's beginning in the
-   * database and here nobody would own it.
+   * database and here nobody would own it. Of what that fiber does, only the turn's work can be interrupted.
    */
   const start = (request: TurnRequest): Effect.Effect<RunningTurn | ExistingTurn, BeginError> =>
-    Effect.gen(function* () {
-      const begun = yield* Deferred.make<RunningTurn | ExistingTurn, BeginError>()
-      const turn = registry.withPlace(beginAndRun(request, begun)).pipe(
-        Effect.flatMap((ran) => (Option.isNone(ran) ? Deferred.fail(begun, new NodeFull()) : Effect.void)),
-        Effect.interruptible
+    Effect.flatMap(Deferred.make<RunningTurn | ExistingTurn, BeginError>(), (begun) =>
+      Effect.zipRight(
+        Effect.forkDaemon(Effect.uninterruptible(Effect.ensuring(beginAndRun(request, begun), FiberState.forget))),
+        Deferred.await(begun)
       )
-      yield* Effect.forkDaemon(turn)
-      return yield* Deferred.await(begun)
-    })
+    )
 
   const beginAndRun = (request: TurnRequest, begun: Deferred.Deferred<RunningTurn | ExistingTurn, BeginError>) =>
-    Effect.matchCauseEffect(turns.begin(request), {
-      onFailure: (cause) => Deferred.failCause(begun, cause),
-      onSuccess: (value) =>
-        "history" in value
-          ? registry.withTurn(value, (turn) =>
-              Effect.zipRight(Deferred.succeed(begun, turn), run(turn, request, value.history))
-            )
-          : Deferred.succeed(begun, value)
-    })
+    Effect.flatMap(
+      registry.withPlace(
+        Effect.matchCauseEffect(turns.begin(request), {
+          onFailure: (cause) => Deferred.failCause(begun, cause),
+          onSuccess: (value) =>
+            "history" in value
+              ? registry.withTurn(value, (turn) =>
+                  Effect.zipRight(Deferred.succeed(begun, turn), run(turn, request, value.history))
+                )
+              : Deferred.succeed(begun, value)
+        })
+      ),
+      (ran) => (Option.isNone(ran) ? Deferred.fail(begun, new NodeFull()) : Effect.void)
+    )
 
   const run = (turn: RunningTurn, request: TurnRequest, history: BegunTurn["history"]) =>
     flusher.add(turn).pipe(
@@ -74,25 +77,23 @@ export const make = (
       Effect.zipLeft(flusher.settle(turn)),
       Effect.flatMap((exit) => conclude(turn, exit)),
       Effect.zipRight(flusher.remove(turn)),
-      Effect.annotateLogs({ turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }),
       Span.withSpan("Chat.turn", { attributes: { "turn.id": turn.turnId, "user.id": turn.user } }),
-      Effect.annotateSpans("gen_ai.conversation.id", String(turn.conversationId))
+      FiberState.annotateLogs({ turn_id: turn.turnId, conversation_id: turn.conversationId, user_id: turn.user }),
+      FiberState.annotateSpans({ "gen_ai.conversation.id": String(turn.conversationId) })
     )
 
-  /** The turn's work, until its time is up or it is stopped; a turn that was stopped before it began does none. */
-  const limitedWork = (turn: RunningTurn, request: TurnRequest, history: BegunTurn["history"]) => {
-    const limited = work(turn, request, history).pipe(
+  /** The turn's work, until its time is up or it is stopped: then it is interrupted, and fails with the reason. */
+  const limitedWork = (turn: RunningTurn, request: TurnRequest, history: BegunTurn["history"]) =>
+    work(turn, request, history).pipe(
       Effect.timeoutFail({
         duration: options.timeout,
         onTimeout: () => new AgentTimeout({ limit: options.timeout })
       }),
-      Effect.raceFirst(Deferred.await(turn.stopped))
+      Effect.interruptible,
+      Effect.catchAllCause((cause) =>
+        Cause.isInterrupted(cause) ? Effect.zipRight(turn.reason, Effect.failCause(cause)) : Effect.failCause(cause)
+      )
     )
-    return Effect.flatMap(
-      Deferred.poll(turn.stopped),
-      Option.getOrElse(() => limited)
-    )
-  }
 
   /** Everything that the agent says and does goes into the turn's output. */
   const work = (turn: RunningTurn, { message, timeZone }: TurnRequest, history: BegunTurn["history"]) =>
