@@ -7,7 +7,7 @@ import * as Hosts from "./Hosts.ts"
 import { addressIn, Mount, mountedHere, PublicUrl } from "./Mount.ts"
 
 /**
- * The page's own script and style are written into it, and its requests go to this service. Any other script, and
+ * The page's own scripts and style are written into it, and its requests go to this service. Any other script, and
  * whatever else it could be made to load, by a link or by a document that somebody smuggles in, is refused.
  */
 const policyOf = (page: string) =>
@@ -31,10 +31,41 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest("base6
 
 const specification = /(<script id="swagger-spec" type="application\/json">).*?(<\/script>)/s
 
-/** The page of a document: the library's own, with this document in it. */
+/**
+ * Swagger UI shows an answer once all of it is there. This gives it what has come of a stream again with every piece, as
+ * the answer so far. It begins after the bundle and before the page's `onload`, which makes the UI.
+ */
+const liveStreams = `
+const bundle = SwaggerUIBundle
+const executeRequest = (execute, { specActions }) => (request) => {
+  const userFetch = async (url, options) => {
+    const response = await fetch(url, options)
+    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return response
+    const [shown, kept] = response.body.tee()
+    const { ok, status, statusText } = response
+    const headers = Object.fromEntries(response.headers)
+    const show = async () => {
+      let text = ""
+      for await (const piece of shown.pipeThrough(new TextDecoderStream())) {
+        text += piece
+        specActions.setResponse(request.pathName, request.method, { ok, url, status, statusText, headers, text, data: text })
+      }
+    }
+    show().catch(() => {}) // whoever reads the other branch says what broke
+    return new Response(kept, { status, statusText, headers })
+  }
+  return execute({ ...request, userFetch })
+}
+SwaggerUIBundle = (options) =>
+  bundle({ ...options, plugins: [{ statePlugins: { spec: { wrapActions: { executeRequest } } } }] })
+`
+
+/** The page of a document: the library's own, with this document in it, and with streams that show as they come. */
 const pageOf = (page: string, document: object) => {
   const text = JSON.stringify(document).replaceAll("<", "\\u003c")
-  return page.replace(specification, (_, before: string, after: string) => `${before}${text}${after}`)
+  return page
+    .replace(specification, (_, before: string, after: string) => `${before}${text}${after}`)
+    .replace(/(?=<\/body>\s*<\/html>\s*$)/, () => `<script>${liveStreams}</script>\n`)
 }
 
 /** `/openapi.json`, and at `/docs` a page to try it with, which needs nothing from anywhere else. */

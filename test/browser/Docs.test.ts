@@ -28,6 +28,14 @@ const embedded = HttpLayerRouter.serve(Mounted.app, { disableListenLog: true, di
   Layer.provideMerge(NodeHttpServer.layerTest)
 )
 
+const authorize = async (page: Page, token: string) => {
+  await page.getByRole("button", { name: "Authorize" }).first().click()
+  const dialog = page.locator(".modal-ux")
+  await dialog.locator("input").fill(token)
+  await dialog.getByRole("button", { name: "Apply credentials" }).click()
+  await dialog.locator("button.btn-done").click()
+}
+
 /** Tries out `GET …/api/me` on the page, and gives back what it shows of the answer. */
 const tryOut = async (page: Page) => {
   const operation = page.locator("#operations-users-getMe, [id^='operations-users-']").first()
@@ -49,14 +57,37 @@ describe.skipIf(!hasBrowser)("/docs, tried out", () => {
         const token = yield* tokenOf(user)
         const { answer } = yield* Effect.promise(async () => {
           await page.goto(`http://127.0.0.1:${port}/docs`)
-          await page.getByRole("button", { name: "Authorize" }).first().click()
-          const dialog = page.locator(".modal-ux")
-          await dialog.locator("input").fill(token)
-          await dialog.getByRole("button", { name: "Apply credentials" }).click()
-          await dialog.locator("button.btn-done").click()
+          await authorize(page, token)
           return await tryOut(page)
         })
         assert.include(answer, `"user_id": ${user}`)
+      })
+    )
+
+    it.scoped("shows the events of a stream as they come", () =>
+      Effect.gen(function* () {
+        const { plays, port } = yield* Server.Server
+        const { resume } = yield* ScriptedModel.ScriptedModel
+        yield* plays("Count", ["One, ", ScriptedModel.pause, "two."])
+        const page = yield* open()
+        const user = yield* newUser
+        const token = yield* tokenOf(user)
+        yield* Effect.promise(async () => {
+          await page.goto(`http://127.0.0.1:${port}/docs`)
+          await authorize(page, token)
+          const operation = page.locator(".opblock", { hasText: "/chat/stream" })
+          await operation.locator(".opblock-summary-control").click()
+          await operation.getByRole("button", { name: "Try it out" }).click()
+          await operation.getByPlaceholder("user_id").fill(String(user))
+          await operation.getByRole("textbox").last().fill(`{ "message": "Count" }`)
+          await operation.getByRole("button", { name: "Execute" }).click()
+          const answer = operation.locator(".live-responses-table")
+          await answer.getByText(`{"content":"One, ","done":false}`).waitFor()
+          assert.strictEqual(await answer.getByText("two.").count(), 0)
+          await Effect.runPromise(resume)
+          await answer.getByText(`{"content":"two.","done":false}`).waitFor()
+          await answer.getByText(`"done":true`).waitFor()
+        })
       })
     )
   })

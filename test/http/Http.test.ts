@@ -758,9 +758,10 @@ layer(Server.layer())("Http", (it) => {
       const docs = yield* send("GET", "/docs")
       assert.include(docs.headers["content-type"], "text/html")
       assert.notMatch(docs.text, /<(script|link|img)[^>]+(src|href)="(https?:)?\/\//)
-      const [, script = ""] = /<script>(.*?)<\/script>/s.exec(docs.text) ?? []
+      const scripts = Array.from(docs.text.matchAll(/<script>(.*?)<\/script>/gs), ([, script = ""]) => script)
       const [, allowed] = /script-src ([^;]+);/.exec(docs.headers["content-security-policy"] ?? "") ?? []
-      assert.strictEqual(allowed, `'sha256-${createHash("sha256").update(script).digest("base64")}'`)
+      const hashes = scripts.map((script) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`)
+      assert.strictEqual(allowed, hashes.join(" "))
     })
   )
 
