@@ -12,10 +12,7 @@ NodeRuntime.runMain(
     chat: (settings, talk) =>
       Effect.provide(talk, Layer.provideMerge(Composition.service(settings), Tracing.layer(settings.logging))),
     mcp: (settings, token) =>
-      Effect.provide(
-        McpStdio.serve(token),
-        Layer.provideMerge(Composition.mcpStdio(settings), Tracing.layer(settings.logging))
-      ),
+      Effect.provide(McpStdio.serve(token, Composition.mcpStdio(settings)), Tracing.layer(settings.logging)),
     migrate: (settings, change) => Effect.provide(change, Composition.database(settings.database)),
     tokens: Composition.tokens
   }),

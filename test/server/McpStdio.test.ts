@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process"
 import { PassThrough } from "node:stream"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
+import { Deferred, Effect, Fiber, Layer, Redacted, Schema, TestClock } from "effect"
 import { UserId } from "../../src/domain/Id.ts"
 import * as McpStdio from "../../src/server/McpStdio.ts"
 import { RateLimits } from "../../src/services/access/RateLimits.ts"
@@ -35,15 +35,18 @@ const Message = Schema.parseJson(
 )
 const decodeMessage = Schema.decodeUnknownSync(Message)
 
-/** The service in this process, with pipes for its standard input and output. */
-const started = (user: UserId) =>
+/** The service in this process, with pipes for its standard input and output; its services are there at once, or later. */
+const started = (user: UserId, opening: Effect.Effect<void> = Effect.void) =>
   Effect.gen(function* () {
+    const context = yield* Effect.context<Layer.Layer.Success<typeof services>>()
     const tokens = yield* Tokens
     const token = Redacted.make(yield* Effect.orDie(tokens.issue(user, "1 hour")))
     const stdin = new PassThrough()
     const stdout = new PassThrough()
     const lines = stdout.setEncoding("utf8").iterator({ destroyOnReturn: false })
-    const fiber = yield* Effect.forkScoped(McpStdio.serve(token, { stdin, stdout }))
+    const fiber = yield* Effect.forkScoped(
+      McpStdio.serve(token, Layer.effectContext(Effect.as(opening, context)), { stdin, stdout })
+    )
     let id = 0
     /** Each answer is one line, and is read before the next request is written. */
     const request = (method: string, params: object = {}) =>
@@ -70,6 +73,23 @@ layer(services)("McpStdio", (it) => {
       )
       const ids = causes.map((cause) => (cause?._tag === "Mcp" ? cause.requestId : undefined))
       assert.strictEqual(new Set(ids.filter((id) => id !== undefined)).size, 2)
+    })
+  )
+
+  it.scoped("greets before the database is open, and answers what came meanwhile once it is", () =>
+    Effect.gen(function* () {
+      const opening = yield* Deferred.make<void>()
+      const { request } = yield* started(yield* newUser, Deferred.await(opening))
+      const greeting = yield* request("initialize", {
+        protocolVersion: "2025-11-25",
+        capabilities: {},
+        clientInfo: { name: "test", version: "1" }
+      })
+      assert.isUndefined(greeting.error)
+      assert.isUndefined((yield* request("ping")).error)
+      const answer = yield* Effect.fork(request("tools/call", { name: "list_tasks" }))
+      yield* Deferred.succeed(opening, undefined)
+      assert.isUndefined((yield* Fiber.join(answer)).error)
     })
   )
 
@@ -117,7 +137,10 @@ layer(services)("McpStdio", (it) => {
   it.effect("it does not begin with a token that is not valid", () =>
     Effect.gen(function* () {
       const streams = { stdin: new PassThrough(), stdout: new PassThrough() }
-      const error = yield* Effect.flip(McpStdio.serve(Redacted.make("nonsense"), streams))
+      const context = yield* Effect.context<Layer.Layer.Success<typeof services>>()
+      const error = yield* Effect.flip(
+        McpStdio.serve(Redacted.make("nonsense"), Layer.succeedContext(context), streams)
+      )
       assert.match(error.message, /^TASKCHAT_TOKEN is not accepted/)
     })
   )

@@ -6,6 +6,7 @@ import type { UserId } from "../../domain/Id.ts"
 import { InvalidRequest, NotAcceptable, NotFound, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
 import * as JsonBody from "../../runtime/JsonBody.ts"
 import { RateLimits } from "../../services/access/RateLimits.ts"
+import { TaskTools } from "../../services/tasks/TaskTools.ts"
 import * as Users from "../Authentication.ts"
 import { showLimits, spend } from "../Authentication.ts"
 import * as Exchange from "../Exchange.ts"
@@ -35,7 +36,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
     Effect.gen(function* () {
       const { bearer } = yield* Authentication
       const limits = yield* RateLimits
-      const serverFor = yield* McpServer.make
+      const serverFor = yield* McpServer.make(Effect.succeed(yield* TaskTools))
       const { prefix, root = router } = yield* Mount
       const resource = `${prefix}${path}`
       const publicUrl = yield* PublicUrl

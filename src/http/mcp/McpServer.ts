@@ -36,10 +36,9 @@ export interface Admitted {
 /**
  * Makes servers that work on one user's tasks, each for a request or for a connection. The tools are the agent's: the same
  * schemas, and the same code behind them. Every request is admitted by itself, but for greetings and pings; why it is not
- * is told to the client.
+ * is told to the client. Whoever asks for a tool waits for `toolkit`.
  */
-export const make = Effect.gen(function* () {
-  const toolkit = yield* TaskTools
+export const make = Effect.fnUntraced(function* (toolkit: Effect.Effect<Effect.Effect.Success<typeof TaskTools>>) {
   const tools = yield* describeTools
 
   /** What the client's model may mend is a result; what it cannot is an error of the protocol. */
@@ -50,7 +49,7 @@ export const make = Effect.gen(function* () {
     const read = ToolSchemas.read(TaskTools.tools, name, given ?? {})
     if (Either.isLeft(read)) return Effect.succeed(refusal(read.left))
     // Safe: these are the arguments as the tool takes them.
-    return toolkit.handle(name, read.right as never).pipe(
+    return Effect.flatMap(toolkit, (toolkit) => toolkit.handle(name, read.right as never)).pipe(
       // @effect/ai puts the arguments, which are people's words, on its span.
       Effect.withTracerEnabled(false),
       Effect.map(({ encodedResult, isFailure }) => answer(encodedResult, isFailure)),
