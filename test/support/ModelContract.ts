@@ -94,7 +94,8 @@ const nonsense = FastCheck.letrec((tie) => ({
     FastCheck.constantFrom(
       ...["choices", "delta", "content", "refusal", "tool_calls", "index", "id", "function", "name", "arguments"],
       ...["finish_reason", "usage", "error", "code", "type", "created", "model", "response", "created_at", "item"],
-      ...["item_id", "output_index", "call_id", "incomplete_details", "reason", "prompt_tokens", "input_tokens"]
+      ...["item_id", "output_index", "call_id", "incomplete_details", "reason", "prompt_tokens", "input_tokens"],
+      ...["message", "content_block", "stop_reason", "text", "partial_json", "thinking", "input"]
     ),
     tie("value"),
     { maxKeys: 6 }
@@ -103,10 +104,12 @@ const nonsense = FastCheck.letrec((tie) => ({
     FastCheck.tuple(
       tie("object"),
       FastCheck.constantFrom(
-        ...["created", "output_item.added", "output_item.done", "output_text.delta", "refusal.delta"],
-        ...["function_call_arguments.delta", "completed", "incomplete", "failed"]
+        ...["response.created", "response.output_item.added", "response.output_item.done", "response.failed"],
+        ...["response.output_text.delta", "response.refusal.delta", "response.function_call_arguments.delta"],
+        ...["response.completed", "response.incomplete", "message_start", "content_block_start", "message"],
+        ...["content_block_delta", "message_delta", "message_stop"]
       )
-    ).map(([event, type]) => ({ type: `response.${type}`, ...Object(event) })),
+    ).map(([event, type]) => ({ type, ...Object(event) })),
     { minLength: 1, maxLength: 5 }
   )
 })).events
@@ -753,7 +756,7 @@ export const contract = (name: string, make: Make) => {
         })
         assert.deepStrictEqual(response.value, { city: "Kyoto" })
         const [request] = yield* server.requests
-        assert.include(JSON.stringify(request?.body), '"json_schema"')
+        assert.include(JSON.stringify(request?.body), '"properties":{"city":{"type":"string"}}')
       })
     )
 

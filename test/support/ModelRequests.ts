@@ -1,6 +1,6 @@
 import { isFields } from "../../src/models/Fields.ts"
 
-/** What was asked of a model, in one form for both APIs. */
+/** What was asked of a model, in one form for all APIs. */
 export interface ModelRequest {
   readonly api: Api
   /** Names in lower case. */
@@ -20,7 +20,7 @@ export interface ModelRequest {
   readonly toolChoice: unknown
 }
 
-export type Api = "responses" | "chat-completions"
+export type Api = "responses" | "chat-completions" | "messages"
 
 type Item =
   | { readonly kind: "user" | "assistant"; readonly text: string }
@@ -56,7 +56,11 @@ export const isRefusal = (u: ModelRequest | Refusal): u is Refusal => "status" i
 /** Reads a request as strictly as the real API does in what it refuses. */
 export const read = (api: Api, headers: Readonly<Record<string, string>>, text: string): ModelRequest | Refusal => {
   const body = json(text)
-  if (!isFields<"input" | "instructions" | "messages" | "model" | "stream" | "tool_choice" | "tools">(body)) {
+  if (
+    !isFields<
+      "input" | "instructions" | "max_tokens" | "messages" | "model" | "stream" | "system" | "tool_choice" | "tools"
+    >(body)
+  ) {
     return { status: 400, message: "We could not parse the JSON body of your request." }
   }
   if (typeof body.model !== "string") return invalid("you must provide a model parameter", "model")
@@ -64,7 +68,11 @@ export const read = (api: Api, headers: Readonly<Record<string, string>>, text: 
   const system: Array<string> = typeof body.instructions === "string" ? [body.instructions] : []
   const items: Array<Item> = []
   const problem =
-    api === "responses" ? readInput(body.input, system, items) : readMessages(body.messages, system, items)
+    api === "responses"
+      ? readInput(body.input, system, items)
+      : api === "messages"
+        ? readBlocks(body, system, items)
+        : readMessages(body.messages, system, items)
   if (problem !== undefined) return problem
   const tools = readTools(api, body.tools)
   if ("status" in tools) return tools
@@ -188,6 +196,68 @@ const readMessages = (messages: unknown, system: Array<string>, items: Array<Ite
   return undefined
 }
 
+/** Anthropic's: roles by turns, and blocks in them. */
+const readBlocks = (
+  body: { readonly max_tokens?: unknown; readonly messages?: unknown; readonly system?: unknown },
+  system: Array<string>,
+  items: Array<Item>
+): Refusal | undefined => {
+  if (typeof body.max_tokens !== "number") return invalid("max_tokens: Field required", "max_tokens")
+  if (!Array.isArray(body.messages)) return invalid("messages: Field required", "messages")
+  if (typeof body.system === "string") system.push(body.system)
+  for (const [index, item] of body.messages.entries()) {
+    const param = `messages.${index}`
+    if (!isFields<"content" | "role">(item) || (item.role !== "user" && item.role !== "assistant")) {
+      return invalid(`${param}.role: Input should be 'user' or 'assistant'`, param)
+    }
+    const { content, role } = item
+    const blocks: ReadonlyArray<unknown> =
+      typeof content === "string" ? [{ type: "text", text: content }] : Array.isArray(content) ? content : []
+    if (blocks.length === 0) return invalid(`${param}: all messages must have non-empty content`, param)
+    for (const block of blocks) {
+      const problem = readBlock(block, role, param, items)
+      if (problem !== undefined) return problem
+    }
+  }
+  return undefined
+}
+
+const readBlock = (
+  block: unknown,
+  role: "user" | "assistant",
+  param: string,
+  items: Array<Item>
+): Refusal | undefined => {
+  if (!isFields<"content" | "id" | "input" | "name" | "text" | "tool_use_id" | "type">(block)) {
+    return invalid(`${param}.content: Input should be an object`, param)
+  }
+  switch (block.type) {
+    case "text":
+      if (typeof block.text !== "string" || block.text.trim() === "") {
+        return invalid(`${param}: text content blocks must contain non-whitespace text`, param)
+      }
+      items.push({ kind: role, text: block.text })
+      return undefined
+    case "tool_use": {
+      if (typeof block.id !== "string" || !/^[a-zA-Z0-9_-]+$/.test(block.id) || !isFields(block.input)) {
+        return invalid(`${param}: Invalid tool_use block`, param)
+      }
+      const problem = badName(block.name, `${param}.name`)
+      if (problem !== undefined) return problem
+      items.push({ kind: "call", id: block.id, name: String(block.name), arguments: JSON.stringify(block.input) })
+      return undefined
+    }
+    case "tool_result":
+      if (role !== "user" || typeof block.tool_use_id !== "string" || typeof block.content !== "string") {
+        return invalid(`${param}: Invalid tool_result block`, param)
+      }
+      items.push({ kind: "result", id: block.tool_use_id, output: block.content })
+      return undefined
+    default:
+      return block.type === "thinking" ? undefined : invalid(`${param}: Input tag '${block.type}' is unknown`, param)
+  }
+}
+
 const message = (
   { content, role }: { readonly content?: unknown; readonly role?: unknown },
   param: string,
@@ -219,7 +289,7 @@ const textOf = (content: unknown): string | undefined => {
   return content.map((part) => (isFields<"text">(part) && typeof part.text === "string" ? part.text : "")).join("")
 }
 
-/** Every call has its output and every output its call; in chat completions right after it. */
+/** Every call has its output and every output its call; elsewhere than in Responses right after it. */
 const pairing = (api: Api, items: ReadonlyArray<Item>): Refusal | undefined => {
   const open = new Set<string>()
   const unanswered = () =>
@@ -242,7 +312,7 @@ const pairing = (api: Api, items: ReadonlyArray<Item>): Refusal | undefined => {
               "messages"
             )
       }
-    } else if (api === "chat-completions" && open.size > 0) return unanswered()
+    } else if (api !== "responses" && open.size > 0) return unanswered()
   }
   return unanswered()
 }
@@ -254,8 +324,9 @@ const readTools = (api: Api, given: unknown): ReadonlyArray<OfferedTool> | Refus
   for (const [index, entry] of given.entries()) {
     const param = `tools[${index}]`
     const outer: unknown = entry
-    const tool = api === "responses" || !isFields<"function">(outer) ? outer : outer.function
-    if (!isFields<"name" | "parameters" | "strict">(tool)) return invalid(`Invalid type for '${param}'.`, param)
+    const tool = api !== "chat-completions" || !isFields<"function">(outer) ? outer : outer.function
+    if (!isFields<"input_schema" | "name" | "parameters" | "strict">(tool))
+      return invalid(`Invalid type for '${param}'.`, param)
     const problem = badName(tool.name, `${param}.name`)
     if (problem !== undefined) return problem
     const strict = tool.strict === true
@@ -267,7 +338,8 @@ const readTools = (api: Api, given: unknown): ReadonlyArray<OfferedTool> | Refus
         "invalid_function_parameters"
       )
     }
-    tools.push({ name: String(tool.name), parameters: tool.parameters, strict })
+    const parameters = api === "messages" ? tool.input_schema : tool.parameters
+    tools.push({ name: String(tool.name), parameters, strict })
   }
   return tools
 }

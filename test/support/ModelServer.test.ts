@@ -24,6 +24,10 @@ const asked = {
 const told = { role: "tool", tool_call_id: "c1", content: "1" }
 const chat = (messages: unknown, rest: object = {}) =>
   ["/chat/completions", { model: "m", stream: true, messages, ...rest }] as const
+const used = { role: "assistant", content: [{ type: "tool_use", id: "c1", name: "f", input: {} }] }
+const given = { role: "user", content: [{ type: "tool_result", tool_use_id: "c1", content: "1" }] }
+const messages = (messages: unknown, rest: object = {}) =>
+  ["/messages", { model: "m", max_tokens: 9, stream: true, messages, ...rest }] as const
 const strict = (parameters: unknown) => [{ type: "function", name: "f", strict: true, parameters }]
 
 const refused: ReadonlyArray<[string, readonly [string, unknown], string]> = [
@@ -37,6 +41,9 @@ const refused: ReadonlyArray<[string, readonly [string, unknown], string]> = [
   ["an output too late, in chat", chat([user, asked, user, told]), "must be followed by tool messages"],
   ["an assistant that says nothing", chat([user, { role: "assistant", content: null }]), "expected a string"],
   ["a choice without tools", chat([user], { tool_choice: "none" }), "only allowed when 'tools'"],
+  ["a call without its output, in messages", messages([user, used, user]), "must be followed by tool messages"],
+  ["blank text, in messages", messages([{ role: "user", content: " " }]), "non-whitespace"],
+  ["no limit, in messages", messages([user], { max_tokens: undefined }), "max_tokens"],
   ["no model", ["/responses", { stream: true, input: "Hi" }], "model parameter"],
   [
     "an optional member in strict mode",
@@ -70,14 +77,15 @@ describe("ModelServer", () => {
     )
   }
 
-  it.effect("takes calls with their outputs, in both APIs, and tells a rule what came of them", () =>
+  it.effect("takes calls with their outputs, in all APIs, and tells a rule what came of them", () =>
     Effect.gen(function* () {
       const server = yield* ModelServer
       yield* server.answer(({ api, results, user }) => [
         say(JSON.stringify({ api, results, user }).replaceAll('"', "'"))
       ])
       const result = "{'id':'c1','name':'f','arguments':'{}','output':1}"
-      for (const [path, body] of [responses([user, call, output]), chat([user, asked, told])]) {
+      const all = [responses([user, call, output]), chat([user, asked, told]), messages([user, used, given])]
+      for (const [path, body] of all) {
         const { status, text } = yield* post(path, body)
         assert.strictEqual(status, 200)
         assert.include(text, `'results':[${result}],'user':'Hi'`)

@@ -1,13 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { Clock, Context, type Duration, Effect, Layer, Runtime, type Scope } from "effect"
-import { isRefusal, type ModelRequest, type Refusal, read } from "./ModelRequests.ts"
+import { type Api, isRefusal, type ModelRequest, type Refusal, read } from "./ModelRequests.ts"
 import * as Wire from "./ModelWire.ts"
 
 export type { ModelRequest } from "./ModelRequests.ts"
 
 /**
- * A stand-in for a provider of language models, on a real socket: OpenAI's Responses API and chat completions, with the
- * real sequences of events, that does what its scripts say and refuses what the real ones refuse.
+ * A stand-in for a provider of language models, on a real socket: OpenAI's Responses API, chat completions and Anthropic's
+ * Messages API, with the real sequences of events, that does what its scripts say and refuses what the real ones refuse.
  */
 export class ModelServer extends Context.Tag("taskchat/testing/ModelServer")<
   ModelServer,
@@ -307,19 +307,24 @@ const receive = (incoming: IncomingMessage, apiKey: string | undefined): Effect.
       const path = incoming.url?.split("?")[0]
       const headers: Record<string, string> = {}
       for (const [name, value] of Object.entries(incoming.headers)) headers[name] = String(value)
-      const { authorization } = headers
-      if (apiKey !== undefined && authorization !== `Bearer ${apiKey}`) {
-        const message = `Incorrect API key provided: ${authorization?.slice("Bearer ".length)}.`
+      const api = path === undefined ? undefined : apis.get(path)
+      const given = api === "messages" ? headers["x-api-key"] : headers["authorization"]?.slice("Bearer ".length)
+      if (apiKey !== undefined && given !== apiKey) {
+        const message = `Incorrect API key provided: ${given}.`
         return resume(Effect.succeed({ status: 401, message, code: "invalid_api_key" }))
       }
-      const api =
-        path === "/v1/responses" ? "responses" : path === "/v1/chat/completions" ? "chat-completions" : undefined
       if (api === undefined || incoming.method !== "POST") {
         return resume(Effect.succeed({ status: 404, message: `Invalid URL (${incoming.method} ${path})` }))
       }
       resume(Effect.succeed(read(api, headers, Buffer.concat(pieces).toString())))
     })
   })
+
+const apis: ReadonlyMap<string, Api> = new Map([
+  ["/v1/responses", "responses"],
+  ["/v1/chat/completions", "chat-completions"],
+  ["/v1/messages", "messages"]
+])
 
 const portOf = (address: ReturnType<Server["address"]>) =>
   typeof address === "object" && address !== null ? address.port : 0

@@ -33,7 +33,11 @@ export interface Wire {
 
 /** `id` is unique; `created` is in Unix seconds. */
 export const make = (api: Api, id: string, model: string, created: number): Wire =>
-  api === "responses" ? new Responses(id, model, created) : new ChatCompletions(id, model, created)
+  api === "responses"
+    ? new Responses(id, model, created)
+    : api === "messages"
+      ? new Messages(id, model)
+      : new ChatCompletions(id, model, created)
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -286,6 +290,106 @@ class ChatCompletions implements Wire {
 
   #delta(delta: Json, finish_reason: string | null = null) {
     return frame({ ...this.#head, choices: [{ index: 0, delta, logprobs: null, finish_reason }], usage: null })
+  }
+}
+
+/** `POST /v1/messages`. */
+class Messages implements Wire {
+  readonly #id: string
+  readonly #model: string
+  #blocks = 0
+  #open: "text" | "thinking" | "tool_use" | undefined
+  #isRefusal = false
+  #calls = 0
+
+  constructor(id: string, model: string) {
+    this.#id = id
+    this.#model = model
+  }
+
+  begin() {
+    const message = {
+      id: `msg_${this.#id}`,
+      type: "message",
+      role: "assistant",
+      model: this.#model,
+      content: [],
+      stop_reason: null,
+      stop_sequence: null,
+      usage: { input_tokens: 0, output_tokens: 1 }
+    }
+    return this.#event("message_start", { message }) + this.#event("ping", {})
+  }
+
+  text(delta: string) {
+    return this.#block("text", { type: "text", text: "" }) + this.#delta({ type: "text_delta", text: delta })
+  }
+
+  refusal(delta: string) {
+    this.#isRefusal = true
+    return this.text(delta)
+  }
+
+  reasoning(delta: string) {
+    const begin = this.#block("thinking", { type: "thinking", thinking: "", signature: "" })
+    return begin + this.#delta({ type: "thinking_delta", thinking: delta })
+  }
+
+  callBegin(id: string, name: string) {
+    this.#calls++
+    return this.#close() + this.#block("tool_use", { type: "tool_use", id, name, input: {} })
+  }
+
+  callDelta(delta: string) {
+    return this.#delta({ type: "input_json_delta", partial_json: delta })
+  }
+
+  callEnd() {
+    return this.#close()
+  }
+
+  finish(reason: FinishReason, { input, output }: Tokens) {
+    const stop_reason =
+      reason === "length"
+        ? "max_tokens"
+        : reason === "content-filter" || this.#isRefusal
+          ? "refusal"
+          : this.#calls > 0
+            ? "tool_use"
+            : "end_turn"
+    const usage = { input_tokens: input, output_tokens: output }
+    const delta = this.#event("message_delta", { delta: { stop_reason, stop_sequence: null }, usage })
+    return this.#close() + delta + this.#event("message_stop", {})
+  }
+
+  failed(error: ApiError) {
+    return this.error(error)
+  }
+
+  error({ code, message }: ApiError) {
+    return this.#event("error", { error: { type: code ?? "api_error", message } })
+  }
+
+  #block(kind: "text" | "thinking" | "tool_use", content_block: Json) {
+    if (this.#open === kind) return ""
+    const close = this.#close()
+    this.#open = kind
+    return close + this.#event("content_block_start", { index: this.#blocks, content_block })
+  }
+
+  #delta(delta: Json) {
+    return this.#event("content_block_delta", { index: this.#blocks, delta })
+  }
+
+  #close() {
+    if (this.#open === undefined) return ""
+    const signature = this.#open === "thinking" ? this.#delta({ type: "signature_delta", signature: "signed" }) : ""
+    this.#open = undefined
+    return signature + this.#event("content_block_stop", { index: this.#blocks++ })
+  }
+
+  #event(type: string, data: Json) {
+    return `event: ${type}\n${frame({ type, ...data })}`
   }
 }
 
