@@ -105,9 +105,10 @@ export const make = <State extends Standing>(
                     body,
                     optional.filter((member) => !without.has(member))
                   )
-            return members.length === 0 || !limit.take()
-              ? Exit.fail(Option.some(error))
-              : again(error, new Set([...without, ...members]))
+            const fewer = new Set([...without, ...members])
+            // What was not sent cannot be the reason.
+            const isOther = members.length > 0 && write(fewer) !== write(without)
+            return isOther && limit.take() ? again(error, fewer) : Exit.fail(Option.some(error))
           }
         }
         return new Exchange(client, write(without), wire, outcome)

@@ -25,7 +25,7 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
       path: "/responses",
       headers: options.apiKey === undefined ? {} : { authorization: `Bearer ${Redacted.value(options.apiKey)}` },
       wire,
-      optional: ["temperature", "max_output_tokens", "tool_choice", "include", "store", "reasoning"]
+      optional: ["temperature", "max_output_tokens", "tool_choice", "include", "store", "reasoning", "strict"]
     },
     options,
     ({ prompt, responseFormat, toolChoice, tools }, origin) =>
@@ -57,7 +57,8 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
               }
             })
           }
-          return ToolCalls.withTools(request, tools.length > 0 ? functionsOf(tools) : undefined)
+          const describe = without.has("strict") ? functionsOf : strictFunctionsOf
+          return ToolCalls.withTools(request, tools.length > 0 ? describe(tools) : undefined)
         }
       })
   )
@@ -100,11 +101,14 @@ const outputOf = (part: Prompt.AssistantMessagePart): ReadonlyArray<unknown> => 
   ]
 }
 
-const functionsOf = ToolCalls.describe(({ parameters, ...tool }) => ({
+const strictFunctionsOf = ToolCalls.describe(({ parameters, ...tool }) => ({
   type: "function",
   ...tool,
   ...Strict.offer(parameters)
 }))
+
+/** For servers that know no strict mode. */
+const functionsOf = ToolCalls.describe((tool) => ({ type: "function", ...tool }))
 
 const choiceOf = (choice: LanguageModel.ProviderOptions["toolChoice"]) => {
   if (typeof choice === "string") return choice

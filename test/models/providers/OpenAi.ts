@@ -50,6 +50,7 @@ export const provider: Provider = {
   settings: "`OPENAI_API_KEY`, or `OPENAI_BASE_URL` of another that speaks Responses",
   notes:
     "Each output is told three times: in pieces, as items, and in the last event. Servers like it leave out one or two of them.",
+  echoes: "turn",
   cases: [
     {
       name: "an answer in pieces",
@@ -166,6 +167,28 @@ export const provider: Provider = {
           replies: (request, n) =>
             strict(request, n < 1 ? named(begin, done(call("turn 1", "terminal:0")), end()) : says("Done.")),
           expected: { text: "Done.", calls: [created("turn 1")] }
+        }
+      ]
+    },
+    {
+      name: "a server that knows no strict mode is offered what may be left out as optional",
+      feature: "tools",
+      turns: [
+        {
+          replies: (request, n) => {
+            const tools = JSON.stringify(request.body["tools"] ?? [])
+            if (tools.includes('"strict"')) {
+              return refusal(400, { param: "tools[0].strict", message: "Unknown parameter: 'tools[0].strict'." })
+            }
+            if (!tools.includes('"required":["title"]')) return refusal(400, {})
+            return n < 2 ? named(begin, done(call("one")), end()) : says("Done.")
+          },
+          expected: {
+            text: "Done.",
+            calls: [created("one")],
+            requests: 3,
+            log: { model_status: 400, model_members: "strict" }
+          }
         }
       ]
     },
