@@ -258,7 +258,11 @@ export const make = (
     const { calls, text, usage } = answer
     // An answer that ends without an end or says nothing at all makes no sense, nor does a last one without words.
     const isEmpty = text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
-    if (usage === undefined || isEmpty) return events.length === 0 ? fail(new AgentFailed()) : emit(events, failed)
+    if (usage === undefined || isEmpty) {
+      const words = usage === undefined ? "the answer has no end" : "the answer has no words"
+      const failed = Effect.zipRight(logFailure(step, { model_error: words }), fail(new AgentFailed()))
+      return events.length === 0 ? failed : emit(events, failed)
+    }
     const { metadata, reason } = answer
     const usesTools = step.number > 1 || calls.length > 0
     const state = usesTools ? stateOf(step.number, metadata) : undefined
@@ -332,7 +336,6 @@ export const make = (
 
 const emit = (events: ReadonlyArray<AgentEvent>, next: Next): Next => Effect.succeed([events, next])
 const fail = (error: AgentError): Next => Effect.fail(Option.some(error))
-const failed: Next = fail(new AgentFailed())
 const finished: Next = Effect.fail(Option.none())
 
 /** Whether a reader may have seen anything of the turn: from then on nothing is tried again. */
