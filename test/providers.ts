@@ -1,6 +1,8 @@
-/** Writes the table of providers and features in docs/models.md anew: `npm run providers`. */
+/** Writes the tables of providers in docs/models.md and README.md anew: `npm run providers`. */
 import { readFileSync, writeFileSync } from "node:fs"
-import { withTables } from "./support/ModelMatrix.ts"
+import { written } from "./support/ModelMatrix.ts"
 
-const file = new URL("../docs/models.md", import.meta.url)
-writeFileSync(file, withTables(readFileSync(file, "utf8")))
+for (const [name, write] of written) {
+  const file = new URL(`../${name}`, import.meta.url)
+  writeFileSync(file, write(readFileSync(file, "utf8")))
+}

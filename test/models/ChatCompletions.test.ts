@@ -1,8 +1,8 @@
 import { assert } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect, Fiber, Option, Stream, TestClock } from "effect"
 import * as ChatCompletions from "../../src/models/ChatCompletions.ts"
 import { fromAiError } from "../../src/services/agent/AgentErrors.ts"
-import { callsOf, collect, contract, finishOf, textOf } from "../support/ModelContract.ts"
+import { callsOf, collect, contract, finishOf, streamText, textOf } from "../support/ModelContract.ts"
 import { cut, end, ModelServer, raw, type Step, stall } from "../support/ModelServer.ts"
 
 const test = contract("ChatCompletions", ChatCompletions.layer)
@@ -129,6 +129,25 @@ test(
       assert.strictEqual(finishOf(parts)?.reason, "stop")
       assert.isUndefined(finishOf(parts)?.usage.inputTokens)
     }
+  })
+)
+
+test(
+  "an answer that has said why it ends is waited for a second longer, and no more",
+  Effect.gen(function* () {
+    const server = yield* ModelServer
+    const seen = yield* Deferred.make<void>()
+    yield* server.enqueue([chunk({ content: "Hello" }), ends("stop"), stall])
+    const reading = Stream.runForEach(streamText("Hi"), ({ type }) =>
+      type === "text-delta" ? Deferred.succeed(seen, undefined) : Effect.void
+    )
+    const fiber = yield* Effect.fork(reading)
+    yield* Deferred.await(seen)
+    // The end has arrived when the answer to another request has.
+    yield* collect("Meanwhile")
+    yield* TestClock.adjust("999 millis")
+    assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+    yield* Effect.raceFirst(Fiber.join(fiber), Effect.forever(TestClock.adjust("1 second")))
   })
 )
 

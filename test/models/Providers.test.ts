@@ -1,12 +1,16 @@
+import { gzipSync } from "node:zlib"
 import { LanguageModel, type Response } from "@effect/ai"
 import { NodeHttpClient } from "@effect/platform-node"
+import { SqlClient } from "@effect/sql"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { type Context, Effect, Either, Layer, Predicate, Stream } from "effect"
 import * as Anthropic from "../../src/models/Anthropic.ts"
 import * as ChatCompletions from "../../src/models/ChatCompletions.ts"
+import { lifetimeAt } from "../../src/models/Echo.ts"
+import { EventReader, type ServerSentEvent } from "../../src/models/EventReader.ts"
 import * as OpenAi from "../../src/models/OpenAi.ts"
-import type { Case, CaseTurn, Provider, Reply } from "../support/ModelCases.ts"
-import { providers, withTables } from "../support/ModelMatrix.ts"
+import { type Case, type Provider, type Reply, repliesOf, reply, type Sent } from "../support/ModelCases.ts"
+import { providers, written } from "../support/ModelMatrix.ts"
 import { ProviderServer, services } from "../support/ProviderServer.ts"
 import { read } from "../support/Repository.ts"
 import { contentOf, type Frame, fieldsOf, newUser, send, stream } from "../support/Server.ts"
@@ -15,24 +19,20 @@ const modelOf = { "chat-completions": ChatCompletions, responses: OpenAi, messag
 
 // --- decoded in memory
 
-const noSent = { body: {}, text: "" }
-const repliesOf = ({ replies }: CaseTurn): ReadonlyArray<Reply> =>
-  typeof replies === "function" ? [replies(noSent, 0), replies(noSent, 1)] : replies
+type Cut = (bytes: Uint8Array) => ReadonlyArray<Uint8Array>
 
-/** What comes of bytes in these pieces, without a network. */
-const decode = (
-  provider: Provider,
-  { body, headers, isReset, status }: Reply,
-  cut: (bytes: Uint8Array) => ReadonlyArray<Uint8Array>
-) => {
-  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body
+const bytesOf = ({ body }: Reply) => (typeof body === "string" ? new TextEncoder().encode(body) : body)
+
+/** What comes of replies in these pieces, without a network. */
+const decoder = (provider: Provider) => {
+  let [pieces, next]: [ReadonlyArray<Uint8Array>, Reply | undefined] = [[], undefined]
   const controller = { paused: false, pause: () => {}, resume: () => {}, abort: () => {} }
   const dispatcher = {
     dispatch: (_: unknown, handler: Readonly<Record<string, (...given: ReadonlyArray<unknown>) => void>>) => {
       handler["onRequestStart"]?.(controller)
-      handler["onResponseStart"]?.(controller, status, headers)
-      for (const piece of cut(bytes)) handler["onResponseData"]?.(controller, piece)
-      if (isReset) handler["onResponseError"]?.(controller, { code: "ECONNRESET" })
+      handler["onResponseStart"]?.(controller, next?.status, next?.headers)
+      for (const piece of pieces) handler["onResponseData"]?.(controller, piece)
+      if (next?.isReset) handler["onResponseError"]?.(controller, { code: "ECONNRESET" })
       else handler["onResponseEnd"]?.(controller, {})
       return true
     }
@@ -42,15 +42,23 @@ const decode = (
     NodeHttpClient.Dispatcher,
     dispatcher as unknown as Context.Tag.Service<typeof NodeHttpClient.Dispatcher>
   )
-  const { layer } = modelOf[provider.wire]
-  const model = layer({ apiUrl: "http://provider/v1", model: "m", idleTimeout: "1 minute" })
+  const model = modelOf[provider.wire].layer({ apiUrl: "http://provider/v1", model: "m", idleTimeout: "1 minute" })
   const offered = { tools: {}, handle: () => Effect.die("never run") }
-  return LanguageModel.streamText({ prompt: "Hi", toolkit: offered, disableToolCallResolution: true }).pipe(
-    Stream.runFold({ text: "", calls: [], reason: "none", usage: {} }, fold),
-    Effect.mapError(({ _tag, message }) => ({ _tag, message })),
-    Effect.either,
-    Effect.provide(Layer.provide(model, fake))
-  )
+  return Effect.map(Layer.build(Layer.provide(model, fake)), (built) => (reply: Reply, cut: Cut = uncut) => {
+    const answer = Effect.suspend(() => {
+      ;[pieces, next] = [cut(bytesOf(reply)), reply]
+      return Stream.runFold(
+        LanguageModel.streamText({ prompt: "Hi", toolkit: offered, disableToolCallResolution: true }),
+        nothing,
+        fold
+      )
+    })
+    return answer.pipe(
+      Effect.mapError(({ _tag, message }) => ({ _tag, message })),
+      Effect.either,
+      Effect.provide(built)
+    )
+  })
 }
 
 interface Outcome {
@@ -59,6 +67,8 @@ interface Outcome {
   readonly reason: string
   readonly usage: object
 }
+
+const nothing: Outcome = { text: "", calls: [], reason: "none", usage: {} }
 
 const fold = (outcome: Outcome, part: Response.AnyPart): Outcome => {
   switch (part.type) {
@@ -73,37 +83,102 @@ const fold = (outcome: Outcome, part: Response.AnyPart): Outcome => {
   }
 }
 
-const uncut = (bytes: Uint8Array) => [bytes]
-const bytewise = (bytes: Uint8Array) => Array.from(bytes, (byte) => new Uint8Array([byte]))
-const cutAt = (at: number) => (bytes: Uint8Array) => [bytes.subarray(0, at), bytes.subarray(at)]
+const uncut: Cut = (bytes) => [bytes]
+const bytewise: Cut = (bytes) => Array.from(bytes, (byte) => new Uint8Array([byte]))
+const cutAt =
+  (at: number): Cut =>
+  (bytes) => [bytes.subarray(0, at), bytes.subarray(at)]
+
+const isStream = ({ body, headers }: Reply) =>
+  typeof body === "string" && headers["content-type"] === "text/event-stream" && !("content-encoding" in headers)
+
+/** The events of a stream that comes in these pieces. */
+const eventsIn = (pieces: ReadonlyArray<Uint8Array>): string => {
+  const reader = new EventReader(1e6)
+  const out: Array<ServerSentEvent> = []
+  for (const piece of pieces) reader.read(piece, out)
+  reader.end(out)
+  return JSON.stringify(out)
+}
+
+/** Where a stream may break off: behind each event, and within it. */
+const breaksIn = (body: string) =>
+  Array.from(body.matchAll(/\n\n/g), ({ index }) => index + 2).flatMap((end, i, ends) => [
+    Math.floor(((ends[i - 1] ?? 0) + end) / 2),
+    end
+  ])
+
+/** An event that says why the answer ends. */
+const anyEnd = /"(?:finish_reason|stop_reason)":"(?!null")[^"]+"|"type":"response\.(?:completed|incomplete)"/
 
 describe("Providers, in memory", () => {
   for (const provider of providers) {
-    it.live(`${provider.name}: however the bytes are cut, the same comes of them`, () =>
+    const replies = provider.cases.flatMap(({ turns }) => turns.flatMap(repliesOf))
+    const different = new Map(replies.map((reply) => [`${reply.status} ${reply.isReset} ${reply.body}`, reply]))
+
+    it.scopedLive(`${provider.name}: at whichever byte it is cut, the same comes of it`, () =>
       Effect.gen(function* () {
-        const replies = provider.cases.flatMap(({ turns }) => turns.flatMap(repliesOf))
-        const different = new Map(replies.map((reply) => [`${reply.status} ${reply.isReset} ${reply.body}`, reply]))
+        const decode = yield* decoder(provider)
         for (const reply of different.values()) {
-          const whole = yield* decode(provider, reply, uncut)
-          assert.deepStrictEqual(yield* decode(provider, reply, bytewise), whole)
-          for (let cut = 1; cut < 6; cut++) {
-            const at = Math.floor((reply.body.length * cut) / 6)
-            assert.deepStrictEqual(yield* decode(provider, reply, cutAt(at)), whole, `cut at ${at}`)
+          const bytes = bytesOf(reply)
+          const whole = yield* decode(reply)
+          assert.deepStrictEqual(yield* decode(reply, bytewise), whole)
+          // Whatever is read after the events of a stream, cuts make no difference to.
+          const events = isStream(reply) ? eventsIn([bytes]) : undefined
+          for (let at = 1; at < bytes.length; at++) {
+            const cut = cutAt(at)
+            if (events === undefined) assert.deepStrictEqual(yield* decode(reply, cut), whole, `cut at ${at}`)
+            else if (eventsIn(cut(bytes)) !== events) assert.fail(`cut at ${at} of ${reply.body}`)
           }
-          // The end of half an answer is never that of a whole one.
-          if (typeof reply.body !== "string" || reply.status !== 200 || Either.isLeft(whole)) continue
-          const half = { ...reply, body: reply.body.slice(0, reply.body.length / 2) }
-          const cut = yield* decode(provider, half, uncut)
-          assert.isTrue(Either.isLeft(cut) || cut.right.reason !== "none")
+        }
+      })
+    )
+
+    it.scopedLive(`${provider.name}: wherever an answer breaks off, half of it is never a whole one`, () =>
+      Effect.gen(function* () {
+        const decode = yield* decoder(provider)
+        for (const reply of different.values()) {
+          const { body } = reply
+          if (!isStream(reply) || typeof body !== "string") continue
+          const whole = yield* decode(reply)
+          for (const at of breaksIn(body)) {
+            if (at >= body.length) continue
+            const text = body.slice(0, at)
+            for (const isReset of [false, true]) {
+              const half = yield* decode({ ...reply, body: text, isReset })
+              if (Either.isLeft(half)) continue
+              // A server that has said why its answer ends may be cut off: nothing that it has said is missing.
+              assert.match(text, anyEnd)
+              assert.notStrictEqual(half.right.reason, "none")
+              if (Either.isRight(whole)) assert.isTrue(whole.right.text.startsWith(half.right.text), text)
+            }
+          }
         }
       })
     )
   }
 })
 
-it("docs/models.md has their tables as `npm run providers` writes them", () => {
-  const document = read("docs/models.md")
-  assert.strictEqual(document, withTables(document))
+it.scopedLive("a compressed answer is as large as it becomes", () =>
+  Effect.gen(function* () {
+    const [provider] = providers
+    if (provider === undefined) return assert.fail("no provider")
+    const decode = yield* decoder(provider)
+    const bomb = gzipSync(Buffer.alloc(17 * 1024 * 1024, ": comment\n\n"))
+    const result = yield* decode(reply(200, bomb, { "content-type": "text/event-stream", "content-encoding": "gzip" }))
+    assert.include(Either.isLeft(result) ? result.left.message : "", "the answer is too large")
+  })
+)
+
+it.each(written)("%s has its table as `npm run providers` writes it", (file, write) => {
+  const document = read(file)
+  assert.strictEqual(document, write(document))
+})
+
+it.each(providers)("what $name thinks is kept for as long as its row says, by its address", ({ echoes, settings }) => {
+  const [address] = /https?:\/\/[^`]+/.exec(settings) ?? []
+  const lifetime = address === undefined ? "turn" : lifetimeAt(new URL(address))
+  assert.strictEqual(lifetime, echoes ?? "turn")
 })
 
 // --- played through the service
@@ -113,8 +188,10 @@ const user = newUser
 const play = (provider: Provider, one: Case, how: "json" | "stream") =>
   Effect.gen(function* () {
     const server = yield* ProviderServer
+    const sql = yield* SqlClient.SqlClient
     const key = yield* server.play(provider, one)
     const owner = yield* user
+    for (const task of one.tasks ?? []) yield* send("POST", `/api/${owner}/tasks`, { user: owner, body: task })
     let conversation: unknown
     for (const [index, { expected }] of one.turns.entries()) {
       const before = (yield* server.requests(key)).length
@@ -127,11 +204,25 @@ const play = (provider: Provider, one: Case, how: "json" | "stream") =>
 
       assert.deepStrictEqual(seen.error, expected.error, `${label}: the error`)
       assert.deepStrictEqual(seen.calls, expected.calls ?? [], `${label}: the calls`)
+      if (seen.ids.length > 0 && sent.length > 1) {
+        const { asked, told } = callsSent(sent.at(-1))
+        // Each call and its result, once, by our ids.
+        assert.deepStrictEqual(
+          [asked.slice(-seen.ids.length), told.slice(-seen.ids.length)],
+          [seen.ids, seen.ids],
+          label
+        )
+        assert.lengthOf(new Set(asked), asked.length, label)
+      }
       if (seen.text !== undefined && expected.text !== undefined) assert.strictEqual(seen.text, expected.text, label)
       if (expected.usage !== undefined) assert.deepStrictEqual(seen.usage, expected.usage, `${label}: the tokens`)
       if (expected.requests !== undefined) assert.strictEqual(sent.length, expected.requests, `${label}: the requests`)
+      for (const { headers } of sent) assert.notProperty(headers, "accept-encoding", label)
       for (const [n, holds] of (expected.sent ?? []).entries()) {
-        assert.isTrue(sent[n] !== undefined && holds(sent[n]), `${label}: request ${n + 1} was ${sent[n]?.text}`)
+        assert.isTrue(
+          sent[n] !== undefined && holds(sent[n]),
+          `${label}: request ${n + 1} was ${sent[n]?.text.slice(0, 2000)}`
+        )
       }
       const stored = yield* storedOf(owner, conversation, message)
       const kept = expected.text ?? ""
@@ -141,9 +232,14 @@ const play = (provider: Provider, one: Case, how: "json" | "stream") =>
         isKept ? [kept, expected.error === undefined ? "completed" : "failed"] : undefined,
         `${label}: what is stored`
       )
-      const log = yield* server.log(key)
+      const [turn] = yield* sql`
+        SELECT id, json_array_length(coalesce(step_usage, '[]')) AS steps FROM turns
+        WHERE user_id = ${owner} ORDER BY id DESC LIMIT 1`
+      const log = yield* server.log(turn?.["id"])
+      yield* checkLog(log, sent.length, Number(turn?.["steps"]), expected.error, label)
       if (expected.log !== undefined) {
         const { log: facts } = expected
+        if (facts["model_error"] === `${endedEarly}length`) assert.include(seen.detail, "MODEL_MAX_OUTPUT_TOKENS")
         const found = log.some(
           ({ annotations, level }) =>
             level === "WARN" && Object.entries(facts).every(([name, fact]) => annotations[name] === fact)
@@ -151,15 +247,82 @@ const play = (provider: Provider, one: Case, how: "json" | "stream") =>
         assert.isTrue(found, `${label}: the log was ${JSON.stringify(log)}`)
       }
       for (const secret of one.secrets ?? []) {
-        assert.notInclude(JSON.stringify([seen, stored, log]), secret, label)
+        assert.notInclude(JSON.stringify([seen, stored, log, yield* server.spans]), secret, label)
       }
     }
   })
 
+const failed = "The model's service failed"
+const refused = "The model's service refused a member of the request"
+const endedEarly = "the answer ended early: "
+
+/** What a line may say of a failed call, and how. */
+const facts: Readonly<Record<string, RegExp>> = {
+  model: /^custom$/,
+  model_try: /^[1-4]$/,
+  model_error: /^[a-z'A-Z_: -]{1,60}$/,
+  model_status: /^[345]\d\d$/,
+  model_code: /^[A-Za-z0-9_.-]{1,64}$/,
+  model_request_id: /^[A-Za-z0-9_.:-]{1,128}$/,
+  model_members: /^[a-z_,]+$/
+}
+
+/** Each request has ended a step, or has a line that says why not, with facts alone; the spans have the same. */
+const checkLog = (
+  log: Effect.Effect.Success<ReturnType<(typeof ProviderServer.Service)["log"]>>,
+  requests: number,
+  steps: number,
+  error: string | undefined,
+  label: string
+) =>
+  Effect.gen(function* () {
+    const failures = log.filter(({ message }) => message === failed || message === refused)
+    const early = failures.filter(({ annotations }) => String(annotations["model_error"]).startsWith(endedEarly))
+    assert.strictEqual(steps + failures.length - early.length, requests, `${label}: ${JSON.stringify(log)}`)
+    const spans = yield* (yield* ProviderServer).spans
+    for (const { annotations, level, message } of failures) {
+      assert.strictEqual(level, "WARN")
+      const told = Object.entries(annotations).filter(([name]) => name.startsWith("model"))
+      for (const [name, fact] of told) assert.match(String(fact), facts[name] ?? /^never$/, `${label}: ${name}`)
+      assert.includeMembers(Object.keys(annotations), ["model_error", "model_try"], label)
+      const isTraced = spans.some(
+        ({ attributes, name }) =>
+          name === message &&
+          attributes["turn_id"] === annotations["turn_id"] &&
+          told.every(([name, fact]) => attributes[name] === fact)
+      )
+      assert.isTrue(isTraced, `${label}: no span has ${JSON.stringify(annotations)}`)
+    }
+    const ends = log.filter(({ message }) => message === "The agent failed")
+    const codes = ends.map(({ annotations }) => annotations["code"])
+    assert.deepStrictEqual(codes, error === undefined ? [] : [error], label)
+    assert.isTrue(error === undefined || failures.length > 0, `${label}: nothing says why`)
+  })
+
+/** The ids of the calls in a request, and those of the results, in order. */
+const callsSent = (sent: Sent | undefined) => {
+  const asked: Array<unknown> = []
+  const told: Array<unknown> = []
+  const visit = (value: unknown): void => {
+    if (!Predicate.isObject(value)) return
+    for (const member of Object.values(value)) visit(member)
+    if (!Predicate.isRecord(value)) return
+    if (value["role"] === "tool") told.push(value["tool_call_id"])
+    else if (value["type"] === "tool_result") told.push(value["tool_use_id"])
+    else if (value["type"] === "function_call_output") told.push(value["call_id"])
+    else if (value["type"] === "function_call") asked.push(value["call_id"])
+    else if (value["type"] === "tool_use" || value["type"] === "function") asked.push(value["id"])
+  }
+  visit([sent?.body["messages"], sent?.body["input"]])
+  return { asked, told }
+}
+
 interface Seen {
   readonly text: string | undefined
   readonly calls: ReadonlyArray<readonly [unknown, unknown, unknown]>
+  readonly ids: ReadonlyArray<unknown>
   readonly error: unknown
+  readonly detail: unknown
   readonly usage: readonly [unknown, unknown] | undefined
 }
 
@@ -170,6 +333,8 @@ const callsIn = (calls: unknown): Seen["calls"] =>
         return [call.tool, call.parameters, call.result.status]
       })
     : []
+
+const idsIn = (calls: unknown): ReadonlyArray<unknown> => (Array.isArray(calls) ? calls.map(({ id }) => id) : [])
 
 const usageIn = (usage: unknown): Seen["usage"] =>
   Predicate.isRecord(usage) ? [usage["input_tokens"], usage["output_tokens"]] : undefined
@@ -182,13 +347,16 @@ const asked = (owner: Effect.Effect.Success<typeof user>, message: string, field
         return {
           text: String(json["assistant_message"]),
           calls: callsIn(json["tool_calls"]),
+          ids: idsIn(json["tool_calls"]),
           error: undefined,
+          detail: undefined,
           usage: usageIn(json["usage"])
         }
       }
       const isRefusal = json["code"] === "agent_content_refused" || json["code"] === "agent_context_too_long"
       assert.strictEqual(status, isRefusal ? 422 : 500)
-      return { text: undefined, calls: callsIn(json["tool_calls"]), error: json["code"], usage: undefined }
+      const { code: error, detail, tool_calls: calls } = json
+      return { text: undefined, calls: callsIn(calls), ids: idsIn(calls), error, detail, usage: undefined }
     }
   )
 
@@ -202,7 +370,9 @@ const streamed = (owner: Effect.Effect.Success<typeof user>, message: string, fi
       return {
         text: contentOf(frames),
         calls: callsIn(last["tool_calls"]),
+        ids: idsIn(last["tool_calls"]),
         error: last["code"],
+        detail: last["error"],
         usage: usageIn(last["usage"])
       } satisfies Seen
     })

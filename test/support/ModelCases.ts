@@ -7,15 +7,22 @@ export interface Provider {
   readonly settings: string
   /** What is known of it. */
   readonly notes: string
+  /** Whether it wants back what it thought: in the turn, or in later turns too. */
+  readonly echoes?: "turn" | "conversation"
   readonly cases: ReadonlyArray<Case>
 }
 
 export const features = ["text", "stream", "tools", "parallel calls", "usage", "errors", "thinking"] as const
 
+export type Feature = (typeof features)[number]
+
 export interface Case {
   /** The fact that it shows. */
   readonly name: string
-  readonly feature: (typeof features)[number]
+  /** What it is about; `featuresOf` has what else it shows. */
+  readonly feature: Feature
+  /** What the user's list holds before. */
+  readonly tasks?: ReadonlyArray<object>
   readonly turns: ReadonlyArray<CaseTurn>
   /** What must be seen by nobody: neither client nor log. */
   readonly secrets?: ReadonlyArray<string>
@@ -38,6 +45,7 @@ export interface Reply {
 
 /** A request as its JSON. */
 export interface Sent {
+  readonly headers: Readonly<Record<string, unknown>>
   readonly body: Readonly<Record<string, unknown>>
   readonly text: string
 }
@@ -55,8 +63,6 @@ interface Expected {
   readonly sent?: ReadonlyArray<(request: Sent) => boolean>
   /** Facts of a warning in the log. */
   readonly log?: Readonly<Record<string, unknown>>
-  /** What one request comes to by itself, if that is another thing than the turn. */
-  readonly reason?: string
 }
 
 export const reply = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Reply => ({
@@ -65,6 +71,26 @@ export const reply = (status: number, body: unknown, headers: Readonly<Record<st
   body: typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body),
   isReset: false
 })
+
+const noSent: Sent = { headers: {}, body: {}, text: "" }
+
+/** The replies of a turn; of a rule, those to its first requests. */
+export const repliesOf = ({ replies }: CaseTurn): ReadonlyArray<Reply> =>
+  typeof replies === "function" ? [replies(noSent, 0), replies(noSent, 1)] : replies
+
+/** All that a case shows by what is expected of it. */
+export const featuresOf = ({ feature, turns }: Case): ReadonlySet<Feature> => {
+  const shown = new Set<Feature>([feature])
+  for (const turn of turns) {
+    const { calls, error, text, usage } = turn.expected
+    if (text !== undefined && text !== "") shown.add("text")
+    if (calls !== undefined && calls.length > 0) shown.add("tools")
+    if (usage !== undefined) shown.add("usage")
+    if (error !== undefined) shown.add("errors")
+    if (repliesOf(turn).some(({ headers }) => headers["content-type"] === "text/event-stream")) shown.add("stream")
+  }
+  return shown
+}
 
 const frame = (event: unknown) => `data: ${typeof event === "string" ? event : JSON.stringify(event)}\n\n`
 

@@ -14,7 +14,7 @@ import * as OpenAi from "../models/providers/OpenAi.ts"
 import * as OpenRouter from "../models/providers/OpenRouter.ts"
 import * as Sglang from "../models/providers/Sglang.ts"
 import * as Vllm from "../models/providers/Vllm.ts"
-import { features, type Provider } from "./ModelCases.ts"
+import { features, featuresOf, type Provider } from "./ModelCases.ts"
 
 export const providers: ReadonlyArray<Provider> = [
   OpenAi,
@@ -47,11 +47,15 @@ const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
 /** How many of the recorded shapes show a feature of a provider. */
 const matrix = () =>
   table([
-    ["provider", ...features],
-    ...providers.map(({ cases, name }) => [
-      name,
-      ...features.map((feature) => String(cases.filter((one) => one.feature === feature).length || "–"))
-    ])
+    ["provider", ...features, "wants thoughts back"],
+    ...providers.map(({ cases, echoes, name }) => {
+      const shown = cases.map(featuresOf)
+      return [
+        name,
+        ...features.map((feature) => String(shown.filter((features) => features.has(feature)).length || "–")),
+        echoes === undefined ? "–" : echoes === "turn" ? "in the turn" : "in later turns too"
+      ]
+    })
   ])
 
 const settings = () =>
@@ -63,6 +67,11 @@ const settings = () =>
 const begin = "<!-- providers: written by npm run providers -->\n\n"
 const end = "\n\n<!-- end of providers -->"
 
-/** `docs/models.md` with its tables as they are now. */
-export const withTables = (document: string): string =>
-  `${document.slice(0, document.indexOf(begin) + begin.length)}${matrix()}\n\n${settings()}${document.slice(document.indexOf(end))}`
+const withTable = (document: string, table: string): string =>
+  `${document.slice(0, document.indexOf(begin) + begin.length)}${table}${document.slice(document.indexOf(end))}`
+
+/** The documents, with their tables as they are now. */
+export const written: ReadonlyArray<readonly [file: string, write: (document: string) => string]> = [
+  ["docs/models.md", (document) => withTable(document, matrix())],
+  ["README.md", (document) => withTable(document, settings())]
+]

@@ -1,7 +1,7 @@
 import { createServer } from "node:http"
 import { LanguageModel } from "@effect/ai"
 import { NodeHttpClient } from "@effect/platform-node"
-import { Context, Effect, HashMap, Layer, Logger, Redacted, Stream } from "effect"
+import { Context, Effect, HashMap, Layer, Logger, Redacted, Stream, Tracer } from "effect"
 import * as Anthropic from "../../src/models/Anthropic.ts"
 import * as ChatCompletions from "../../src/models/ChatCompletions.ts"
 import * as OpenAi from "../../src/models/OpenAi.ts"
@@ -15,6 +15,11 @@ interface Line {
   readonly annotations: Readonly<Record<string, unknown>>
 }
 
+interface SpanEvent {
+  readonly name: string
+  readonly attributes: Readonly<Record<string, unknown>>
+}
+
 /** The services of all providers, which answer as their cases say, and what was asked of them. */
 export class ProviderServer extends Context.Tag("taskchat/testing/ProviderServer")<
   ProviderServer,
@@ -22,8 +27,10 @@ export class ProviderServer extends Context.Tag("taskchat/testing/ProviderServer
     /** Has messages that begin with the key answered as the case says, by a model of its own. */
     readonly play: (provider: Provider, one: Case) => Effect.Effect<string>
     readonly requests: (key: string) => Effect.Effect<ReadonlyArray<Sent>>
-    /** What was logged while turns of this case ran. */
-    readonly log: (key: string) => Effect.Effect<ReadonlyArray<Line>>
+    /** What was logged of this turn. */
+    readonly log: (turn: unknown) => Effect.Effect<ReadonlyArray<Line>>
+    /** All events and attributes of spans so far. */
+    readonly spans: Effect.Effect<ReadonlyArray<SpanEvent>>
   }
 >() {}
 
@@ -33,7 +40,6 @@ interface Playing {
   readonly requests: Array<Sent>
   /** How many requests there were in each turn. */
   readonly counts: Map<number, number>
-  readonly log: Array<Line>
 }
 
 const modelOf = { "chat-completions": ChatCompletions, responses: OpenAi, messages: Anthropic }
@@ -41,13 +47,13 @@ const modelOf = { "chat-completions": ChatCompletions, responses: OpenAi, messag
 const make = Effect.gen(function* () {
   const playing = new Map<string, Playing>()
 
-  const answer = (path: string, text: string): Reply => {
+  const answer = (path: string, headers: Sent["headers"], text: string): Reply => {
     const [, key = ""] = path.split("/")
     const game = playing.get(key)
     const said = [...text.matchAll(new RegExp(`${key} (\\d+)"`, "g"))].at(-1)
     if (game === undefined || said === null || said === undefined) return reply(418, {})
     const turn = Number(said[1])
-    const sent = { body: JSON.parse(text), text }
+    const sent = { headers, body: JSON.parse(text), text }
     const n = game.counts.get(turn) ?? 0
     game.counts.set(turn, n + 1)
     game.requests.push(sent)
@@ -59,12 +65,13 @@ const make = Effect.gen(function* () {
     const pieces: Array<Buffer> = []
     incoming.on("data", (piece: Buffer) => pieces.push(piece))
     incoming.on("end", () => {
-      const { body, headers, isReset, status } = answer(incoming.url ?? "", Buffer.concat(pieces).toString())
+      const sent = Buffer.concat(pieces).toString()
+      const { body, headers, isReset, status } = answer(incoming.url ?? "", incoming.headers, sent)
       const bytes = Buffer.from(body)
       outgoing.writeHead(status, headers)
-      const cuts = [0, Math.floor(bytes.length / 3), Math.floor((bytes.length * 2) / 3), bytes.length]
+      const cuts = [0, 1, 2, 3, 4].map((quarter) => Math.floor((bytes.length * quarter) / 4))
       const next = (at: number) => {
-        if (at < 3) outgoing.write(bytes.subarray(cuts[at], cuts[at + 1]), () => setImmediate(next, at + 1))
+        if (at < 4) outgoing.write(bytes.subarray(cuts[at], cuts[at + 1]), () => setImmediate(next, at + 1))
         else if (isReset) outgoing.socket?.resetAndDestroy()
         else outgoing.end()
       }
@@ -92,8 +99,10 @@ const make = Effect.gen(function* () {
   const play = (provider: Provider, one: Case) =>
     Effect.gen(function* () {
       const key = `case-${playing.size}`
-      playing.set(key, { provider, one, requests: [], counts: new Map(), log: [] })
-      const options = { apiUrl: `http://127.0.0.1:${port}/${key}/v1`, apiKey: Redacted.make("sk-test"), model: "m" }
+      playing.set(key, { provider, one, requests: [], counts: new Map() })
+      const apiUrl = `http://127.0.0.1:${port}/${key}/v1`
+      const { echoes } = provider
+      const options = { apiUrl, apiKey: Redacted.make("sk-test"), model: "m", echoes }
       const layer = Layer.provide(
         modelOf[provider.wire].layer(options),
         Layer.succeed(NodeHttpClient.Dispatcher, dispatcher)
@@ -115,22 +124,47 @@ const make = Effect.gen(function* () {
     }
   }
 
+  const log: Array<Line> = []
   const logger = Logger.make(({ annotations, logLevel, message }) => {
     const facts = Object.fromEntries(HashMap.toEntries(annotations))
-    const line = { level: logLevel.label, message: String(message), annotations: facts }
-    // Which case it is about is not in the line; whatever is logged is looked at by all that run.
-    for (const game of playing.values()) game.log.push(line)
+    log.push({ level: logLevel.label, message: String(message), annotations: facts })
+  })
+
+  const spans: Array<SpanEvent> = []
+  const tracer = Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const attributes = new Map<string, unknown>()
+      return {
+        _tag: "Span",
+        spanId: name,
+        traceId: "trace",
+        sampled: true,
+        status: { _tag: "Started", startTime },
+        attributes,
+        ...{ name, parent, context, links, kind },
+        end: () => {},
+        attribute: (key, value) => {
+          attributes.set(key, value)
+          spans.push({ name: key, attributes: { [key]: value } })
+        },
+        event: (event, _, facts = {}) => void spans.push({ name: event, attributes: facts }),
+        addLinks: () => {}
+      }
+    },
+    context: (f) => f()
   })
 
   return Layer.mergeAll(
     Layer.succeed(ProviderServer, {
       play,
       requests: (key) => Effect.sync(() => playing.get(key)?.requests.slice() ?? []),
-      log: (key) => Effect.sync(() => playing.get(key)?.log.slice() ?? [])
+      log: (turn) => Effect.sync(() => log.filter(({ annotations }) => annotations["turn_id"] === turn)),
+      spans: Effect.sync(() => spans)
     }),
     // Safe: the agent uses nothing else of a model.
     Layer.succeed(LanguageModel.LanguageModel, model as unknown as LanguageModel.Service),
-    Logger.replace(Logger.defaultLogger, logger)
+    Logger.replace(Logger.defaultLogger, logger),
+    Layer.setTracer(tracer)
   )
 })
 
@@ -140,6 +174,6 @@ const server = Layer.unwrapScoped(make).pipe(Layer.provide(NodeHttpClient.dispat
 export const services = Layer.unwrapScoped(
   Effect.map(Layer.build(server), (built) => {
     const given = Layer.succeedContext(built)
-    return Layer.provideMerge(Server.layer({ model: given }), given)
+    return Layer.provideMerge(Server.layer({ model: given, isTraced: true }), given)
   })
 )

@@ -37,6 +37,7 @@ export const provider: Provider = {
   wire: "messages",
   settings: "`MODEL_PROVIDER=anthropic`, `ANTHROPIC_API_KEY`",
   notes: "Wants the thoughts that led to calls back, signed, within the turn.",
+  echoes: "turn",
   cases: [
     {
       name: "an answer in pieces, with pings",

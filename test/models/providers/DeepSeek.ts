@@ -24,9 +24,10 @@ export const provider: Provider = {
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://api.deepseek.com/v1`",
   notes: "Wants the thoughts of a turn with calls back, in later turns too.",
+  echoes: "conversation",
   cases: [
     {
-      name: "thoughts go back with the calls they led to, and a later turn goes on without them",
+      name: "thoughts go back with the calls they led to, in later turns too",
       feature: "thinking",
       turns: [
         {
@@ -41,11 +42,19 @@ export const provider: Provider = {
                     chunk({}, "tool_calls"),
                     "[DONE]"
                   )
-                : plain("Done.")
+                : events(chunk({ reasoning_content: "secret end" }), says("Done."), chunk({}, "stop"), "[DONE]")
             ),
           expected: { text: "Done.", calls: [created("thought")], requests: 2 }
         },
-        { replies: (request) => strict(request, plain("Hello.")), expected: { text: "Hello.", requests: 2 } }
+        {
+          replies: (request) => strict(request, plain("Hello.")),
+          expected: {
+            text: "Hello.",
+            requests: 1,
+            // All of a turn with calls.
+            sent: [({ text }) => text.includes('"content":"Done.","reasoning_content":"secret end"')]
+          }
+        }
       ],
       secrets: ["secret"]
     },

@@ -36,9 +36,10 @@ export const provider: Provider = {
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://generativelanguage.googleapis.com/v1beta/openai`",
   notes: "Signs its calls and wants the signatures back; errors come in a list.",
+  echoes: "conversation",
   cases: [
     {
-      name: "signatures go back with their calls, and a later turn goes on without them",
+      name: "signatures go back with their calls, in later turns too",
       feature: "thinking",
       turns: [
         {
@@ -46,7 +47,7 @@ export const provider: Provider = {
             strict(request, n < 1 ? events(signed, chunk({}, "stop"), "[DONE]") : plain("Done.")),
           expected: { text: "Done.", calls: [created("one")], requests: 2 }
         },
-        { replies: (request) => strict(request, plain("Hello.")), expected: { text: "Hello.", requests: 2 } }
+        { replies: (request) => strict(request, plain("Hello.")), expected: { text: "Hello.", requests: 1 } }
       ],
       secrets: ["secret"]
     },

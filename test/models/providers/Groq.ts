@@ -1,4 +1,16 @@
-import { calls, chunk, created, events, type Provider, plain, refusal, says, tokens } from "../../support/ModelCases.ts"
+import {
+  calls,
+  chunk,
+  created,
+  events,
+  messagesIn,
+  type Provider,
+  plain,
+  refusal,
+  type Sent,
+  says,
+  tokens
+} from "../../support/ModelCases.ts"
 
 const isOptional = ({ body }: { readonly body: Readonly<Record<string, unknown>> }) => {
   const tools: ReadonlyArray<{ readonly function?: { readonly name?: string; readonly parameters?: object } }> =
@@ -12,6 +24,15 @@ const failed = {
   code: "tool_use_failed",
   failed_generation: '<function=create_task>{"title": 5}</function>'
 }
+
+const takesNoThoughts = (request: Sent, then: ReturnType<typeof plain>) =>
+  messagesIn(request).some((message) => "reasoning" in message)
+    ? refusal(400, {
+        type: "invalid_request_error",
+        message:
+          "'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property 'reasoning' is unsupported)]"
+      })
+    : then
 
 export const provider: Provider = {
   name: "Groq",
@@ -66,6 +87,32 @@ export const provider: Provider = {
         }
       ],
       secrets: ["function=create_task"]
+    },
+    {
+      name: "thoughts that it does not take back are left out, and that is remembered",
+      feature: "thinking",
+      turns: [
+        {
+          replies: (request, n) =>
+            n < 1
+              ? events(chunk({ reasoning: "secret" }), calls("call_a", "one"), chunk({}, "tool_calls"), "[DONE]")
+              : takesNoThoughts(request, plain("Done.")),
+          expected: {
+            text: "Done.",
+            calls: [created("one")],
+            requests: 3,
+            log: { model_status: 400, model_members: "reasoning" }
+          }
+        },
+        {
+          replies: (request, n) =>
+            n < 1
+              ? events(chunk({ reasoning: "secret" }), calls("call_b", "two"), chunk({}, "tool_calls"), "[DONE]")
+              : takesNoThoughts(request, plain("Again.")),
+          expected: { text: "Again.", calls: [created("two")], requests: 2 }
+        }
+      ],
+      secrets: ["secret"]
     },
     {
       name: "a wait that is in the words alone is passed on",

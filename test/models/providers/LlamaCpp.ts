@@ -1,4 +1,15 @@
-import { calls, chunk, created, events, type Provider, plain, reply, says } from "../../support/ModelCases.ts"
+import {
+  calls,
+  chunk,
+  created,
+  events,
+  type Provider,
+  piece,
+  plain,
+  refusal,
+  reply,
+  says
+} from "../../support/ModelCases.ts"
 
 const tooLong = reply(400, {
   error: { code: 400, message: "the request exceeds the available context size", type: "exceed_context_size_error" }
@@ -48,6 +59,27 @@ export const provider: Provider = {
           expected: { text: "Four.", requests: 3 }
         }
       ]
+    },
+    {
+      name: "a large result does not block the turns after it",
+      feature: "tools",
+      tasks: Array.from({ length: 40 }, (_, n) => ({ title: `task ${n}`, description: "x".repeat(1900) })),
+      turns: Array.from({ length: 6 }, (_, turn) => ({
+        replies: ({ text }: { readonly text: string }, n: number) => {
+          if (text.length > 60_000) return refusal(400, { code: "context_length_exceeded" })
+          if (turn > 0 || n > 0) return plain("Well.")
+          const list = { name: "list_tasks", arguments: '{"descriptions":true}' }
+          return events(chunk(piece({ index: 0, id: "a" }, list)), chunk({}, "tool_calls"), "[DONE]")
+        },
+        expected: {
+          text: "Well.",
+          ...(turn === 0 && { calls: [["list_tasks", { descriptions: true }, "success"]] as const }),
+          sent:
+            turn === 0
+              ? [() => true, ({ text }: { readonly text: string }) => text.includes("[Cut off: this result has")]
+              : []
+        }
+      }))
     },
     {
       name: "a message that is too long by itself says so, and blocks nothing",

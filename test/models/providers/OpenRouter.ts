@@ -19,6 +19,7 @@ export const provider: Provider = {
   settings: "`OPENAI_BASE_URL=https://openrouter.ai/api/v1`",
   notes:
     "Sends comments while it waits, errors within a stream, and reasoning in two members, both of which it wants back.",
+  echoes: "turn",
   cases: [
     {
       name: "comments while it waits are passed over, those that came as data too",
