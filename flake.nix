@@ -12,38 +12,128 @@
         "x86_64-darwin"
         "aarch64-darwin"
       ];
-      each = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
+      each =
+        make:
+        nixpkgs.lib.genAttrs systems (
+          system:
+          make {
+            pkgs = nixpkgs.legacyPackages.${system};
+            own = self.packages.${system};
+          }
+        );
+      inherit (nixpkgs.lib) fileset;
+      manifest = nixpkgs.lib.importJSON ./package.json;
+      inherit (manifest) version;
     in
     {
       # Node.js, and PostgreSQL and Redis for the tests that want real ones: entering it is the whole set-up.
-      devShells = each (pkgs: {
-        default = pkgs.mkShell {
-          packages = [
-            pkgs.nodejs_22
-            pkgs.postgresql
-            pkgs.redis
-          ];
-        };
-      });
+      devShells = each (
+        { pkgs, ... }:
+        {
+          default = pkgs.mkShell {
+            packages = [
+              pkgs.nodejs_22
+              pkgs.postgresql
+              pkgs.redis
+            ];
+          };
+        }
+      );
 
-      # `nix run . -- serve`, or any other of its commands. It is built once per version in the user's cache, by npm from
-      # package-lock.json; data stays in the folder it is run in.
+      packages = each (
+        { pkgs, own }:
+        {
+          # What the program needs, at the versions of package-lock.json: JavaScript alone, the same on every system. After a
+          # change of package-lock.json Nix tells the new hash.
+          modules = pkgs.stdenvNoCC.mkDerivation {
+            pname = "taskchat-modules";
+            inherit version;
+            src = fileset.toSource {
+              root = ./.;
+              fileset = fileset.unions [
+                ./package.json
+                ./package-lock.json
+                ./.npmrc
+              ];
+            };
+            nativeBuildInputs = [
+              pkgs.nodejs_22
+              pkgs.cacert
+            ];
+            buildPhase = ''
+              export HOME=$TMPDIR
+              npm ci --omit=dev --omit=optional --ignore-scripts
+              rm node_modules/.package-lock.json
+            '';
+            installPhase = "cp -r node_modules $out";
+            dontFixup = true;
+            outputHashMode = "recursive";
+            outputHash = "sha256-ZxVnCuIhYXQFRCug0n/dHqhZZPdx0FynxAopnWHy7eQ=";
+          };
+
+          # The command, from the same sources and in the same form as the package of npm.
+          default = pkgs.stdenvNoCC.mkDerivation {
+            pname = "taskchat";
+            inherit version;
+            src = fileset.toSource {
+              root = ./.;
+              fileset = fileset.unions [
+                ./package.json
+                ./src
+                ./tsconfig.json
+              ];
+            };
+            nativeBuildInputs = [
+              pkgs.esbuild
+              pkgs.makeWrapper
+              pkgs.nodejs_22
+            ];
+            buildPhase = "npm run --silent bundle";
+            installPhase = ''
+              mkdir -p $out/lib/taskchat $out/bin
+              cp -r package.json dist $out/lib/taskchat
+              ln -s ${own.modules} $out/lib/taskchat/node_modules
+              makeWrapper ${pkgs.nodejs_22}/bin/node $out/bin/taskchat --add-flags $out/lib/taskchat/dist/bin/main.js
+            '';
+            meta = {
+              inherit (manifest) description;
+              license = nixpkgs.lib.licenses.mit;
+              mainProgram = "taskchat";
+            };
+          };
+
+          # For `docker load < result`; Linux' own.
+          image = pkgs.dockerTools.buildLayeredImage {
+            name = "taskchat";
+            tag = version;
+            contents = [ pkgs.cacert ];
+            extraCommands = "mkdir -m 1777 tmp data";
+            config = {
+              Entrypoint = [ "${own.default}/bin/taskchat" ];
+              Cmd = [ "serve" ];
+              User = "1000:1000";
+              WorkingDir = "/data";
+              Env = [
+                "NODE_ENV=production"
+                "HOST=0.0.0.0"
+                "DATA_DIR=/data"
+              ];
+              ExposedPorts."3000/tcp" = { };
+            };
+          };
+        }
+      );
+
+      # `nix run . -- serve`, or any other of its commands; data stays in the folder it is run in.
       apps = each (
-        pkgs:
+        { pkgs, own }:
         let
           taskchat = pkgs.writeShellApplication {
             name = "taskchat";
-            runtimeInputs = [ pkgs.nodejs_22 ];
+            runtimeInputs = [ own.default ];
             text = ''
-              built="''${XDG_CACHE_HOME:-$HOME/.cache}/taskchat/${builtins.baseNameOf self.outPath}"
-              if [ ! -e "$built/ready" ]; then
-                rm -rf "$built"
-                mkdir -p "$built"
-                cp -r --no-preserve=mode ${self}/. "$built"
-                (cd "$built" && npm ci && npm run build && touch ready) >&2
-              fi
               if [ $# -eq 0 ]; then set -- serve; fi
-              exec node "$built/dist/main.js" "$@"
+              exec taskchat "$@"
             '';
           };
         in

@@ -63,6 +63,7 @@ describe("the repository", () => {
       "README.md",
       "bench",
       "biome.json",
+      "deploy",
       "docs",
       "examples",
       "flake.lock",

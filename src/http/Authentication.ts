@@ -16,7 +16,7 @@ import { Tokens } from "../services/access/Tokens.ts"
 import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */
-export const authenticate = (tokens: typeof Tokens.Service): Identify =>
+const authenticate = (tokens: typeof Tokens.Service): Identify =>
   Effect.flatMap(
     HttpServerRequest.HttpServerRequest,
     ({ headers }): Effect.Effect<{ readonly id: UserId }, MissingToken | InvalidToken | Unavailable> => {

@@ -1,12 +1,12 @@
 import { execFile } from "node:child_process"
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Schema } from "effect"
 import { build } from "../support/Build.ts"
 import { files, root } from "../support/Repository.ts"
-import { serve } from "../support/Service.ts"
+import { secret, serve } from "../support/Service.ts"
 import { temporaryFolder } from "../support/Shell.ts"
 
 const Manifest = Schema.parseJson(
@@ -17,6 +17,18 @@ const Manifest = Schema.parseJson(
 )
 const { dependencies, peerDependencies } = Schema.decodeSync(Manifest)(
   readFileSync(path.join(root, "package.json"), "utf8")
+)
+
+const About = Schema.parseJson(
+  Schema.Struct({
+    description: Schema.NonEmptyString,
+    keywords: Schema.Array(Schema.NonEmptyString),
+    homepage: Schema.String,
+    bugs: Schema.String,
+    repository: Schema.Struct({ type: Schema.Literal("git"), url: Schema.String }),
+    license: Schema.Literal("MIT"),
+    author: Schema.NonEmptyString
+  })
 )
 
 const Packed = Schema.parseJson(
@@ -40,6 +52,13 @@ const Outcome = Schema.Struct({
 })
 
 const bin = (name: string) => path.join(root, "node_modules", ".bin", name)
+
+/** The stages of the Dockerfile, each with its instructions in order. */
+const stages = () =>
+  readFileSync(path.join(root, "deploy", "Dockerfile"), "utf8")
+    .split(/^(?=FROM )/m)
+    .slice(1)
+    .map((stage) => Array.from(stage.matchAll(/^([A-Z]+) (.*)$/gm), ([, name = "", value = ""]) => ({ name, value })))
 
 /** What an embedder may write: the package by each of its names. */
 const program = `
@@ -94,6 +113,8 @@ class Project extends Context.Tag("test/Package/Project")<
   )
 }
 
+const Command = Schema.parseJson(Schema.Array(Schema.String))
+
 const settings = (module: string, moduleResolution: string) => ({
   compilerOptions: {
     target: "ES2023",
@@ -114,7 +135,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   it.effect("holds what runs, its types and its sources, and nothing else", () =>
     Effect.map(Project, ({ contents }) => {
       const kinds =
-        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|examples\/.*|deploy\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
       assert.deepStrictEqual(
         contents.filter((file) => !kinds.test(file)),
         []
@@ -125,8 +146,14 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         "dist/testing.js.map",
         "dist/main.js",
         "dist/bin/main.js",
-        "dist/http/page/assets/index.html"
+        "dist/http/page/assets/index.html",
+        "examples/mounted.ts",
+        "deploy/.env.example"
       ])
+      assert.deepStrictEqual(
+        contents.filter((file) => /(?:^|\/)(?:node_modules|\.env)(?:\/|$)/.test(file)),
+        []
+      )
     })
   )
 
@@ -148,6 +175,12 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
       )
     }).pipe(Effect.scoped)
   )
+
+  it("says what it is and where it is from", () => {
+    const about = Schema.decodeSync(About)(readFileSync(path.join(root, "package.json"), "utf8"))
+    for (const address of [about.homepage, about.bugs, about.repository.url]) assert.isTrue(URL.canParse(address))
+    assert.isAtLeast(about.keywords.length, 5)
+  })
 
   it.effect("publint finds nothing", () =>
     Effect.gen(function* () {
@@ -210,6 +243,68 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         const [page, script] = yield* Effect.all([call("GET", "/"), call("GET", "/page/main.js")])
         assert.deepStrictEqual([page.status, script.status], [200, 200])
         assert.include(page.text, "page/main.js")
+      }),
+    { timeout: 300_000 }
+  )
+
+  it.scoped(
+    "is served by the image's commands, from nothing but the tarball and the lock file",
+    () =>
+      Effect.gen(function* () {
+        const { tarball } = yield* Project
+        const [packaged = [], installed = [], served = []] = stages()
+        const valuesOf = (stage: typeof served, name: string) =>
+          stage.filter((instruction) => instruction.name === name).map(({ value }) => value)
+        assert.deepStrictEqual(valuesOf(packaged, "RUN"), [
+          "npm ci --ignore-scripts",
+          "npm pack --pack-destination /tmp"
+        ])
+        assert.deepStrictEqual([...valuesOf(served, "USER"), ...valuesOf(served, "WORKDIR")], ["node", "/data"])
+
+        const home = yield* temporaryFolder
+        const app = path.join(home, "app")
+        mkdirSync(app)
+        // What the stage copies.
+        assert.deepStrictEqual(valuesOf(installed, "COPY"), [
+          "package-lock.json .npmrc ./",
+          "--from=package /tmp/taskchat-*.tgz /tmp/taskchat.tgz"
+        ])
+        for (const file of ["package-lock.json", ".npmrc"]) cpSync(path.join(root, file), path.join(app, file))
+        for (const command of valuesOf(installed, "RUN")) {
+          // The packages are in npm's cache, as they were installed here; where they are not, they are fetched.
+          const here = command.replace("/tmp/taskchat.tgz", tarball).replace("npm ci", "npm ci --prefer-offline")
+          const { code, output } = yield* run(app, "sh", "-ec", here)
+          assert.strictEqual(code, 0, `${command}\n${output}`)
+        }
+        assert.isFalse(existsSync(path.join(app, "src")))
+
+        const at = (text: string) => text.replaceAll("/app", app).replaceAll("/data", path.join(app, "data"))
+        const environment = Object.fromEntries(
+          at(valuesOf(served, "ENV").join(" "))
+            .split(" ")
+            .map((pair) => pair.split("=") as [string, string]) // each has a value
+        )
+        const [entrypoint, arguments_] = ["ENTRYPOINT", "CMD"].map((name) =>
+          Schema.decodeSync(Command)(at(valuesOf(served, name)[0] ?? ""))
+        )
+        assert.deepStrictEqual(arguments_, ["serve"])
+        const [program, main = ""] = entrypoint ?? []
+        assert.strictEqual(program, "node")
+        assert.strictEqual(environment["HOST"], "0.0.0.0")
+        const service = yield* serve({ ...environment, HOST: "127.0.0.1", JWT_SECRET: secret }, main)
+        assert.strictEqual((yield* service.call("GET", "/ready")).status, 200)
+
+        const [, check = ""] = /CMD (\[.*\])$/.exec(valuesOf(served, "HEALTHCHECK")[0] ?? "") ?? []
+        const [, ...rest] = Schema.decodeSync(Command)(check)
+        const port = new URL(service.url).port
+        const isHealthy = Effect.map(
+          run(app, "env", `PORT=${port}`, process.execPath, ...rest),
+          ({ code }) => code === 0
+        )
+        assert.isTrue(yield* isHealthy)
+        yield* service.kill("SIGTERM")
+        assert.strictEqual((yield* service.finished).code, 0)
+        assert.isFalse(yield* isHealthy)
       }),
     { timeout: 300_000 }
   )

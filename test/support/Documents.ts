@@ -25,6 +25,11 @@ export const answerTo = ({ blocks }: Document, script: Block): Block | undefined
   return next !== undefined && ["json", "text"].includes(next.language) ? next : undefined
 }
 
+const docker = "it needs Docker; test/e2e/Package.test.ts runs the image's commands without"
+const settings = "it is for Docker Compose; test/docs/Deploy.test.ts reads the file"
+const kubernetes = "it needs a cluster; test/docs/Deploy.test.ts checks the file"
+const systemd = "it changes the machine; test/docs/Deploy.test.ts checks the unit"
+
 /**
  * Commands that the documents show and `test/docs/Commands.test.ts` does not run, each with the reason. All of them are scripts
  * of package.json, or files.
@@ -41,5 +46,20 @@ export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm run conformance", "it takes minutes and fetches Node.js"],
   ["npm run test:nodes", "it runs the tests twice and fetches Node.js"],
   ["npm run bench", "it takes a quarter of an hour; .ci/run runs one of its figures"],
-  [".ci/run", "it would run itself"]
+  [".ci/run", "it would run itself"],
+  ["docker compose --file deploy/compose.yaml up --build --detach --wait", docker],
+  ["docker compose --file deploy/compose.yaml exec taskchat node /app/dist/bin/main.js token --user 1", docker],
+  ["docker build --file deploy/Dockerfile --tag taskchat:0.1.0 .", docker],
+  ["cp deploy/.env.example deploy/.env", settings],
+  ['echo "POSTGRES_PASSWORD=$(openssl rand -hex 24)" >> deploy/.env', settings],
+  ['echo "JWT_SECRET=$(openssl rand -hex 32)" >> deploy/.env', settings],
+  ["kubectl create secret generic taskchat --from-file=database-url --from-file=jwt-secret", kubernetes],
+  ["kubectl apply --filename deploy/kubernetes.yaml", kubernetes],
+  ["kubectl rollout status deployment/taskchat", kubernetes],
+  ["npm install --prefix /opt/taskchat --omit=dev ./taskchat-0.1.0.tgz", systemd],
+  ["install -d -m 0700 /etc/taskchat", systemd],
+  ["install -m 0600 database-url jwt-secret /etc/taskchat/", systemd],
+  ["install -m 0600 deploy/.env.example /etc/taskchat/environment", systemd],
+  ["install -m 0644 deploy/taskchat.service /etc/systemd/system/", systemd],
+  ["systemctl enable --now taskchat", systemd]
 ])

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { Array as Arr } from "effect"
 
-export interface Sample {
+interface Sample {
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly value: number
