@@ -14,6 +14,7 @@ import {
 import { Effect, FiberRef, FiberRefs, Option, Runtime, type Scope, type Stream } from "effect"
 import * as FiberState from "./FiberState.ts"
 import { ServerRequest } from "./HttpServerRequest.ts"
+import { maxWait } from "./JsonBody.ts"
 import * as Pull from "./Pull.ts"
 
 /**
@@ -66,7 +67,13 @@ const handler = (
   const fork = Runtime.runFork(withoutSpans(runtime))
   return (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const request = new ServerRequest(incoming)
-    const handled = HttpApp.toHandled(app, (_, response) => write(outgoing, request, response, runtime), middleware)
+    const answer = (response: HttpServerResponse.HttpServerResponse) => write(outgoing, request, response, runtime)
+    const handled = HttpApp.toHandled(
+      app,
+      (_, response) =>
+        isCutShort(incoming, outgoing) ? Effect.zipRight(readPast(incoming), answer(response)) : answer(response),
+      middleware
+    )
     const answered = Effect.provideService(handled, HttpServerRequest.HttpServerRequest, request)
     const fiber = fork(Effect.zipRight(answered, FiberState.forget))
     outgoing.once("close", () => {
@@ -80,6 +87,30 @@ const withoutSpans = (runtime: Runtime.Runtime<never>) =>
   FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentTracerEnabled)
     ? runtime
     : Runtime.setFiberRef(runtime, HttpMiddleware.currentTracerDisabledWhen, () => true)
+
+/**
+ * Whether the client is still sending a body that nobody has read, over a connection that the answer ends: to close it then
+ * would reset it, and the client might never see the answer. Over any other, Node.js reads past what is left.
+ */
+const isCutShort = (incoming: IncomingMessage, outgoing: ServerResponse) =>
+  !incoming.complete &&
+  !outgoing.shouldKeepAlive &&
+  (incoming.headers["transfer-encoding"] !== undefined || Number(incoming.headers["content-length"]) <= maxWait)
+
+/** Waits for the end of a body, or of its first `maxWait` bytes. */
+const readPast = (incoming: IncomingMessage) =>
+  Effect.async<void>((resume) => {
+    let size = 0
+    const over = () => {
+      incoming.off("data", count)
+      resume(Effect.void)
+    }
+    const count = (piece: Buffer) => {
+      size += piece.length
+      if (size > maxWait) over()
+    }
+    incoming.on("data", count).once("end", over).once("close", over)
+  })
 
 /** Writes an answer, unless there is one already or nobody to read it. */
 const write = (

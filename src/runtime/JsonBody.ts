@@ -11,7 +11,7 @@ export const maxBody = 256 * 1024
  * A client has to have sent its body before it reads what is wrong with it. One that says beforehand that it is longer than
  * this is told at once.
  */
-const maxWait = 8 * 1024 * 1024
+export const maxWait = 8 * 1024 * 1024
 
 type Refusal = InvalidRequest | PayloadTooLarge | UnsupportedMediaType
 

@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import type { UserId } from "../../src/domain/Id.ts"
 import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
+import { countSteps } from "../support/Backtracking.ts"
 import * as Server from "../support/Server.ts"
 import { fieldsOf, newUser, say, send } from "../support/Server.ts"
 
@@ -23,6 +24,8 @@ const normalised = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
         String.prototype.normalize = normalize
       })
   )
+
+type Sending = Effect.Effect.Context<ReturnType<typeof send>>
 
 const marks = (n: number) => `a${"\u0315".repeat(n)}${"\u0300".repeat(n)}`
 
@@ -115,6 +118,69 @@ layer(Server.layer())("Bounds", (it) => {
       assert.deepStrictEqual(value.json["errors"], [{ path: "labels", message: "must have at most 10 labels" }])
       // The title.
       assert.lengthOf(texts, 1)
+    })
+  )
+
+  it.effect("no pattern goes over what a request carries more than a bounded number of times, wherever it is", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const task = (yield* send("POST", `/api/${user}/tasks`, { user, body: { title: "Milk" } })).json["id"]
+      const turn = (yield* say(user, "Hi")).json["turn_id"]
+      const tasks = `/api/${user}/tasks`
+      const mcp = { accept: "application/json" }
+      const tool = (name: string, args: object) => ({
+        jsonrpc: "2.0",
+        id: 1,
+        method: "tools/call",
+        params: { name, arguments: args }
+      })
+      const doors: Record<string, (text: string) => Effect.Effect<Server.Answer, never, Sending>> = {
+        ...Object.fromEntries(
+          ["accept", "last-event-id", "authorization", "origin", "x-request-id", "time-zone"].map((name) => [
+            name,
+            (text: string) => send("GET", `/api/${user}/turns/${turn}/events`, { user, headers: { [name]: text } })
+          ])
+        ),
+        "if-match": (text) => send("PATCH", `${tasks}/${task}`, { user, body: {}, headers: { "if-match": text } }),
+        "idempotency-key": (text) =>
+          send("POST", tasks, { user, body: { title: "a" }, headers: { "idempotency-key": text } }),
+        "content-type": (text) => send("POST", tasks, { user, body: "{}", headers: { "content-type": text } }),
+        "a host": (text) => send("GET", tasks, { user, headers: { host: text } }),
+        "a path": (text) => send("GET", `/api/${encodeURIComponent(text.slice(0, 1000))}`, { user }),
+        ...Object.fromEntries(
+          ["q", "label", "cursor", "limit", "due_before", "sort"].map((name) => [
+            `?${name}`,
+            (text: string) => send("GET", `${tasks}?${new URLSearchParams({ [name]: text.slice(0, 2000) })}`, { user })
+          ])
+        ),
+        ...Object.fromEntries(
+          ["title", "description", "priority", "due_date", "due_at", "time_zone", "repeat"].map((name) => [
+            name,
+            (text: string) => send("POST", tasks, { user, body: { title: "a", [name]: text } })
+          ])
+        ),
+        ...Object.fromEntries(
+          ["due", "labels", "repeat", "priority", "unknown"].map((name) => [
+            `tool's ${name}`,
+            (text: string) =>
+              send("POST", "/mcp", { user, headers: mcp, body: tool("create_task", { title: "a", [name]: text }) })
+          ])
+        ),
+        "a tool's name": (text) => send("POST", "/mcp", { user, headers: mcp, body: tool(text, {}) }),
+        "an argument's name": (text) =>
+          send("POST", "/mcp", { user, headers: mcp, body: tool("create_task", { title: "a", [text]: 1 }) }),
+        "mcp's accept": (text) => send("POST", "/mcp", { user, headers: { accept: text }, body: tool("get_task", {}) })
+      }
+      const pieces = [" ", ",", '"1", ', "a/b;q=1,", ';="\\', "a on by ", "a day after ", "1", "(("]
+      for (const [door, ask] of Object.entries(doors)) {
+        for (const piece of pieces) {
+          const text = piece.repeat(3000).slice(0, 3000)
+          const counting = countSteps(400 * text.length)
+          const { status } = yield* ask(text)
+          assert.isBelow(status, 500, `${door}: ${piece}`)
+          counting.stop()
+        }
+      }
     })
   )
 

@@ -6,6 +6,7 @@ import { dateSpans } from "../../src/dates/Spans.ts"
 import { Cursor, tokensOf } from "../../src/dates/Tokens.ts"
 import { Budget, longest, mostSteps } from "../../src/models/offline/Budget.ts"
 import { parse } from "../../src/models/offline/Messages.ts"
+import { stepsOf as patternStepsOf } from "../support/Backtracking.ts"
 import { makeChat, offline } from "../support/OfflineChat.ts"
 
 const present = {
@@ -62,6 +63,22 @@ describe("The offline model's budget", () => {
       assert.isAtMost(stepsOf(message).steps, 100 * message.length)
     },
     { fastCheck: { numRuns: 40, seed: 11 } }
+  )
+
+  it.prop(
+    "no pattern takes more than a bounded number of steps for each character, wherever it may go back",
+    [hostile, FastCheck.constantFrom(longest, 4 * longest)],
+    ([message, length]) => {
+      const text = message.slice(0, length)
+      patternStepsOf(() => parse(text, { ...present, budget: new Budget() }), 1000 * text.length)
+    },
+    {
+      fastCheck: {
+        numRuns: 12,
+        seed: 11,
+        examples: ["(", ", ", '"', "a on by "].map((piece) => [`add ${piece.repeat(longest)}`, longest])
+      }
+    }
   )
 
   it("what takes more steps than there are is not understood", () => {

@@ -180,7 +180,9 @@ export const surprises = ({ responses }: Operation, { headers, json, status, tex
     ...response.headers.flatMap((header) => {
       const value = headers[header.name]
       if (value === undefined) return []
-      return faults(header, isInteger(value) ? Number(value) : value).map((fault) => `${header.name}${fault}`)
+      // A field does not say whether it is a number.
+      const read = isInteger(value) && faults(header, value).length > 0 ? Number(value) : value
+      return faults(header, read).map((fault) => `${header.name}${fault}`)
     }),
     ...(media === undefined
       ? response.content.length === 0 && text === ""

@@ -43,6 +43,7 @@ export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm run docs:openapi", "it would change the files under test; check:docs compares what it writes"],
   ["npm run cluster", "it needs nginx; test/e2e/Cluster.test.ts runs the same three nodes"],
   ["npm run chaos", "it takes a quarter of an hour; test/e2e/Cluster.test.ts runs its scenarios in short"],
+  ["npm run fuzz", "it takes minutes; test/api/Fuzz.test.ts sends some hundred of the requests"],
   ["npm run conformance", "it takes minutes and fetches Node.js"],
   ["npm run test:nodes", "it runs the tests twice and fetches Node.js"],
   ["npm run bench", "it takes a quarter of an hour; .ci/run runs one of its figures"],

@@ -23,7 +23,17 @@ interface Process {
   readonly stdout: () => string
   readonly stderr: () => string
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** Of a process that is watched. */
+  readonly eventLoop: Effect.Effect<EventLoop>
   readonly finished: Effect.Effect<Finished>
+}
+
+/** What a process's event loop has done since it was last asked. */
+export interface EventLoop {
+  /** Milliseconds of CPU. */
+  readonly cpu: number
+  /** The longest wait between two turns of the loop, in milliseconds, whatever kept the machine busy. */
+  readonly blocked: number
 }
 
 /** A process that serves. */
@@ -69,12 +79,14 @@ export const tokenOf = (user: number): Effect.Effect<string> =>
   )
 
 const built = path.join(root, "dist", "main.js")
+const watch = path.join(root, "test", "support", "eventLoop.mjs")
 
 /** Starts `taskchat …args`; killed with the scope, if it has not ended by then. */
 const spawn = (
   args: ReadonlyArray<string>,
   environment: Environment = {},
-  main: string = built
+  main: string = built,
+  isWatched = false
 ): Effect.Effect<Process, never, Scope.Scope> =>
   Effect.gen(function* () {
     yield* build
@@ -82,11 +94,11 @@ const spawn = (
     const { PATH = "" } = process.env
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawnProcess(process.execPath, [main, ...args], {
+        spawnProcess(process.execPath, [...(isWatched ? ["--import", watch] : []), main, ...args], {
           cwd: folder,
           // No balancer has to notice that it stops.
           env: { HOME: folder, PATH, SHUTDOWN_DELAY: "0 seconds", ...environment },
-          stdio: ["ignore", "pipe", "pipe"]
+          stdio: ["ignore", "pipe", "pipe", isWatched ? "ipc" : "ignore"]
         })
       ),
       (child) =>
@@ -102,6 +114,14 @@ const spawn = (
     return {
       ...written,
       kill: (signal) => Effect.sync(() => void child.kill(signal)),
+      eventLoop: Effect.promise(
+        () =>
+          new Promise((resolve) => {
+            // Safe: `eventLoop.mjs` answers any message so.
+            child.once("message", (answer) => resolve(answer as EventLoop))
+            child.send("tell")
+          })
+      ),
       finished: Effect.map(
         Effect.promise(() => closed),
         (code) => ({ code, stdout: written.stdout(), stderr: written.stderr() })
@@ -122,9 +142,13 @@ export const run = (args: ReadonlyArray<string>, environment?: Environment): Eff
   Effect.scoped(Effect.flatMap(spawn(args, environment), ({ finished }) => finished))
 
 /** Starts a service on a free port, the built one or what `main` names, and waits until it listens. */
-export const serve = (environment: Environment, main?: string): Effect.Effect<Service, never, Scope.Scope> =>
+export const serve = (
+  environment: Environment,
+  main?: string,
+  isWatched?: boolean
+): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const service = yield* spawn(["serve"], { PORT: "0", ...environment }, main)
+    const service = yield* spawn(["serve"], { PORT: "0", ...environment }, main, isWatched)
     let end: Finished | undefined
     yield* Effect.forkScoped(
       Effect.map(service.finished, (finished) => {

@@ -141,9 +141,10 @@ export const duePhrase = (text: string, present: Reading): string | null => {
   return dayOf(bare, present) === null ? words : bare
 }
 
+// A run of spaces and punctuation is entered where it begins, and not again at each of its characters.
 const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
-  [/[\s,(]*\b(?:with |at |as )?(?:a )?(high|highest|top|urgent|medium|normal|low|lowest)[- ]priority\b\)?/i, (w) => w],
-  [/[\s,(]*\b(?:with )?priority(?: is| of|:)? (high|urgent|medium|normal|low)\b\)?/i, (w) => w],
+  [/(?<![\s,(])[\s,(]*\b(?:with |at |as )?(?:a )?(high|highest|top|urgent|medium|normal|low|lowest)[- ]priority\b\)?/i, (w) => w],
+  [/(?<![\s,(])[\s,(]*\b(?:with )?priority(?: is| of|:)? (high|urgent|medium|normal|low)\b\)?/i, (w) => w],
   [/\s*\((high|urgent|important|medium|low)\)/i, (w) => w],
   [/(?:^|\s)!(high|medium|low)\b/i, (w) => w],
   [/^(urgent|important)[:,!]\s*/i, (w) => w],
@@ -161,7 +162,7 @@ export const priorityOf = (word: string): string | null => {
 
 const name = String.raw`(?:"[^"]+"|[\p{L}\p{N}_-]+)`
 const labelled = new RegExp(
-  String.raw`[\s,(]*\b(?:with (?:the |a )?)?(?:labels?|tags?|labell?ed|tagged)(?: as| with)?:?\s+(${name}(?:(?:,? and |, )${name})*)\)?(?=$|,|\s(?:due|by|on|with|for)\b)`,
+  String.raw`(?<![\s,(])[\s,(]*\b(?:with (?:the |a )?)?(?:labels?|tags?|labell?ed|tagged)(?: as| with)?:?\s+(${name}(?:(?:,? and |, )${name})*)\)?(?=$|,|\s(?:due|by|on|with|for)\b)`,
   "iu"
 )
 const hashtag = /(?:^|\s)#(?=[\p{L}_])([\p{L}\p{N}_-]+)/gu
@@ -173,7 +174,7 @@ export const labelsOf = (words: string) =>
   ).filter((label) => label !== "")
 
 const described =
-  /[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
+  /(?<![\s,;(])[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
 
 /** What only leads to a title: "that", "I have a", "I'm" before "meeting". */
 const saying =
