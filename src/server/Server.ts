@@ -1,7 +1,7 @@
 import { createServer, IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http"
 import { Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
-import { type HttpApp, HttpServerRequest } from "@effect/platform"
+import { type Headers, type HttpApp, HttpServerRequest } from "@effect/platform"
 import * as Platform from "@effect/platform/HttpServer"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
@@ -41,6 +41,12 @@ const unreadable = new InvalidRequest({
   errors: [{ path: "", message: "the request is not valid HTTP/1.1" }]
 })
 
+/** What is told of what Node.js could not read, by its code for that. */
+const problems: Readonly<Record<string, AnyProblem>> = {
+  HPE_HEADER_OVERFLOW: new HeadersTooLarge(),
+  ERR_HTTP_REQUEST_TIMEOUT: new RequestTimeout()
+}
+
 const wrongHost = new InvalidRequest({
   errors: [{ path: "host", message: "must be one host name or address, with or without a port" }]
 })
@@ -49,16 +55,16 @@ const wrongHost = new InvalidRequest({
 const isHost = (host: string) => /^([\w.-]{1,255}|\[[\da-f:.]{2,45}\])(:\d{1,5})?$/i.test(host)
 
 /** Several `Host` fields come joined by commas. HTTP/1.0 needs none. */
-const isAddressed = ({ headers, source }: HttpServerRequest.HttpServerRequest) => {
-  const { host } = headers
-  return host === undefined ? source instanceof IncomingMessage && source.httpVersion === "1.0" : isHost(host)
-}
+const isAddressed = ({ host }: Headers.Headers, version: string) =>
+  host === undefined ? version === "1.0" : isHost(host)
 
-/** Passes on only what a proxy and this service take to be meant for the same host. */
+/** Passes on only what a proxy and this service take to be the same request, meant for the same host. */
 const addressed = <E, R>(app: HttpApp.Default<E, R>) =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-    isAddressed(request) ? app : exchange(wrongHost, "*")
-  )
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, source }) => {
+    const version = source instanceof IncomingMessage ? source.httpVersion : "1.1"
+    if (!/^1\./.test(version)) return exchange(unreadable, "*")
+    return isAddressed(headers, version) ? app : exchange(wrongHost, "*")
+  })
 
 const listener = Layer.sync(Listener, () => {
   const server = createServer({
@@ -73,16 +79,22 @@ const listener = Layer.sync(Listener, () => {
     // Ours has a body that says what is wrong.
     requireHostHeader: false
   })
+  // Node.js would leave out those past the 2,000th, which a proxy may have looked at. Their size is bounded.
+  server.maxHeadersCount = 0
+  /** By connection, the answer to its last request. */
+  const answers = new WeakMap<Duplex, ServerResponse>()
+  server.on("request", ({ socket }, response) => void answers.set(socket, response))
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy()
-    switch (error.code) {
-      case "HPE_HEADER_OVERFLOW":
-        return refuse(socket, new HeadersTooLarge())
-      case "ERR_HTTP_REQUEST_TIMEOUT":
-        return refuse(socket, new RequestTimeout())
-      default:
-        return refuse(socket, unreadable)
-    }
+    // Whatever follows the last request of a connection is read past.
+    if (error.code === "HPE_CLOSED_CONNECTION") return
+    const problem = problems[error.code ?? ""] ?? unreadable
+    const before = answers.get(socket)
+    if (before === undefined || !before.req.complete || before.writableFinished) return refuse(socket, problem)
+    // The answers to the requests before it come first, and whole.
+    before.once("close", () => {
+      if (socket.writable) refuse(socket, problem)
+    })
   })
   server.on("connect", (_, socket) => {
     // Its client may reset it, which nobody has to hear of.

@@ -76,7 +76,9 @@ describe("The offline model's budget", () => {
       fastCheck: {
         numRuns: 12,
         seed: 11,
-        examples: ["(", ", ", '"', "a on by "].map((piece) => [`add ${piece.repeat(longest)}`, longest])
+        examples: ["(", ", ", '"', "a on by "].map(
+          (piece): [string, number] => [`add ${piece.repeat(longest)}`, longest] as [string, number]
+        )
       }
     }
   )

@@ -143,7 +143,10 @@ export const duePhrase = (text: string, present: Reading): string | null => {
 
 // A run of spaces and punctuation is entered where it begins, and not again at each of its characters.
 const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
-  [/(?<![\s,(])[\s,(]*\b(?:with |at |as )?(?:a )?(high|highest|top|urgent|medium|normal|low|lowest)[- ]priority\b\)?/i, (w) => w],
+  [
+    /(?<![\s,(])[\s,(]*\b(?:with |at |as )?(?:a )?(high|highest|top|urgent|medium|normal|low|lowest)[- ]priority\b\)?/i,
+    (w) => w
+  ],
   [/(?<![\s,(])[\s,(]*\b(?:with )?priority(?: is| of|:)? (high|urgent|medium|normal|low)\b\)?/i, (w) => w],
   [/\s*\((high|urgent|important|medium|low)\)/i, (w) => w],
   [/(?:^|\s)!(high|medium|low)\b/i, (w) => w],
