@@ -6,6 +6,7 @@ import { Client, type ConversationId, type Received, type TurnId, type UserId } 
 import { isProblem } from "../domain/Problem.ts"
 import type { ToolCall } from "../domain/ToolCall.ts"
 import { Tokens } from "../services/access/Tokens.ts"
+import { saying } from "./Starting.ts"
 
 export interface Terminal {
   readonly stdin: Readable
@@ -30,7 +31,7 @@ const help = `/tasks  what is open
 export const run = (terminal: Terminal = standard) =>
   Effect.gen(function* () {
     const client = yield* Client
-    const { userId: user } = yield* client.users.me()
+    const { userId: user } = yield* saying("Waiting for the service")(client.users.me())
     const input = yield* inputOf(terminal)
     const { isInteractive, stdout } = terminal
     const write = (text: string) => Effect.sync(() => void stdout.write(text))

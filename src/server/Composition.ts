@@ -27,14 +27,16 @@ import * as Keys from "./Keys.ts"
 import * as McpStdio from "./McpStdio.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as Server from "./Server.ts"
+import { layerSaying } from "./Starting.ts"
 import * as Welcome from "./Welcome.ts"
 
 // Which layers the settings choose.
 
 export const database = ({ dataDir, poolSize, url }: Config.Settings["database"]) =>
   Option.match(url, {
-    onNone: () => Sql.layerEmbedded({ dataDir }),
-    onSome: (url) => Sql.layer({ url, poolSize })
+    onNone: () => layerSaying(`Opening the embedded database in ${dataDir}`)(Sql.layerEmbedded({ dataDir })),
+    onSome: (url) =>
+      layerSaying("Connecting to PostgreSQL and bringing the database up to date")(Sql.layer({ url, poolSize }))
   })
 
 /** The agent's model with its name, and the one that stands in for it. */
@@ -117,7 +119,7 @@ const services = ({ agent, auth, database: data, limits, model: llm }: Config.Se
     maxRunning: limits.runningTurns,
     maxRunningPerUser: limits.runningTurnsPerUser
   }).pipe(
-    Layer.provide(model(llm)),
+    Layer.provide(layerSaying("Loading the model's client")(model(llm))),
     Layer.provideMerge(Layer.merge(users({ auth, database: data }), rateLimits(limits))),
     Layer.provideMerge(database(data))
   )
