@@ -179,9 +179,16 @@ describe.runIf(hasBrowser)("the page", () => {
     it.effect("says why a turn failed, before a reload and after it, and tries it again", () =>
       Effect.gen(function* () {
         yield* plays("Break", fail(faults.malformed))
+        yield* plays("Break later", ["So far, ", fail(faults.status(400))])
         yield* looking(async ({ page, say, sees }) => {
-          await say("Break")
           const reason = "The assistant failed to answer"
+          await say("Break later")
+          await sees(reason)
+          await page.reload()
+          await sees("So far,")
+          await sees(reason)
+          await page.getByRole("button", { name: "New conversation" }).click()
+          await say("Break")
           await sees(reason)
           await page.reload()
           await sees(reason)

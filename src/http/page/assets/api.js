@@ -3,8 +3,6 @@
  * so that the page also works behind a proxy that adds a path.
  */
 
-import { tell } from "./dom.js"
-
 const root = new URL("..", import.meta.url)
 const stored = "taskchat-token"
 
@@ -26,33 +24,31 @@ export const setToken = (given) => {
 
 export const hasToken = () => token !== null
 
-/** The service has refused; `detail` says why, in words. */
+/** The service has refused, or nobody answers (`disconnected`); the message says why, in words. */
 export class Problem extends Error {
-  constructor({ code = "unavailable", detail = "The service does not answer.", ...rest }, retryAfter = null) {
+  constructor({ code = "unavailable", detail = "The service does not answer.", ...about }) {
     super(detail)
-    Object.assign(this, { code, detail, retryAfter, about: rest })
+    Object.assign(this, { code, about })
   }
 }
 
-/** Nobody answers at all. */
-export const isDisconnected = (error) => error instanceof TypeError
-
 /** An answer, or the `Problem` that it is. */
-export const request = async (method, path, { body, headers, signal } = {}) => {
+export const request = async (method, path, { body, headers } = {}) => {
   const response = await fetch(new URL(`api/me/${path}`, root), {
     method,
-    signal,
     headers: {
       authorization: `Bearer ${token}`,
       ...(body !== undefined && { "content-type": "application/json" }),
       ...headers
     },
     ...(body !== undefined && { body: JSON.stringify(body) })
+  }).catch(() => {
+    throw new Problem({ code: "disconnected" })
   })
   if (response.ok) return response
   const problem = await response.json().catch(() => ({}))
   if (response.status === 401) tell("signed-out", problem.detail)
-  throw new Problem(problem, response.headers.get("retry-after"))
+  throw new Problem(problem)
 }
 
 /** An answer's JSON; null where it has none. */
@@ -62,3 +58,6 @@ export const call = async (method, path, body) => {
 }
 
 export const timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone
+
+/** The page's parts tell each other by events of the window: `tasks`, `conversations`, `signed-out`. */
+export const tell = (name, detail) => dispatchEvent(new CustomEvent(name, { detail }))

@@ -1,174 +1,79 @@
 /* The messages of one conversation, the turn that runs in it, and the field to write in. */
 
-import { call, isDisconnected } from "./api.js"
-import { $, h, tell, toast } from "./dom.js"
+import { Answer } from "./answer.js"
+import { call, tell } from "./api.js"
+import { $, h } from "./dom.js"
 import { cancel, follow, say } from "./turns.js"
-import * as words from "./words.js"
+import { isChange } from "./words.js"
 
 const suggestions = ["Add buy milk and call the bank tomorrow at 9", "What is due this week?", "Which tasks are open?"]
 
 const log = $("log")
 const field = $("message")
 
-/** Which conversation is shown; its number grows with each, so that what is read for an earlier one is dropped. */
-const shown = { id: null, number: 0 }
+/** The conversation that is shown. Another one takes its place, and what is still read for this one is dropped. */
+let shown = { id: null }
 
 /** The turn that is being read, if one is; it has no id before its first event. */
 let running = null
 
-const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80
 const scrollToEnd = () => log.scrollTo({ top: log.scrollHeight })
 
 /** Changes the log, and keeps its end in view if it was. */
 const append = (change) => {
-  const follows = isAtEnd()
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80
   change()
-  if (follows) scrollToEnd()
+  if (isAtEnd) scrollToEnd()
 }
 
-const setRunning = (turn) => {
+const showRunning = (turn) => {
   running = turn
   $("send").hidden = turn !== null
   $("stop").hidden = turn === null
   $("stop").disabled = false
-  if (turn === null) showCut(false)
-}
-
-const showCut = (isCut) => {
-  $("connection").hidden = !isCut
-  $("connection").textContent = isCut ? "The connection is broken. Nothing is lost; trying again …" : ""
+  $("connection").hidden = true
 }
 
 const userMessage = (text) =>
   h("article", { class: "message user" }, h("p", { class: "visually-hidden" }, "You said:"), h("div", {}, text))
 
-/** An answer in the making, or a kept one: texts and tool calls, in the order in which they came. */
-class Answer {
-  constructor() {
-    this.parts = h("div", { class: "parts" })
-    this.foot = h("footer")
-    this.element = h(
-      "article",
-      { class: "message assistant" },
-      h("p", { class: "visually-hidden" }, "taskchat answered:"),
-      this.parts,
-      this.foot
-    )
-    this.calls = new Map()
-    this.hasChanged = false
-  }
-
-  /** While it is busy, screen readers wait, and read it once as a whole. */
-  busy(isBusy) {
-    this.element.setAttribute("aria-busy", isBusy)
-    this.waiting?.remove()
-    this.waiting = isBusy ? h("span", { class: "waiting", role: "img", "aria-label": "Working" }) : undefined
-    if (this.waiting) this.parts.append(this.waiting)
-  }
-
-  add(part) {
-    this.parts.append(part)
-    if (this.waiting) this.parts.append(this.waiting)
-  }
-
-  text(piece) {
-    // Between the texts of two steps there are empty lines, which paragraphs need not show.
-    const text = this.paragraph === undefined ? piece.trimStart() : piece
-    if (text === "") return
-    if (this.paragraph === undefined) {
-      this.paragraph = h("p")
-      this.add(this.paragraph)
-    }
-    this.paragraph.append(text)
-    if (this.waiting) this.paragraph.append(this.waiting)
-  }
-
-  call(tool) {
-    this.paragraph = undefined
-    const before = this.calls.get(tool.id)
-    const { duration_ms, parameters, result } = tool
-    const state = result === undefined ? "running" : result.status === "error" ? "error" : "done"
-    const element = h(
-      "details",
-      { class: `call ${state}` },
-      h("summary", {}, words.toolCall(tool)),
-      h("pre", { tabindex: "0" }, JSON.stringify({ tool: tool.tool, parameters, result, duration_ms }, null, 2))
-    )
-    if (before === undefined) this.add(element)
-    else before.replaceWith(element)
-    this.calls.set(tool.id, element)
-    if (!words.isChange(tool)) return
-    this.hasChanged = true
-  }
-
-  /** What can be done with it now that it is over. */
-  end({ detail, onRetry, status, turnId }) {
-    this.busy(false)
-    // A call whose turn ended before it did has come to nothing.
-    for (const element of this.parts.querySelectorAll(".running")) element.className = "call error"
-    const problem =
-      status === "completed" ? null : h("p", { class: "problem" }, detail ?? words.ending[status] ?? "It failed.")
-    const undo = this.hasChanged && h("button", { class: "plain", click: () => this.undo(turnId) }, "Undo")
-    const retry = onRetry && h("button", { class: "plain", click: onRetry }, "Try again")
-    this.foot.replaceChildren(...[problem, retry, undo].filter(Boolean))
-  }
-
-  async undo(turnId) {
-    try {
-      const { reverted } = await call("POST", `turns/${turnId}/undo`)
-      this.foot.querySelector("button:last-child").replaceWith(h("p", { class: "note" }, "Undone"))
-      toast(reverted.length === 1 ? "One change was taken back." : `${reverted.length} changes were taken back.`)
-      tell("tasks")
-    } catch (error) {
-      const titles = error.about?.tasks?.map(({ title }) => `“${title}”`).join(", ")
-      toast(titles ? `Not undone: ${titles} changed since.` : (error.detail ?? "The service does not answer."))
-    }
-  }
-}
+const endings = { turn_cancelled: "cancelled", agent_timeout: "timed_out", turn_interrupted: "interrupted" }
 
 /** Reads a turn into an answer, to its end or until another conversation is shown. */
-const read = async (events, answer, { message }) => {
-  const { number } = shown
+const read = async (open, answer, onRetry) => {
+  const conversation = shown
+  const isShown = () => conversation === shown
+  const onCut = (isCut) => {
+    if (!isShown()) return
+    $("connection").hidden = !isCut
+    $("connection").textContent = "The connection is broken. Nothing is lost; trying again …"
+  }
   const turn = { id: null }
-  const status = { turn_cancelled: "cancelled", agent_timeout: "timed_out", turn_interrupted: "interrupted" }
-  const onRetry = () => {
-    answer.element.querySelector("footer").replaceChildren()
-    send(message)
-  }
-  setRunning(turn)
-  answer.busy(true)
+  showRunning(turn)
+  answer.begin()
   try {
-    for await (const { code, content, conversation_id, done, error, event, tool_call, turn_id } of events) {
-      if (number !== shown.number) return
+    for await (const { code, content, conversation_id, done, error, event, tool_call, turn_id } of open(onCut)) {
+      if (!isShown()) return
+      if (event === "turn") {
+        turn.id = turn_id
+        if (turn.isStopped) stop()
+        if (conversation.id === null) tell("conversations", { id: conversation_id })
+        conversation.id = conversation_id
+      }
       append(() => {
-        if (event === "turn") {
-          turn.id = turn_id
-          if (turn.isStopped) cancel(turn.id)
-          if (shown.id === null) tell("conversations", { id: conversation_id })
-          shown.id = conversation_id
-        } else if (tool_call) {
-          answer.call(tool_call)
-          if (words.isChange(tool_call)) tell("tasks")
-        } else if (content) answer.text(content)
-        if (!done) return
-        answer.end(
-          error
-            ? { status: status[code] ?? "failed", detail: error, turnId: turn.id, onRetry }
-            : { status: "completed", turnId: turn.id }
-        )
+        if (tool_call) answer.call(tool_call)
+        else if (content) answer.text(content)
+        const status = error ? (endings[code] ?? "failed") : "completed"
+        if (done) answer.end({ status, detail: error, turnId: turn.id, onRetry })
       })
+      if (tool_call && isChange(tool_call)) tell("tasks")
     }
-  } catch (error) {
-    if (number !== shown.number) return
-    append(() => answer.end({ status: "failed", detail: error.detail ?? String(error), onRetry }))
+  } catch ({ message }) {
+    if (isShown()) append(() => answer.end({ status: "failed", detail: message, onRetry }))
   }
-  if (number !== shown.number) return
-  setRunning(null)
+  if (!isShown()) return
+  showRunning(null)
   tell("conversations")
-}
-
-const cutIn = (number) => (isCut) => {
-  if (number === shown.number) showCut(isCut)
 }
 
 const send = (message) => {
@@ -177,7 +82,11 @@ const send = (message) => {
   log.querySelector(".empty")?.remove()
   log.append(userMessage(message), answer.element)
   scrollToEnd()
-  read(say(message, shown.id, cutIn(shown.number)), answer, { message })
+  read(
+    (onCut) => say(message, shown.id, onCut),
+    answer,
+    () => send(message)
+  )
 }
 
 const empty = () =>
@@ -189,88 +98,82 @@ const empty = () =>
     h("div", { class: "suggestions" }, ...suggestions.map((text) => h("button", { click: () => send(text) }, text)))
   )
 
-/** A kept message; of older ones it is not known between which words their calls came. */
-const kept = (message, isLast) => {
-  if (message.role === "user") return userMessage(message.content)
+/** A kept message, with what else is known of how it ended. */
+const kept = ({ content, parts, role, status, tool_calls, turn_id }, ending) => {
+  if (role === "user") return userMessage(content)
   const answer = new Answer()
-  const calls = new Map((message.tool_calls ?? []).map((tool) => [tool.id, tool]))
-  const parts = message.parts ?? [
-    ...Array.from(calls.keys(), (id) => ({ type: "tool_call", id })),
-    { type: "text", text: message.content }
-  ]
   for (const { id, text, type } of parts) {
     if (type === "text") answer.text(text)
-    else if (calls.has(id)) answer.call(calls.get(id))
+    else answer.call(tool_calls.find((tool) => tool.id === id))
   }
-  answer.end({ status: message.status, turnId: message.turn_id, ...(isLast && retryOf(message)) })
+  answer.end({ status, turnId: turn_id, ...ending })
   return answer.element
 }
 
-/** An unfinished answer at the end can be tried again with what was said before it. */
-const retryOf = ({ status }) => status !== "completed" && { onRetry: () => send(lastSaid) }
-let lastSaid = ""
+const page = (id, before = Number.MAX_SAFE_INTEGER) =>
+  call("GET", `conversations/${id}/messages?include=parts&limit=50&before=${before}`)
 
-const page = (id, before) => call("GET", `conversations/${id}/messages?include=parts&limit=50&before=${before}`)
-
-const earlier = (id, { has_more, messages }) => {
-  if (!has_more) return []
+/** A page of messages, behind a button for those before it; `ending` is the last one's. */
+const pageOf = ({ has_more, messages }, ending) => {
+  const conversation = shown
   const load = async () => {
-    const { number } = shown
-    const before = await page(id, messages[0].sequence_number)
-    if (number !== shown.number) return
+    const before = await page(conversation.id, messages[0].sequence_number)
+    if (conversation !== shown) return
     const height = log.scrollHeight
-    button.replaceWith(...earlier(id, before), ...before.messages.map((message) => kept(message, false)))
+    button.replaceWith(...pageOf(before))
     log.scrollTop += log.scrollHeight - height
   }
   const button = h("button", { class: "plain earlier", click: load }, "Show earlier messages")
-  return [button]
+  const shownMessages = messages.map((message, i) => kept(message, i === messages.length - 1 && ending))
+  return has_more ? [button, ...shownMessages] : shownMessages
 }
 
 /** Shows a conversation, and reads on a turn that still runs in it; null begins a new one. */
 export const open = async (id) => {
-  const number = ++shown.number
-  shown.id = id
-  setRunning(null)
+  const conversation = { id }
+  shown = conversation
+  showRunning(null)
   if (id === null) {
     log.replaceChildren(empty())
     return field.focus()
   }
   log.replaceChildren(h("p", { class: "note loading" }, "Loading …"))
   try {
-    const found = await page(id, Number.MAX_SAFE_INTEGER)
-    if (number !== shown.number) return
-    const { messages } = found
-    lastSaid = messages.findLast(({ role }) => role === "user")?.content ?? ""
-    log.replaceChildren(
-      ...earlier(id, found),
-      ...messages.map((message, at) => kept(message, at === messages.length - 1))
-    )
+    const found = await page(id)
+    const last = found.messages.at(-1)
+    // Without an answer, or with half of one, its turn says what became of it.
+    const isOpen = last !== undefined && (last.role === "user" || last.status !== "completed")
+    const turn = isOpen ? await call("GET", `turns/${last.turn_id}`) : null
+    if (conversation !== shown) return
+    const lastSaid = found.messages.findLast(({ role }) => role === "user")
+    const ending = { detail: turn?.error?.detail, onRetry: lastSaid && (() => send(lastSaid.content)) }
+    log.replaceChildren(...pageOf(found, ending))
     scrollToEnd()
-    await resume(messages.at(-1), number)
-  } catch (error) {
-    if (number !== shown.number) return
-    const detail = isDisconnected(error) ? "The service does not answer." : error.detail
+    if (last?.role === "user") resume(turn, ending)
+  } catch ({ message }) {
+    if (conversation !== shown) return
     const retry = h("button", { click: () => open(id) }, "Try again")
-    log.replaceChildren(h("div", { class: "empty" }, h("p", { class: "problem" }, detail), retry))
+    log.replaceChildren(h("div", { class: "empty" }, h("p", { class: "problem" }, message), retry))
   }
 }
 
-/** What became of a message that has no answer yet. */
-const resume = async (last, number) => {
-  if (last?.role !== "user") return
-  const turn = await call("GET", `turns/${last.turn_id}`)
-  if (number !== shown.number || turn.status === "completed") return
+/** Shows the turn of a message that has no answer yet. */
+const resume = ({ status, turn_id }, ending) => {
+  if (status === "completed") return
   const answer = new Answer()
   append(() => log.append(answer.element))
-  if (turn.status === "running") return read(follow(turn.turn_id, cutIn(number)), answer, { message: last.content })
-  const { detail } = turn.error ?? {}
-  answer.end({ status: turn.status, detail, turnId: turn.turn_id, onRetry: () => send(last.content) })
+  if (status === "running") read((onCut) => follow(turn_id, onCut), answer, ending.onRetry)
+  else answer.end({ status, turnId: turn_id, ...ending })
 }
 
-const stop = async () => {
+/** A turn that has no id yet is stopped as soon as it has one. */
+const stop = () => {
   $("stop").disabled = true
   running.isStopped = true
-  if (running.id !== null) await cancel(running.id).catch(() => ($("stop").disabled = false))
+  if (running.id === null) return
+  cancel(running.id).catch(() => {
+    $("stop").disabled = false
+  })
 }
 
 const submit = (event) => {
@@ -278,7 +181,6 @@ const submit = (event) => {
   if (running !== null) return
   send(field.value)
   field.value = ""
-  field.dispatchEvent(new Event("input"))
 }
 
 $("composer").addEventListener("submit", submit)

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js"
 import * as chat from "./chat.js"
-import { $, ask, h, toast } from "./dom.js"
+import { $, ask, h, orSay } from "./dom.js"
 
 let conversations = []
 let next = null
@@ -20,7 +20,7 @@ const mark = (id) => {
   render()
 }
 
-export const open = (id) => {
+const open = (id) => {
   mark(id)
   delete document.body.dataset.open
   return chat.open(id)
@@ -30,46 +30,44 @@ const render = () => {
   const wanted = $("find").value.trim().toLowerCase()
   const found = conversations.filter((one) => titleOf(one).toLowerCase().includes(wanted))
   const current = conversations.find(({ id }) => id === openId)
+  const nothing = wanted === "" ? "No conversations yet" : "No title has these words"
   $("title").textContent = current ? titleOf(current) : "New conversation"
   $("conversation-list").replaceChildren(...found.map(row))
   $("conversation-note").replaceChildren(
-    found.length > 0 ? "" : wanted === "" ? "No conversations yet" : "None is called that",
-    next === null ? "" : h("button", { class: "plain", click: more }, "Show more")
+    found.length > 0 ? "" : nothing,
+    next === null ? "" : h("button", { class: "plain", click: () => orSay(more()) }, "Show more")
   )
 }
 
-const row = (one) =>
-  h(
+const row = (one) => {
+  const icon = (what, sign, click) =>
+    h("button", { class: "icon", "aria-label": `${what} “${titleOf(one)}”`, click: () => click(one) }, sign)
+  const current = one.id === openId && "true"
+  return h(
     "li",
     {},
-    h(
-      "button",
-      { class: "open", "aria-current": one.id === openId ? "true" : null, click: () => open(one.id) },
-      titleOf(one)
-    ),
-    h("button", { class: "icon", "aria-label": `Rename “${titleOf(one)}”`, click: () => rename(one) }, "✎"),
-    h("button", { class: "icon", "aria-label": `Delete “${titleOf(one)}”`, click: () => remove(one) }, "×")
+    h("button", { class: "open", "aria-current": current, click: () => open(one.id) }, titleOf(one)),
+    icon("Rename", "✎", rename),
+    icon("Delete", "×", remove)
   )
+}
 
-/** What a service says that refuses; nothing is lost. */
-const orSay = (promise) => promise.catch((error) => toast(error.detail ?? "The service does not answer."))
+const load = async (cursor) => {
+  const query = cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""
+  const page = await call("GET", `conversations?limit=100${query}`)
+  next = page.next_cursor
+  return page.conversations
+}
 
-const load = (cursor) => call("GET", `conversations?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`)
-
-export const refresh = () =>
-  orSay(
-    load().then((page) => {
-      conversations = page.conversations
-      next = page.next_cursor
-      render()
-    })
-  )
+const refresh = async () => {
+  conversations = await load()
+  render()
+}
 
 const more = async () => {
   const page = await load(next)
   const known = new Set(conversations.map(({ id }) => id))
-  conversations = [...conversations, ...page.conversations.filter(({ id }) => !known.has(id))]
-  next = page.next_cursor
+  conversations = [...conversations, ...page.filter(({ id }) => !known.has(id))]
   render()
 }
 
@@ -82,26 +80,25 @@ const search = async () => {
 const rename = async (one) => {
   const title = await ask({ title: "Rename the conversation", yes: "Rename", value: titleOf(one) })
   if (title === null || title.trim() === "") return
-  await orSay(call("PATCH", `conversations/${one.id}`, { title }))
-  await refresh()
+  await orSay(call("PATCH", `conversations/${one.id}`, { title }).then(refresh))
 }
 
 const remove = async (one) => {
   const text = `“${titleOf(one)}” and its messages will be gone. The tasks stay.`
   if ((await ask({ title: "Delete the conversation?", text, yes: "Delete", isDanger: true })) === null) return
-  await orSay(call("DELETE", `conversations/${one.id}`))
-  if (one.id === openId) await open(null)
-  await refresh()
+  const gone = async () => {
+    if (one.id === openId) await open(null)
+    await refresh()
+  }
+  await orSay(call("DELETE", `conversations/${one.id}`).then(gone))
 }
 
-export const start = async () => {
-  await Promise.all([refresh(), open(idInAddress())])
-}
+export const start = () => Promise.all([orSay(refresh()), open(idInAddress())])
 
 $("new").addEventListener("click", () => open(null))
 $("find").addEventListener("input", () => orSay(search()))
 addEventListener("popstate", () => open(idInAddress()))
 addEventListener("conversations", ({ detail }) => {
   if (detail) mark(detail.id)
-  refresh()
+  orSay(refresh())
 })

@@ -1,20 +1,23 @@
+/* Elements, questions, and short messages at the foot of the page. */
+
 /** The element of the page with this id. */
 export const $ = (id) => document.getElementById(id)
 
 /**
- * A new element. Attributes that are functions listen to the event they are named after, and those that are null or
- * false are left out. Children are elements or text; text stays text, whatever it says.
+ * A new element. Attributes that are functions listen to the event they are named after; attributes and children that are
+ * null, undefined or false are left out. Children are elements or text; text stays text, whatever it says.
  */
 export const h = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag)
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value)
-    else if (value === true) element.setAttribute(name, "")
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value)
+    else if (isThere(value)) element.setAttribute(name, value === true ? "" : value)
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false))
+  element.append(...children.filter(isThere))
   return element
 }
+
+const isThere = (value) => value !== null && value !== undefined && value !== false
 
 let hiding
 
@@ -27,10 +30,13 @@ export const toast = (text, undo) => {
   }
   clearTimeout(hiding)
   $("toast").replaceChildren(
-    h("div", {}, h("span", {}, text), undo ? h("button", { class: "plain", click: take }, "Undo") : null)
+    h("div", {}, h("span", {}, text), undo && h("button", { class: "plain", click: take }, "Undo"))
   )
   hiding = setTimeout(hide, undo ? 30_000 : 8000)
 }
+
+/** Says why something was refused, and goes on with undefined. Nothing is lost. */
+export const orSay = (promise) => promise.catch(({ message }) => toast(message))
 
 // Enter in a field presses a form's first button that submits, which has to be the one that says yes.
 for (const button of document.querySelectorAll("dialog button[type=button]")) {
@@ -46,18 +52,15 @@ export const shown = (dialog) =>
   })
 
 /** Asks a question. Returns null, or what was typed where `value` is given. */
-export const ask = async ({ title, text, yes, value, isDanger }) => {
+export const ask = async ({ title, text = "", yes, value, isDanger }) => {
   const dialog = $("ask")
   const [field] = dialog.getElementsByTagName("input")
   const button = dialog.querySelector("[value=yes]")
   $("ask-title").textContent = title
-  dialog.querySelector("p").textContent = text ?? ""
+  dialog.querySelector("p").textContent = text
   button.textContent = yes
   button.className = isDanger ? "danger" : "primary"
   field.parentElement.hidden = value === undefined
   field.value = value ?? ""
   return (await shown(dialog)) === "yes" ? field.value : null
 }
-
-/** The page's parts tell each other by events of the window: `tasks`, `conversations`, `signed-out`. */
-export const tell = (name, detail) => dispatchEvent(new CustomEvent(name, { detail }))

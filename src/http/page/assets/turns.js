@@ -1,49 +1,45 @@
-import { isDisconnected, Problem, request, timeZone } from "./api.js"
+/* Turns: say something, read the events to the last one whatever becomes of the connection, stop. */
+
+import { call, request, timeZone } from "./api.js"
 
 /** A random key; `crypto.randomUUID` is for secure contexts alone. */
 const randomKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("-")
 
 /**
  * Says something and yields the turn's events as they come, to the last. The key makes it safe to send again if the
- * connection breaks before the service has answered.
+ * connection breaks before the service has answered. `onCut` hears whether the connection is broken.
  */
 export const say = (message, conversationId, onCut) => {
   const body = { message, conversation_id: conversationId, time_zone: timeZone }
   const headers = { "idempotency-key": randomKey() }
-  return read({ open: () => request("POST", "chat/stream", { body, headers }) }, onCut)
+  return read(() => request("POST", "chat/stream", { body, headers }), undefined, onCut)
 }
 
 /** The events of a turn from its start, live while it runs. */
-export const follow = (turnId, onCut) => read({ turnId }, onCut)
+export const follow = (turnId, onCut) => read(undefined, turnId, onCut)
 
-export const cancel = (turnId) => request("POST", `turns/${turnId}/cancel`)
+export const cancel = (turnId) => call("POST", `turns/${turnId}/cancel`)
 
-/**
- * Events from wherever they come: first from `open`, and after a cut from the turn, behind the last one that was read,
- * so that none is missing and none comes twice. `onCut` hears whether the connection is broken.
- */
-async function* read({ open, turnId }, onCut) {
-  let lastEventId
+/** After a cut it reads on behind the last event that came, so that none is missing and none comes twice. */
+async function* read(open, turnId, onCut) {
+  let headers = {}
   for (let tries = 0; ; tries++) {
     try {
-      const response =
-        turnId === undefined
-          ? await open()
-          : await request("GET", `turns/${turnId}/events`, {
-              headers: lastEventId === undefined ? {} : { "last-event-id": lastEventId }
-            })
+      const response = await (turnId === undefined ? open() : request("GET", `turns/${turnId}/events`, { headers }))
       onCut(false)
       if (response.status === 204) return
       for await (const { data, event, id } of eventsOf(response.body)) {
         tries = 0
-        lastEventId = id
+        headers = { "last-event-id": id }
         if (event === "turn") turnId = data.turn_id
         yield { event, ...data }
         if (data.done) return
       }
     } catch (error) {
-      const isWait = error instanceof Problem && error.code === "unavailable" && turnId !== undefined
-      if (!isDisconnected(error) && !isWait) throw error
+      // A body that breaks off is a `TypeError`.
+      const isCut = error instanceof TypeError || error.code === "disconnected"
+      const isAway = error.code === "unavailable" && turnId !== undefined
+      if (!isCut && !isAway) throw error
     }
     onCut(true)
     await pause(tries)
@@ -70,11 +66,9 @@ async function* eventsOf(body) {
     const blocks = text.split("\n\n")
     text = blocks.pop()
     for (const block of blocks) {
-      const fields = {}
-      for (const line of block.split("\n")) {
-        const [, name, value] = /^(\w+): (.*)$/.exec(line) ?? []
-        if (name !== undefined) fields[name] = value
-      }
+      const fields = Object.fromEntries(
+        Array.from(block.matchAll(/^(\w+): (.*)$/gm), ([, name, value]) => [name, value])
+      )
       if (fields.data !== undefined) yield { ...fields, data: JSON.parse(fields.data) }
     }
   }

@@ -23,12 +23,13 @@ const dayInWords = (date) => {
   ).format(atNoon(date))
 }
 
-/** When a task is due, where the user is; empty if it has no date. */
-export const due = ({ due_at, due_date }) => {
-  if (!due_date) return ""
-  if (!due_at) return dayInWords(due_date)
-  const at = new Date(due_at)
-  return `${dayInWords(dateOf(at))} at ${at.toTimeString().slice(0, 5)}`
+/** The day on which a task is due where the user is; null if it has none. */
+export const dueDay = ({ due_at, due_date }) => (due_at ? dateOf(new Date(due_at)) : due_date)
+
+/** When a task with a date is due, where the user is. */
+export const due = (task) => {
+  const time = task.due_at ? ` at ${new Date(task.due_at).toTimeString().slice(0, 5)}` : ""
+  return `${dayInWords(dueDay(task))}${time}`
 }
 
 const quoted = (title) => (title ? `“${title}”` : "a task")

@@ -1,0 +1,87 @@
+/* One answer: texts and tool calls, in the order in which they came, and what can be done with it once it is over. */
+
+import { call, tell } from "./api.js"
+import { h, toast } from "./dom.js"
+import * as words from "./words.js"
+
+export class Answer {
+  constructor() {
+    this.parts = h("div", { class: "parts" })
+    this.foot = h("footer")
+    const who = h("p", { class: "visually-hidden" }, "taskchat answered:")
+    this.element = h("article", { class: "message assistant" }, who, this.parts, this.foot)
+    this.waiting = h("span", { class: "waiting", role: "img", "aria-label": "Working" })
+    this.calls = new Map()
+    this.hasChanged = false
+  }
+
+  /** It is still being made: screen readers wait, and read it once as a whole. */
+  begin() {
+    this.element.setAttribute("aria-busy", "true")
+    this.parts.append(this.waiting)
+    this.isRunning = true
+  }
+
+  text(piece) {
+    // Between the texts of two steps there are empty lines, which paragraphs need not show.
+    const text = this.paragraph === undefined ? piece.trimStart() : piece
+    if (text === "") return
+    this.paragraph ??= this.add(h("p"))
+    this.paragraph.append(text)
+    if (this.isRunning) this.paragraph.append(this.waiting)
+  }
+
+  call({ duration_ms, id, parameters, result, tool }) {
+    this.paragraph = undefined
+    const state = result === undefined ? "running" : result.status === "error" ? "error" : "done"
+    const element = h(
+      "details",
+      { class: `call ${state}` },
+      h("summary", {}, words.toolCall({ parameters, result, tool })),
+      h("pre", { tabindex: "0" }, JSON.stringify({ tool, parameters, result, duration_ms }, null, 2))
+    )
+    const before = this.calls.get(id)
+    if (before === undefined) this.add(element)
+    else before.replaceWith(element)
+    this.calls.set(id, element)
+    this.hasChanged ||= words.isChange({ result, tool })
+  }
+
+  add(part) {
+    this.parts.append(part)
+    if (this.isRunning) this.parts.append(this.waiting)
+    return part
+  }
+
+  /** How it ended: with a reason if it was not completed, and then with another try if there is something to say again. */
+  end({ detail, onRetry, status, turnId }) {
+    this.isRunning = false
+    this.element.removeAttribute("aria-busy")
+    this.waiting.remove()
+    // A call whose turn ended before it did has come to nothing.
+    for (const element of this.parts.querySelectorAll(".running")) element.className = "call error"
+    const button = (text, click) => h("button", { class: "plain", click }, text)
+    const retry = () => {
+      this.foot.replaceChildren()
+      onRetry()
+    }
+    const offered = [
+      status !== "completed" && h("p", { class: "problem" }, detail ?? words.ending[status]),
+      status !== "completed" && onRetry && button("Try again", retry),
+      this.hasChanged && button("Undo", ({ target }) => this.undo(turnId, target))
+    ]
+    this.foot.replaceChildren(...offered.filter(Boolean))
+  }
+
+  async undo(turnId, button) {
+    try {
+      const { reverted } = await call("POST", `turns/${turnId}/undo`)
+      button.replaceWith(h("p", { class: "note" }, "Undone"))
+      toast(reverted.length === 1 ? "One change was taken back." : `${reverted.length} changes were taken back.`)
+      tell("tasks")
+    } catch ({ about, message }) {
+      const titles = about?.tasks?.map(({ title }) => `“${title}”`).join(", ")
+      toast(titles ? `Not undone: ${titles} changed since.` : message)
+    }
+  }
+}
