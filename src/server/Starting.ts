@@ -3,6 +3,9 @@ import { Console, Effect, Fiber, Layer } from "effect"
 /** Milliseconds for which a start may be silent. */
 const patience = 2000
 
+/** Milliseconds that a step has to take to be worth a line, however long the start has taken before it. */
+const brief = 250
+
 /**
  * Says on standard error what the program is doing, if that is not over two seconds after the program began. Standard output
  * may be somebody's answer, or a protocol's.
@@ -14,7 +17,7 @@ export const saying =
       Effect.forkDaemon(
         Effect.interruptible(
           Effect.suspend(() =>
-            Effect.delay(Console.error(`${what} …`), Math.max(0, patience - process.uptime() * 1000))
+            Effect.delay(Console.error(`${what} …`), Math.max(brief, patience - process.uptime() * 1000))
           )
         )
       ),
