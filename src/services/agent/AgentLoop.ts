@@ -1,4 +1,4 @@
-import { type AiError, Prompt, type Response, type Tool } from "@effect/ai"
+import { type AiError, Prompt } from "@effect/ai"
 import { Chunk, DateTime, Effect, Exit, Option, Random } from "effect"
 import {
   AgentContentRefused,
@@ -7,11 +7,10 @@ import {
   AgentFailed,
   AgentMessageRefused
 } from "../../domain/Agent.ts"
-import { storable } from "../../domain/Json.ts"
 import { type FailureKind, factsOf } from "../../domain/ModelFailure.ts"
 import { CurrentRequestLimit, RequestLimit } from "../../domain/RequestLimit.ts"
-import { maxCallsPerStep, type ToolCall } from "../../domain/ToolCall.ts"
-import type { TurnLost, Usage } from "../../domain/Turn.ts"
+import type { ToolCall } from "../../domain/ToolCall.ts"
+import type { TurnLost } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
 import { fromAiError, fromReason, isTransient, refusalOf } from "./AgentErrors.ts"
@@ -26,129 +25,9 @@ import {
   stateOf,
   user
 } from "./AgentPrompt.ts"
+import { type Answer, addParts, emptyAnswer, type Part, salvage } from "./ModelAnswer.ts"
 import type { Models, NamedModel } from "./Models.ts"
 import { type AgentTools, execute, type RequestedCall, requestedCall } from "./ToolExecutor.ts"
-import * as ToolSchemas from "./ToolSchemas.ts"
-
-export type Part = Response.StreamPart<Record<string, Tool.Any>>
-
-/** What has come of the answer to one call of the model. */
-export interface Answer {
-  /** Whether earlier steps of the turn have text: the texts of two steps are paragraphs of one message. */
-  readonly followsText: boolean
-  readonly text: string
-  /** The first half of a surrogate pair, until the second half comes. */
-  readonly highSurrogate: string
-  readonly calls: ReadonlyArray<ModelCall>
-  /** Calls beyond `maxCallsPerStep`. */
-  readonly droppedCalls: number
-  /** Calls whose arguments are still coming, by id. */
-  readonly partialCalls: ReadonlyMap<string, ModelCall<string>>
-  /** Known once the answer is complete. */
-  readonly usage: Usage | undefined
-  /** Why the model ended it. */
-  readonly reason: Response.FinishReason | undefined
-  /** What its provider wants back with it. */
-  readonly metadata: Response.ProviderMetadata
-}
-
-/** A tool call as the model wrote it. */
-interface ModelCall<Params = unknown> {
-  readonly id: string
-  readonly name: string
-  readonly params: Params
-}
-
-export const emptyAnswer = (followsText: boolean): Answer => ({
-  followsText,
-  text: "",
-  highSurrogate: "",
-  calls: [],
-  droppedCalls: 0,
-  partialCalls: new Map(),
-  usage: undefined,
-  reason: undefined,
-  metadata: {}
-})
-
-/** What one more part makes of an answer, and what there is to tell of it. */
-export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyArray<AgentEvent>] => {
-  switch (part.type) {
-    case "text-delta":
-      return addText(answer, part.delta)
-    case "tool-params-start":
-      return [startPartial(answer, part), none]
-    case "tool-params-delta": {
-      const call = answer.partialCalls.get(part.id)
-      return [call === undefined ? answer : setPartial(answer, { ...call, params: call.params + part.delta }), none]
-    }
-    case "tool-call": {
-      const { id, name, params } = part
-      const partialCalls = new Map(answer.partialCalls)
-      partialCalls.delete(id)
-      return [addCall({ ...answer, partialCalls }, { id, name, params }), none]
-    }
-    case "finish": {
-      // The second half of a pair can no longer come.
-      const [rest, events] = flushText(answer)
-      const { inputTokens, outputTokens } = part.usage
-      const usage = { inputTokens: count(inputTokens), outputTokens: count(outputTokens) }
-      return [{ ...rest, usage, reason: part.reason, metadata: part.metadata }, events]
-    }
-    default:
-      return [answer, none]
-  }
-}
-
-/** As `addPart`, for parts that came together. */
-export const addParts = (
-  answer: Answer,
-  parts: Iterable<Part>
-): readonly [answer: Answer, events: Array<AgentEvent>] => {
-  const events: Array<AgentEvent> = []
-  let next = answer
-  for (const part of parts) {
-    const [after, added] = addPart(next, part)
-    next = after
-    events.push(...added)
-  }
-  return [next, events]
-}
-
-const none: ReadonlyArray<AgentEvent> = []
-
-const addCall = (answer: Answer, call: ModelCall): Answer =>
-  answer.calls.length < maxCallsPerStep
-    ? { ...answer, calls: [...answer.calls, call] }
-    : { ...answer, droppedCalls: answer.droppedCalls + 1 }
-
-const startPartial = (answer: Answer, { id, name }: Omit<ModelCall, "params">): Answer =>
-  answer.partialCalls.size < maxCallsPerStep ? setPartial(answer, { id, name, params: "" }) : answer
-
-const setPartial = (answer: Answer, call: ModelCall<string>): Answer => ({
-  ...answer,
-  partialCalls: new Map(answer.partialCalls).set(call.id, call)
-})
-
-const addText = (answer: Answer, delta: string): readonly [Answer, ReadonlyArray<AgentEvent>] => {
-  const text = answer.highSurrogate + delta
-  const isSplit = /[\uD800-\uDBFF]$/.test(text)
-  const whole = storable(isSplit ? text.slice(0, -1) : text)
-  const highSurrogate = isSplit ? text.slice(-1) : ""
-  const piece = answer.text === "" ? whole.trimStart() : whole
-  if (piece === "") return [highSurrogate === answer.highSurrogate ? answer : { ...answer, highSurrogate }, none]
-  const paragraph = answer.text === "" && answer.followsText ? `\n\n${piece}` : piece
-  return [{ ...answer, highSurrogate, text: answer.text + paragraph }, [AgentEvent.Text({ text: paragraph })]]
-}
-
-const flushText = (answer: Answer): readonly [Answer, ReadonlyArray<AgentEvent>] => {
-  if (answer.highSurrogate === "") return [answer, none]
-  const text = storable(answer.highSurrogate)
-  return [{ ...answer, highSurrogate: "", text: answer.text + text }, [AgentEvent.Text({ text })]]
-}
-
-/** A count of tokens that the database can store, whatever a provider reports. */
-const count = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(Math.trunc(n), 10_000_000) : 0)
 
 /** One answer of a model: its place in the turn, and what the model is sent. */
 interface Step {
@@ -165,6 +44,8 @@ interface Step {
   /** Changes of tasks so far. */
   readonly changes: number
 }
+
+const none: ReadonlyArray<AgentEvent> = []
 
 /** The next events of a turn, and what to run for those after them. Fails with `None` at the end. */
 type Next = Effect.Effect<
@@ -222,7 +103,7 @@ export const make = (
 
   /** After a failure: goes on with the answer as far as it came, asks again, or gives up. */
   const recover = (step: Step, answer: Answer, error: AiError.AiError): Next => {
-    const salvaged = salvage(tools, answer, error)
+    const salvaged = salvage(tools.offered.tools, answer, error)
     if (salvaged !== undefined) return conclude(step, ...salvaged)
     return Effect.zipRight(logFailure(step, factsOf(error)), askAgain(step, answer, error))
   }
@@ -252,7 +133,8 @@ export const make = (
     const { limit, prompt } = step
     const less = afterRefusal(prompt, refusal, limit.left === 1)
     if (less !== undefined && limit.left > 0) return ask({ ...step, prompt: less })
-    return fail(prompt.past.length === 0 && refusal !== "tool-call" ? refusedAlone(failure, prompt) : failure)
+    const isAlone = step.number === 1 && prompt.past.length === 0 && refusal !== "tool-call"
+    return fail(isAlone ? refusedAlone(failure, prompt) : failure)
   }
   const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
     const { calls, text, usage } = answer
@@ -340,20 +222,6 @@ const finished: Next = Effect.fail(Option.none())
 
 /** Whether a reader may have seen anything of the turn: from then on nothing is tried again. */
 const hasOutput = (step: Step, answer: Answer) => step.number > 1 || answer.text !== ""
-
-/** What there is of an answer that the model's layer gave up for a call that cannot be run, if it did. */
-const salvage = (
-  { offered }: AgentTools,
-  answer: Answer,
-  error: AiError.AiError
-): readonly [Answer, Array<AgentEvent>] | undefined => {
-  const parts = ToolSchemas.givenUp(offered.tools, error)
-  if (parts === undefined || (ToolSchemas.isNotJson(error) && answer.partialCalls.size === 0)) return undefined
-  const [{ partialCalls, ...rest }, events] = addParts(answer, parts)
-  const all = [...partialCalls.values()].reduce<Answer>(addCall, { ...rest, partialCalls: new Map() })
-  // The end, where the tokens are counted, is lost.
-  return [{ ...all, usage: all.usage ?? { inputTokens: 0, outputTokens: 0 }, reason: "tool-calls" }, events]
-}
 
 /** Of one model in one step, for reasons that may pass. The first one counts. */
 const maxTries = 3

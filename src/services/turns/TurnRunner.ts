@@ -234,11 +234,11 @@ const measure = ({ model, status, toolCalls, usage }: Ended) =>
   Effect.all(
     [
       Metric.increment(turnsEnded(status)),
-      ...(model === null
+      ...(usage.inputTokens + usage.outputTokens === 0
         ? []
         : [
-            Metric.incrementBy(inputTokensUsed(model), usage.inputTokens),
-            Metric.incrementBy(outputTokensUsed(model), usage.outputTokens)
+            Metric.incrementBy(inputTokensUsed(model ?? "unnamed"), usage.inputTokens),
+            Metric.incrementBy(outputTokensUsed(model ?? "unnamed"), usage.outputTokens)
           ]),
       ...(toolCalls ?? []).map(({ result }) => Metric.increment(toolCallsEnded(result.status)))
     ],

@@ -2,7 +2,7 @@ import { Response } from "@effect/ai"
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, FastCheck as fc } from "effect"
 import { AgentEvent } from "../../../src/domain/Agent.ts"
-import { type Answer, addPart, addParts, emptyAnswer, type Part } from "../../../src/services/agent/AgentLoop.ts"
+import { type Answer, addPart, addParts, emptyAnswer, type Part } from "../../../src/services/agent/ModelAnswer.ts"
 
 /** A part of an answer, or pieces of one that can be cut anywhere. */
 type Piece =
@@ -93,7 +93,7 @@ const read = (parts: ReadonlyArray<Part>, followsText: boolean) => addParts(empt
 
 const plain = (answer: Answer) => ({ ...answer, partialCalls: Object.fromEntries(answer.partialCalls) })
 
-describe("AgentLoop", () => {
+describe("ModelAnswer", () => {
   it.prop(
     "any cut of any answer gives the same answer and the same events",
     [pieces, cuts, fc.boolean()],
