@@ -1,35 +1,13 @@
-import type { Response } from "@effect/ai"
 import type { Part } from "../runtime/StreamText.ts"
 import * as Echo from "./Echo.ts"
 import { count, isFields } from "./Fields.ts"
-import {
-  argumentsText,
-  callParts,
-  type Fault,
-  malformed,
-  maxArguments,
-  noEnd,
-  reasonOf,
-  recount,
-  reported,
-  type Standing,
-  type Step,
-  sum,
-  tooLarge,
-  type Usage,
-  uncounted,
-  type Wire
-} from "./Wire.ts"
+import * as Wire from "./Wire.ts"
 
 /** The tool whose arguments are the answer where an object is asked for. */
 export const answerTool = "json_answer"
 
-interface State extends Standing {
+interface State extends Wire.Progress {
   readonly blocks: ReadonlyArray<Block>
-  /** Characters of the arguments. */
-  readonly size: number
-  readonly usage: Usage
-  readonly reason: Response.FinishReason | undefined
 }
 
 interface Block {
@@ -42,7 +20,7 @@ interface Block {
   readonly signature: string
 }
 
-const start: State = { stage: "open", blocks: [], size: 0, usage: uncounted, reason: undefined }
+const start: State = { ...Wire.start, blocks: [] }
 
 const maxBlocks = 500
 
@@ -60,8 +38,8 @@ interface Event {
   usage: unknown
 }
 
-const next = (state: State, event: unknown): Step<State> => {
-  if (!isFields<keyof Event>(event)) return [state, [], malformed("an event is not an object")]
+const next = (state: State, event: unknown): Wire.Step<State> => {
+  if (!isFields<keyof Event>(event)) return [state, [], Wire.malformed("an event is not an object")]
   switch (event.type) {
     case "message_start":
       return isFields<"id" | "model" | "usage">(event.message)
@@ -73,7 +51,7 @@ const next = (state: State, event: unknown): Step<State> => {
       return grown(state, count(event.index), event.delta)
     case "message_delta": {
       const after = counted(state, event.usage)
-      const reason = isFields<"stop_reason">(event.delta) ? reasonOf(event.delta.stop_reason) : undefined
+      const reason = isFields<"stop_reason">(event.delta) ? Wire.reasonOf(event.delta.stop_reason) : undefined
       return [reason === undefined ? after : { ...after, reason, stage: "ending" }, []]
     }
     case "message_stop":
@@ -81,16 +59,16 @@ const next = (state: State, event: unknown): Step<State> => {
     case "message":
       return whole(state, event)
     case "error":
-      return [state, [], reported(event.error ?? event)]
+      return [state, [], Wire.reported(event.error ?? event)]
     default:
       return event.error !== undefined || event.type === undefined
-        ? [state, [], reported(event.error ?? event)]
+        ? [state, [], Wire.reported(event.error ?? event)]
         : [state, []]
   }
 }
 
 /** A message in place of a stream. */
-const whole = (state: State, message: { readonly [K in keyof Event]?: unknown }): Step<State> => {
+const whole = (state: State, message: { readonly [K in keyof Event]?: unknown }): Wire.Step<State> => {
   const parts = [...metadata(message)]
   let after = counted(state, message.usage)
   for (const [index, block] of (Array.isArray(message.content) ? message.content : []).entries()) {
@@ -99,7 +77,7 @@ const whole = (state: State, message: { readonly [K in keyof Event]?: unknown })
     after = begin
     parts.push(...said)
   }
-  const reason = reasonOf(message.stop_reason)
+  const reason = Wire.reasonOf(message.stop_reason)
   return [reason === undefined ? after : { ...after, reason, stage: "complete" }, parts]
 }
 
@@ -117,10 +95,10 @@ interface Given {
   type: unknown
 }
 
-const begun = (state: State, index: number | undefined, given: unknown): Step<State> => {
-  if (!isFields<keyof Given>(given)) return [state, [], malformed("a block is not an object")]
+const begun = (state: State, index: number | undefined, given: unknown): Wire.Step<State> => {
+  if (!isFields<keyof Given>(given)) return [state, [], Wire.malformed("a block is not an object")]
   const type = isType(given.type) ? given.type : "other"
-  const input = argumentsText(given.input)
+  const input = Wire.argumentsText(given.input)
   const text =
     type === "tool_use" ? (input === "{}" ? "" : input) : [given.text, given.thinking, given.data].find(isText)
   const block: Block = {
@@ -136,7 +114,7 @@ const begun = (state: State, index: number | undefined, given: unknown): Step<St
     blocks: [...state.blocks, block],
     size: state.size + (type === "tool_use" ? block.text.length : 0)
   }
-  if (after.blocks.length > maxBlocks || after.size > maxArguments) return [after, [], tooLarge]
+  if (after.blocks.length > maxBlocks || after.size > Wire.maxArguments) return [after, [], Wire.tooLarge]
   if (type !== "text") return [after, []]
   const id = String(block.index)
   return [
@@ -147,14 +125,14 @@ const begun = (state: State, index: number | undefined, given: unknown): Step<St
 
 const isText = (u: unknown): u is string => typeof u === "string"
 
-const grown = (state: State, index: number | undefined, delta: unknown): Step<State> => {
+const grown = (state: State, index: number | undefined, delta: unknown): Wire.Step<State> => {
   if (!isFields<"partial_json" | "signature" | "text" | "thinking">(delta)) {
-    return [state, [], malformed("a piece of a block is not an object")]
+    return [state, [], Wire.malformed("a piece of a block is not an object")]
   }
   const at =
     index === undefined ? state.blocks.length - 1 : state.blocks.findLastIndex((block) => block.index === index)
   const block = state.blocks[at]
-  if (block === undefined) return [state, [], malformed("a piece of a block that was not begun")]
+  if (block === undefined) return [state, [], Wire.malformed("a piece of a block that was not begun")]
   const change = (changes: Partial<Block>): State => ({
     ...state,
     blocks: state.blocks.with(at, { ...block, ...changes })
@@ -168,7 +146,7 @@ const grown = (state: State, index: number | undefined, delta: unknown): Step<St
     case "tool_use": {
       const piece = isText(delta.partial_json) ? delta.partial_json : ""
       const after = { ...change({ text: block.text + piece }), size: state.size + piece.length }
-      return after.size > maxArguments ? [after, [], tooLarge] : [after, []]
+      return after.size > Wire.maxArguments ? [after, [], Wire.tooLarge] : [after, []]
     }
     case "thinking":
       return [
@@ -202,12 +180,16 @@ const counted = (state: State, usage: unknown): State => {
   const inputTokens =
     fresh === undefined ? undefined : fresh + (read ?? 0) + (count(usage.cache_creation_input_tokens) ?? 0)
   const outputTokens = count(usage.output_tokens)
-  const known = recount(state.usage, { inputTokens, outputTokens, cachedInputTokens: read })
-  return { ...state, usage: { ...known, totalTokens: sum(known.inputTokens, known.outputTokens) } }
+  const known = Wire.recount(state.usage, { inputTokens, outputTokens, cachedInputTokens: read })
+  return { ...state, usage: { ...known, totalTokens: Wire.sum(known.inputTokens, known.outputTokens) } }
 }
 
-const finish = ({ blocks, reason, usage }: State): readonly [parts: ReadonlyArray<Part>, fault?: Fault | undefined] => {
-  if (reason === undefined) return [[], noEnd]
+const finish = ({
+  blocks,
+  reason,
+  usage
+}: State): readonly [parts: ReadonlyArray<Part>, fault?: Wire.Fault | undefined] => {
+  if (reason === undefined) return [[], Wire.noEnd]
   const parts: Array<Part> = blocks.flatMap(
     ({ index, type }): ReadonlyArray<Part> => (type === "text" ? [{ type: "text-end", id: String(index) }] : [])
   )
@@ -218,7 +200,7 @@ const finish = ({ blocks, reason, usage }: State): readonly [parts: ReadonlyArra
     parts.push({ type: "text-start", id }, { type: "text-delta", id, delta: text }, { type: "text-end", id })
   }
   const calls = used.filter(({ name }) => name !== answerTool)
-  const [called, fault] = callParts(calls.map(({ id, name, text }) => ({ id, name, arguments: text })))
+  const [called, fault] = Wire.callParts(calls.map(({ id, name, text }) => ({ id, name, arguments: text })))
   if (fault !== undefined) return [parts, fault]
   const why = called.length > 0 && reason === "stop" ? "tool-calls" : reason
   return [
@@ -236,4 +218,4 @@ const echo = ({ blocks }: State): object | undefined => {
 }
 
 /** The events of the Messages API, or a message. */
-export const wire: Wire<State> = { start, next, finish, echo }
+export const wire: Wire.Wire<State> = { start, next, finish, echo }

@@ -1,39 +1,15 @@
-import type { Response } from "@effect/ai"
 import type { Part } from "../runtime/StreamText.ts"
 import * as Echo from "./Echo.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Thinking from "./Thinking.ts"
-import {
-  argumentsText,
-  callParts,
-  type Fault,
-  failureOf,
-  isWhole,
-  malformed,
-  maxArguments,
-  noEnd,
-  reasonOf,
-  recount,
-  reported,
-  type Standing,
-  type Step,
-  sum,
-  tooLarge,
-  type Usage,
-  uncounted,
-  type Wire
-} from "./Wire.ts"
+import * as Wire from "./Wire.ts"
 
-interface State extends Standing {
+interface State extends Wire.Progress {
   readonly isDescribed: boolean
   readonly hasSpoken: boolean
   readonly thinking: Thinking.Thinking
   readonly isRefused: boolean
   readonly calls: ReadonlyArray<Call>
-  /** Characters of the calls. */
-  readonly size: number
-  readonly usage: Usage
-  readonly reason: Response.FinishReason | undefined
   readonly echo: Kept
 }
 
@@ -56,27 +32,24 @@ interface Kept {
 }
 
 const start: State = {
-  stage: "open",
+  ...Wire.start,
   isDescribed: false,
   hasSpoken: false,
   thinking: Thinking.start,
   isRefused: false,
   calls: [],
-  size: 0,
-  usage: uncounted,
-  reason: undefined,
   echo: { reasoning_content: "", reasoning: "", reasoning_details: [], extra_content: undefined }
 }
 
 const textId = "0"
 const maxCalls = 500
 
-const next = (state: State, event: unknown): Step<State> => {
-  if (!isFields<keyof Chunk>(event)) return [state, [], malformed("an event is not an object")]
+const next = (state: State, event: unknown): Wire.Step<State> => {
+  if (!isFields<keyof Chunk>(event)) return [state, [], Wire.malformed("an event is not an object")]
   const { choices, created, id, model, usage } = event
   const first: unknown = Array.isArray(choices) ? choices.find(isFirst) : undefined
   const error = errorIn(event, first)
-  if (error !== undefined) return [state, [], reported(error)]
+  if (error !== undefined) return [state, [], Wire.reported(error)]
   const parts: Array<Part> = []
   let after: State = state
   if (!state.isDescribed) {
@@ -86,9 +59,9 @@ const next = (state: State, event: unknown): Step<State> => {
   if (isFields<"usage">(first)) after = counted(after, first.usage)
   after = counted(after, usage)
   if (!isFields<"delta" | "finish_reason" | "message">(first)) return [after, parts]
-  const fault = failureOf(first.finish_reason)
+  const fault = Wire.failureOf(first.finish_reason)
   if (fault !== undefined) return [after, parts, fault]
-  const reason = reasonOf(first.finish_reason)
+  const reason = Wire.reasonOf(first.finish_reason)
   if (reason !== undefined) after = { ...after, reason, stage: "ending" }
   // A whole message is an answer that is no stream, or repeats at the end of one what has come.
   const isRepeated = state.hasSpoken || state.calls.length > 0
@@ -136,7 +109,11 @@ const errorIn = (event: { readonly [K in keyof Chunk]?: unknown }, choice: unkno
     : undefined
 }
 
-const withDelta = (state: State, delta: { readonly [K in keyof Delta]?: unknown }, parts: Array<Part>): Step<State> => {
+const withDelta = (
+  state: State,
+  delta: { readonly [K in keyof Delta]?: unknown },
+  parts: Array<Part>
+): Wire.Step<State> => {
   let after = spoken(state, contentOf(delta.content), parts)
   if (typeof delta.refusal === "string" && delta.refusal !== "") {
     after = { ...spoken(after, delta.refusal, parts), isRefused: true }
@@ -151,9 +128,9 @@ const withDelta = (state: State, delta: { readonly [K in keyof Delta]?: unknown 
       : []
   for (const [place, piece] of pieces.entries()) {
     const [calls, size] = withPiece(after.calls, piece, place) ?? []
-    if (calls === undefined || size === undefined) return [after, parts, malformed("a tool call is not an object")]
+    if (calls === undefined || size === undefined) return [after, parts, Wire.malformed("a tool call is not an object")]
     after = { ...after, calls, size: after.size + size }
-    if (after.size > maxArguments || calls.length > maxCalls) return [after, parts, tooLarge]
+    if (after.size > Wire.maxArguments || calls.length > maxCalls) return [after, parts, Wire.tooLarge]
   }
   return [after, parts]
 }
@@ -189,7 +166,7 @@ const withPiece = (
   const given = isFields<"arguments" | "name">(piece.function) ? piece.function : {}
   const id = typeof piece.id === "string" && piece.id !== "" ? piece.id : undefined
   const name = typeof given.name === "string" && given.name !== "" ? given.name : undefined
-  const text = argumentsText(given.arguments)
+  const text = Wire.argumentsText(given.arguments)
   const extra = isFields(piece.extra_content) ? piece.extra_content : undefined
   const slot = count(piece.index)
   const at = placeOf(calls, slot, place, id, name)
@@ -229,7 +206,7 @@ const placeOf = (
   if (slot === undefined && isOther) return calls.length
   if (name === undefined || open.name === undefined) return at
   const isSame = id !== undefined && id === open.id
-  return !isSame && (isOther || isWhole(open.arguments)) ? calls.length : at
+  return !isSame && (isOther || Wire.isWhole(open.arguments)) ? calls.length : at
 }
 
 const keep = (kept: Kept, delta: { readonly [K in keyof Delta]?: unknown }): Kept => ({
@@ -275,11 +252,11 @@ const counted = (state: State, usage: unknown): State => {
   const given = {
     inputTokens,
     outputTokens,
-    totalTokens: count(usage.total_tokens) ?? sum(inputTokens, outputTokens),
+    totalTokens: count(usage.total_tokens) ?? Wire.sum(inputTokens, outputTokens),
     reasoningTokens: isFields<"reasoning_tokens">(written) ? count(written.reasoning_tokens) : undefined,
     cachedInputTokens: isFields<"cached_tokens">(read) ? count(read.cached_tokens) : undefined
   }
-  return { ...state, usage: recount(state.usage, given) }
+  return { ...state, usage: Wire.recount(state.usage, given) }
 }
 
 const metadata = (id: unknown, model: unknown, created: unknown): Part => ({
@@ -289,14 +266,14 @@ const metadata = (id: unknown, model: unknown, created: unknown): Part => ({
   timestamp: timeOf(created)
 })
 
-const finish = (state: State): readonly [parts: ReadonlyArray<Part>, fault?: Fault | undefined] => {
+const finish = (state: State): readonly [parts: ReadonlyArray<Part>, fault?: Wire.Fault | undefined] => {
   const { calls, isRefused, reason, usage } = state
-  if (reason === undefined) return [[], noEnd]
+  if (reason === undefined) return [[], Wire.noEnd]
   const parts: Array<Part> = []
   const rest = Thinking.end(state.thinking)
   const after = rest === "" ? state : say(state, rest, parts)
   if (after.hasSpoken) parts.push({ type: "text-end", id: textId })
-  const [called, fault] = callParts(calls)
+  const [called, fault] = Wire.callParts(calls)
   if (fault !== undefined) return [parts, fault]
   const asks = called.length > 0 && reason === "stop"
   const why = isRefused && reason === "stop" ? "content-filter" : asks ? "tool-calls" : reason
@@ -316,4 +293,4 @@ const echo = ({ calls, echo: kept }: State): object => {
 }
 
 /** `chat.completion.chunk` events, as loosely as the loosest server writes them, or a `chat.completion`. */
-export const wire: Wire<State> = { start, next, finish, echo }
+export const wire: Wire.Wire<State> = { start, next, finish, echo }

@@ -1,43 +1,19 @@
-import type { Response } from "@effect/ai"
 import type { Part } from "../runtime/StreamText.ts"
 import { count, isFields, timeOf } from "./Fields.ts"
 import * as Items from "./ResponsesItems.ts"
-import {
-  callParts,
-  type Fault,
-  malformed,
-  maxArguments,
-  noEnd,
-  reasonOf,
-  recount,
-  reported,
-  type Standing,
-  type Step,
-  sum,
-  tooLarge,
-  type Usage,
-  uncounted,
-  type Wire
-} from "./Wire.ts"
+import * as Wire from "./Wire.ts"
 
-interface State extends Standing {
+interface State extends Wire.Progress {
   readonly isDescribed: boolean
   readonly items: ReadonlyArray<Items.Item>
   readonly isRefused: boolean
-  /** Characters of the arguments. */
-  readonly size: number
-  readonly usage: Usage
-  readonly reason: Response.FinishReason | undefined
 }
 
 const start: State = {
-  stage: "open",
+  ...Wire.start,
   isDescribed: false,
   items: [],
-  isRefused: false,
-  size: 0,
-  usage: uncounted,
-  reason: undefined
+  isRefused: false
 }
 
 interface Event {
@@ -60,14 +36,14 @@ interface Event {
 
 type Given<A> = { readonly [K in keyof A]?: unknown }
 
-const next = (state: State, event: unknown): Step<State> => {
-  if (!isFields<keyof Event>(event)) return [state, [], malformed("an event is not an object")]
+const next = (state: State, event: unknown): Wire.Step<State> => {
+  if (!isFields<keyof Event>(event)) return [state, [], Wire.malformed("an event is not an object")]
   switch (event.type) {
     case "response.output_text.delta":
     case "response.refusal.delta":
       return typeof event.delta === "string"
         ? withText(state, event, (told) => told + event.delta)
-        : [state, [], malformed("a piece of text is not text")]
+        : [state, [], Wire.malformed("a piece of text is not text")]
     case "response.output_text.done":
       return typeof event.text === "string" ? withText(state, event, Items.completed(event.text)) : [state, []]
     case "response.refusal.done":
@@ -92,10 +68,10 @@ const next = (state: State, event: unknown): Step<State> => {
     case "response.done":
       return ended(state, event.response, event.type === "response.incomplete")
     case "response.failed":
-      return [state, [], reported(isFields<"error">(event.response) ? event.response.error : undefined)]
+      return [state, [], Wire.reported(isFields<"error">(event.response) ? event.response.error : undefined)]
     case "error":
     case "response.error":
-      return [state, [], reported(isFields(event.error) ? event.error : event)]
+      return [state, [], Wire.reported(isFields(event.error) ? event.error : event)]
     default:
       return event.object === "response" || Array.isArray(event.output)
         ? ended(state, event, false)
@@ -105,10 +81,10 @@ const next = (state: State, event: unknown): Step<State> => {
   }
 }
 
-const errorOr = (event: Given<Event>): Fault | undefined =>
-  "error" in event || "message" in event || "detail" in event ? reported(event.error ?? event) : undefined
+const errorOr = (event: Given<Event>): Wire.Fault | undefined =>
+  "error" in event || "message" in event || "detail" in event ? Wire.reported(event.error ?? event) : undefined
 
-const described = (state: State, response: unknown): Step<State> => {
+const described = (state: State, response: unknown): Wire.Step<State> => {
   if (state.isDescribed || !isFields<"created_at" | "id" | "model">(response)) return [state, []]
   const { created_at: created, id, model } = response
   const part: Part = {
@@ -121,7 +97,7 @@ const described = (state: State, response: unknown): Step<State> => {
 }
 
 /** A text of a message has become what `f` makes of it; what that adds is said. */
-const withText = (state: State, event: Given<Event>, f: (told: string) => string): Step<State> => {
+const withText = (state: State, event: Given<Event>, f: (told: string) => string): Wire.Step<State> => {
   const [items, at] = Items.locate(state.items, "message", Items.placeIn(event))
   const [changed, parts] = Items.say(items, at, count(event.content_index) ?? 0, f)
   const isRefusal =
@@ -131,49 +107,52 @@ const withText = (state: State, event: Given<Event>, f: (told: string) => string
   return [{ ...state, items: changed, isRefused: state.isRefused || isRefusal }, parts]
 }
 
-const withArguments = (state: State, event: Given<Event>, given: unknown, isAll: boolean): Step<State> => {
+const withArguments = (state: State, event: Given<Event>, given: unknown, isAll: boolean): Wire.Step<State> => {
   const [items, at] = Items.locate(state.items, "call", Items.placeIn(event))
   const [changed, size] = Items.argue(items, at, given, isAll)
   const name = typeof event.name === "string" ? event.name : undefined
   return sized({ ...state, items: Items.named(changed, at, name), size: state.size + size })
 }
 
-const sized = (state: State, parts: ReadonlyArray<Part> = []): Step<State> =>
-  state.size > maxArguments || state.items.length > Items.maxItems ? [state, parts, tooLarge] : [state, parts]
+const sized = (state: State, parts: ReadonlyArray<Part> = []): Wire.Step<State> =>
+  state.size > Wire.maxArguments || state.items.length > Items.maxItems ? [state, parts, Wire.tooLarge] : [state, parts]
 
-const withItem = (state: State, event: Given<Event>, tell: typeof Items.told): Step<State> => {
+const withItem = (state: State, event: Given<Event>, tell: typeof Items.told): Wire.Step<State> => {
   const told = tell(state.items, event.item, event)
-  if (told === undefined) return [state, [], malformed("an item is not an object")]
+  if (told === undefined) return [state, [], Wire.malformed("an item is not an object")]
   const isRefused = state.isRefused || told.isRefused
   return sized({ ...state, items: told.items, isRefused, size: state.size + told.size }, told.parts)
 }
 
 /** The answer's end, which tells all of it once more. */
-const ended = (state: State, response: unknown, isIncomplete: boolean): Step<State> => {
+const ended = (state: State, response: unknown, isIncomplete: boolean): Wire.Step<State> => {
   if (!isFields<"error" | "incomplete_details" | "output" | "status" | "usage">(response)) {
-    return isIncomplete ? [state, [], noEnd] : [{ ...state, stage: "complete", reason: "stop" }, []]
+    return isIncomplete ? [state, [], Wire.noEnd] : [{ ...state, stage: "complete", reason: "stop" }, []]
   }
-  if (response.status === "failed" || isFields(response.error)) return [state, [], reported(response.error)]
+  if (response.status === "failed" || isFields(response.error)) return [state, [], Wire.reported(response.error)]
   const [first, head] = described(state, response)
   const parts = [...head]
   let after = first
   const known = new Set<number>()
   for (const [position, item] of (Array.isArray(response.output) ? response.output : []).entries()) {
     const told = Items.recalled(after.items, item, position, known)
-    if (told === undefined) return [after, parts, malformed("an item is not an object")]
+    if (told === undefined) return [after, parts, Wire.malformed("an item is not an object")]
     parts.push(...told.parts)
     after = { ...after, items: told.items, isRefused: after.isRefused || told.isRefused, size: after.size + told.size }
   }
   const details = response.incomplete_details
   const cut = isIncomplete || response.status === "incomplete"
-  const reason = cut ? (isFields<"reason">(details) ? reasonOf(details.reason) : undefined) : "stop"
+  const reason = cut ? (isFields<"reason">(details) ? Wire.reasonOf(details.reason) : undefined) : "stop"
   if (reason === undefined || (!cut && response.status !== undefined && response.status !== "completed")) {
-    return [after, parts, noEnd]
+    return [after, parts, Wire.noEnd]
   }
-  return sized({ ...after, stage: "complete", reason, usage: recount(after.usage, usageOf(response.usage)) }, parts)
+  return sized(
+    { ...after, stage: "complete", reason, usage: Wire.recount(after.usage, usageOf(response.usage)) },
+    parts
+  )
 }
 
-const usageOf = (usage: unknown): Partial<Usage> => {
+const usageOf = (usage: unknown): Partial<Wire.Usage> => {
   if (!isFields<"input_tokens" | "input_tokens_details" | "output_tokens" | "output_tokens_details">(usage)) return {}
   const { input_tokens_details: read, output_tokens_details: written } = usage
   const inputTokens = count(usage.input_tokens)
@@ -181,7 +160,7 @@ const usageOf = (usage: unknown): Partial<Usage> => {
   return {
     inputTokens,
     outputTokens,
-    totalTokens: sum(inputTokens, outputTokens),
+    totalTokens: Wire.sum(inputTokens, outputTokens),
     reasoningTokens: isFields<"reasoning_tokens">(written) ? count(written.reasoning_tokens) : undefined,
     cachedInputTokens: isFields<"cached_tokens">(read) ? count(read.cached_tokens) : undefined
   }
@@ -192,10 +171,10 @@ const finish = ({
   items,
   reason,
   usage
-}: State): readonly [parts: ReadonlyArray<Part>, fault?: Fault | undefined] => {
-  if (reason === undefined) return [[], noEnd]
+}: State): readonly [parts: ReadonlyArray<Part>, fault?: Wire.Fault | undefined] => {
+  if (reason === undefined) return [[], Wire.noEnd]
   const parts = Items.spoken(items)
-  const [calls, fault] = callParts(Items.callsOf(items))
+  const [calls, fault] = Wire.callParts(Items.callsOf(items))
   if (fault !== undefined) return [parts, fault]
   const why = reason !== "stop" ? reason : isRefused ? "content-filter" : calls.length > 0 ? "tool-calls" : "stop"
   return [[...parts, ...calls, { type: "finish", reason: why, usage }]]
@@ -208,4 +187,4 @@ const echo = ({ items }: State): object | undefined => {
 }
 
 /** The events of the Responses API, or a response. Pieces, whole items and the last snapshot tell of one output. */
-export const wire: Wire<State> = { start, next, finish, echo }
+export const wire: Wire.Wire<State> = { start, next, finish, echo }

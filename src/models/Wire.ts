@@ -48,7 +48,18 @@ export const tooLarge = malformed("the arguments of the calls are too large")
 export type Usage = typeof Response.Usage.Encoded
 
 /** Nothing was counted. */
-export const uncounted: Usage = { inputTokens: undefined, outputTokens: undefined, totalTokens: undefined }
+const uncounted: Usage = { inputTokens: undefined, outputTokens: undefined, totalTokens: undefined }
+
+/** What is known of an answer in every API, besides its content. */
+export interface Progress extends Standing {
+  /** Characters of the calls. */
+  readonly size: number
+  readonly usage: Usage
+  /** Why it ends, once that was said. */
+  readonly reason: Response.FinishReason | undefined
+}
+
+export const start: Progress = { stage: "open", size: 0, usage: uncounted, reason: undefined }
 
 /** What was counted later replaces what was counted before, number by number. */
 export const recount = (before: Usage, given: Partial<Usage>): Usage => {
