@@ -246,9 +246,10 @@ const play = (provider: Provider, one: Case, how: "json" | "stream") =>
         )
         assert.isTrue(found, `${label}: the log was ${JSON.stringify(log)}`)
       }
-      for (const secret of one.secrets ?? []) {
-        assert.notInclude(JSON.stringify([seen, stored, log, yield* server.spans]), secret, label)
-      }
+      const get = (path: string) => send("GET", `/api/${owner}/${path}`, { user: owner })
+      const pages = [`turns/${turn?.["id"]}`, `turns/${turn?.["id"]}/events`, `conversations/${conversation}/messages`]
+      const shown = [seen, log, yield* server.spans, yield* Effect.forEach(pages, get)]
+      for (const secret of one.secrets ?? []) assert.notInclude(JSON.stringify(shown), secret, label)
     }
   })
 

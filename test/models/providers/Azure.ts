@@ -16,6 +16,9 @@ import {
 const streamed = { "content-type": "text/event-stream" }
 const long = `call_${"x".repeat(40)}`
 
+/** Whether a request has the message of a turn. */
+const isAsked = (text: string, turn: number) => new RegExp(`"case-\\d+ ${turn}"`).test(text)
+
 export const provider: Provider = {
   name: "Azure OpenAI",
   wire: "chat-completions",
@@ -75,6 +78,46 @@ export const provider: Provider = {
         {
           replies: [events(says("Well"), chunk({}, "content_filter"), "[DONE]")],
           expected: { text: "Well", error: "agent_content_refused", requests: 1 }
+        },
+        // It was the answer, not the message, so both stay in the history.
+        {
+          replies: ({ text }) => (isAsked(text, 0) && text.includes("Well") ? plain("Hello.") : refusal(400, {})),
+          expected: { text: "Hello.", requests: 1 }
+        }
+      ]
+    },
+    {
+      name: "a message that is refused without a reason is left out, if others were answered before",
+      feature: "errors",
+      turns: [
+        { replies: [plain("One.")], expected: { text: "One." } },
+        { replies: [plain("Two.")], expected: { text: "Two." } },
+        {
+          replies: () => refusal(400, {}),
+          // With all of the history, with half of it, and without.
+          expected: { error: "agent_content_refused", requests: 3, log: { model_status: 400, model_try: 3 } }
+        },
+        {
+          replies: ({ text }) => (isAsked(text, 2) ? refusal(400, {}) : plain("Four.")),
+          expected: { text: "Four.", requests: 1, sent: [({ text }) => isAsked(text, 0) && isAsked(text, 1)] }
+        }
+      ]
+    },
+    {
+      name: "what a tool brought is refused, and the turn with what it did stays in the history",
+      feature: "errors",
+      turns: [
+        {
+          replies: (_, n) =>
+            n < 1
+              ? events(calls("a", "one"), chunk({}, "tool_calls"), "[DONE]")
+              : refusal(400, { code: "content_filter" }),
+          expected: { error: "agent_content_refused", calls: [created("one")], requests: 2 }
+        },
+        {
+          replies: ({ text }) =>
+            isAsked(text, 0) && text.includes("create_task") ? plain("Hello.") : refusal(400, {}),
+          expected: { text: "Hello.", requests: 1 }
         }
       ]
     },
@@ -154,6 +197,10 @@ export const provider: Provider = {
             requests: 1,
             log: { model_status: 400, model_request_id: "req-77", model_try: 1 }
           }
+        },
+        {
+          replies: ({ text }) => (isAsked(text, 0) ? refusal(400, {}) : plain("Hello.")),
+          expected: { text: "Hello.", requests: 1 }
         }
       ]
     }
