@@ -1,5 +1,5 @@
 import { type AiError, Prompt } from "@effect/ai"
-import { Chunk, DateTime, Effect, Exit, Option, Random } from "effect"
+import { Chunk, Clock, DateTime, Effect, Exit, Option, Random } from "effect"
 import {
   AgentContentRefused,
   type AgentError,
@@ -37,6 +37,8 @@ interface Step {
   readonly limit: RequestLimit
   /** Tries of this model that failed for a moment's reason. */
   readonly failures: number
+  /** When the last request was sent, in milliseconds. */
+  readonly askedAt: number
   /** Readers know which model answers. */
   readonly isChosen: boolean
   readonly prompt: StepPrompt
@@ -63,8 +65,9 @@ export const make = (
   /** The answer that is being read. */
   let open: Pull.Source<Part, AiError.AiError> | undefined
 
-  const ask = (step: Step): Next =>
-    Effect.suspend(() => {
+  const ask = (asked: Omit<Step, "askedAt">): Next =>
+    Effect.flatMap(Clock.currentTimeMillis, (askedAt) => {
+      const step = { ...asked, askedAt }
       step.limit.take()
       const source = Pull.fromStream(
         step.model.model.streamText({
@@ -79,7 +82,7 @@ export const make = (
       return read(step, source, emptyAnswer(step.followsText), limited)
     })
 
-  const isLast = (step: Step) => step.number >= options.maxSteps
+  const isLast = (step: Pick<Step, "number">) => step.number >= options.maxSteps
 
   const read = (
     step: Step,
@@ -119,13 +122,18 @@ export const make = (
     if (step.limit.left === 0) return fail(failure)
     const failures = step.failures + 1
     const fallback = isAway(failure) && step.model === models.first ? models.fallback : undefined
+    const retry =
+      failures < maxTries
+        ? Effect.zipRight(pause(failure, failures, turn.deadline), ask({ ...step, failures }))
+        : fail(failure)
+    if (fallback === undefined) return retry
     // A moment's trouble is not worth another model's answer.
-    if (fallback !== undefined && (failures > 1 || asksToWait(failure))) {
-      return Effect.zipRight(logFallback(fallback), ask({ ...step, model: fallback, failures: 0 }))
-    }
-    return failures < maxTries
-      ? Effect.zipRight(pause(failure, failures, turn.deadline), ask({ ...step, failures }))
-      : fail(failure)
+    const isAwayLonger = Effect.map(
+      Clock.currentTimeMillis,
+      (now) => failures > 1 || asksToWait(failure) || now - step.askedAt > maxMoment
+    )
+    const takeOver = Effect.zipRight(logFallback(fallback), ask({ ...step, model: fallback, failures: 0 }))
+    return Effect.if(isAwayLonger, { onTrue: () => takeOver, onFalse: () => retry })
   }
 
   /** What was refused for its content is sent again with less of it, as long as that is possible. */
@@ -225,6 +233,9 @@ const hasOutput = (step: Step, answer: Answer) => step.number > 1 || answer.text
 
 /** Of one model in one step, for reasons that may pass. The first one counts. */
 const maxTries = 3
+
+/** Milliseconds: a model that takes longer to fail is not asked again while there is another one. */
+const maxMoment = 2000
 
 const newStep = () => ({ limit: new RequestLimit(), failures: 0 })
 

@@ -1,4 +1,4 @@
-import { created, named, type Provider, refusal, reset, type Sent } from "../../support/ModelCases.ts"
+import { created, named, type Provider, refusal, reply, reset, type Sent } from "../../support/ModelCases.ts"
 
 const response = (rest: object = {}) => ({
   id: "resp_1",
@@ -59,6 +59,25 @@ export const provider: Provider = {
         {
           replies: [named(begin, delta("Hel"), delta("lo."), done(message("Hello.")), end(message("Hello.")))],
           expected: { text: "Hello.", usage: [8, 3] }
+        }
+      ]
+    },
+    {
+      name: "a response in place of a stream",
+      feature: "text",
+      turns: [
+        { replies: [reply(200, end(message("Hello.")).response)], expected: { text: "Hello.", usage: [8, 3] } },
+        {
+          replies: [reply(200, end(call("one")).response), says("Done.")],
+          expected: { text: "Done.", calls: [created("one")], usage: [16, 6] }
+        },
+        {
+          replies: [reply(200, { error: { code: "invalid_api_key", message: "x" } })],
+          expected: {
+            error: "agent_misconfigured",
+            requests: 1,
+            log: { model_status: 401, model_code: "invalid_api_key" }
+          }
         }
       ]
     },

@@ -28,7 +28,7 @@ import { FallbackModel, ModelName } from "../../../src/services/agent/Models.ts"
 import { Changes } from "../../../src/services/agent/ToolParameters.ts"
 import { ToolContext } from "../../../src/services/tasks/TaskTools.ts"
 import * as ScriptedModel from "../../../src/testing/ScriptedModel.ts"
-import { call, cut, fail, faults, silence, textOf, used } from "../../../src/testing/ScriptedModel.ts"
+import { call, cut, delay, fail, faults, silence, textOf, used } from "../../../src/testing/ScriptedModel.ts"
 
 const failure = Schema.Struct({ status: Schema.Literal("error"), error: Schema.String })
 const success = Schema.Struct({ status: Schema.Literal("success"), said: Schema.String })
@@ -702,6 +702,7 @@ describe("Agent", () => {
     const takesOver: ReadonlyArray<readonly [string, ScriptedModel.Script, number]> = [
       ["is unreachable twice", [fail(faults.unreachable), fail(faults.unreachable)], 2],
       ["is busy and asks to wait", [fail(faults.busy(5))], 1],
+      ["cannot be reached for a while", [[delay("3 seconds"), fail(faults.unreachable)]], 1],
       ["breaks off within a call", [fail(faults.unreachable), [call("echo", { text: "lost" }), fail(faults.cutOff)]], 2]
     ]
     for (const [what, first, times] of takesOver) {
