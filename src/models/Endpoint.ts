@@ -98,13 +98,11 @@ export const make = <State extends Standing>(
           },
           onFailure: ({ body, error }, hasBegun) => {
             const status = error._tag === "HttpResponseError" ? error.response.status : 0
-            const members =
-              hasBegun || (status !== 400 && status !== 422)
-                ? []
-                : OptionalMembers.refusedIn(
-                    body,
-                    optional.filter((member) => !without.has(member))
-                  )
+            if (hasBegun || (status !== 400 && status !== 422)) return Exit.fail(Option.some(error))
+            const named = OptionalMembers.refusedIn(body, optional)
+            // Refused for something else now. Who still names what is no longer there does not mean it.
+            for (const member of without) if (!named.includes(member)) refused.add(member)
+            const members = named.filter((member) => !without.has(member))
             const fewer = new Set([...without, ...members])
             // What was not sent cannot be the reason.
             const isOther = members.length > 0 && write(fewer) !== write(without)

@@ -7,6 +7,7 @@ import {
   piece,
   plain,
   reply,
+  type Sent,
   says,
   tokens
 } from "../../support/ModelCases.ts"
@@ -48,6 +49,27 @@ export const provider: Provider = {
         {
           replies: [events(says("Counted."), chunk({}, "stop", counts(0, 0)), tokens(11, 4), "[DONE]")],
           expected: { text: "Counted.", usage: [11, 4] }
+        }
+      ]
+    },
+    {
+      name: "a member is refused, and then the history and the message: four requests in all",
+      feature: "errors",
+      turns: [
+        { replies: [plain("One.")], expected: { text: "One." } },
+        { replies: [plain("Two.")], expected: { text: "Two." } },
+        {
+          replies: ({ body }) =>
+            reply(400, { error: { message: "No.", ...("stream_options" in body && { param: "stream_options" }) } }),
+          expected: {
+            error: "agent_content_refused",
+            requests: 4,
+            sent: [true, false, false, false].map(
+              (has) =>
+                ({ body }: Sent) =>
+                  "stream_options" in body === has
+            )
+          }
         }
       ]
     },
