@@ -144,20 +144,21 @@ export const make = (
     const isAlone = step.number === 1 && prompt.past.length === 0 && refusal !== "tool-call"
     return fail(isAlone ? refusedAlone(failure, prompt) : failure)
   }
+
   const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
-    const { calls, text, usage } = answer
+    const { calls, metadata, reason, text, usage } = answer
+    const isWhole = reason === "stop" || reason === "tool-calls"
     // An answer that ends without an end or says nothing at all makes no sense, nor does a last one without words.
-    const isEmpty = text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
+    const isEmpty = isWhole && text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
     if (usage === undefined || isEmpty) {
       const words = usage === undefined ? "the answer has no end" : "the answer has no words"
       const failed = Effect.zipRight(logFailure(step, { model_error: words }), fail(new AgentFailed()))
       return events.length === 0 ? failed : emit(events, failed)
     }
-    const { metadata, reason } = answer
     const usesTools = step.number > 1 || calls.length > 0
     const state = usesTools ? stateOf(step.number, metadata) : undefined
     const ended = [...chosen(step), ...events, AgentEvent.StepEnded({ usage, ...(state !== undefined && { state }) })]
-    if (reason !== "stop" && reason !== "tool-calls") {
+    if (!isWhole) {
       const words = `the answer ended early: ${reason}`
       return emit(ended, Effect.zipRight(logFailure(step, { model_error: words }), fail(fromReason(reason))))
     }

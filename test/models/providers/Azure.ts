@@ -79,6 +79,10 @@ export const provider: Provider = {
           replies: [events(says("Well"), chunk({}, "content_filter"), "[DONE]")],
           expected: { text: "Well", error: "agent_content_refused", requests: 1 }
         },
+        {
+          replies: [events(chunk({}, "content_filter"), "[DONE]")],
+          expected: { error: "agent_content_refused", requests: 1 }
+        },
         // It was the answer, not the message, so both stay in the history.
         {
           replies: ({ text }) => (isAsked(text, 0) && text.includes("Well") ? plain("Hello.") : refusal(400, {})),

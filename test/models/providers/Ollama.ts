@@ -36,6 +36,10 @@ export const provider: Provider = {
         {
           replies: [events(says("<think>secret plan"), chunk({}, "stop"), "[DONE]")],
           expected: { error: "agent_failed", requests: 1 }
+        },
+        {
+          replies: [events(says("<think>secret plan"), chunk({}, "length"), "[DONE]")],
+          expected: { error: "agent_failed", requests: 1, log: { model_error: "the answer ended early: length" } }
         }
       ],
       secrets: ["secret plan"]
