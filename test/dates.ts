@@ -1,29 +1,46 @@
-import { Effect, Random } from "effect"
+import { DateTime, Effect, Random } from "effect"
 import { zoneOf } from "../src/domain/Request.ts"
-import { dayMillis, dayPhrases, kindsOfYear, timePhrases, wrongReadings } from "./support/DatePhrases.ts"
+import {
+  changesIn,
+  dayMillis,
+  dayPhrases,
+  kindsOfYear,
+  timePhrases,
+  tomorrow,
+  wrongReadings
+} from "./support/DatePhrases.ts"
 
 // Every phrase for a day on every day of the 14 kinds of year, one of them with each phrase for a time in each order. The
-// days go through all zones in turn, in an order that the seed chooses. It takes some minutes, and tells of each year.
+// days go through all zones in turn, in an order that the seed chooses. And in every zone each phrase for a time, in each
+// order, on each of the days on which its clocks change in those years. It takes some minutes, and tells of each year.
 const seed = process.argv[2] ?? "taskchat"
 
 const program = Effect.gen(function* () {
-  const zones = Array.from(yield* Random.shuffle(Intl.supportedValuesOf("timeZone")))
+  const zones = Array.from(yield* Random.shuffle(Intl.supportedValuesOf("timeZone"))).map(zoneOf)
   let wrong = 0
   let days = 0
+  let changes = 0
   for (const [n, first] of kindsOfYear.entries()) {
-    for (let today = first; today < first + 366 * dayMillis; today += dayMillis) {
-      const zone = zoneOf(zones[days++ % zones.length] ?? "UTC")
-      const i = yield* Random.nextIntBetween(0, dayPhrases.length)
-      const found = [
-        ...wrongReadings(today, zone, dayPhrases, []),
-        ...wrongReadings(today, zone, dayPhrases.slice(i, i + 1), timePhrases)
-      ]
-      for (const line of found) console.error(`${line} (${zone.id})`)
+    const report = (...given: Parameters<typeof wrongReadings>) => {
+      const found = wrongReadings(...given)
+      for (const line of found) console.error(`${line} (${DateTime.zoneToString(given[1])})`)
       wrong += found.length
+    }
+    for (let today = first; today < first + 366 * dayMillis; today += dayMillis) {
+      const zone = zones[days++ % zones.length] ?? zoneOf("UTC")
+      const i = yield* Random.nextIntBetween(0, dayPhrases.length)
+      report(today, zone, dayPhrases, [])
+      report(today, zone, dayPhrases.slice(i, i + 1), timePhrases)
+    }
+    for (const zone of zones) {
+      for (const day of changesIn(first, zone)) {
+        changes++
+        report(day - dayMillis, zone, tomorrow, timePhrases)
+      }
     }
     console.log(`${n + 1} of ${kindsOfYear.length} years, ${wrong} wrong readings`)
   }
-  console.log(`${days} days, seed ${seed}: ${wrong} wrong readings`)
+  console.log(`${days} days and ${changes} around changes of clocks, seed ${seed}: ${wrong} wrong readings`)
   process.exitCode = wrong === 0 ? 0 : 1
 })
 

@@ -3,7 +3,16 @@ import { Array as Arr, DateTime, Effect, Either, FastCheck, Schema, TestClock } 
 import { weekdayOf } from "../../src/dates/Calendar.ts"
 import * as Dates from "../../src/dates/Dates.ts"
 import { TimeZone, zoneOf } from "../../src/domain/Request.ts"
-import { dayPhrases, edgesOf, kindsOfYear, timePhrases, wrongReadings } from "../support/DatePhrases.ts"
+import {
+  changesIn,
+  dayMillis,
+  dayPhrases,
+  edgesOf,
+  kindsOfYear,
+  timePhrases,
+  tomorrow,
+  wrongReadings
+} from "../support/DatePhrases.ts"
 
 /** A Friday, 14:05 in Berlin. */
 const friday = "2026-01-30T13:05:00Z"
@@ -170,6 +179,7 @@ describe("Dates", () => {
       "tomorrow at",
       "next monday or so",
       "morgen um 9",
+      "明天下午3点",
       "tomorrow 9am CST",
       "2027-03-05T10:00:00+02:00[Europe/Berlin]",
       "a\u0301".repeat(300)
@@ -262,6 +272,15 @@ describe("Dates", () => {
     })
   })
 
+  it("in words too, a time on the days when clocks change is the one that a clock shows", () => {
+    for (const timeZone of zones) {
+      const zone = zoneOf(timeZone)
+      for (const day of changesIn(kindsOfYear[0] ?? 0, zone)) {
+        assert.deepStrictEqual(wrongReadings(day - dayMillis, zone, tomorrow, timePhrases), [])
+      }
+    }
+  })
+
   it.prop(
     "a word that the grammar does not know is never passed over",
     [
@@ -282,6 +301,7 @@ describe("Dates", () => {
     const refusal = Dates.resolve("zweimal", DateTime.unsafeMake(friday), DateTime.zoneUnsafeMakeNamed("UTC"))
     const { detail } = Either.getOrThrow(Either.flip(refusal))
     assert.include(detail, "tomorrow at 9am")
+    assert.include(detail, "English")
     assert.notInclude(detail, "zweimal")
   })
 

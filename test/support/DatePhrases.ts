@@ -164,7 +164,20 @@ export const kindsOfYear: ReadonlyArray<number> = (() => {
   return Array.from(kinds.values())
 })()
 
-/** The days at the edges of months, and those around the days on which clocks often change. */
+/** The days of a year on which a zone's clocks change. */
+export const changesIn = (firstDay: number, zone: DateTime.TimeZone): ReadonlyArray<number> => {
+  const offsetAt = (millis: number) => DateTime.zonedOffset(DateTime.unsafeMakeZoned(millis, { timeZone: zone }))
+  const offsets = Array.from({ length: 367 }, (_, n) => offsetAt(firstDay + n * day))
+  return offsets.flatMap((offset, n) => {
+    // From one midnight of UTC to the next: on that day or, in the west, on the day before.
+    return n > 0 && offset !== offsets[n - 1] ? [firstDay + (n - 1) * day, firstDay + (n - 2) * day] : []
+  })
+}
+
+/** The phrase that names the next day. */
+export const tomorrow = dayPhrases.slice(0, 1)
+
+/** The days at the edges of months, and their middles. */
 export const edgesOf = (firstDay: number): ReadonlyArray<number> =>
   Array.from({ length: 12 }, (_, i) => at(partsOf(firstDay).year, i + 1, 1)).flatMap((first) => [
     first - day,

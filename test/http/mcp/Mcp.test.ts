@@ -6,7 +6,8 @@ import {
   CLIENT_INFO_META_KEY,
   PROTOCOL_VERSION_META_KEY
 } from "@modelcontextprotocol/server"
-import { Array as Arr, DateTime, Effect, Layer, Predicate, Schema, TestClock } from "effect"
+import { Array as Arr, DateTime, Effect, Either, Layer, Predicate, Schema, TestClock } from "effect"
+import { resolve } from "../../../src/dates/Dates.ts"
 import { UserId } from "../../../src/domain/Id.ts"
 import * as Mount from "../../../src/http/Mount.ts"
 import * as Mcp from "../../../src/http/mcp/Mcp.ts"
@@ -255,6 +256,40 @@ layer(server)("Mcp", (it) => {
       const mars = yield* clientOf(user, "2025-11-25", { "time-zone": "Mars/Olympus" })
       const refused = yield* mars.request("ping")
       assert.deepStrictEqual([refused.status, refused.message?.["code"]], [400, "invalid_request"])
+    })
+  )
+
+  it.effect("everyday words for dates are those of the same day in that zone", () =>
+    Effect.gen(function* () {
+      const now = DateTime.unsafeMake("2026-11-29T23:30:00Z")
+      yield* TestClock.setTime(now.epochMillis)
+      const user = yield* newUser
+      for (const name of ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]) {
+        const client = yield* clientOf(user, "2026-07-28", { "time-zone": name })
+        for (const due of [
+          "tomorrow at 5:30",
+          "in the evening on wednesday",
+          "tuesday next week",
+          "tonight at 12",
+          "march 2 next year",
+          "tomorrow at 7 in the evening",
+          "last day of february",
+          "in thirty minutes"
+        ]) {
+          const { dueAt, dueDate } = Either.getOrThrow(resolve(due, now, DateTime.zoneUnsafeMakeNamed(name)))
+          const task = fieldsOf((yield* client.call("create_task", { title: "t", due }))["task"])
+          assert.deepStrictEqual([task["due_date"], task["due_at"]], [dueDate, dueAt && DateTime.formatIso(dueAt)], due)
+        }
+      }
+      const client = yield* clientOf(user, "2026-07-28", { "time-zone": "Europe/Berlin" })
+      const made = yield* client.call("create_task", { title: "t", repeat: "every monday at 9" })
+      // It is Monday already, half past midnight.
+      assert.deepStrictEqual(fieldsOf(made["task"])["due_at"], "2026-11-30T08:00:00.000Z")
+      const task_id = fieldsOf(made["task"])["id"]
+      for (const _ of [1, 2]) {
+        const done = yield* client.call("mark_complete", { task_id })
+        assert.strictEqual(done["due"], "Monday, 2026-12-07, 09:00")
+      }
     })
   )
 
