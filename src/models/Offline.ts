@@ -9,6 +9,8 @@ import { read } from "./offline/Transcript.ts"
 /**
  * No language model: a few fixed rules behind the same interface, so that everything can be tried and tested without a
  * key or a network. It is stateless: what it does follows from the prompt alone. It never calls a tool it was not given.
+ * `Transcript` reads the prompt, `Messages` and `Requests` read a message as commands, and `Dialogue` makes of each command
+ * calls of tools and, with their results, an answer.
  */
 export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
   LanguageModel.LanguageModel,

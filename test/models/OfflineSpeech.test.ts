@@ -49,6 +49,14 @@ const added: ReadonlyArray<readonly [string, string]> = [
   ["remind me that the rent is due on sunday", "The rent | 2026-02-01"],
   ["I need to remember to buy stamps", "Buy stamps"],
   ["add a haircut on tuesday", "Haircut | 2026-02-03"],
+  ["and to lock the back door", "Lock the back door"],
+  ["first, I have to send the contract by tuesday noon", "Send the contract | 2026-02-03T11:00:00.000Z"],
+  ["add birthday party saturday 7pm at Anna's place", "Birthday party at Anna's place | 2026-01-31T18:00:00.000Z"],
+  ["add read march 2 minutes", "Read march 2 minutes"],
+  ["also pick up the kids at 4pm", "Pick up the kids | 2026-01-30T15:00:00.000Z"],
+  ["I forgot: buy candles", "Buy candles"],
+  ["note: buy candles", "Buy candles"],
+  ["put dentist on thursday at 2pm", "Dentist | 2026-02-05T13:00:00.000Z"],
   ["add call the landlord asap", "Call the landlord | high"],
   ["add finish the slides by thursday, it's important", "Finish the slides | 2026-02-05 | high"]
 ]
@@ -58,10 +66,10 @@ const offered: ReadonlyArray<readonly [string, string]> = [
   ["I have a dentist appointment on thursday at half past 2", "Dentist appointment | 2026-02-05T13:30:00.000Z"],
   ["My car needs an oil change next week", "My car needs an oil change | 2026-02-02"],
   ["Next Tuesday at 4 I'm meeting with the accountant", "Meeting with the accountant | 2026-02-03T15:00:00.000Z"],
+  ["I've got a job interview next wednesday at 2:30pm", "Job interview | 2026-02-04T13:30:00.000Z"],
   ["tomorrow morning: yoga", "Yoga | 2026-01-31T08:00:00.000Z"],
   ["finish the slides for thursday", "Finish the slides | 2026-02-05"],
-  ["cancel the gym membership by friday", "Cancel the gym membership | 2026-02-06"],
-  ["and to lock the back door", "Lock the back door"]
+  ["cancel the gym membership by friday", "Cancel the gym membership | 2026-02-06"]
 ]
 
 /** How often tasks are said to repeat, and title and words that come of it. */
@@ -96,6 +104,21 @@ const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer:
   [["add call Bob today at 1am"], /cannot make it due “today at 1am”: that is over/],
   [["add call Bob on feb 30"], /there is no such day/],
   [["add check the oven every 10 minutes"], /cannot read how often/],
+  [["remind me the day before the dentist"], /cannot read “the day before the dentist” as a date/],
+  [["add meeting with John from 2 to 3pm tomorrow"], /only a part of that date/],
+  [["did I write the report?"], /“Write the report” \(#2\)/],
+  [["when do I have to call the bank?"], /“Call the bank” \(#1\)/],
+  [["morning!"], /Hello!/],
+  [["delete #9", "add it back"], /What should I add\?/],
+  [["add yoga twice a week"], /cannot read how often/],
+  [["is the report done?"], /“Write the report” \(#2\): due on Wednesday/],
+  [["is anything due today?"], /no open tasks due today/],
+  [["list tasks without a due date"], /no open tasks without a due date/],
+  [["show my work tasks"], /no open tasks labelled work/],
+  [["when's the report due?"], /due on Wednesday/],
+  [["skip the report this week"], /cannot skip one/],
+  [["no wait, keep it"], /\/undo/],
+  [["thanks, that's it"], /welcome/],
   [["add tomorrow"], /What should I add\?/],
   [["show me what's due in february"], /2 open tasks due in february/],
   [["what did I plan for monday?"], /1 open task due monday:\n1\. Call the bank/],
@@ -228,11 +251,36 @@ describe("Offline, as people write", () => {
 
   it.effect("what was done is finished", () =>
     Effect.gen(function* () {
-      const { tasks } = yield* converse(["I paid the rent"], [{ title: "Pay the rent" }, report])
-      assert.deepStrictEqual(
-        tasks.map(({ completed }) => completed),
-        [true, false]
-      )
+      for (const message of [
+        "I paid the rent",
+        "I paid the rent yesterday",
+        "the rent is paid",
+        "the rent has been paid",
+        "pay the rent - done",
+        "rent ✅",
+        "done: rent"
+      ]) {
+        const { tasks } = yield* converse([message], [{ title: "Pay the rent" }, report])
+        assert.deepStrictEqual(
+          tasks.map(({ completed }) => completed),
+          [true, false],
+          message
+        )
+      }
+    })
+  )
+
+  it.effect("a title that has no other words is meant, though they are in another one too", () =>
+    Effect.gen(function* () {
+      const { last } = yield* converse(["when is the party?"], [{ title: "Plan a party" }, { title: "Party" }])
+      assert.match(last, /^“Party” \(#2\)/)
+    })
+  )
+
+  it.effect("a list by date has those without one at its end", () =>
+    Effect.gen(function* () {
+      const { last } = yield* converse(["show tasks sorted by due date"], [{ title: "Buy milk" }, report, bank])
+      assert.match(last, /1\. Call the bank.*\n2\. Write the report.*\n3\. Buy milk/)
     })
   )
 
@@ -246,6 +294,11 @@ describe("Offline, as people write", () => {
         "Write the report | 2026-02-06"
       )
       assert.strictEqual(yield* due("postpone the report by 2 days"), "Write the report | 2026-02-06")
+      assert.strictEqual(yield* due("push the report back a week"), "Write the report | 2026-02-11")
+      assert.strictEqual(yield* due("bring the report forward to tomorrow"), "Write the report | 2026-01-31")
+      assert.strictEqual(yield* due("lower the priority of the report"), "Write the report | 2026-02-04 | low")
+      assert.strictEqual(yield* due("add call mom", "actually, make it sunday"), "Call mom | 2026-02-01")
+      assert.strictEqual(yield* due("add call mom", "on sunday"), "Call mom | 2026-02-01")
     })
   )
 })

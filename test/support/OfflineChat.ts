@@ -110,6 +110,7 @@ const makeTools = (pageSize: number, seeds: ReadonlyArray<Partial<FakeTask>>) =>
           (input.status === "all" || task.completed === (input.status === "completed")) &&
           (input.priority == null || task.priority === input.priority) &&
           (input.label == null || task.labels.includes(input.label)) &&
+          (input.due == null || task.due_date === null) &&
           (input.due_before == null || (task.due_date !== null && task.due_date <= input.due_before)) &&
           (input.due_after == null || (task.due_date !== null && task.due_date >= input.due_after)) &&
           `${task.title}\n${task.description ?? ""}`.toLowerCase().includes(query)

@@ -87,6 +87,10 @@ export const changes: ReadonlyArray<Rule> = [
     ([words = "", target = ""], present) => update(target, Change.Description({ description: unquote(words) }), present)
   ],
   [
+    /^add (.+) as (?:a |the )?(?:notes?|description|comment|details?) (?:to|on|for) (.+)$/is,
+    ([words = "", target = ""], present) => update(target, Change.Description({ description: unquote(words) }), present)
+  ],
+  [
     /^(?:note|notes|description) (?:on|for|of) (.+?): ?(.+)$/is,
     ([target = "", words = ""], present) => update(target, Change.Description({ description: unquote(words) }), present)
   ],
@@ -142,6 +146,10 @@ export const changes: ReadonlyArray<Rule> = [
     ([target = "", word = ""], present) => prioritize(target, word, present)
   ],
   [
+    /^(lower|raise|reduce|increase) (?:the )?priority (?:of|for|on) (.+)$/i,
+    ([way = "", target = ""], present) => prioritize(target, /^[lr]e?[od]/i.test(way) ? "low" : "high", present)
+  ],
+  [
     new RegExp(`^(?:make|mark|set|flag) (.+?) (?:as |to |a )*${level}(?:[- ]priority)?$`, "i"),
     ([target = "", word = ""], present) => prioritize(target, word, present)
   ],
@@ -176,13 +184,21 @@ export const changes: ReadonlyArray<Rule> = [
     ([target = "", due = ""], present) => schedule(target, due, present)
   ],
   [
+    /^(?:push|move|put) (.+) back (?:by )?((?:\d{1,3}|an?|one|two|three|four|five|six|seven|ten) (?:days?|weeks?|months?|years?))$/i,
+    ([target = "", by = ""], present) => update(target, Change.Postpone({ by }), present)
+  ],
+  [
+    /^(?:bring|move|pull) (.+) (?:forward|ahead|up) to (.+)$/i,
+    ([target = "", due = ""], present) => schedule(target, due, present)
+  ],
+  [
     /^(?:move|reschedule|postpone|delay|defer|snooze|shift|bump) (.+) (?:to|until|till|for) (.+)$/i,
     ([target = "", due = ""], present) => update(target, Change.Due({ due }), present)
   ],
   [
     /^(?:make |set )?(.+?)(?: is)? due(?: on| by)? (.+)$/i,
     ([target = "", due = ""], present) =>
-      /^(?:what|which|anything|any|is|are|list|show|how|do|finish|complete|close|mark|check|delete|remove|clear|reopen|tasks?|to-?dos?|everything|all|my|the tasks|add|create|new|put|remind|i)\b/i.test(
+      /^(?:what|which|anything|any|is|are|whats|list|show|how|do|finish|complete|close|mark|check|delete|remove|clear|reopen|tasks?|to-?dos?|everything|all|my|the tasks|add|create|new|put|remind|i)\b/i.test(
         target
       )
         ? null

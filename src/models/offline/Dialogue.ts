@@ -1,4 +1,4 @@
-import { Predicate } from "effect"
+import { Order, Predicate } from "effect"
 import * as Answers from "./Answers.ts"
 import { Budget } from "./Budget.ts"
 import type { Change, Command } from "./Commands.ts"
@@ -159,13 +159,13 @@ const listing = (
   cursor: string | null,
   sorted = false
 ): Plan => ({
-  calls: [listCall(filter, cursor)],
+  calls: [listCall(filter, cursor, sorted)],
   answer: ([result]) => {
     if (result === undefined || result.error !== null)
       return failures("I could not list your tasks", errorsOf([result]))
     // The tools list the newest first; people read a list in the order they made it, or by date if it is about dates.
     const byDate = sorted || filter.after !== null || filter.before !== null
-    const tasks = [...result.tasks].sort((a, b) => (byDate ? when(a).localeCompare(when(b)) : 0) || a.id - b.id)
+    const tasks = [...result.tasks].sort((a, b) => (byDate ? Order.string(when(a), when(b)) : 0) || a.id - b.id)
     if (counts) {
       const kind = filter.status === "completed" ? "completed task" : "open task"
       return `You have ${Answers.counted(result.total, kind)}${filter.what}.`

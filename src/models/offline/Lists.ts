@@ -7,11 +7,11 @@ const find =
 const about =
   /^(?:do i (?:have|need)(?: to do)?|have i got|is there|are there|show(?: me)?|list|what)(?: (?:anything|something|any|a|an|all|my|the|tasks?|to-?dos?|items?|things?))* (?:about|to do with|mentioning|containing|called|matching|concerning) (.+)$/i
 const asking =
-  /^(?:list|show|display|view|see|what|what's|whats|which|any|anything|do i|did i|have i|am i|are any|is any|is there|are there|how many|how much|how's|give me|tell me|my|all|everything|open|pending|complete|completed|done|finished|overdue|due|urgent|important|high|medium|low|tasks?|to-?dos?|to-?do list|agenda|today|tomorrow|this|next|labell?ed|tagged)\b/i
+  /^(?:list|show|display|view|see|what|what's|whats|which|any|anything|do i|did i|have i|am i|are any(?:thing)?|is any(?:thing)?|is there|are there|how many|how much|how's|give me|tell me|my|all|everything|open|pending|complete|completed|done|finished|overdue|due|urgent|important|high|medium|low|tasks?|to-?dos?|to-?do list|agenda|today|tomorrow|this|next|labell?ed|tagged)\b/i
 const filler = new Set(
   `list show display view see give tell me all of my the a an what what's whats which is are was were on in to do did i i've have has had got need should must for
   tasks task todo todos to-do to-dos items item lists things thing stuff please there any anything something left remaining next up currently still can you ones
-  one that that's due with how many much agenda plate be today's everything now yet at it so far does schedule look like priority coming by just only been am we our those these them planned plan happening scheduled going going anything else free busy new most`.split(
+  one that that's due with how many much agenda plate be today's everything now yet at it so far does schedule look like priority coming by just only been am we our those these them planned plan happening scheduled going going anything else free busy new most first`.split(
     /\s+/
   )
 )
@@ -44,7 +44,16 @@ export const listOf = (asked: string, present: Reading): Command | null => {
     .replace(/[,;:]/g, " ")
     .split(/\s+/)
     .filter((word) => word !== "")
-  if (words.some((word) => !filler.has(word) && toCount(word) === 0)) return null
+  const others = words.filter((word) => !filler.has(word) && toCount(word) === 0)
+  const [label, ...more] = others
+  if (label !== undefined) {
+    // "show my work tasks": a word before "tasks" is a label.
+    const isLabel =
+      more.length === 0 && filter.label === null && /^(?:show|list|display|my)\b.*\S (?:tasks|to-?dos)$/i.test(rest)
+    return isLabel
+      ? Command.List({ filter: { ...filter, label, what: `${filter.what} labelled ${label}` }, counts })
+      : null
+  }
   const all = filter.what === "" && filter.status === "pending" && /\ball (?:of )?(?:my |the )?tasks?\b/i.test(request)
   const narrowed = all ? { ...filter, status: "all" as const } : onToday(filter, request)
   return Command.List({ filter: narrowed, counts, byDate: request !== asked })

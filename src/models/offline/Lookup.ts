@@ -29,19 +29,21 @@ export const missing: Result = { error: "There is no result.", tasks: [], total:
 export const failures = (what: string, errors: ReadonlyArray<string>) =>
   [...new Set(errors)].map((error) => `${what}: ${error.replace(/[.\s]+$/, "")}.`).join("\n")
 
-const listParams = (filter: Filter, cursor: string | null) => ({
+const listParams = (filter: Filter, cursor: string | null, byDate: boolean) => ({
   status: filter.status,
   priority: filter.priority,
   label: filter.label,
   due_before: filter.before,
   due_after: filter.after,
+  ...(filter.undated && { due: "none" }),
   query: filter.query,
+  ...(byDate && { sort: "due" }),
   limit: null,
   cursor
 })
-export const listCall = (filter: Filter, cursor: string | null = null): Call => ({
+export const listCall = (filter: Filter, cursor: string | null = null, byDate = false): Call => ({
   name: "list_tasks",
-  params: listParams(filter, cursor)
+  params: listParams(filter, cursor, byDate)
 })
 
 type Aimed = Extract<Command, { readonly target: Target }>
@@ -165,8 +167,8 @@ function* matching(command: Aimed, words: string, status: Filter["status"]): Tal
     command,
     found.tasks.filter((task) => fits(task, tokens))
   )
-  const title = wordsOf(words).join(" ")
-  return { full, exact: full.filter((task) => wordsOf(task.title).join(" ") === title) }
+  const title = tokens.join(" ")
+  return { full, exact: full.filter((task) => tokensOf(task.title).join(" ") === title) }
 }
 
 const tokensOf = (words: string) => {

@@ -36,12 +36,19 @@ const read = (text: string, present: Reading): ReadonlyArray<Command> => {
     .replace(/^- (.+)$/, (_, list: string) => `- ${list.split(" - ").join("\n- ")}`)
     .trim()
     .replace(thanks, "")
+    .replace(opening, "")
   const parts = assent.test(plain) ? [plain] : split(plain)
   if (parts.length > maxParts || parts.some(isTooLong)) return [tooLong]
-  const commands = foldIt(parts.map((part) => commandIn(polite(part), present)))
+  const commands = foldIt(parts.map((part) => goingOn(part, commandIn(polite(part), present), present)))
   const asks = commands.filter(({ _tag }) => _tag !== "Greeting" && _tag !== "Thanks")
   return asks.length > 0 ? asks : commands.slice(0, 1)
 }
+
+/** "also pick up the kids" says of itself that it belongs on the list. */
+const goingOn = (part: string, command: Command, present: Reading) =>
+  command._tag === "Deed" && /^(?:oh,? )?(?:and|also|plus)\b/i.test(part)
+    ? Command.Add({ tasks: newTasks(command.text, present, false) })
+    : command
 
 /** A message has at most so many requests. */
 const maxParts = 25
@@ -63,8 +70,12 @@ const commandIn = (part: string, present: Reading): Command => {
 const thanks =
   /(?<=\S)[,.!?]? (?:many )?(?:thanks|thank you|cheers)(?: so much| very much| a lot| in advance| again)?[\s.!]*$/i
 
+/** What leads to a request and is set off by a comma, which would make a request of its own of it. */
+const opening =
+  /^(?:actually|first(?:ly)?|second(?:ly)?|third(?:ly)?|finally|lastly|next|oh|ok(?:ay)?|well|so|hm+|right|great|sorry|wait|no(?! thank)),\s+(?!thank|please)(?=\S)/i
+
 const courtesy =
-  /^(?:(?:please|hello there|hi there|hello|hi|good morning|good evening|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|perfect|thanks|thank you|oh|ah|hm+|um|sorry|wait|actually|right|maybe|by the way|btw|fyi|(?:no|nope),(?! thank)|can i|(?:show|tell) me (?=(?:what|how many|which|when)\b))[,!.:]*\s+)+(?=\S)(?!(?:there|again|everyone|all)[\s.!?]*$)/i
+  /^(?:(?:please|hello there|hi there|hello|hi|good morning|good evening|hey|ok(?:ay)?|so|well|now|then|also|and|could you|can you|would you|will you|i(?:'d| would) like (?:you )?to|i want you to|let's|let us|just|alright|great|perfect|thanks|thank you|oh|ah|hm+|um|sorry|wait|actually|right|maybe|by the way|btw|fyi|no wait|(?:no|nope),(?! thank)|can i|(?:show|tell) me (?=(?:what|how many|which|when)\b))[,!.:]*\s+)+(?=\S)(?!(?:there|again|everyone|all)[\s.!?]*$)/i
 const farewell = /(?<![\s,])[\s,]+(?:please|thanks|thank you|for me|now|as well|too)$/i
 
 const polite = (text: string) => {

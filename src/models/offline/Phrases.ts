@@ -51,6 +51,9 @@ const weak =
 /** Only these may begin a date in the middle of a title or before it. */
 const strong = /^(?:tomorrow|today|tonight|by|on|at|in|this|next|due|before|until)\b/i
 
+/** Nor can these be anything but dates: "saturday 7pm". */
+const timed = /\s\d{1,2}(?::\d\d)? ?[ap]m\b|\s(?:noon|midnight)$|\s\d{1,2}:\d\d/i
+
 /** A text without its date, and the date in the user's own words; `unclear` says why they cannot be read. */
 interface Cut {
   readonly due: string | null
@@ -89,7 +92,12 @@ const cutDue = (text: string, present: Reading): Cut => {
     const phrase = whole.slice(start, end)
     const before = whole.slice(0, start).trimEnd()
     const inside = start === 0 || end < whole.length
-    return words <= 12 && !weak.test(phrase) && !dangling.test(before) && (!inside || strong.test(phrase))
+    return (
+      words <= 12 &&
+      !weak.test(phrase) &&
+      !dangling.test(before) &&
+      (!inside || strong.test(phrase) || timed.test(phrase))
+    )
   })
   const words = spans.map(phraseOf)
   if (words.length === 0) return uncut
@@ -148,7 +156,7 @@ const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
     (w) => w
   ],
   [/(?<![\s,(])[\s,(]*\b(?:with )?priority(?: is| of|:)? (high|urgent|medium|normal|low)\b\)?/i, (w) => w],
-  [/\s*\((high|urgent|important|medium|low)\)/i, (w) => w],
+  [/\s*\((high|urgent|important|medium|low)!?\)/i, (w) => w],
   [/(?:^|\s)!(high|medium|low)\b/i, (w) => w],
   [/^(urgent|important)[:,!]\s*/i, (w) => w],
   [/[\s,]+(?:asap|as soon as possible)$/i, () => "high"],
@@ -233,7 +241,7 @@ const again =
   /\b(?:every|each|(?:dai|week|fortnight|month|quarter|year)ly|annually|(?:mon|tues|wednes|thurs|fri|satur|sun|week)days)\b/i
 /** Says how often, read or not. */
 const isOften =
-  /\b(?:every|each) (?:other |single )?(?:\d|(?:seco|thi|fou|two|three|few|couple|minute|hour|day|week|fortnight|month|quarter|year|morning|afternoon|evening|night|mon|tue|wed|thu|fri|sat|sun))/i
+  /\b(?:every|each) (?:other |single )?(?:\d|(?:seco|thi|fou|two|three|few|couple|minute|hour|day|week|fortnight|month|quarter|year|morning|afternoon|evening|night|mon|tue|wed|thu|fri|sat|sun))|\b(?:once|twice|\w+ times) (?:a|an|per|every|each) (?:hour|day|week|month|year)\b/i
 const mostOften = 14
 const howOften =
   "I cannot read how often that is to repeat. Say it like “every monday”, “every 2 weeks” or “on the 1st of every month”."

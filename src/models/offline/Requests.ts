@@ -25,12 +25,18 @@ export const commandOf = (request: string, present: Reading): Command => {
   const next = /^(?:how|what) about (.+)$/i.exec(request)?.[1]
   const listed = listOf(next === undefined ? request : `what is due ${next}`, present)
   if (listed !== null) return listed
+  // "on saturday" goes on with what was just added.
+  if (/^(?:on|at|by|in|for|before) /i.test(request) && duePhrase(request, present) !== null) {
+    return Command.Update({ target: Target.It(), change: Change.Due({ due: request }) })
+  }
   const shown = /^(?:show|view|display|open|see|read)(?: me)? (.+)$/i.exec(request)?.[1]
   if (shown !== undefined) return Command.Show({ target: targetOf(shown, present) })
   const target = targetOf(request, present)
   if (target._tag !== "Title" && !(target._tag === "Several" && target.targets.some(({ _tag }) => _tag === "Title"))) {
     return target._tag === "All" ? Command.List({ filter: target.filter, counts: false }) : Command.Pointer({ target })
   }
+  if (/^(?:i|we)(?:'ve| have)(?: got)? (?:an? lot|so much|too much|nothing|no)\b/i.test(request))
+    return Command.Unknown({ text: request })
   const deed = request.replace(
     /^(?:i|we)(?:'ve| have)(?: got)? (?:(?:a|an|another|my|our|the) )?(?=\S)|^there(?:'s| is) (?:an? )?/i,
     ""
@@ -40,13 +46,26 @@ export const commandOf = (request: string, present: Reading): Command => {
 
 const isAimed = Predicate.or(Command.$is("Complete"), Predicate.or(Command.$is("Update"), Command.$is("Delete")))
 
-/** A date alone is no task. */
+const pointing = /^(?:it|that|this|them|those|these)(?: back| again| too)?$/i
+
+/** A date alone is no task, nor is "it". */
 const add = (body: string, present: Reading, announced = false) =>
-  Command.Add({ tasks: duePhrase(body, present) === null ? newTasks(body, present, announced) : [] })
+  Command.Add({
+    tasks: duePhrase(body, present) !== null || pointing.test(body) ? [] : newTasks(body, present, announced)
+  })
 
 /** Words before "to" that seem to say when. */
 const whenUnread =
-  /^(?!(?:to|about|that|of)\b).*?\b(?:in|on|at|before|after|by|next|this|every|when|days?|weeks?|months?|hours?|minutes?|\d+)\b.*? to /is
+  /^(?:the day|an? \w+|\d+ \w+|\w+ (?:minutes|hours|days|weeks)) (?:before|after)\b|^(?!(?:to|about|that|of)\b).*?\b(?:in|on|at|before|after|by|next|this|every|when|days?|weeks?|months?|hours?|minutes?|\d+)\b.*? to /is
+
+const whenDone = / (?:already|yesterday|today|just now|now|earlier|last night|this (?:morning|afternoon|evening))$/i
+
+/** What was done, without when it was. Of several, such as "all tasks due today", the day is what they have in common. */
+const finished = (words: string, present: Reading) =>
+  Command.Complete({
+    target: targetOf(/^(?:all|every|my tasks|the tasks)/i.test(words) ? words : words.replace(whenDone, ""), present),
+    completed: true
+  })
 
 const done = `(?:done|complete|completed|finished|ticked off|checked off)`
 const undone = `(?:not (?:yet )?(?:done|complete|completed|finished)(?: yet)?|undone|incomplete|unfinished|open|pending|to-?do)`
@@ -57,11 +76,11 @@ const rules: ReadonlyArray<Rule> = [
     () => Command.Help()
   ],
   [
-    /^(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|greetings|moin|how are you)(?: there| again)?$/i,
+    /^(?:hi|hello|hey|(?:good )?(?:morning|afternoon|evening|day)|greetings|moin|how are you)(?: there| again)?$/i,
     () => Command.Greeting()
   ],
   [
-    /^(?:thanks|thank you|thx|cheers|great|perfect|awesome|nice|cool|ok|okay|(?:good)?bye|good night|see you|that's all|that is all)(?: (?:a lot|so much|very much|you|then))?$/i,
+    /^(?:thanks|thank you|thx|cheers|great|perfect|awesome|nice|cool|ok|okay|(?:good)?bye|good night|see you|that's (?:all|it)|that is (?:all|it))(?: (?:a lot|so much|very much|you|then))?$/i,
     () => Command.Thanks()
   ],
   [
@@ -72,7 +91,7 @@ const rules: ReadonlyArray<Rule> = [
     /^(?:no|nope|nah|never ?mind|forget it|stop|cancel|cancel that|don't|none(?: of them)?|neither|n|leave it)$/i,
     () => Command.No()
   ],
-  [/^(?:undo|revert|take back|roll back)\b/i, () => Command.Undo()],
+  [/^(?:undo|revert|take back|roll back|(?:keep|restore) it|bring it back)\b/i, () => Command.Undo()],
   [/^(?:more|next page|show (?:me )?more|the rest|show (?:me )?the rest|continue|go on)$/i, () => Command.More()],
 
   // A new task that is called one; before the rules that would read its date or priority as a change.
@@ -92,6 +111,13 @@ const rules: ReadonlyArray<Rule> = [
 
   // What there is no tool for
   [
+    /^skip (.+)$/i,
+    ([target = ""], present) =>
+      isDated(target, present) && !/\b(?:this|next|today|tomorrow)/i.test(target)
+        ? null
+        : Command.Missing({ what: "skip one: say that it is done, or move it to another day" })
+  ],
+  [
     /^(?:list|show|display|what|which)\b.*\b(?:repeats?|repeating|recur|recurring)\b/i,
     () => Command.Missing({ what: "list only the tasks that repeat: every list says how often each one does" })
   ],
@@ -109,13 +135,24 @@ const rules: ReadonlyArray<Rule> = [
   ],
 
   [
-    /^(?:did|have) i (?:already )?((?:do|done|finish|finished|complete|completed|pay|paid|buy|bought|send|sent|write|written|call|called) .+?)(?: already| yet)?$/i,
+    /^(?:did|have) i (?:already )?(?!(?:get|have|got|forget)\b)(\w+ .+?)(?: already| yet)?$/i,
     ([words = ""], present) => {
       const target = words.replace(/^\S+ /, "")
       return /^(?:anything|something|it all|everything|today|so far)\b/i.test(target)
         ? null
         : Command.Show({ target: targetOf(target, present) })
     }
+  ],
+  [
+    /^(?:is|are|was|were|has|have) (?:the |my )?(.+?) (?:been )?(?:done|finished|completed?|paid|sent|bought|due|called)(?: yet| already)?$/i,
+    ([target = ""], present) =>
+      /^(?:anything|something|there|any|they|you)\b/i.test(target)
+        ? null
+        : Command.Show({ target: targetOf(target, present) })
+  ],
+  [
+    /^(?:to-?do|memo|note to self|note|i forgot(?: to)?)(?::|,| -)? (.+)$/is,
+    ([body = ""], present) => (/^(?:list|on|for|of)\b/i.test(body) ? null : add(body, present))
   ],
   [/^(?:schedule|pencil in|put in) (?:a|an|another) (.+)$/is, ([body = ""], present) => add(body, present)],
 
@@ -146,6 +183,7 @@ const rules: ReadonlyArray<Rule> = [
       return Command.Add({ tasks: tasks.map((task) => ({ ...task, labels: [...(task.labels ?? []), label] })) })
     }
   ],
+  [/^put (?:down |in )?(.+)$/is, ([body = ""], present) => (isDated(body, present) ? add(body, present) : null)],
   [new RegExp(`^(?:add|put) (?:to|on) ${list}:? (.+)$`, "is"), ([body = ""], present) => add(body, present)],
   [/^(?:add|create)(?: (?:a|an|another)(?: new)?| the new)?:?\s+(.+)$/is, ([body = ""], present) => add(body, present)],
   [
@@ -193,42 +231,27 @@ const rules: ReadonlyArray<Rule> = [
         : Command.Complete({ target: targetOf(target, present), completed: false })
   ],
   [
-    /^((?:the|my) .+?) (?:has|have) (?:now |already )?been \w+$/i,
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
+    /^((?:the|my) .+?) (?:(?:has|have) (?:now |already )?been \w+|(?:is|are) (?:now |already |all )?(?!cancel|clos|delay|need|schedul|postpon|block|label|tagg|relat|limit|requir)(?:\w{3,20}ed|sent|paid|bought|made|written))$/i,
+    ([target = ""], present) => finished(target, present)
   ],
   [
     new RegExp(`^(?:mark|set|check|tick) (?:off )?(.+?) (?:as |to )?(?:${done}|off)$`, "i"),
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
+    ([target = ""], present) => finished(target, present)
   ],
   [
     /^(?:mark|check|tick|cross)(?: off)? (.+?)(?: off)?(?: (?:my|the) list)?$/i,
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
+    ([target = ""], present) => finished(target, present)
   ],
   [
     /^(?:(?:i(?:'m| am|'ve| have)?|we(?:'re|'ve| are| have)?) )?(?:all |just |already |now )*(?:done|finished|completed|through)(?: with| doing)? (.+)$/i,
-    ([target = ""], present) =>
-      /^(?:tasks|ones|items)\b/i.test(target)
-        ? null
-        : Command.Complete({ target: targetOf(target, present), completed: true })
+    ([target = ""], present) => (/^(?:tasks|ones|items)\b/i.test(target) ? null : finished(target, present))
   ],
-  [
-    /^(?:complete|finish|close|resolve)(?: off| up)? (.+)$/i,
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
-  ],
-  [
-    /^done:? (.+)$/i,
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
-  ],
-  [
-    /^i(?:'ve)? (?:just |already )?(?:did|done) (.+)$/i,
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
-  ],
+  [/^(?:complete|finish|close|resolve)(?: off| up)? (.+)$/i, ([target = ""], present) => finished(target, present)],
+  [/^done:? (.+)$/i, ([target = ""], present) => finished(target, present)],
+  [/^i(?:'ve)? (?:just |already )?(?:did|done) (.+)$/i, ([target = ""], present) => finished(target, present)],
   [
     /^(.+?) (?:is|are|was)(?: now| already| all)? (?:done|complete|completed|finished)$/i,
-    ([target = ""], present) =>
-      /^(?:what|which|how many|anything)\b/i.test(target)
-        ? null
-        : Command.Complete({ target: targetOf(target, present), completed: true })
+    ([target = ""], present) => (/^(?:what|which|how many|anything)\b/i.test(target) ? null : finished(target, present))
   ],
   [
     /^(?:(?:i'm|i am|we're|all) )?(?:done|finished|complete it|finished it)$/i,
@@ -236,8 +259,14 @@ const rules: ReadonlyArray<Rule> = [
   ],
 
   [
-    /^i(?:'ve| have)? (?:just |already |now )?(?:paid|bought|got|sent|wrote|written|made|took|taken|read|fed|cut|met|swept|called|\w{2,20}ed) (.+)$/i,
-    ([target = ""], present) => Command.Complete({ target: targetOf(target, present), completed: true })
+    /^i(?:'ve| have)? (?:just |already |now )?(?:paid|bought|got(?! (?:an?|some|to)\b)|sent|wrote|written|made|took|taken|read|fed|cut|met|swept|called|\w{2,20}ed) (.+)$/i,
+    ([target = ""], present) => finished(target, present)
+  ],
+
+  [
+    /^(.+?)(?: [-–—]|[:,])? (?:done|finished|completed|[✅✓✔☑]\ufe0f?)$/iu,
+    ([target = ""], present) =>
+      /^(?:what|which|is|are|has|have|how|anything|get|show|list)\b/i.test(target) ? null : finished(target, present)
   ],
 
   // Deleting
@@ -271,7 +300,7 @@ const rules: ReadonlyArray<Rule> = [
     ([target = ""], present) => Command.Show({ target: targetOf(target, present) })
   ],
   [
-    /^(?:when|what time) (?:is|do i have to|should i|must i) (.+?)(?: due)?$/i,
+    /^(?:when|what time)(?:'s| is| are| do i have to| should i| must i| do i| did i)(?: have to| need to)? (?:(?:my|the) next )?(.+?)(?: due)?$/i,
     ([target = ""], present) => Command.Show({ target: targetOf(target, present) })
   ],
   [
@@ -290,7 +319,7 @@ const remind = (body: string, present: Reading) => {
     const isUnread = task?.due === null && task.repeat === undefined && task.unclear === null && whenUnread.test(body)
     return Command.Add({
       tasks: isUnread
-        ? [{ ...task, unclear: `I cannot read “${match?.[1]}” as a date. Say it like “tomorrow at 9”.` }]
+        ? [{ ...task, unclear: `I cannot read “${match?.[1] ?? body}” as a date. Say it like “tomorrow at 9”.` }]
         : tasks
     })
   }

@@ -8,6 +8,8 @@ export interface Filter {
   readonly label: string | null
   readonly after: string | null
   readonly before: string | null
+  /** Only those without a due date. */
+  readonly undated?: boolean
   readonly query: string | null
   readonly what: string
 }
@@ -164,6 +166,13 @@ export const filterOf = (text: string, present: Reading): { readonly filter: Fil
     const { label, what } = labelled(m[1]?.toLowerCase() ?? "")
     return { label, what }
   })
+  take(
+    /\b(?:without|with no|that have no) (?:an? )?(?:due )?(?:date|day|deadline)s?\b|\b(?:undated|unscheduled)\b/i,
+    () => ({
+      undated: true,
+      what: " without a due date"
+    })
+  )
   take(/\b(?:urgent|important)\b/i, () => ({ priority: "high", what: " with high priority" }))
   take(
     /(?:\b(?:that (?:are|is) |are |is )?(?:labell?ed|tagged|with (?:the )?(?:label|tag)|(?:label|tag)):?(?: as| with)? (?:"([^"]+)"|#?([\p{L}\p{N}_-]+))|\s#(?=\p{L})([\p{L}\p{N}_-]+))/iu,
@@ -181,7 +190,7 @@ export const filterOf = (text: string, present: Reading): { readonly filter: Fil
   for (let from = Math.max(0, words.length - 8); from < words.length; from++) {
     const phrase = words.slice(from).join(" ")
     const days = daysOf(phrase, present)
-    if (days !== null && !/^\d+$/.test(phrase)) {
+    if (days !== null && !/^(?:\d+|(?:the )?(?:first|second|third|last))$/i.test(phrase)) {
       const said = phrase.toLowerCase().replace(/^(?:(?:due|on|for) )+/, "")
       filter = { ...filter, after: days.after, before: days.before }
       what.push(` due ${said}`)
