@@ -109,6 +109,12 @@ const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer:
   [["did I write the report?"], /“Write the report” \(#2\)/],
   [["when do I have to call the bank?"], /“Call the bank” \(#1\)/],
   [["morning!"], /Hello!/],
+  [["hi there, what can you help me with?"], /add call the bank/],
+  [["add meeting 10-11am tomorrow"], /only a part of that date/],
+  [["add meeting tomorrow 10:00-11:00"], /only a part of that date/],
+  [["move the report an hour later"], /cannot move a time by hours/],
+  [["what's my week looking like?"], /no open tasks due this week/],
+  [["is the report urgent?"], /“Write the report” \(#2\)/],
   [["delete #9", "add it back"], /What should I add\?/],
   [["add yoga twice a week"], /cannot read how often/],
   [["is the report done?"], /“Write the report” \(#2\): due on Wednesday/],
@@ -295,6 +301,9 @@ describe("Offline, as people write", () => {
       )
       assert.strictEqual(yield* due("postpone the report by 2 days"), "Write the report | 2026-02-06")
       assert.strictEqual(yield* due("push the report back a week"), "Write the report | 2026-02-11")
+      assert.strictEqual(yield* due("make the report a day later"), "Write the report | 2026-02-05")
+      assert.strictEqual(yield* due("put the report off until friday"), "Write the report | 2026-02-06")
+      assert.strictEqual(yield* due("add call mom", "put it off until sunday"), "Call mom | 2026-02-01")
       assert.strictEqual(yield* due("bring the report forward to tomorrow"), "Write the report | 2026-01-31")
       assert.strictEqual(yield* due("lower the priority of the report"), "Write the report | 2026-02-04 | low")
       assert.strictEqual(yield* due("add call mom", "actually, make it sunday"), "Call mom | 2026-02-01")

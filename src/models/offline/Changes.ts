@@ -184,9 +184,10 @@ export const changes: ReadonlyArray<Rule> = [
     ([target = "", due = ""], present) => schedule(target, due, present)
   ],
   [
-    /^(?:push|move|put) (.+) back (?:by )?((?:\d{1,3}|an?|one|two|three|four|five|six|seven|ten) (?:days?|weeks?|months?|years?))$/i,
+    /^(?:push|move|put|make|shift) (.+?)(?: back)? (?:by )?((?:\d{1,3}|an?|one|two|three|four|five|six|seven|ten) (?:days?|weeks?|months?|years?))(?: later)?$/i,
     ([target = "", by = ""], present) => update(target, Change.Postpone({ by }), present)
   ],
+  [/^put (.+) off (?:to|until|till|for) (.+)$/i, ([target = "", due = ""], present) => schedule(target, due, present)],
   [
     /^(?:bring|move|pull) (.+) (?:forward|ahead|up) to (.+)$/i,
     ([target = "", due = ""], present) => schedule(target, due, present)

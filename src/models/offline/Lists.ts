@@ -11,7 +11,7 @@ const asking =
 const filler = new Set(
   `list show display view see give tell me all of my the a an what what's whats which is are was were on in to do did i i've have has had got need should must for
   tasks task todo todos to-do to-dos items item lists things thing stuff please there any anything something left remaining next up currently still can you ones
-  one that that's due with how many much agenda plate be today's everything now yet at it so far does schedule look like priority coming by just only been am we our those these them planned plan happening scheduled going going anything else free busy new most first`.split(
+  one that that's due with how many much agenda plate be today's everything now yet at it so far does schedule look like priority coming by just only been am we our those these them planned plan happening scheduled going going anything else free busy new most first looking`.split(
     /\s+/
   )
 )
@@ -24,7 +24,11 @@ const onToday = (filter: Filter, request: string): Filter =>
 
 /** The list that a request asks for, or null. */
 export const listOf = (asked: string, present: Reading): Command | null => {
-  const request = asked.replace(/,? (?:sorted|ordered|sort|order) by (?:the )?(?:due )?(?:dates?|day)$/i, "")
+  const request = asked
+    .replace(/,? (?:sorted|ordered|sort|order) by (?:the )?(?:due )?(?:dates?|day)$/i, "")
+    .replace(/ look(?:ing|s)?(?: like)?$/i, "")
+    .replace(/\bmy (week|month)\b/i, "this $1")
+    .replace(/\bmy day\b/i, "today")
   const query = find.exec(request)?.[1] ?? about.exec(request)?.[1]
   if (query !== undefined) {
     const words = unquote(query.replace(/^(?:the|a|an|my) /i, "").replace(/\s+(?:on|in|from) (?:my|the) list$/i, ""))

@@ -65,12 +65,13 @@ const unitWords = "(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|mon
 const dayWords =
   "(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|april|june|july|august|september|october|november|december"
 /** What, right before or after a date, makes another one of it: "30 minutes" before "before 5pm", "after" before "friday". */
-const besideBefore = new RegExp(`(?:^|\\s)(?:after|since|from|except|not|past|between|${dayWords})$`, "i")
+const fromTo = "\\d(?::\\d\\d)? ?(?:[ap]m)? ?[-–] ?\\d{1,2}(?::\\d\\d)? ?(?:[ap]m)?"
+const besideBefore = new RegExp(`(?:^|\\s)(?:after|since|from|except|not|past|between|${dayWords})$|${fromTo}$`, "i")
 const countBefore = new RegExp(
   `(?:\\d|\\b(?:an?|half|one|two|three|four|five|six|seven|ten|few|couple of)) ?${unitWords}$`,
   "i"
 )
-const besideAfter = new RegExp(`^(?:except|but not|ago|${unitWords}|${dayWords})\\b`, "i")
+const besideAfter = new RegExp(`^(?:except|but not|ago|${unitWords}|${dayWords})\\b|^\\d?${fromTo}`, "i")
 
 /** That words name several dates. */
 export const several = (words: ReadonlyArray<string>) =>
@@ -106,7 +107,10 @@ const cutDue = (text: string, present: Reading): Cut => {
     if (/^[\s:.,]*\d[\s\d:.,]*$/.test(whole.slice(end, spans[i + 1]?.start))) return true
     const before = whole.slice(0, start).trimEnd()
     const isCounted = /^(?:before|until|till)\b/i.test(whole.slice(start)) && countBefore.test(before)
-    return isCounted || besideBefore.test(before) || besideAfter.test(whole.slice(end).trimStart())
+    const isRange =
+      /^(?:[-–—]|to\b|until\b|till\b) ?\d/i.test(whole.slice(end).trimStart()) &&
+      /\d ?(?:[ap]m)?$/i.test(whole.slice(start, end).trim())
+    return isCounted || isRange || besideBefore.test(before) || besideAfter.test(whole.slice(end).trimStart())
   })
   if (isPart) {
     return {

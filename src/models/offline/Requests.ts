@@ -72,7 +72,7 @@ const undone = `(?:not (?:yet )?(?:done|complete|completed|finished)(?: yet)?|un
 
 const rules: ReadonlyArray<Rule> = [
   [
-    /^(?:help|what (?:can|do) you do|what are you|who are you|how (?:do|does) (?:this|it|you) work|what can i (?:say|ask|do)|commands|options)\b/i,
+    /^(?:help|what (?:can|do) you (?:do|help|understand)|what are you|who are you|how (?:do|does) (?:this|it|you) work|what can i (?:say|ask|do)|commands|options)\b/i,
     () => Command.Help()
   ],
   [
@@ -80,7 +80,7 @@ const rules: ReadonlyArray<Rule> = [
     () => Command.Greeting()
   ],
   [
-    /^(?:thanks|thank you|thx|cheers|great|perfect|awesome|nice|cool|ok|okay|(?:good)?bye|good night|see you|that's (?:all|it)|that is (?:all|it))(?: (?:a lot|so much|very much|you|then))?$/i,
+    /^(?:thanks|thank you|thx|cheers|great|perfect|awesome|nice|cool|ok|okay|(?:good|bye )?bye|good night|see you|that's (?:all|it)|that is (?:all|it))(?: (?:a lot|so much|very much|you|then))?$/i,
     () => Command.Thanks()
   ],
   [
@@ -110,6 +110,10 @@ const rules: ReadonlyArray<Rule> = [
   ],
 
   // What there is no tool for
+  [
+    /^(?:move|push|shift|make|start|put) .+ (?:an?|half an|\d{1,3}|two|three) (?:hours?|minutes?|mins?) (?:later|earlier)$/i,
+    () => Command.Missing({ what: "move a time by hours or minutes: say the new one, such as “move it to 3pm”" })
+  ],
   [
     /^skip (.+)$/i,
     ([target = ""], present) =>
@@ -144,7 +148,7 @@ const rules: ReadonlyArray<Rule> = [
     }
   ],
   [
-    /^(?:is|are|was|were|has|have) (?:the |my )?(.+?) (?:been )?(?:done|finished|completed?|paid|sent|bought|due|called)(?: yet| already)?$/i,
+    /^(?:is|are|was|were|has|have) (?:the |my )?(.+?) (?:been )?(?:done|finished|completed?|paid|sent|bought|due|called|urgent|important|overdue)(?: yet| already)?$/i,
     ([target = ""], present) =>
       /^(?:anything|something|there|any|they|you)\b/i.test(target)
         ? null
@@ -183,7 +187,10 @@ const rules: ReadonlyArray<Rule> = [
       return Command.Add({ tasks: tasks.map((task) => ({ ...task, labels: [...(task.labels ?? []), label] })) })
     }
   ],
-  [/^put (?:down |in )?(.+)$/is, ([body = ""], present) => (isDated(body, present) ? add(body, present) : null)],
+  [
+    /^put (?!(?:it|that|this|them|those|these|off)\b)(?:down |in )?(.+)$/is,
+    ([body = ""], present) => (isDated(body, present) ? add(body, present) : null)
+  ],
   [new RegExp(`^(?:add|put) (?:to|on) ${list}:? (.+)$`, "is"), ([body = ""], present) => add(body, present)],
   [/^(?:add|create)(?: (?:a|an|another)(?: new)?| the new)?:?\s+(.+)$/is, ([body = ""], present) => add(body, present)],
   [
