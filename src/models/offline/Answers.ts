@@ -2,9 +2,9 @@ import { DateTime, Option } from "effect"
 import { dayIn, weekdayOf } from "../../dates/Calendar.ts"
 import { foreignDay } from "../../dates/Foreign.ts"
 import type { Command } from "./Commands.ts"
-import { type Present, todayOf } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"
 import type { TaskView } from "./Transcript.ts"
+import { type Present, todayOf } from "./When.ts"
 
 /** A title in one line: only a list's own lines begin with a number. */
 export const titleOf = (task: TaskView) => task.title.replace(/\s+/g, " ").trim()

@@ -1,6 +1,7 @@
 import { Change, Command } from "./Commands.ts"
-import { duePhrase, isRepeat, labelsOf, priorityOf, type Reading, unquote } from "./Phrases.ts"
+import { labelsOf, priorityOf, unquote } from "./Phrases.ts"
 import { targetOf } from "./Targets.ts"
+import { duePhrase, isRepeat, type Reading } from "./When.ts"
 
 /** Reads a request, or passes it on. Groups are never undefined. */
 export type Rule = readonly [RegExp, (groups: ReadonlyArray<string>, present: Reading) => Command | null]

@@ -1,6 +1,7 @@
 import { Command } from "./Commands.ts"
-import { type Reading, unquote } from "./Phrases.ts"
+import { unquote } from "./Phrases.ts"
 import { everything, type Filter, filterOf, toCount } from "./Targets.ts"
+import type { Reading } from "./When.ts"
 
 const find =
   /^(?:find|search(?: for)?|look (?:for|up)|where(?:'s| is))(?: me)?(?: (?:the|my|all|any|a))*(?: tasks?)?(?: (?:about|with|for|containing|named|called|matching|that mention))? (.+)$/i

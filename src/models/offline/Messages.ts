@@ -1,8 +1,9 @@
 import { DateTime } from "effect"
 import { longest } from "./Budget.ts"
 import { type Change, Command } from "./Commands.ts"
-import { type Draft, mostTasks, newTasks, type Reading } from "./Phrases.ts"
+import { type Draft, mostTasks, newTasks } from "./Phrases.ts"
 import { commandOf } from "./Requests.ts"
+import type { Reading } from "./When.ts"
 
 /** What was read last, and the steps that it took: every step of a turn asks for the same messages. */
 const lately = new Map<string, { readonly commands: ReadonlyArray<Command>; readonly steps: number }>()

@@ -2,8 +2,9 @@ import { Predicate } from "effect"
 import { changes, type Rule } from "./Changes.ts"
 import { Change, Command } from "./Commands.ts"
 import { listOf } from "./Lists.ts"
-import { duePhrase, isDated, isDeed, isRepeat, newTasks, type Reading, several } from "./Phrases.ts"
+import { isDated, isDeed, newTasks } from "./Phrases.ts"
 import { everything, Target, targetOf } from "./Targets.ts"
+import { duePhrase, isRepeat, type Reading, several } from "./When.ts"
 
 const list = `(?:(?:my|the) )?(?:to-?do )?(?:task )?(?:list|tasks|to-?dos)`
 /** One that has a name of its own, which is a label here; and what may follow it. */

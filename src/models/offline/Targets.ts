@@ -1,5 +1,6 @@
 import { Data } from "effect"
-import { daysOf, priorityOf, type Reading, unquote } from "./Phrases.ts"
+import { priorityOf, unquote } from "./Phrases.ts"
+import { daysOf, type Reading } from "./When.ts"
 
 /** Which tasks to list. `what` says it in words, to follow "tasks": " due this week". */
 export interface Filter {
