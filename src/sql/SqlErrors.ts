@@ -11,8 +11,8 @@ export const violated = (error: SqlError): string | undefined =>
     ? property(error.cause, "constraint")?.replace(/_\d+(?=_|$)/, "")
     : undefined
 
-/** Whether a statement divided by zero, by which one can refuse what it was to do. */
-export const isDivisionByZero = (error: SqlError): boolean => property(error.cause, "code") === "22012"
+/** Whether a statement called `turn_lost()`: the turn that it was to write for is no longer held by this node. */
+export const isTurnLost = (error: SqlError): boolean => property(error.cause, "code") === "TC001"
 
 /**
  * Turns a failed statement, and rows that are not what the schema promises, into defects: callers of a service can do

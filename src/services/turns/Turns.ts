@@ -16,7 +16,7 @@ import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
-import { dieOnSql, isDivisionByZero } from "../../sql/SqlErrors.ts"
+import { dieOnSql, isTurnLost } from "../../sql/SqlErrors.ts"
 import type { CallPlace } from "../agent/Agent.ts"
 import * as BeginTurn from "./BeginTurn.ts"
 import * as FinishTurn from "./FinishTurn.ts"
@@ -126,9 +126,8 @@ const make = (options: TurnsOptions) =>
     const finish = finishTurn.finish(sql`node = ${node}`)
 
     type Call = { user: UserId; turnId: TurnId; step: number; position: number; offset: number; call: string }
-    // The turn's row is locked against its end. If the turn is no longer this node's, its step is divided by zero: zero rows
-    // would be known only after the commit that travels with this statement, and an error of this kind quotes no values in
-    // the database's log.
+    // The turn's row is locked against its end. If this node no longer holds the turn, the statement fails: that it inserted
+    // no row would be known only after the commit that travels with it.
     const insertCall = PreparedStatement.make<Call>(
       sql,
       (p) => sql`
@@ -138,9 +137,9 @@ const make = (options: TurnsOptions) =>
           FOR SHARE
         )
         INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
-        SELECT ${p.user}::bigint, ${p.turnId}::uuid, ${p.step}::integer / held.turns, ${p.position}::integer,
-          ${p.offset}::integer, ${p.call}::json
-        FROM (SELECT count(*)::integer AS turns FROM turn) AS held`
+        SELECT ${p.user}::bigint, ${p.turnId}::uuid,
+          CASE WHEN EXISTS (SELECT FROM turn) THEN ${p.step}::integer ELSE turn_lost() END, ${p.position}::integer,
+          ${p.offset}::integer, ${p.call}::json`
     )
 
     const renew = PreparedStatement.make<{ ids: ReadonlyArray<TurnId> }>(
@@ -243,7 +242,7 @@ const make = (options: TurnsOptions) =>
                 offset,
                 call: encodeRecord({ ...done, providerCallId })
               }),
-              isDivisionByZero,
+              isTurnLost,
               () => new TurnLost()
             )
           ),
