@@ -43,6 +43,20 @@ const questions = {
   },
   async stopProfile(file) {
     write(await session.post("Profiler.stop"), file)
+  },
+  async startCoverage() {
+    connect()
+    await session.post("Profiler.enable")
+    await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false })
+  },
+  /** The files of `dist` in which a function was called meanwhile. */
+  async stopCoverage() {
+    const { result } = await session.post("Profiler.takePreciseCoverage")
+    session.disconnect()
+    return result
+      .filter(({ functions }) => functions.some(({ ranges }) => ranges.some(({ count }) => count > 0)))
+      .flatMap(({ url }) => /^file:.*(?<!node_modules\/.*)\/dist\/(.+)\.js$/.exec(url)?.[1] ?? [])
+      .sort()
   }
 }
 

@@ -180,6 +180,8 @@ export const startServer = async ({ args, env, execArgv = [], file, isTraced, na
     stopHeapProfile: (file) => ask("stopHeapProfile", file),
     startProfile: () => ask("startProfile"),
     stopProfile: (file) => ask("stopProfile", file),
+    startCoverage: () => ask("startCoverage"),
+    stopCoverage: () => ask("stopCoverage"),
     stop: async () => {
       server.kill("SIGKILL")
       await ended
