@@ -79,8 +79,8 @@ const missingPackage = (cause: unknown): string | undefined =>
 
 const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Provider) =>
   Layer.unwrapEffect(
-    Effect.tryPromise({ try: load, catch: (cause) => cause }).pipe(
-      Effect.catchAll((cause) => {
+    Effect.tryPromise(load).pipe(
+      Effect.catchAll(({ error: cause }) => {
         const name = missingPackage(cause)
         return name === undefined ? Effect.die(cause) : new PackageMissing({ provider: settings._tag, name })
       }),

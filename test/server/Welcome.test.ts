@@ -40,8 +40,9 @@ const welcome = (isTerminal: boolean, format: string) =>
       logged += JSON.stringify([message, ...HashMap.toEntries(annotations)])
     })
     yield* Layer.build(Welcome.layer(settings)).pipe(
-      Effect.provide(Layer.mergeAll(Tokens.layerTest, NodeHttpServer.layerTest)),
-      Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      Effect.provide(
+        Layer.mergeAll(Tokens.layerTest, NodeHttpServer.layerTest, Logger.replace(Logger.defaultLogger, logger))
+      )
     )
     return { printed, logged }
   }).pipe(Effect.scoped, Effect.provide(NodeContext.layer))
