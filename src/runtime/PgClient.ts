@@ -8,6 +8,11 @@ import { encode } from "./PgTypes.ts"
 import * as Sampled from "./Sampled.ts"
 import * as Client from "./SqlClient.ts"
 
+export interface Options extends Pg.PoolConfig {
+  /** A statement was refused because its server is read only. */
+  readonly onReadOnly: () => void
+}
+
 /**
  * A client on a pool of connections to a PostgreSQL server. Stands for `PgClient.layer` of `@effect/sql-pg`. The server keeps
  * the plans of statements, a transaction begins with its first statement (`SqlClient.ts`), and who is interrupted waits until
@@ -15,11 +20,11 @@ import * as Client from "./SqlClient.ts"
  * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-PgClient`.
  * Delete when: that row shows less than 5 %, and the library cancels nothing but what it is to.
  */
-export const layer = (config: Pg.PoolConfig): Layer.Layer<SqlClient.SqlClient> =>
+export const layer = ({ onReadOnly, ...config }: Options): Layer.Layer<SqlClient.SqlClient> =>
   Layer.scoped(
     SqlClient.SqlClient,
     Effect.acquireRelease(
-      Effect.sync(() => new Pool(config)),
+      Effect.sync(() => new Pool(config, onReadOnly)),
       (pool) => Effect.promise(() => pool.end()).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"))
     ).pipe(Effect.tap(measured), Effect.flatMap(makeClient))
   ).pipe(Layer.provide(Reactivity.layer))
@@ -29,8 +34,11 @@ class Pool extends Pg.Pool {
   readonly #openedAt = new Map<Pg.PoolClient, number>()
   readonly #outdated = new WeakSet<Pg.PoolClient>()
 
-  constructor(config: Pg.PoolConfig) {
+  readonly #onReadOnly: () => void
+
+  constructor(config: Pg.PoolConfig, onReadOnly: () => void) {
     super(config)
+    this.#onReadOnly = onReadOnly
     // A connection that breaks reports so to whoever uses it; without listeners the event would end the process.
     this.on("error", () => {})
     this.on("connect", (client) => {
@@ -61,6 +69,7 @@ class Pool extends Pg.Pool {
   giveUpReadOnly() {
     const until = performance.now() - 1000
     for (const [client, openedAt] of this.#openedAt) if (openedAt < until) this.#outdated.add(client)
+    this.#onReadOnly()
   }
 }
 

@@ -29,9 +29,10 @@ export const layer = (
   options: Options
 ): Layer.Layer<SqlClient.SqlClient | Signals.Signals, SqlError.SqlError | Migrator.MigrationError> =>
   Layer.unwrapEffect(
-    Effect.map(Effect.tap(connection(options), Sessions.required), (connection) =>
-      migrated(Layer.provideMerge(signals(connection), client(options, connection)))
-    )
+    Effect.map(Effect.tap(connection(options), Sessions.required), (connection) => {
+      const readOnly: ReadOnly = { onFound: () => {} }
+      return migrated(Layer.provideMerge(signals(connection, readOnly), client(options, connection, readOnly)))
+    })
   )
 
 /** A migrated PostgreSQL within this process. */
@@ -47,9 +48,15 @@ export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Lay
   Effect.map(Embedded.emptyImage, (image) => Layer.orDie(layerEmbedded({ memory: true, image })))
 )
 
-const client = (options: Options, connection: Pg.ClientConfig) =>
+/** Who is told that a session of the pool was refused a write, as its server is read only. */
+interface ReadOnly {
+  onFound: () => void
+}
+
+const client = (options: Options, connection: Pg.ClientConfig, readOnly: ReadOnly) =>
   PgClient.layer({
     ...connection,
+    onReadOnly: () => readOnly.onFound(),
     max: options.poolSize ?? 10,
     statement_timeout: 30_000,
     // A node that stops within a transaction (a frozen machine, say) must not hold its rows for longer than the others
@@ -70,14 +77,14 @@ const connection = (options: Options): Effect.Effect<Pg.ClientConfig, SqlError.S
     catch: (cause) => new SqlError.SqlError({ cause, message: "Failed to read the database's URL" })
   })
 
-const signals = (connection: Pg.ClientConfig) =>
+const signals = (connection: Pg.ClientConfig, readOnly: ReadOnly) =>
   Layer.scoped(
     Signals.Signals,
     Signals.make((onPayload) =>
       Effect.gen(function* () {
         const tried = yield* Deferred.make<void>()
         yield* Effect.scoped(
-          listen(connection, onPayload).pipe(
+          listen(connection, readOnly, onPayload).pipe(
             Effect.ensuring(Deferred.succeed(tried, undefined)),
             Effect.flatMap((ended) => Effect.promise(() => ended))
           )
@@ -94,15 +101,28 @@ const signals = (connection: Pg.ClientConfig) =>
 
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
-/** Listens until the scope closes; the answer resolves when the connection has ended before that. */
-const listen = (connection: Pg.ClientConfig, onPayload: (payload: string) => void) =>
+/** Milliseconds for which a connection is kept, whatever is said of its server. */
+const minAge = 1000
+
+/**
+ * Listens until the scope closes; the answer resolves when the connection has ended before that, or is to be given up: nobody
+ * notifies a server that others have taken over from.
+ */
+const listen = (connection: Pg.ClientConfig, readOnly: ReadOnly, onPayload: (payload: string) => void) =>
   Effect.gen(function* () {
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => new Pg.Client(connection)),
       (client) => Effect.promise(() => client.end()).pipe(Effect.interruptible, Effect.timeoutOption("1 second"))
     )
     client.on("error", () => {}) // "end" follows
-    const ended = new Promise<void>((resolve) => client.once("end", resolve))
+    const openedAt = performance.now()
+    const ended = new Promise<void>((resolve) => {
+      client.once("end", resolve)
+      readOnly.onFound = () => {
+        readOnly.onFound = () => {}
+        setTimeout(resolve, Math.max(0, openedAt + minAge - performance.now())).unref()
+      }
+    })
     client.on("notification", ({ payload }) => {
       if (payload !== undefined) onPayload(payload)
     })

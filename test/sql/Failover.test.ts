@@ -1,7 +1,8 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Either, Redacted, Schedule } from "effect"
+import { Array as Arr, Effect, Either, Fiber, Redacted, Schedule, Stream } from "effect"
 import Pg from "pg"
+import { Signals } from "../../src/sql/Signals.ts"
 import { isUnavailable } from "../../src/sql/SqlErrors.ts"
 import * as Database from "../support/Database.ts"
 import * as Server from "../support/Server.ts"
@@ -64,6 +65,32 @@ describe.runIf(Database.isRealPostgres)("a server that became read only", () => 
       })
     )
   }
+
+  it.scopedLive("has the connection that listens given up too", () =>
+    Effect.gen(function* () {
+      const url = yield* Database.freshUrl
+      yield* Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const { changes, publish } = yield* Signals
+        const listeners = Effect.map(
+          sql<{ readonly pid: number }>`
+            SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`,
+          Arr.map(({ pid }) => pid)
+        )
+        yield* becomeReadOnly(url)
+        // It is back, in a session of the server that is read only.
+        const [before] = yield* untilSuccess(Effect.filterOrFail(listeners, (pids) => pids.length === 1))
+        yield* becomeWritable(url)
+        yield* untilSuccess(write)
+        yield* untilSuccess(Effect.filterOrFail(listeners, (pids) => pids.length === 1 && pids[0] !== before))
+        const heard = yield* Effect.fork(Stream.runHead(changes))
+        yield* Effect.raceFirst(
+          Fiber.join(heard),
+          Effect.repeat(publish("hello"), Schedule.spaced("20 millis")).pipe(Effect.zipRight(Effect.never))
+        )
+      }).pipe(Effect.provide(Database.layerOf(url)))
+    })
+  )
 
   it.scopedLive("makes the node unready, until there is a writer again", () =>
     Effect.gen(function* () {
