@@ -17,6 +17,7 @@ const scenarios = {
   resumers: Scenarios.resumers(50),
   cancels: Scenarios.cancels(20),
   rolling: Scenarios.rolling(15, 4, 3),
+  proxied: Scenarios.proxied(10_000, 100),
   outage: Scenarios.outage(20, 5, "5 seconds"),
   freeze: Scenarios.freeze,
   kills: Scenarios.kills(20, 10, 10)

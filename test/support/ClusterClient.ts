@@ -170,6 +170,10 @@ export const make = (secret: string) => {
       ),
     cancel: (base: string, user: number, turnId: string) =>
       request((signal) => send(`${base}/api/${user}/turns/${turnId}/cancel`, user, { method: "POST", signal })),
+    addTask: (base: string, user: number, title: string) =>
+      request((signal) =>
+        send(`${base}/api/${user}/tasks`, user, { method: "POST", body: JSON.stringify({ title }), signal })
+      ),
     get: (base: string, user: number, path: string) =>
       request((signal) => send(`${base}/api/${user}${path}`, user, { signal }))
   }

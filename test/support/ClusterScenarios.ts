@@ -595,6 +595,46 @@ export const rolling = (people: number, messages: number, rounds: number) =>
     })
   )
 
+/** Nodes that are restarted one after the other, while so many short requests arrive through the proxy: it answers each. */
+export const proxied = (requests: number, perSecond: number) =>
+  scenario((findings) =>
+    Effect.gen(function* () {
+      const { client, cluster, newUser } = yield* Stage
+      const workers = 8
+      let sent = 0
+      const next = (user: number): Effect.Effect<void> =>
+        Effect.gen(function* () {
+          while (sent < requests) {
+            sent++
+            // Reading and writing: a proxy may repeat the one, but not the other.
+            const { status } = yield* sent % 2 === 0
+              ? client.get(cluster.url, user, "/tasks?limit=1")
+              : client.addTask(cluster.url, user, `by request ${sent}`)
+            findings.count(`answered with ${status}`)
+            findings.expect(status === 200 || status === 201, `a request was answered with ${status}`)
+            yield* Effect.sleep(Duration.millis((workers * 1000) / perSecond))
+          }
+        })
+      const talk = yield* Effect.fork(
+        Effect.forEach(
+          Array.from({ length: workers }, () => newUser()),
+          next,
+          { concurrency: "unbounded", discard: true }
+        )
+      )
+      while (sent < requests) {
+        for (const node of cluster.nodes) {
+          yield* node.signal("SIGTERM")
+          const code = yield* node.exit
+          findings.count("restarted")
+          findings.expect(code === 0, `a node ended with ${code}`)
+          yield* node.start
+        }
+      }
+      yield* Fiber.join(talk)
+    })
+  )
+
 const until = (isSo: () => boolean) =>
   Effect.sleep("20 millis").pipe(
     Effect.repeat({ until: isSo }),
