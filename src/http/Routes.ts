@@ -1,4 +1,4 @@
-import type { HttpApi, HttpApiGroup } from "@effect/platform"
+import { type HttpApi, type HttpApiGroup, HttpLayerRouter, HttpServer } from "@effect/platform"
 import { Effect, Layer } from "effect"
 import { Api } from "../api/Api.ts"
 import * as Base from "../api/Base.ts"
@@ -71,6 +71,18 @@ export const operating = Layer.fresh(Layer.provide(mount(part.add(OperatingApi))
 
 /** `/openapi.json` and `/docs` of the groups that are mounted in the same place, for everybody. */
 export const docs = Layer.fresh(Layer.provide(Docs.layer, Exchange.middleware.layer))
+
+/**
+ * Serves routes on a server that listens once they, and all that they need, are there. Like the rest it writes one line of the
+ * log for each request, the routes' own.
+ */
+export const serve = <A, E, R, S, SE, SR>(
+  routes: Layer.Layer<A, E, R>,
+  server: Layer.Layer<HttpServer.HttpServer | S, SE, SR>
+) =>
+  Layer.unwrapScoped(
+    Effect.map(HttpLayerRouter.toHttpEffect(routes), (app) => Layer.provideMerge(HttpServer.serve(app), server))
+  )
 
 export { layerOf as authentication } from "./Authentication.ts"
 

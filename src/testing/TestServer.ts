@@ -22,16 +22,32 @@ import * as Sql from "../sql/Sql.ts"
 import * as ScriptedModel from "./ScriptedModel.ts"
 import * as TestTokens from "./TestTokens.ts"
 
-export interface Options extends Services.Options {
+export interface OpenOptions extends Services.Options {
   /** What the model says. */
   readonly script: ScriptedModel.Script
   /** Per user, in windows that go by the `Clock`; so many that nobody meets them when absent. */
   readonly limits?: Limits
   /** In code points; 4000 when absent. */
   readonly messageMaxLength?: number
+}
+
+export interface Options extends OpenOptions {
   /** In which services live; a fresh one in memory when absent. */
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
 }
+
+type Everything =
+  | TestServer
+  | ScriptedModel.ScriptedModel
+  | LanguageModel.LanguageModel
+  | Chat
+  | Tasks
+  | Conversations
+  | Turns
+  | Idempotency
+  | TokenUsage
+  | Tokens
+  | RateLimits
 
 /**
  * The whole service in this process: its routes are called without a socket, its model follows a script, its database is
@@ -47,40 +63,28 @@ export class TestServer extends Context.Tag("taskchat/testing/TestServer")<
     readonly fetch: typeof globalThis.fetch
   }
 >() {
-  static readonly layer = (
-    options: Options
-  ): Layer.Layer<
-    | TestServer
-    | ScriptedModel.ScriptedModel
-    | LanguageModel.LanguageModel
-    | Chat
-    | Tasks
-    | Conversations
-    | Turns
-    | Idempotency
-    | TokenUsage
-    | Tokens
-    | RateLimits
-    | SqlClient.SqlClient
-    | Signals
-  > => Layer.provideMerge(Layer.scoped(TestServer, make(options)), services(options))
+  static readonly layer = (options: Options): Layer.Layer<Everything | SqlClient.SqlClient | Signals> =>
+    Layer.provideMerge(TestServer.layerOpen(options), options.database ?? Sql.layerTest)
+
+  /** In a database that tests share, as starting one takes seconds. */
+  static readonly layerOpen = (options: OpenOptions): Layer.Layer<Everything, never, SqlClient.SqlClient | Signals> =>
+    Layer.provideMerge(Layer.scoped(TestServer, make(options)), services(options))
 }
 
 const plenty = { limit: 1_000_000 }
 
-const services = (options: Options) =>
+const services = (options: OpenOptions) =>
   Services.layer(options).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
         ScriptedModel.layer(options.script),
         Tokens.layerTest,
-        RateLimits.layerMemory(options.limits ?? { api: plenty, chat: plenty }),
-        options.database ?? Sql.layerTest
+        RateLimits.layerMemory(options.limits ?? { api: plenty, chat: plenty })
       )
     )
   )
 
-const make = (options: Options) =>
+const make = (options: OpenOptions) =>
   Effect.gen(function* () {
     const routes = Layer.mergeAll(
       Routes.layer({ messageMaxLength: options.messageMaxLength ?? 4000 }),

@@ -25,6 +25,7 @@ export const answerTo = ({ blocks }: Document, script: Block): Block | undefined
   return next !== undefined && ["json", "text"].includes(next.language) ? next : undefined
 }
 
+const template = "test/docs/Embedded.test.ts runs the template, and this request, in a copy of its own"
 const docker = "it needs Docker; test/e2e/Package.test.ts runs the image's commands without"
 const settings = "it is for Docker Compose; test/docs/Deploy.test.ts reads the file"
 const kubernetes = "it needs a cluster; test/docs/Deploy.test.ts checks the file"
@@ -48,6 +49,15 @@ export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm run test:nodes", "it runs the tests twice and fetches Node.js"],
   ["npm run bench", "it takes a quarter of an hour; .ci/run runs one of its figures"],
   [".ci/run", "it would run itself"],
+  ["cp -r examples/embedded my-app", template],
+  ["npm pack --pack-destination my-app", template],
+  ["cd my-app", template],
+  ["npm install", template],
+  ["npm run start", template],
+  [
+    `curl -s http://127.0.0.1:3000/assistant/api/me/chat -H "Cookie: session=ada" -H "Content-Type: application/json" -d '{ "message": "Add milk" }'`,
+    template
+  ],
   ["docker compose --file deploy/compose.yaml up --build --detach --wait", docker],
   ["docker compose --file deploy/compose.yaml exec taskchat node /app/dist/bin/main.js token --user 1", docker],
   ["docker build --file deploy/Dockerfile --tag taskchat:0.1.0 .", docker],
