@@ -24,6 +24,7 @@ import { isIdentityName } from "../domain/Identity.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 import type * as UserIds from "../services/access/UserIds.ts"
 import * as ChatTerminal from "./ChatTerminal.ts"
+import * as Help from "./Help.ts"
 import * as Logging from "./Logging.ts"
 import * as SecretFiles from "./SecretFiles.ts"
 import * as UserIdsChange from "./UserIdsChange.ts"
@@ -68,6 +69,7 @@ export const run = ({ chat, mcp, migrate, serve, tokens }: Commands) => {
     })
 
   const commands = Command.make("taskchat").pipe(
+    Command.withDescription(Help.description),
     Command.withSubcommands([
       Command.make("serve", {}, () => withSettings(serve)).pipe(
         Command.withDescription("Serves the API until it is told to stop (SIGTERM, SIGINT)")
@@ -121,8 +123,14 @@ export const run = ({ chat, mcp, migrate, serve, tokens }: Commands) => {
     ])
   )
 
-  return Effect.suspend(() => Command.run(commands, { name: "taskchat", version })(process.argv)).pipe(
+  const parse = Command.run(commands, { name: "taskchat", version, footer: Help.footer })
+
+  return Effect.suspend(() => {
+    const wrong = Help.wrongLevel(process.argv)
+    return wrong === undefined ? parse(process.argv) : Effect.zipRight(Console.error(wrong), new Told())
+  }).pipe(
     Logger.withMinimumLogLevel(notAsked),
+    (run) => Effect.flatMap(Effect.console, (console) => Effect.withConsole(run, Help.plain(console))),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
@@ -146,13 +154,16 @@ const ownServer = (server: Config.Settings["server"]) => ({
   shutdownDelay: Option.some(Duration.zero)
 })
 
-const chatUrl = Options.text("url").pipe(
+const isAddress = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
+
+const chatUrl = Help.option("url", "an address such as http://127.0.0.1:3000", Option.liftPredicate(isAddress)).pipe(
   Options.optional,
   Options.withDescription("Of a running service, for the user whom TASKCHAT_TOKEN names; without it, none has to run")
 )
 
-const chatUser = Options.text("user").pipe(
-  Options.withSchema(fromPath(UserId)),
+const userNumber = "a whole number from 1 to 9007199254740991"
+
+const chatUser = Help.option("user", userNumber, Schema.decodeOption(fromPath(UserId))).pipe(
   Options.withDefault(UserId.make(1)),
   Options.withDescription("Who talks, without --url: a whole number from 1")
 )
@@ -179,25 +190,16 @@ const decodeUserId = Schema.decode(fromPath(UserId))
 /** Whom `--user` names, as tokens do. */
 const namedBy = (user: string, mode: UserIds.Mode): Effect.Effect<UserId | string, WrongUser> => {
   if (mode === "token") {
-    return Effect.mapError(
-      decodeUserId(user),
-      () => new WrongUser({ should: "a whole number from 1 to 9007199254740991" })
-    )
+    return Effect.mapError(decodeUserId(user), () => new WrongUser({ should: userNumber }))
   }
   return isIdentityName(user)
     ? Effect.succeed(user)
     : new WrongUser({ should: "1 to 255 characters without control characters" })
 }
 
-const ttl = Options.text("ttl").pipe(
-  Options.withDefault("1 day"),
-  Options.mapEffect((text) =>
-    Option.match(Duration.decodeUnknown(text), {
-      onNone: () => Effect.fail(ValidationError.invalidValue(HelpDoc.p('--ttl takes a duration such as "30 minutes"'))),
-      onSome: Effect.succeed
-    })
-  ),
-  Options.withDescription('How long it is valid, such as "30 minutes"')
+const ttl = Help.option("ttl", 'a duration such as "30 minutes"', Duration.decodeUnknown).pipe(
+  Options.withDefault(Duration.days(1)),
+  Options.withDescription('How long it is valid, such as "30 minutes"; a day, if nothing is said')
 )
 
 /** Why the service did not start, in one line wherever someone can do something about it. */

@@ -1,17 +1,23 @@
+import { existsSync } from "node:fs"
 import { Options } from "@effect/cli"
 import { FileSystem } from "@effect/platform"
 import { Data, Effect, Option, Schema } from "effect"
 import { UserId } from "../domain/Id.ts"
 import { Identity } from "../domain/Identity.ts"
 import * as UserIds from "../services/access/UserIds.ts"
+import * as Help from "./Help.ts"
 
 /** Of `taskchat migrate`. */
 export const options = {
-  userIds: Options.choice("user-ids", ["token", "mapped"]).pipe(
-    Options.withDescription("Changes what USER_IDS has to be from now on; no node may be running"),
+  userIds: Help.option(
+    "user-ids",
+    "token or mapped",
+    Schema.decodeUnknownOption(Schema.Literal("token", "mapped"))
+  ).pipe(
+    Options.withDescription("Changes what USER_IDS has to be from now on, token or mapped; no node may be running"),
     Options.optional
   ),
-  links: Options.file("links", { exists: "yes" }).pipe(
+  links: Help.option("links", "a file that there is", Option.liftPredicate(existsSync)).pipe(
     Options.withDescription(
       'With --user-ids mapped: whose the existing ids are, one {"user_id": 7, "issuer": "https://…", "user": "auth0|…"} a line'
     ),

@@ -6,6 +6,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import Pg from "pg"
 import { freshUrl, isRealPostgres } from "../support/Database.ts"
+import { code as codeIn, rows } from "../support/Markdown.ts"
 import { call, ModelServer, say, wait } from "../support/ModelServer.ts"
 import { read } from "../support/Repository.ts"
 import { type CallOptions, eventsOf, run, type Service, secret, serve, tokenOf } from "../support/Service.ts"
@@ -97,10 +98,34 @@ describe("taskchat", { timeout }, () => {
     Effect.gen(function* () {
       const help = yield* run(["--help"])
       assert.strictEqual(help.code, 0)
-      for (const command of ["serve", "migrate", "token"]) assert.include(help.stdout, command)
+      for (const command of ["serve", "migrate", "token", "echo 'add milk' | taskchat chat"]) {
+        assert.include(help.stdout, command)
+      }
+      assert.include(help.stdout, "A conversational task service")
+      for (const name of rows(read("README.md")).flatMap(([names = ""]) => codeIn(names))) {
+        if (/^[A-Z]+(?:_[A-Z]+)*$/.test(name)) assert.match(help.stdout, new RegExp(`\\b${name}\\b`))
+      }
+      assert.notInclude(help.stdout, "\u001b")
       const version = yield* run(["--version"])
       assert.strictEqual(version.code, 0)
       assert.strictEqual(version.stdout.trim(), JSON.parse(read("package.json")).version)
+    })
+  )
+
+  it.live.each([
+    ["--user", "token", "--user", "0"],
+    ["--ttl", "token", "--user", "1", "--ttl", "soon"],
+    ["--user", "chat", "--user", "me"],
+    ["--url", "chat", "--url", "here"],
+    ["--user-ids", "migrate", "--user-ids", "both"],
+    ["--links", "migrate", "--user-ids", "mapped", "--links", "nowhere"],
+    ["--log-level", "--log-level", "loud", "serve"],
+    ["--stdio", "mcp"]
+  ])("says in one line what %s takes", ([option = "", ...args]) =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* run(args, { JWT_SECRET: secret, TASKCHAT_TOKEN: "a token" })
+      assert.deepStrictEqual([code, stdout], [1, ""])
+      assert.match(stderr.trim(), new RegExp(`^[^\\n\\u001b]*${option}\\b[^\\n\\u001b]*$`))
     })
   )
 

@@ -1,0 +1,82 @@
+import { HelpDoc, Options, Span, ValidationError } from "@effect/cli"
+import { Array as Arr, type Console, Effect, LogLevel, Option } from "effect"
+
+export const description =
+  "A conversational task service: people say what they want, an AI agent answers and works on their task list, and all of it " +
+  "is kept in PostgreSQL. It serves a page, REST, streams and MCP. Without any setting it runs on this machine alone, with an " +
+  "embedded database and a stand-in for the model."
+
+const variables: Arr.NonEmptyReadonlyArray<readonly [about: string, names: string]> = [
+  ["where it listens", "HOST, PORT, PUBLIC_URL, CORS_ORIGINS, PAGE"],
+  ["where data is kept", "DATABASE_URL, DATABASE_POOL_SIZE, DATA_DIR"],
+  [
+    "who the users are",
+    "JWT_SECRET, JWT_JWKS_URL, JWT_ALGORITHMS, JWT_ISSUER, JWT_AUDIENCE, JWT_USER_CLAIM, USER_IDS, TASKCHAT_TOKEN"
+  ],
+  [
+    "the model",
+    "MODEL_PROVIDER, MODEL_FALLBACK, OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, " +
+      "ANTHROPIC_MODEL, MODEL_TEMPERATURE, MODEL_MAX_OUTPUT_TOKENS, MODEL_IDLE_TIMEOUT"
+  ],
+  ["the agent", "AGENT_TIMEOUT, AGENT_MAX_STEPS, HISTORY_LIMIT, HISTORY_MAX_TOKENS, MESSAGE_MAX_LENGTH"],
+  ["limits", "RATE_LIMIT_CHAT, RATE_LIMIT_API, REDIS_URL, MAX_RUNNING_TURNS, MAX_RUNNING_TURNS_PER_USER"],
+  [
+    "what an operator sees",
+    "LOG_LEVEL, LOG_FORMAT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES"
+  ],
+  ["how it stops", "SHUTDOWN_DELAY, SHUTDOWN_GRACE"]
+]
+
+/** What the help ends with. */
+export const footer = HelpDoc.blocks([
+  HelpDoc.h1("ENVIRONMENT"),
+  HelpDoc.descriptionList(Arr.map(variables, ([about, names]) => [Span.text(about), HelpDoc.p(names)])),
+  HelpDoc.p(
+    "Each secret may come from a file: JWT_SECRET_FILE in place of JWT_SECRET. README.md says what each means."
+  ),
+  HelpDoc.h1("EXAMPLE"),
+  HelpDoc.p("DATABASE_URL=postgres://localhost/tasks OPENAI_API_KEY=sk-... taskchat serve"),
+  HelpDoc.p("echo 'add milk' | taskchat chat")
+])
+
+/** An option whose value is read by `parse`, which gives nothing for what it does not take. */
+export const option = <A>(
+  name: string,
+  should: string,
+  parse: (text: string) => Option.Option<A>
+): Options.Options<A> =>
+  Options.mapEffect(Options.text(name), (text) =>
+    Option.match(parse(text), {
+      onNone: () => Effect.fail(ValidationError.invalidValue(HelpDoc.p(`--${name} takes ${should}`))),
+      onSome: Effect.succeed
+    })
+  )
+
+const levels = ["all", ...LogLevel.allLevels.map(({ _tag }) => _tag.toLowerCase())].filter(
+  (name, i, all) => all.indexOf(name) === i
+)
+
+/** What is wrong with `--log-level`, which the library would take for a command of that name. */
+export const wrongLevel = (args: ReadonlyArray<string>): string | undefined => {
+  const at = args.indexOf("--log-level")
+  const level = args[at + 1]
+  if (at < 0 || (level !== undefined && levels.includes(level.toLowerCase()))) return undefined
+  return `--log-level takes one of ${levels.join(", ")}`
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is these that are looked for
+const colours = /\u001b\[[\d;]*m/g
+
+/** A console that writes in colours only where somebody sees them. */
+export const plain = (console: Console.Console): Console.Console => {
+  const without = (stream: NodeJS.WriteStream, write: (...words: ReadonlyArray<unknown>) => Effect.Effect<void>) =>
+    stream.isTTY && (process.env["NO_COLOR"] ?? "") === ""
+      ? write
+      : (...words: ReadonlyArray<unknown>) =>
+          write(...words.map((word) => (typeof word === "string" ? word.replaceAll(colours, "") : word)))
+  return {
+    ...console,
+    log: without(process.stdout, (...words) => console.log(...words)),
+    error: without(process.stderr, (...words) => console.error(...words))
+  }
+}
