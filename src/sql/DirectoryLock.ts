@@ -47,10 +47,11 @@ export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse |
  */
 const lock = async (directory: string): Promise<() => Promise<void>> => {
   await makeDirectory(directory)
-  await Fs.promises.chmod(directory, 0o700)
-  const handle = await Fs.promises.open(directory, "r")
+  // What is there may be no directory, and is not to be changed then.
+  const handle = await Fs.promises.open(directory, Fs.constants.O_RDONLY | (Fs.constants.O_DIRECTORY ?? 0))
   const addressOf = addressesIn(directory, handle.fd)
   try {
+    await handle.chmod(0o700)
     for (let attempt = 0; attempt < 20; attempt++) {
       const before = await numbersIn(directory)
       for (const number of before) {

@@ -787,10 +787,12 @@ describe("the embedded database", () => {
   it.scopedLive("is not opened where no directory can be", () =>
     Effect.gen(function* () {
       const file = Path.join(yield* directory, "file")
-      yield* Effect.promise(() => Fs.writeFile(file, ""))
+      yield* Effect.promise(() => Fs.writeFile(file, "", { mode: 0o644 }))
       const error = yield* Effect.flip(Effect.provide(conversations, Sql.layerEmbedded({ dataDir: file })))
       assert.strictEqual(error._tag, "DirectoryUnusable")
       assert.include(error.message, file)
+      // Neither is it changed: it may be a device that others need.
+      assert.strictEqual((yield* Effect.promise(() => Fs.stat(file))).mode & 0o777, 0o644)
     })
   )
 
