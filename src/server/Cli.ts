@@ -206,10 +206,23 @@ const ttl = Help.option("ttl", 'a duration such as "30 minutes"', Duration.decod
 const explain = (error: unknown): string => {
   if (ConfigError.isConfigError(error)) return Config.explain(error)
   if (error instanceof HttpServerError.ServeError) return `HOST and PORT cannot be listened on: ${words(error.cause)}`
-  if (error instanceof SqlError.SqlError) return `DATABASE_URL cannot be used: ${words(error.cause)}`
+  if (error instanceof SqlError.SqlError) {
+    const isUnknownIssuer = Predicate.hasProperty(error.cause, "code") && unknownIssuer.has(String(error.cause.code))
+    const advice =
+      "add sslrootcert=FILE with its authority's certificate, or write sslmode=require to encrypt without a check"
+    return `DATABASE_URL cannot be used: ${words(error.cause)}${isUnknownIssuer ? `: ${advice}` : ""}`
+  }
   if (error instanceof Migrator.MigrationError) return `The database cannot be brought up to date: ${error.message}`
   return words(error)
 }
+
+/** OpenSSL's names for a certificate that nobody known has signed. */
+const unknownIssuer: ReadonlySet<string> = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+])
 
 const words = (error: unknown): string => {
   if (!Predicate.isError(error)) return String(error)

@@ -9,6 +9,7 @@ import * as DatabaseUrl from "../../src/sql/DatabaseUrl.ts"
 import * as Sql from "../../src/sql/Sql.ts"
 import { freePort } from "../support/Ports.ts"
 import * as PostgresServer from "../support/PostgresServer.ts"
+import { run } from "../support/Service.ts"
 
 describe("a database's URL", () => {
   const said: ReadonlyArray<readonly [string, object]> = [
@@ -64,36 +65,44 @@ const connected = (url: string) =>
   )
 
 describe.runIf(PostgresServer.isInstalled)("a server with a certificate that nobody has signed", () => {
-  it.scopedLive("is connected to as sslmode says", () =>
-    Effect.gen(function* () {
-      const { cert, folder, key } = yield* certificate
-      const port = yield* freePort
-      const { url } = yield* PostgresServer.make(port, { cert, key })
-      const warnings: Array<string> = []
-      const onWarning = (warning: Error) => void warnings.push(warning.message)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => process.on("warning", onWarning)),
-        () => Effect.sync(() => process.off("warning", onWarning))
-      )
-      const at = (host: string, parameters: string) => connected(`${url.replace("127.0.0.1", host)}?${parameters}`)
+  it.scopedLive(
+    "is connected to as sslmode says",
+    () =>
+      Effect.gen(function* () {
+        const { cert, folder, key } = yield* certificate
+        const port = yield* freePort
+        const { url } = yield* PostgresServer.make(port, { cert, key })
+        const warnings: Array<string> = []
+        const onWarning = (warning: Error) => void warnings.push(warning.message)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => process.on("warning", onWarning)),
+          () => Effect.sync(() => process.off("warning", onWarning))
+        )
+        const at = (host: string, parameters: string) => connected(`${url.replace("127.0.0.1", host)}?${parameters}`)
 
-      assert.strictEqual(yield* at("localhost", "sslmode=disable"), false)
-      assert.strictEqual(yield* at("localhost", "sslmode=require"), true)
-      assert.strictEqual(yield* at("localhost", `sslmode=verify-full&sslrootcert=${cert}`), true)
-      assert.strictEqual(yield* at("127.0.0.1", `sslmode=verify-ca&sslrootcert=${cert}`), true)
-      assert.match(String(yield* at("127.0.0.1", `sslmode=verify-full&sslrootcert=${cert}`)), /does not match/)
-      assert.match(String(yield* at("localhost", "sslmode=verify-full")), /^self-signed certificate$/)
-      assert.match(String(yield* at("localhost", "sslmode=verify-ca")), /needs .* sslrootcert=FILE/)
-      assert.match(String(yield* at("localhost", "sslmode=sometimes")), /sslmode should be one of disable, require/)
-      const missing = path.join(folder, "missing.crt")
-      assert.match(
-        String(yield* at("localhost", `sslmode=require&sslrootcert=${missing}`)),
-        /sslrootcert cannot be read/
-      )
-      const other = yield* certificate
-      writeFileSync(missing, "")
-      assert.match(String(yield* at("localhost", `sslmode=require&sslrootcert=${other.cert}`)), /certificate/)
-      assert.deepStrictEqual(warnings, [])
-    })
+        assert.strictEqual(yield* at("localhost", "sslmode=disable"), false)
+        assert.strictEqual(yield* at("localhost", "sslmode=require"), true)
+        assert.strictEqual(yield* at("localhost", `sslmode=verify-full&sslrootcert=${cert}`), true)
+        assert.strictEqual(yield* at("127.0.0.1", `sslmode=verify-ca&sslrootcert=${cert}`), true)
+        assert.match(String(yield* at("127.0.0.1", `sslmode=verify-full&sslrootcert=${cert}`)), /does not match/)
+        assert.match(String(yield* at("localhost", "sslmode=verify-full")), /^self-signed certificate$/)
+        assert.match(String(yield* at("localhost", "sslmode=verify-ca")), /needs .* sslrootcert=FILE/)
+        assert.match(String(yield* at("localhost", "sslmode=sometimes")), /sslmode should be one of disable, require/)
+        const missing = path.join(folder, "missing.crt")
+        assert.match(
+          String(yield* at("localhost", `sslmode=require&sslrootcert=${missing}`)),
+          /sslrootcert cannot be read/
+        )
+        const { code, stderr } = yield* run(["migrate"], {
+          DATABASE_URL: `${url.replace("127.0.0.1", "localhost")}?sslmode=verify-full`
+        })
+        assert.strictEqual(code, 1)
+        assert.match(stderr, /^DATABASE_URL cannot be used: self-signed certificate: add sslrootcert=FILE .*$/m)
+        const other = yield* certificate
+        writeFileSync(missing, "")
+        assert.match(String(yield* at("localhost", `sslmode=require&sslrootcert=${other.cert}`)), /certificate/)
+        assert.deepStrictEqual(warnings, [])
+      }),
+    120_000
   )
 })
