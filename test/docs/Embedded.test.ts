@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { cpSync, mkdirSync, symlinkSync } from "node:fs"
 import * as path from "node:path"
 import { assert, layer } from "@effect/vitest"
@@ -49,15 +49,19 @@ class Copy extends Context.Tag("test/Embedded/Copy")<Copy, { readonly folder: st
   )
 }
 
-const run = (folder: string, program: string, ...args: ReadonlyArray<string>) => {
-  const { HOME = folder, PATH = "" } = process.env
-  const { status, stderr, stdout } = spawnSync(process.execPath, [path.join(root, "node_modules", program), ...args], {
-    cwd: folder,
-    encoding: "utf8",
-    env: { HOME, PATH, NO_COLOR: "1" }
+/** Beside this process, which has to go on talking to whoever runs the tests. */
+const run = (folder: string, program: string, ...args: ReadonlyArray<string>) =>
+  Effect.async<{ readonly status: number; readonly output: string }>((resume) => {
+    const { HOME = folder, PATH = "" } = process.env
+    const running = execFile(
+      process.execPath,
+      [path.join(root, "node_modules", program), ...args],
+      { cwd: folder, env: { HOME, PATH, NO_COLOR: "1" } },
+      (error, stdout, stderr) =>
+        resume(Effect.succeed({ status: error === null ? 0 : 1, output: `${stdout}${stderr}` }))
+    )
+    return Effect.sync(() => running.kill())
   })
-  return { status, output: `${stdout}${stderr}` }
-}
 
 const timeout = { timeout: 300_000 }
 
@@ -85,8 +89,8 @@ layer(Copy.layer, timeout)("examples/embedded", (it) => {
     () =>
       Effect.gen(function* () {
         const { folder } = yield* Copy
-        assert.deepStrictEqual(run(folder, "typescript/bin/tsc", "--noEmit"), { status: 0, output: "" })
-        const tested = run(folder, "vitest/vitest.mjs", "run")
+        assert.deepStrictEqual(yield* run(folder, "typescript/bin/tsc", "--noEmit"), { status: 0, output: "" })
+        const tested = yield* run(folder, "vitest/vitest.mjs", "run")
         assert.strictEqual(tested.status, 0, tested.output)
         assert.match(tested.output, /Tests +2 passed/)
       }),
@@ -98,7 +102,7 @@ layer(Copy.layer, timeout)("examples/embedded", (it) => {
     () =>
       Effect.gen(function* () {
         const { folder } = yield* Copy
-        const built = run(folder, "typescript/bin/tsc", "-p", "tsconfig.build.json")
+        const built = yield* run(folder, "typescript/bin/tsc", "-p", "tsconfig.build.json")
         assert.deepStrictEqual(built, { status: 0, output: "" })
         const port = String(yield* freePort)
         const { HOME = folder, PATH = "" } = process.env
