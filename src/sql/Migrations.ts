@@ -6,8 +6,8 @@ import taskSeries from "./migrations/0003_task_series.ts"
 import identities from "./migrations/0004_identities.ts"
 import taskSearch from "./migrations/0005_task_search.ts"
 import models from "./migrations/0006_models.ts"
-import taskTexts from "./migrations/0009_task_texts.ts"
-import turnLost from "./migrations/0010_turn_lost.ts"
+import taskTexts from "./migrations/0007_task_texts.ts"
+import turnLost from "./migrations/0008_turn_lost.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
@@ -17,8 +17,8 @@ const loader = Migrator.fromRecord({
   "0004_identities": identities,
   "0005_task_search": taskSearch,
   "0006_models": models,
-  "0009_task_texts": taskTexts,
-  "0010_turn_lost": turnLost
+  "0007_task_texts": taskTexts,
+  "0008_turn_lost": turnLost
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */
