@@ -29,6 +29,10 @@ const examples =
 const refusal = (why: string) => new UnknownDate({ detail: `${why} Use ${examples}.` })
 const unknown = (why: string) => Either.left(refusal(why))
 
+/** UTF-16 units: before compatible characters are made alike, and after. */
+const maxText = 400
+const maxPhrase = 100
+
 type Found = Either.Either<Due, UnknownDate>
 
 /**
@@ -55,7 +59,7 @@ export const resolveDue = (text: string, timeZone: string, day?: string): Effect
  * A time that the clocks skip moves forward by as much as they do; of two with the same name it is the earlier.
  */
 export const resolve = (text: string, now: DateTime.Utc, zone: DateTime.TimeZone, day?: string): Found => {
-  if (text.length > 400) return unknown("That is too long for a date.")
+  if (text.length > maxText) return unknown("That is too long for a date.")
   const words = text
     .normalize("NFKC")
     .replace(/\p{Cf}/gu, "")
@@ -63,7 +67,7 @@ export const resolve = (text: string, now: DateTime.Utc, zone: DateTime.TimeZone
     .trim()
     .replace(/[.!?]$/, "")
   if (words === "") return unknown("There is no date in it.")
-  if (words.length > 100) return unknown("That is too long for a date.")
+  if (words.length > maxPhrase) return unknown("That is too long for a date.")
   const written = stamp.exec(words)
   if (written !== null) return fromStamp(written, zone)
   if (/^(?:right )?now$/i.test(words)) return at(now, zone)

@@ -19,6 +19,9 @@ const examples =
   'words such as "every monday", "every 2 weeks", "every weekday at 9", "on the 1st of every month", "every last friday" or "every year on march 2"'
 const unknown = (why: string) => Either.left(new UnknownDate({ detail: `${why} Use ${examples}.` }))
 
+/** UTF-16 units. */
+const maxText = 200
+
 type Frequency = "DAILY" | "WEEKLY" | "MONTHLY" | "YEARLY"
 interface Every {
   readonly frequency: Frequency
@@ -45,7 +48,7 @@ export const readRepeat = (
   now: DateTime.Utc,
   zone: DateTime.TimeZone
 ): Either.Either<Repeat, UnknownDate> => {
-  if (text.length > 200) return unknown("That is too long.")
+  if (text.length > maxText) return unknown("That is too long.")
   const words = text
     .normalize("NFKC")
     .replace(/\p{Cf}/gu, "")

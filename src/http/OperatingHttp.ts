@@ -2,6 +2,7 @@ import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { Api } from "../api/Api.ts"
 import { Unavailable } from "../domain/Request.ts"
+import { Room } from "../domain/Room.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Chat } from "../services/turns/Chat.ts"
@@ -16,6 +17,7 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
     const limits = yield* RateLimits
     const chat = yield* Chat
     const leaving = yield* Leaving
+    const room = yield* Room
 
     // Refused by a server that is read only, it changes nothing on any other. The first attempt gives up the sessions of one
     // that others have taken over from, even if nobody else writes.
@@ -37,6 +39,7 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
             "The service is shutting down."
           )
           yield* unless(databaseAcceptsWrites, "The database does not answer, or accepts no writes.")
+          yield* unless(room.isLeft, "The disk is full.")
           return (yield* limits.ready) ? ok : { ...ok, redis: "away" as const }
         })
       )

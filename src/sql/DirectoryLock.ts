@@ -2,7 +2,7 @@ import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
-import { Data, Effect, type Scope } from "effect"
+import { Data, Effect, Predicate, type Scope } from "effect"
 import { makeDirectory } from "./MakeDirectory.ts"
 
 /** Another process has the directory open. */
@@ -22,7 +22,8 @@ export class DirectoryUnusable extends Data.TaggedError("DirectoryUnusable")<{
   readonly cause: unknown
 }> {
   override get message() {
-    return `${this.directory} cannot be used as DATA_DIR: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+    const why = Predicate.hasProperty(this.cause, "message") ? this.cause.message : this.cause
+    return `${this.directory} cannot be used as DATA_DIR: ${typeof why === "string" ? why : "it cannot be read or written"}`
   }
 }
 

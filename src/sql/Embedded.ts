@@ -3,9 +3,11 @@ import { SqlClient, SqlError } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { PGlite } from "@electric-sql/pglite"
 import { Context, Effect, Exit, Layer, Stream } from "effect"
+import { Room } from "../domain/Room.ts"
 import { encode, parsers } from "../runtime/PgTypes.ts"
 import * as Client from "../runtime/SqlClient.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
+import * as DiskRoom from "./Room.ts"
 import * as Signals from "./Signals.ts"
 
 /**
@@ -35,7 +37,8 @@ export const layer = (
         SqlClient.SqlClient,
         sql
       )
-      return Context.make(SqlClient.SqlClient, sql).pipe(Context.add(Signals.Signals, signals))
+      const services = Context.make(SqlClient.SqlClient, sql).pipe(Context.add(Signals.Signals, signals))
+      return "dataDir" in options ? Context.add(services, Room, DiskRoom.on(options.dataDir)) : services
     })
   ).pipe(Layer.provide(Reactivity.layer))
 

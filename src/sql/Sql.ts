@@ -4,9 +4,10 @@ import Pg from "pg"
 import * as PgClient from "../runtime/PgClient.ts"
 import { types } from "../runtime/PgTypes.ts"
 import * as DatabaseUrl from "./DatabaseUrl.ts"
-import type * as DirectoryLock from "./DirectoryLock.ts"
+import * as DirectoryLock from "./DirectoryLock.ts"
 import * as Embedded from "./Embedded.ts"
 import * as Migrations from "./Migrations.ts"
+import * as Room from "./Room.ts"
 import * as Sessions from "./Sessions.ts"
 import * as Signals from "./Signals.ts"
 
@@ -41,7 +42,22 @@ export const layerEmbedded = (
 ): Layer.Layer<
   SqlClient.SqlClient | Signals.Signals,
   SqlError.SqlError | Migrator.MigrationError | DirectoryLock.DirectoryInUse | DirectoryLock.DirectoryUnusable
-> => migrated(Embedded.layer(options))
+> =>
+  "dataDir" in options
+    ? Layer.catchAll(migrated(Embedded.layer(options)), (error) =>
+        Layer.unwrapEffect(Effect.flatMap(unusable(options.dataDir, error), Effect.fail))
+      )
+    : migrated(Embedded.layer(options))
+
+/** What keeps a database from being opened or brought up to date in a directory is the directory's. */
+const unusable = <E>(directory: string, error: E): Effect.Effect<E | DirectoryLock.DirectoryUnusable> =>
+  error instanceof DirectoryLock.DirectoryInUse || error instanceof DirectoryLock.DirectoryUnusable
+    ? Effect.succeed(error)
+    : Effect.map(Room.on(directory).isLeft, (isLeft) => {
+        if (!isLeft) return new DirectoryLock.DirectoryUnusable({ directory, cause: "its disk is full" })
+        const isSql = error instanceof SqlError.SqlError
+        return isSql ? new DirectoryLock.DirectoryUnusable({ directory, cause: error.cause }) : error
+      })
 
 /** A fresh migrated database in memory, for each use. */
 export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Layer.unwrapEffect(

@@ -352,9 +352,14 @@ const quantity = (text: string) => {
 
 /** What a source calls by this name, if that is a number. */
 const constant = (text: string, name: string) => {
-  const [, product] = new RegExp(`\\b${name}(?: =|:) (\\d[\\d_]*(?: \\* \\d+)*)`).exec(text) ?? []
+  // `text(1, 200, …)` and `list(Label, 10, …)` have the most that there may be in the second place.
+  const [, product] =
+    new RegExp(`\\b${name}(?: =|:) (?:(?:text|list)\\(\\w+, )?(\\d[\\d_]*(?: \\* \\d+)*)`).exec(text) ?? []
   return product?.split(" * ").reduce((all, factor) => all * Number(factor.replaceAll("_", "")), 1)
 }
+
+/** A lifetime, the largest number of a type, and which values are compared with the last one. */
+const notLimits = ["`maxAge` in [Cors.ts]", "`maxInteger` in [BeginTurn.ts]", "`maxRemembered` in [Codec.ts]"]
 
 describe("docs/security.md", () => {
   const limits = rows(security.text)
@@ -368,6 +373,24 @@ describe("docs/security.md", () => {
       if (link === undefined) assert.include(known, name, what)
       else assert.match(sourceOf(link.target), new RegExp(`\\b${name}\\b`), what)
     }
+  })
+
+  it("has every limit of the source", () => {
+    const found = sources
+      .filter((file) => !/^src\/(client|testing)/.test(file))
+      .flatMap((file) =>
+        Array.from(
+          read(file).matchAll(/^(?:export )?const ((?:max|most)[A-Z]\w*|longest) = \d/gm),
+          ([, name = ""]) => `\`${name}\` in [${path.basename(file)}](../${file})`
+        )
+      )
+      .filter((limit) => !notLimits.some((name) => limit.startsWith(name)))
+    assert.isAtLeast(found.length, 40)
+    const told = rows(security.text).map(([, , by = ""]) => by)
+    assert.deepStrictEqual(
+      found.filter((limit) => !told.some((by) => by.includes(limit))),
+      []
+    )
   })
 
   it("tells each limit's number", () => {

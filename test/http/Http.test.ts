@@ -1128,7 +1128,7 @@ layer(Server.layer({ origins: [page, "https://other.example.com"] }))("Http, for
         "access-control-request-method": "POST",
         // `Accept` is asked for when it has quotes in it.
         "access-control-request-headers":
-          "accept, authorization, content-type, idempotency-key, last-event-id, if-match"
+          "accept, authorization, content-type, idempotency-key, last-event-id, if-match, mcp-session-id, mcp-protocol-version"
       }
       const answer = yield* send("OPTIONS", "/api/1/chat", { headers })
       assert.deepStrictEqual([answer.status, answer.text, answer.headers["vary"]], [204, "", "Origin"])

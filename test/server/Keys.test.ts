@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Either, Redacted } from "effect"
@@ -59,11 +59,30 @@ describe("the development secret", () => {
     })
   )
 
+  it.scoped.skipIf(process.getuid?.() !== 0)("is refused if it belongs to another user", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* temporaryFolder
+      const file = path.join(dataDir, "jwt-secret")
+      writeFileSync(file, "k".repeat(64), { mode: 0o600 })
+      assert.strictEqual(yield* secretIn(dataDir), "k".repeat(64))
+      chownSync(file, 12_345, 12_345)
+      const refused = yield* Effect.flip(secretIn(dataDir))
+      assert.instanceOf(refused, Keys.SecretUnusable)
+      assert.match(refused.message, /^DATA_DIR .*jwt-secret belongs to another user/)
+    })
+  )
+
   it.scoped("a DATA_DIR that cannot be used is named, in one line, and nothing is left there", () =>
     Effect.gen(function* () {
       const file = path.join(yield* temporaryFolder, "file")
       writeFileSync(file, "")
-      for (const dataDir of [file, path.join(file, "data"), "/proc/taskchat", "/dev/null/data"]) {
+      for (const dataDir of [
+        file,
+        path.join(file, "data"),
+        "/proc/taskchat",
+        "/proc/task/chat/data",
+        "/dev/null/data"
+      ]) {
         const refused = yield* Effect.either(secretIn(dataDir))
         assert.instanceOf(Either.isLeft(refused) && refused.left, Keys.DataDirUnusable)
         const told = Either.isLeft(refused) ? refused.left.message : ""

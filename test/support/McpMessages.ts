@@ -118,6 +118,9 @@ const request = (others: ReadonlyArray<unknown>, revision: string) =>
     return whole
   })
 
+/** No client puts anything else there. */
+const isInHeaders = (value: unknown): value is string => Predicate.isString(value) && /^[!-~]{1,100}$/.test(value)
+
 /** What a client of `/mcp` might send, or once in a while anything else. */
 export const message = (others: ReadonlyArray<unknown>): Effect.Effect<Message> =>
   Effect.gen(function* () {
@@ -135,8 +138,8 @@ export const message = (others: ReadonlyArray<unknown>): Effect.Effect<Message> 
     const headers = {
       ...(!(yield* once(3)) && { "MCP-Protocol-Version": revision }),
       ...(accept !== undefined && { Accept: accept }),
-      ...(revision === "2026-07-28" && Predicate.isString(method) && { "Mcp-Method": method }),
-      ...(revision === "2026-07-28" && Predicate.isString(named) && { "Mcp-Name": named })
+      ...(revision === "2026-07-28" && isInHeaders(method) && { "Mcp-Method": method }),
+      ...(revision === "2026-07-28" && isInHeaders(named) && { "Mcp-Name": named })
     }
     if (!(yield* once(10))) return { headers, body: single }
     const n = yield* oneOf([0, 1, 3])
