@@ -359,13 +359,17 @@ const constant = (text: string, name: string) => {
 }
 
 /** A lifetime, the largest number of a type, and which values are compared with the last one. */
-const notLimits = ["`maxAge` in [Cors.ts]", "`maxInteger` in [BeginTurn.ts]", "`maxRemembered` in [Codec.ts]"]
+const notLimits = ["maxAge", "maxInteger", "maxRemembered"]
 
 describe("docs/security.md", () => {
   const limits = rows(security.text)
     .filter(([, , by = ""]) => /^`\w+`(?: in \[|$)/.test(by))
     .map(([what = "", bound = "", by = ""]) => ({ what, bound, name: code(by)[0] ?? "", link: links(by)[0] }))
-  const sourceOf = (target: string) => read(path.posix.join("docs", target))
+  /** Of a file, or of all files of a folder. */
+  const sourceOf = (target: string) => {
+    const place = path.posix.join("docs", target)
+    return place.endsWith(".ts") ? read(place) : files(place).map(read).join("\n")
+  }
 
   it("names what sets each limit", () => {
     assert.isAtLeast(limits.length, 25)
@@ -381,14 +385,20 @@ describe("docs/security.md", () => {
       .flatMap((file) =>
         Array.from(
           read(file).matchAll(/^(?:export )?const ((?:max|most)[A-Z]\w*|longest) = \d/gm),
-          ([, name = ""]) => `\`${name}\` in [${path.basename(file)}](../${file})`
+          ([, name = ""]) => ({ name, file })
         )
       )
-      .filter((limit) => !notLimits.some((name) => limit.startsWith(name)))
+      .filter(({ name }) => !notLimits.includes(name))
     assert.isAtLeast(found.length, 40)
     const told = rows(security.text).map(([, , by = ""]) => by)
     assert.deepStrictEqual(
-      found.filter((limit) => !told.some((by) => by.includes(limit))),
+      found.filter(
+        ({ file, name }) =>
+          !told.some((by) => {
+            const [, place = "nowhere"] = new RegExp(`\`${name}\` in \\[[^\\]]+\\]\\(\\.\\./([^)]+)\\)`).exec(by) ?? []
+            return file.startsWith(place)
+          })
+      ),
       []
     )
   })
