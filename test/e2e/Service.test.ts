@@ -63,6 +63,9 @@ const until = <A>(effect: Effect.Effect<A>, isSo: (a: A) => boolean) =>
 
 const lines = (text: string) => text.split("\n").filter((line) => line !== "")
 
+/** Standard error less what a start says it waits for, which depends on the machine. */
+const complaints = (stderr: string) => lines(stderr).filter((line) => !line.endsWith(" …"))
+
 /** One line that says why, and nothing else. */
 const assertRefused = (
   { code, stderr, stdout }: { readonly code: number | null; readonly stdout: string; readonly stderr: string },
@@ -70,7 +73,7 @@ const assertRefused = (
 ) => {
   assert.strictEqual(code, 1, stdout + stderr)
   assert.strictEqual(stdout, "")
-  assert.lengthOf(lines(stderr), 1, stderr)
+  assert.lengthOf(complaints(stderr), 1, stderr)
   for (const word of words) assert.include(stderr, word)
 }
 
@@ -220,7 +223,7 @@ describe("a first start with nothing set", { timeout }, () => {
         assert.deepStrictEqual([chat.status, chat.headers.get("connection")], [200, "close"])
         const { code, stderr } = yield* first.finished
         assert.strictEqual(code, 0, stderr)
-        assert.strictEqual(stderr, "")
+        assert.deepStrictEqual(complaints(stderr), [])
         const secrets = readdirSync(DATA_DIR).filter((name) => name.startsWith("jwt-secret"))
         assert.deepStrictEqual(secrets, ["jwt-secret"])
 
@@ -332,7 +335,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           assert.strictEqual(body["assistant_message"], "One two.")
           const { code, stderr } = yield* service.finished
           assert.strictEqual(code, 0, stderr)
-          assert.strictEqual(stderr, "")
+          assert.deepStrictEqual(complaints(stderr), [])
           const error = yield* Effect.flip(Effect.tryPromise(() => fetch(`${service.url}/health`)))
           assert.include(String(error.error), "fetch failed")
         }),

@@ -448,6 +448,7 @@ layer(Server.layer())("Sse", (it) => {
         "user_message_id",
         "message_id",
         "tool_calls",
+        "model",
         "usage",
         "error",
         "started_at",
