@@ -9,7 +9,16 @@ import { freshUrl, isRealPostgres } from "../support/Database.ts"
 import { code as codeIn, rows } from "../support/Markdown.ts"
 import { call, ModelServer, say, wait } from "../support/ModelServer.ts"
 import { read } from "../support/Repository.ts"
-import { type CallOptions, eventsOf, run, type Service, secret, serve, tokenOf } from "../support/Service.ts"
+import {
+  type CallOptions,
+  complaints,
+  eventsOf,
+  run,
+  type Service,
+  secret,
+  serve,
+  tokenOf
+} from "../support/Service.ts"
 import { temporaryFolder } from "../support/Shell.ts"
 
 type Environment = Readonly<Record<string, string>>
@@ -62,9 +71,6 @@ const until = <A>(effect: Effect.Effect<A>, isSo: (a: A) => boolean) =>
   Effect.repeat(effect, { until: isSo, schedule: Schedule.identity<A>().pipe(Schedule.addDelay(() => "100 millis")) })
 
 const lines = (text: string) => text.split("\n").filter((line) => line !== "")
-
-/** Standard error less what a start says it waits for, which depends on the machine. */
-const complaints = (stderr: string) => lines(stderr).filter((line) => !line.endsWith(" …"))
 
 /** One line that says why, and nothing else. */
 const assertRefused = (

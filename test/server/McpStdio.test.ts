@@ -12,6 +12,7 @@ import { build } from "../support/Build.ts"
 import * as Database from "../support/Database.ts"
 import { clients } from "../support/McpClients.ts"
 import { root } from "../support/Repository.ts"
+import { complaints } from "../support/Service.ts"
 import { temporaryFolder } from "../support/Shell.ts"
 
 const limit = 4
@@ -222,14 +223,14 @@ describe("taskchat mcp --stdio", () => {
           run(["mcp"], environment(folder))
         ])
         assert.deepStrictEqual(
-          failures.map(({ code, stderr, stdout }) => [code, stdout, stderr.trim().split("\n").length]),
+          failures.map(({ code, stderr, stdout }) => [code, stdout, complaints(stderr).length]),
           [
             [1, "", 1],
             [1, "", 1],
             [1, "", 1]
           ]
         )
-        const [missing = "", nonsense = "", bare = ""] = failures.map(({ stderr }) => stderr)
+        const [missing = "", nonsense = "", bare = ""] = failures.flatMap(({ stderr }) => complaints(stderr))
         assert.match(missing, /^TASKCHAT_TOKEN is not set/)
         assert.match(nonsense, /^TASKCHAT_TOKEN is not accepted/)
         assert.match(bare, /--stdio/)

@@ -233,3 +233,7 @@ const readingOf = (response: Response): Reading => {
 /** The `data` of each event of a stream. */
 export const eventsOf = (text: string): ReadonlyArray<Json> =>
   Array.from(text.matchAll(/^data: ([^\n]*)$/gm), (match) => JSON.parse(match[1] ?? ""))
+
+/** The lines of standard error, less those that say what a start waits for: which there are depends on the machine. */
+export const complaints = (stderr: string): ReadonlyArray<string> =>
+  stderr.split("\n").filter((line) => line !== "" && !line.endsWith(" …"))
