@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { HttpApiSwagger, HttpLayerRouter, HttpServerResponse, type OpenApi } from "@effect/platform"
+import { HttpApiSwagger, HttpLayerRouter, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option } from "effect"
 import { DocumentedApi, documentOf } from "../api/OpenApi.ts"
 import { Scheme } from "./Authentication.ts"
@@ -79,9 +79,9 @@ export const layer = Layer.unwrapEffect(
       onNone: () => "",
       onSome: (url) => addressIn(url, "").slice(url.origin.length)
     })
-    // Known once the app serves, and the same for every request from then on.
-    let made: OpenApi.OpenAPISpec | undefined
-    const document = () => (made ??= documentOf({ root, prefix, groups: new Set([...groups, "docs"]), scheme }))
+    const document = () => documentOf({ root, prefix, groups: new Set([...groups, "docs"]), scheme })
+    // What is mounted is known once the app serves, and the same for every request from then on.
+    const json = yield* Effect.cached(Effect.sync(() => HttpServerResponse.unsafeJson(document())))
     let page: HttpServerResponse.HttpServerResponse | undefined
 
     const guarded = HttpLayerRouter.middleware(
@@ -100,11 +100,7 @@ export const layer = Layer.unwrapEffect(
     ).combine(Hosts.guard)
 
     return Layer.merge(
-      HttpLayerRouter.add(
-        "GET",
-        "/openapi.json",
-        Effect.sync(() => HttpServerResponse.unsafeJson(document()))
-      ),
+      HttpLayerRouter.add("GET", "/openapi.json", json),
       Layer.provide(HttpApiSwagger.layerHttpLayerRouter({ api: DocumentedApi, path: "/docs" }), guarded.layer)
     )
   })
