@@ -118,8 +118,7 @@ export const make = (
     const refusal = refusalOf(error)
     if (refusal !== undefined) return refused(step, refusal, failure)
     // A step that repeats itself may do what it did before.
-    if (step.number > 1 || !isTransient(error)) return fail(failure)
-    if (step.limit.left === 0) return fail(failure)
+    if (step.number > 1 || step.limit.left === 0 || !isTransient(error)) return fail(failure)
     const failures = step.failures + 1
     const fallback = isAway(failure) && step.model === models.first ? models.fallback : undefined
     const retry =

@@ -90,9 +90,7 @@ export const make = (
         onTimeout: () => new AgentTimeout({ limit: options.timeout })
       }),
       Effect.interruptible,
-      Effect.catchAllCause((cause) =>
-        Cause.isInterrupted(cause) ? Effect.zipRight(turn.reason, Effect.failCause(cause)) : Effect.failCause(cause)
-      )
+      Effect.tapErrorCause((cause) => (Cause.isInterrupted(cause) ? turn.reason : Effect.void))
     )
 
   /** Everything that the agent says and does goes into the turn's output. */
