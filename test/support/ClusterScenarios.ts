@@ -582,17 +582,26 @@ export const rolling = (people: number, messages: number, rounds: number) =>
       // Until somebody talks.
       yield* Effect.sleep("1 second")
       for (let round = 0; round < rounds; round++) {
-        for (const node of cluster.nodes) {
-          yield* node.signal("SIGTERM")
-          const code = yield* node.exit
-          findings.count("restarted")
-          findings.expect(code === 0, `a node ended with ${code}`)
-          yield* node.start
-        }
+        yield* restartEach(cluster, findings)
       }
       isOver = true
       yield* Fiber.join(talk)
     })
+  )
+
+/** Stops each node as an operator does, and starts it again before the next. */
+const restartEach = ({ nodes }: (typeof Stage.Service)["cluster"], findings: Findings) =>
+  Effect.forEach(
+    nodes,
+    (node) =>
+      Effect.gen(function* () {
+        yield* node.signal("SIGTERM")
+        const code = yield* node.exit
+        findings.count("restarted")
+        findings.expect(code === 0, `a node ended with ${code}`)
+        yield* node.start
+      }),
+    { discard: true }
   )
 
 /** Nodes that are restarted one after the other, while so many short requests arrive through the proxy: it answers each. */
@@ -623,13 +632,7 @@ export const proxied = (requests: number, perSecond: number) =>
         )
       )
       while (sent < requests) {
-        for (const node of cluster.nodes) {
-          yield* node.signal("SIGTERM")
-          const code = yield* node.exit
-          findings.count("restarted")
-          findings.expect(code === 0, `a node ended with ${code}`)
-          yield* node.start
-        }
+        yield* restartEach(cluster, findings)
       }
       yield* Fiber.join(talk)
     })
