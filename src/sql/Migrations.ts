@@ -8,6 +8,7 @@ import taskSearch from "./migrations/0005_task_search.ts"
 import models from "./migrations/0006_models.ts"
 import taskTexts from "./migrations/0007_task_texts.ts"
 import turnLost from "./migrations/0008_turn_lost.ts"
+import usage from "./migrations/0009_usage.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
@@ -18,7 +19,8 @@ const loader = Migrator.fromRecord({
   "0005_task_search": taskSearch,
   "0006_models": models,
   "0007_task_texts": taskTexts,
-  "0008_turn_lost": turnLost
+  "0008_turn_lost": turnLost,
+  "0009_usage": usage
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */

@@ -259,7 +259,9 @@ describe("docs/operating.md", () => {
         tasks: [2],
         tool_calls: [],
         turn_output: [],
-        turns: [2]
+        turns: [2],
+        usage_days: [2],
+        usage_models: [2]
       })
       for (const name of Object.keys(left)) assert.include(operating.text, `\`${name}\``)
     }).pipe(
