@@ -6,4 +6,10 @@ export const annotateLogs = Effect.annotateLogs
 /** @type {typeof import("../../src/runtime/FiberState.ts").annotateSpans} */
 export const annotateSpans = Effect.annotateSpans
 
+/** @type {typeof import("../../src/runtime/FiberState.ts").mapInputContext} */
+export const mapInputContext = Effect.mapInputContext
+
+/** @type {typeof import("../../src/runtime/FiberState.ts").provide} */
+export const provide = Effect.provide
+
 export const forget = Effect.void

@@ -57,33 +57,41 @@ export const exchange = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
   route: string
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R | HttpServerRequest.HttpServerRequest> =>
-  Effect.flatMap(Effect.all([Effect.clock, HttpServerRequest.HttpServerRequest]), ([clock, request]) => {
-    const from = clock.unsafeCurrentTimeMillis()
-    const requestId = requestIdOf(request)
-    const additions = { logged: {}, headers: { ...onEvery, "x-request-id": requestId } }
-    return handler.pipe(
-      Effect.catchAll((error) =>
-        isFailure(error) ? Effect.succeed(respond(problemOf(error), requestId)) : Effect.die(error)
-      ),
-      Effect.catchAllCause((cause) => {
-        // The client has gone, so there is nobody to answer.
-        if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
-        const problem = problemOfDefect(cause)
-        return Effect.as(Effect.logError(problem.about.title, cause), respond(problem, requestId))
-      }),
-      Effect.tap(({ status }) => {
-        const duration_ms = clock.unsafeCurrentTimeMillis() - from
-        responsesOf(route)(String(status)).unsafeUpdate(1, [])
-        secondsOf(route).unsafeUpdate(duration_ms / 1000, [])
-        const line = { method: request.method, route, status, duration_ms, ...additions.logged }
-        return Effect.annotateLogs(Effect.logInfo("Request"), line)
-      }),
-      Effect.map((response) => withHeaders(response, additions.headers)),
-      Effect.provide(Context.make(RequestId, requestId).pipe(Context.add(Additions, additions))),
-      FiberState.annotateLogs({ request_id: requestId }),
-      annotateSpans(requestId, route)
-    )
-  })
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    Effect.clockWith((clock) => {
+      const from = clock.unsafeCurrentTimeMillis()
+      const requestId = requestIdOf(request)
+      const additions = { logged: {}, headers: { ...onEvery, "x-request-id": requestId } }
+      return handler.pipe(
+        Effect.catchAllCause((cause) => answerTo(cause, requestId)),
+        Effect.flatMap((response) => {
+          const { status } = response
+          const duration_ms = clock.unsafeCurrentTimeMillis() - from
+          responsesOf(route)(String(status)).unsafeUpdate(1, [])
+          secondsOf(route).unsafeUpdate(duration_ms / 1000, [])
+          const line = { method: request.method, route, status, duration_ms, ...additions.logged }
+          return Effect.as(
+            FiberState.annotateLogs(line)(Effect.logInfo("Request")),
+            withHeaders(response, additions.headers)
+          )
+        }),
+        FiberState.provide(Context.make(RequestId, requestId).pipe(Context.add(Additions, additions))),
+        FiberState.annotateLogs({ request_id: requestId }),
+        annotateSpans(requestId, route)
+      )
+    })
+  )
+
+/** A refusal is the caller's to know; of a defect they learn that there was one. */
+const answerTo = (cause: Cause.Cause<unknown>, requestId: string) => {
+  const failure = Option.getOrUndefined(Cause.failureOption(cause))
+  if (isFailure(failure)) return Effect.succeed(respond(problemOf(failure), requestId))
+  // The client has gone, so there is nobody to answer.
+  if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+  const defect = failure === undefined ? cause : Cause.die(failure)
+  const problem = problemOfDefect(defect)
+  return Effect.as(Effect.logError(problem.about.title, defect), respond(problem, requestId))
+}
 
 /** Adds header fields. What a response itself says of caching stands; what it varies by is added to. */
 export const withHeaders = (

@@ -12,6 +12,7 @@ import {
 } from "@effect/platform"
 import { Context, Effect, Either, Layer, Option, Schema } from "effect"
 import * as Codec from "./Codec.ts"
+import * as FiberState from "./FiberState.ts"
 import * as JsonBody from "./JsonBody.ts"
 
 /**
@@ -109,7 +110,9 @@ const routeOf = (
   return HttpLayerRouter.route(
     endpoint.method as Exclude<typeof endpoint.method, "HEAD">,
     endpoint.path,
-    Effect.mapInputContext(steps, (input: Context.Context<HttpLayerRouter.Provided>) => Context.merge(context, input)),
+    FiberState.mapInputContext((input: Context.Context<HttpLayerRouter.Provided>) => Context.merge(context, input))(
+      steps
+    ),
     { uninterruptible }
   )
 }
@@ -117,10 +120,11 @@ const routeOf = (
 const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<never>, next: Step): Step => {
   if (tag.optional) throw new Error(`${tag.key} is optional, which is not offered`)
   const effect = middlewareOf(tag, context)
+  const { provides } = tag
   // What it provides is known to the handlers' types alone.
-  return tag.provides === undefined
+  return provides === undefined
     ? Effect.zipRight(effect, next)
-    : Effect.provideServiceEffect(next, tag.provides, effect)
+    : Effect.flatMap(effect, (service) => FiberState.provide(Context.make(provides, service))(next))
 }
 
 type Middleware = Effect.Effect<unknown, unknown>

@@ -3,16 +3,16 @@ import type { ListenOptions, Socket } from "node:net"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import {
+  type HttpApp as App,
   Cookies,
-  HttpApp,
-  HttpMiddleware,
+  type HttpMiddleware,
   HttpServer,
   HttpServerError,
-  HttpServerRequest,
   HttpServerResponse
 } from "@effect/platform"
-import { Effect, FiberRef, FiberRefs, Option, Runtime, type Scope, type Stream } from "effect"
+import { Effect, FiberRef, Option, Runtime, type Scope, type Stream } from "effect"
 import * as FiberState from "./FiberState.ts"
+import * as HttpApp from "./HttpApp.ts"
 import { ServerRequest } from "./HttpServerRequest.ts"
 import { maxWait } from "./JsonBody.ts"
 import * as Pull from "./Pull.ts"
@@ -62,21 +62,17 @@ const close = (server: Server) =>
 
 const handler = (
   runtime: Runtime.Runtime<never>,
-  app: HttpApp.Default<unknown, Scope.Scope>,
+  app: App.Default<unknown, Scope.Scope>,
   middleware?: HttpMiddleware.HttpMiddleware
 ) => {
-  const fork = Runtime.runFork(withoutSpans(runtime))
+  const fork = Runtime.runFork(runtime)
   return inTurn((incoming, outgoing) => {
     const request = new ServerRequest(incoming)
-    const answer = (response: HttpServerResponse.HttpServerResponse) => write(outgoing, request, response, runtime)
-    const handled = HttpApp.toHandled(
-      app,
-      (_, response) =>
-        isCutShort(incoming, outgoing) ? Effect.zipRight(readPast(incoming), answer(response)) : answer(response),
-      middleware
-    )
-    const answered = Effect.provideService(handled, HttpServerRequest.HttpServerRequest, request)
-    const fiber = fork(Effect.zipRight(answered, FiberState.forget))
+    const answer = (response: HttpServerResponse.HttpServerResponse) =>
+      isCutShort(incoming, outgoing)
+        ? Effect.zipRight(readPast(incoming), write(outgoing, request, response, runtime))
+        : write(outgoing, request, response, runtime)
+    const fiber = fork(Effect.zipRight(HttpApp.toHandled(app, request, answer, middleware), FiberState.forget))
     outgoing.once("close", () => {
       if (!outgoing.writableEnded) fiber.unsafeInterruptAsFork(HttpServerError.clientAbortFiberId)
     })
@@ -113,12 +109,6 @@ const inTurn = (handle: Handle): Handle => {
     }
   }
 }
-
-/** Where nobody traces, the platform would still work out what its span were to say. */
-const withoutSpans = (runtime: Runtime.Runtime<never>) =>
-  FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentTracerEnabled)
-    ? runtime
-    : Runtime.setFiberRef(runtime, HttpMiddleware.currentTracerDisabledWhen, () => true)
 
 /**
  * Whether the client is still sending a body that nobody has read, over a connection that the answer ends: to close it then
