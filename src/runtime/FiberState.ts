@@ -1,4 +1,5 @@
 import { Context, Effect, FiberRef, FiberRefs, HashMap } from "effect"
+import { withFiber } from "./Fiber.ts"
 
 /**
  * What a fiber holds. V8 makes functions that are assigned to members in old space, as Effect does with those that a fiber
@@ -9,17 +10,6 @@ import { Context, Effect, FiberRef, FiberRefs, HashMap } from "effect"
  */
 
 type Annotations = Readonly<Record<string, unknown>>
-
-/** A fiber as Effect's own code has it. */
-interface Fiber {
-  readonly getFiberRef: <A>(ref: FiberRef.FiberRef<A>) => A
-  readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
-  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
-}
-
-const withFiber = <A, E, R>(f: (fiber: Fiber) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  // Safe: `FiberRuntime`, the only class of fibers, has these methods; its public type leaves out those that set.
-  Effect.withFiberRuntime((fiber) => f(fiber as unknown as Fiber))
 
 const update = <A, E, R, Value>(
   effect: Effect.Effect<A, E, R>,

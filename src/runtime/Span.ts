@@ -1,4 +1,5 @@
 import { Context, Effect, type Exit, FiberRef, FiberRefs, type Option, Tracer } from "effect"
+import * as FiberContext from "./FiberContext.ts"
 
 /**
  * Spans that cost nothing where nobody traces. Stands for `Effect.withSpan`, `Effect.fn` and `Effect.makeSpan`, which take
@@ -13,7 +14,9 @@ export const withSpan =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.withFiberRuntime((fiber) =>
       fiber.getFiberRef(FiberRef.currentTracerEnabled)
-        ? Effect.withSpan(effect, name, { captureStackTrace: false, ...options })
+        ? Effect.flatMap(Effect.makeSpan(name, { captureStackTrace: false, ...options }), (span) =>
+            Effect.onExit(FiberContext.provideService(Tracer.ParentSpan, span)(effect), (exit) => end(span, exit))
+          )
         : effect
     )
 

@@ -11,6 +11,7 @@ import { type FailureKind, factsOf } from "../../domain/ModelFailure.ts"
 import { CurrentRequestLimit, RequestLimit } from "../../domain/RequestLimit.ts"
 import type { ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
+import * as FiberContext from "../../runtime/FiberContext.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
 import { fromAiError, fromReason, isTransient, refusalOf } from "./AgentErrors.ts"
@@ -78,7 +79,7 @@ export const make = (
         })
       )
       open = source
-      const limited = Effect.provideService(source.pull, CurrentRequestLimit, Option.some(step.limit))
+      const limited = FiberContext.provideService(CurrentRequestLimit, Option.some(step.limit))(source.pull)
       return read(step, source, emptyAnswer(step.followsText), limited)
     })
 

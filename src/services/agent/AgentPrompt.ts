@@ -182,12 +182,19 @@ export const pastTurns = (
   return turns.slice(first)
 }
 
-/** Four bytes are about one token, and a message costs a few of its own. */
+/** Four bytes are about one token, and a message or a part of one costs a few of its own. */
 const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
-  messages.reduce((sum, message) => {
-    const size = Buffer.byteLength(JSON.stringify(message.content)) + stateSize(message)
-    return sum + 4 + Math.ceil(size / 4)
-  }, 0)
+  messages.reduce((sum, message) => sum + 4 + Math.ceil((contentSize(message) + stateSize(message)) / 4), 0)
+
+/** Bytes. Written out for texts, of which most of a history is made: JSON of each takes as long as all else here. */
+const contentSize = ({ content }: Prompt.Message): number => {
+  if (typeof content === "string") return Buffer.byteLength(content)
+  let size = 0
+  for (const part of content) {
+    size += 16 + Buffer.byteLength(part.type === "text" ? part.text : JSON.stringify(part))
+  }
+  return size
+}
 
 const stateSize = ({ options: { taskchat: kept } }: Prompt.Message): number =>
   Predicate.isRecord(kept) && Predicate.isString(kept["state"]) ? kept["state"].length : 0

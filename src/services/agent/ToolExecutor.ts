@@ -5,6 +5,7 @@ import { maxDepth, maxValues } from "../../domain/JsonText.ts"
 import { Cause } from "../../domain/Task.ts"
 import { maxCallsPerStep, maxChangesPerTurn, type ToolCall, ToolResult } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
+import * as FiberContext from "../../runtime/FiberContext.ts"
 import * as Span from "../../runtime/Span.ts"
 import { ToolContext } from "../tasks/TaskTools.ts"
 import type { AgentTurn, CallPlace } from "./Agent.ts"
@@ -42,7 +43,7 @@ export const make = <Tools extends Record<string, Tool.Any>>(
       const failure = encoderOf(tool.failureSchema)
       return (parameters: unknown, about: typeof ToolContext.Service) =>
         handler(parameters).pipe(
-          Effect.mapInputContext((input: Context.Context<never>) =>
+          FiberContext.mapInputContext((input: Context.Context<never>) =>
             Context.add(Context.merge(context, input), ToolContext, about)
           ),
           Effect.matchEffect({

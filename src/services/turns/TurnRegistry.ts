@@ -1,6 +1,7 @@
 import { Deferred, type Duration, Effect, Fiber, FiberId, Metric, Option } from "effect"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
+import * as Sampled from "../../runtime/Sampled.ts"
 import { TurnOutput } from "./TurnOutput.ts"
 import { type BegunTurn, Stopped } from "./TurnTypes.ts"
 
@@ -15,10 +16,9 @@ export interface RunningTurn extends Omit<BegunTurn, "history"> {
 
 /** A turn that the current fiber runs. */
 const runningTurn = ({ history: _, ...begun }: BegunTurn): Effect.Effect<RunningTurn> =>
-  Effect.zipWith(
-    Deferred.make<never, Stopped | TurnLost>(),
-    Effect.sync(() => Option.getOrThrow(Fiber.getCurrentFiber())),
-    (stopped, fiber) => ({
+  Effect.map(Deferred.make<never, Stopped | TurnLost>(), (stopped) => {
+    const fiber = Option.getOrThrow(Fiber.getCurrentFiber())
+    return {
       ...begun,
       output: new TurnOutput(),
       stop: (reason) => Effect.zipRight(Deferred.fail(stopped, reason), Fiber.interruptAsFork(fiber, FiberId.none)),
@@ -26,8 +26,8 @@ const runningTurn = ({ history: _, ...begun }: BegunTurn): Effect.Effect<Running
         Deferred.poll(stopped),
         Option.getOrElse(() => Effect.void)
       )
-    })
-  )
+    }
+  })
 
 const runningTurns = Metric.gauge("taskchat_turns_running", { description: "Turns that run on this node" })
 
@@ -41,7 +41,7 @@ export const make = (maxRunning: number) =>
 
     const interrupted = new Stopped({ status: "interrupted" })
     const isIdle = places.withPermits(maxRunning)(Effect.void)
-    const measure = Effect.suspend(() => Metric.set(runningTurns, turns.size))
+    yield* Sampled.register(() => runningTurns.unsafeUpdate(turns.size, []))
 
     const stopAll = Effect.suspend(() => {
       isAccepting = false
@@ -59,13 +59,10 @@ export const make = (maxRunning: number) =>
         Effect.acquireUseRelease(
           Effect.tap(runningTurn(begun), (turn) => {
             turns.set(turn.turnId, turn)
-            return Effect.zipRight(measure, isStopping ? turn.stop(interrupted) : Effect.void)
+            return isStopping ? turn.stop(interrupted) : Effect.void
           }),
           use,
-          ({ turnId }) => {
-            turns.delete(turnId)
-            return measure
-          }
+          ({ turnId }) => Effect.sync(() => turns.delete(turnId))
         ),
       get: (turnId: TurnId) => turns.get(turnId),
       find: (user: UserId, turnId: TurnId) => {

@@ -124,19 +124,20 @@ export const make = (
       Effect.catchAllCause((cause) =>
         Effect.as(Effect.logError("A turn's end could not be written", cause), unwrittenEnd(turn, unavailable))
       ),
-      Effect.tap((end) => {
+      Effect.map((end) => {
         turn.output.end(end)
-        return measure(end)
+        measure(end)
       })
     )
 
-  const retryWhileAway = <A>(attempt: Effect.Effect<A>): Effect.Effect<A, DatabaseAway> =>
-    attempt.pipe(
-      Effect.catchSomeDefect((defect) =>
-        isUnavailable(defect) ? Option.some(Effect.fail(new DatabaseAway())) : Option.none()
-      ),
-      Effect.retry({ schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo(options.lease)) })
+  const retryWhileAway = <A>(attempt: Effect.Effect<A>): Effect.Effect<A, DatabaseAway> => {
+    const tried = Effect.catchSomeDefect(attempt, (defect) =>
+      isUnavailable(defect) ? Option.some(Effect.fail(new DatabaseAway())) : Option.none()
     )
+    const retried = Effect.retry(tried, Schedule.spaced(pause).pipe(Schedule.upTo(options.lease)))
+    // A schedule is begun once there is something to retry: it takes as long as the attempt.
+    return Effect.catchAll(tried, () => Effect.delay(retried, pause))
+  }
 
   const writeEnd = (turn: RunningTurn, ending: Ending): Effect.Effect<Ended, TurnLost> => {
     const { output } = turn
@@ -164,6 +165,9 @@ export const make = (
 
   return { start }
 }
+
+/** Between two attempts to write a turn's end. */
+const pause = "500 millis"
 
 /** How a turn ends by what became of its work. Fails if the turn is not ours to end. */
 const endingOf = (
@@ -228,17 +232,11 @@ const outputTokensUsed = Memo.byText((model) => tokensUsed("output", model))
 const tokensUsed = (direction: string, model: string) =>
   usedTokens.pipe(Metric.tagged("direction", direction), Metric.tagged("model", model))
 
-const measure = ({ model, status, toolCalls, usage }: Ended) =>
-  Effect.all(
-    [
-      Metric.increment(turnsEnded(status)),
-      ...(usage.inputTokens + usage.outputTokens === 0
-        ? []
-        : [
-            Metric.incrementBy(inputTokensUsed(model ?? "unnamed"), usage.inputTokens),
-            Metric.incrementBy(outputTokensUsed(model ?? "unnamed"), usage.outputTokens)
-          ]),
-      ...(toolCalls ?? []).map(({ result }) => Metric.increment(toolCallsEnded(result.status)))
-    ],
-    { discard: true }
-  )
+const measure = ({ model, status, toolCalls, usage }: Ended) => {
+  turnsEnded(status).unsafeUpdate(1, [])
+  if (usage.inputTokens + usage.outputTokens > 0) {
+    inputTokensUsed(model ?? "unnamed").unsafeUpdate(usage.inputTokens, [])
+    outputTokensUsed(model ?? "unnamed").unsafeUpdate(usage.outputTokens, [])
+  }
+  for (const { result } of toolCalls ?? []) toolCallsEnded(result.status).unsafeUpdate(1, [])
+}
