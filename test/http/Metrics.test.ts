@@ -28,11 +28,22 @@ const valuesOf = (families: ReadonlyArray<Prometheus.Family>, name: string) =>
       .map(({ labels, value }) => [Object.values(labels).join(" "), value])
   )
 
+/** What a metric counted meanwhile: other files of this process count in the same one. */
+const addedTo = (before: ReadonlyArray<Prometheus.Family>, after: ReadonlyArray<Prometheus.Family>, name: string) => {
+  const counted = valuesOf(before, name)
+  return new Map(
+    [...valuesOf(after, name)]
+      .map(([labels, value]) => [labels, value - (counted.get(labels) ?? 0)] as const)
+      .filter(([, added]) => added > 0)
+  )
+}
+
 layer(served)("GET /metrics", (it) => {
   it.effect("tells of requests to the model, by provider and by what became of them", () =>
     Effect.gen(function* () {
       const model = yield* ModelServer
       const user = yield* newUser
+      const before = yield* read
       yield* model.enqueue([call("list_tasks", {})], [says("Nothing", " to do.")], [deny(401)])
       assert.strictEqual((yield* say(user, "What is left?")).status, 200)
       assert.strictEqual((yield* say(user, "Again?")).json["code"], "agent_misconfigured")
@@ -46,7 +57,7 @@ layer(served)("GET /metrics", (it) => {
 
       const families = yield* read
       assert.deepStrictEqual(
-        valuesOf(families, "taskchat_model_request_duration_seconds_count"),
+        addedTo(before, families, "taskchat_model_request_duration_seconds_count"),
         new Map([
           ["openai completed", 2],
           ["openai refused", 1],
@@ -54,7 +65,7 @@ layer(served)("GET /metrics", (it) => {
         ])
       )
       assert.deepStrictEqual(
-        valuesOf(families, "taskchat_model_first_token_seconds_count"),
+        addedTo(before, families, "taskchat_model_first_token_seconds_count"),
         new Map([
           ["openai completed", 2],
           ["openai abandoned", 1]
