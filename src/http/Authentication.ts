@@ -13,7 +13,7 @@ import {
 } from "../domain/Request.ts"
 import { type Policy, RateLimits, type Standing } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
-import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
+import { Additions, setResponseHeaders } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */
 const authenticate = (tokens: typeof Tokens.Service): Identify =>
@@ -32,11 +32,11 @@ export const spend = (
   user: UserId,
   requests = 1
 ): Effect.Effect<void, RateLimited> =>
-  Effect.flatMap(limits.take(policy, user, requests), (standing) =>
-    Effect.zipRight(
-      setResponseHeaders(fieldsOf(policy, standing)),
-      standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
-    )
+  Effect.flatMap(Additions, (additions) =>
+    Effect.flatMap(limits.take(policy, user, requests), (standing) => {
+      additions.setHeaders(fieldsOf(policy, standing))
+      return standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
+    })
   )
 
 /** `X-RateLimit-*`, and the header fields of the IETF's draft. */
@@ -104,9 +104,10 @@ export const layerOf = <E, R>(
         return {
           bearer: () =>
             Effect.gen(function* () {
-              yield* setResponseHeaders(toItsUserAlone)
+              const additions = yield* Additions
+              additions.setHeaders(toItsUserAlone)
               const { id } = yield* identity
-              yield* annotateRequestLog({ user_id: id })
+              additions.log({ user_id: id })
               const { params, route } = yield* HttpLayerRouter.RouteContext
               // Before anything reads the path: whatever depends on it is the same as with the number.
               if (params["user_id"] === "me") Object.assign(params, { user_id: String(id) })

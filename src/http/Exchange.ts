@@ -24,21 +24,36 @@ const requestIdOf = (request: HttpServerRequest.HttpServerRequest) => {
 /** No browser is to take an answer for anything but what its `Content-Type` says. */
 const onEvery = { "x-content-type-options": "nosniff" }
 
-/** What handlers add to the request's log line and to its response. */
-class Additions extends Context.Reference<Additions>()("taskchat/http/Exchange/Additions", {
-  defaultValue: (): {
-    readonly logged: Record<string, string | number>
-    readonly headers: Record<string, string>
-  } => ({ logged: {}, headers: {} })
+/** What handlers add to the request's log line and to its response, whether it succeeds or fails. */
+export class Additions extends Context.Reference<Additions>()("taskchat/http/Exchange/Additions", {
+  defaultValue: () => new AddedFields({})
 }) {}
+
+class AddedFields {
+  readonly logged: Record<string, string | number> = {}
+  readonly headers: Record<string, string>
+
+  constructor(headers: Record<string, string>) {
+    this.headers = headers
+  }
+
+  /** Ids, never what anyone wrote. */
+  log(fields: Readonly<Record<string, string | number>>) {
+    Object.assign(this.logged, fields)
+  }
+
+  setHeaders(fields: Readonly<Record<string, string>>) {
+    Object.assign(this.headers, fields)
+  }
+}
 
 /** Adds fields to the request's log line: ids, never what anyone wrote. */
 export const annotateRequestLog = (fields: Readonly<Record<string, string | number>>): Effect.Effect<void> =>
-  Effect.map(Additions, ({ logged }) => void Object.assign(logged, fields))
+  Effect.map(Additions, (additions) => additions.log(fields))
 
 /** Sets header fields of the response, whether the request succeeds or fails. */
 export const setResponseHeaders = (headers: Readonly<Record<string, string>>): Effect.Effect<void> =>
-  Effect.map(Additions, (additions) => void Object.assign(additions.headers, headers))
+  Effect.map(Additions, (additions) => additions.setHeaders(headers))
 
 /** The counter of a route's responses with one status. With both labels at once: of two tags, every update makes a key anew. */
 const responsesOf = Memo.byText((route) =>
@@ -61,7 +76,7 @@ export const exchange = <E, R>(
     Effect.clockWith((clock) => {
       const from = clock.unsafeCurrentTimeMillis()
       const requestId = requestIdOf(request)
-      const additions = { logged: {}, headers: { ...onEvery, "x-request-id": requestId } }
+      const additions = new AddedFields({ ...onEvery, "x-request-id": requestId })
       return handler.pipe(
         Effect.catchAllCause((cause) => answerTo(cause, requestId)),
         Effect.flatMap((response) => {

@@ -2,6 +2,8 @@ import { Effect, type FiberRef, type FiberRefs } from "effect"
 
 /** A fiber with what Effect's own modules use of it: the public type has nothing that sets a reference. */
 export interface Fiber {
+  /** As they are now; the public `getFiberRefs` makes new ones. */
+  readonly _fiberRefs: FiberRefs.FiberRefs
   readonly getFiberRef: <A>(ref: FiberRef.FiberRef<A>) => A
   readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void

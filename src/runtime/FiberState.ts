@@ -30,11 +30,15 @@ export const annotateLogs =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     update(effect, FiberRef.currentLogAnnotations, add(values))
 
-/** As `Effect.annotateSpans`, for the last effect of a fiber: the annotations stay. */
+/** As `Effect.annotateSpans`, for the last effect of a fiber: the annotations stay, where somebody traces. */
 export const annotateSpans =
   (values: Annotations) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    update(effect, FiberRef.currentTracerSpanAnnotations, add(values))
+    withFiber((fiber) =>
+      fiber.getFiberRef(FiberRef.currentTracerEnabled)
+        ? update(effect, FiberRef.currentTracerSpanAnnotations, add(values))
+        : effect
+    )
 
 /** As `Effect.mapInputContext`, for the last effect of a fiber: the context stays. */
 export const mapInputContext =
@@ -47,7 +51,7 @@ export const mapInputContext =
 export const provide =
   <Services>(services: Context.Context<Services>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Services>> =>
-    mapInputContext((context: Context.Context<Exclude<R, Services>>) => Context.merge(context, services))(
+    mapInputContext((context: Context.Context<Exclude<R, Services>>) => Context.mergeAll(context, services))(
       // Safe: what it needs is in one or the other.
       effect as Effect.Effect<A, E, Services | Exclude<R, Services>>
     )

@@ -105,17 +105,24 @@ const routeOf = (
   middlewares: ReadonlyArray<HttpApiMiddleware.TagClassAny>,
   context: Context.Context<never>
 ) => {
+  const called = call(endpoint, handler, isRaw)
   // The last one is the outermost.
-  const steps = middlewares.reduce<Step>((next, tag) => before(tag, context, next), call(endpoint, handler, isRaw))
+  const steps = middlewares.reduce<Step>((next, tag) => before(tag, context, next), called)
   return HttpLayerRouter.route(
     endpoint.method as Exclude<typeof endpoint.method, "HEAD">,
     endpoint.path,
-    FiberState.mapInputContext((input: Context.Context<HttpLayerRouter.Provided>) => Context.merge(context, input))(
-      steps
-    ),
+    // What a middleware provides comes together with the rest: to make a context is to copy one.
+    middlewares.some(({ provides }) => provides !== undefined) ? steps : provided(context, Context.empty())(steps),
     { uninterruptible }
   )
 }
+
+/** Adds the group's services and others to the request's. */
+const provided = (context: Context.Context<never>, more: Context.Context<never>) =>
+  FiberState.mapInputContext(
+    (request: Context.Context<HttpLayerRouter.Provided>): Context.Context<HttpLayerRouter.Provided> =>
+      Context.mergeAll(context, request, more)
+  )
 
 const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<never>, next: Step): Step => {
   if (tag.optional) throw new Error(`${tag.key} is optional, which is not offered`)
@@ -124,7 +131,7 @@ const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<nev
   // What it provides is known to the handlers' types alone.
   return provides === undefined
     ? Effect.zipRight(effect, next)
-    : Effect.flatMap(effect, (service) => FiberState.provide(Context.make(provides, service))(next))
+    : Effect.flatMap(effect, (service) => provided(context, Context.make(provides, service))(next))
 }
 
 type Middleware = Effect.Effect<unknown, unknown>
