@@ -1,4 +1,5 @@
 import * as path from "node:path"
+import { transformSync } from "esbuild"
 import ts from "typescript"
 
 /**
@@ -55,9 +56,7 @@ export const violations = (
 /** What a source imports when it runs: types alone do not count. */
 const imported = (source: string) =>
   specifiers(
-    ts.transpileModule(source, {
-      compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ESNext, verbatimModuleSyntax: true }
-    }).outputText
+    transformSync(source, { loader: "ts", tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } } }).code
   )
 
 /** The packages that run when `entry` does, by way of whichever files of ours. */
