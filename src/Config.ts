@@ -324,6 +324,8 @@ const agent = Config.all({
   historyLimit: integer("HISTORY_LIMIT", 0, 1000).pipe(or(20)),
   /** An estimate of their tokens. */
   historyMaxTokens: integer("HISTORY_MAX_TOKENS", 0, 10_000_000).pipe(or(16_000)),
+  /** Which of its calls need the user's approval. */
+  confirm: oneOf("CONFIRM", ["deletions", "changes", "off"]).pipe(or<"deletions" | "changes" | "off">("off")),
   /** Of a message, in code points. */
   messageMaxLength: integer("MESSAGE_MAX_LENGTH", 1, 100_000).pipe(or(4000))
 })

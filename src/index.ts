@@ -23,6 +23,17 @@ export {
   AgentUnreachable
 } from "./domain/Agent.ts"
 export {
+  ApprovalClosed,
+  AwaitedCall,
+  Awaiting,
+  type Confirm,
+  type Decided,
+  Decision,
+  Held,
+  HeldCall,
+  TaskVersion
+} from "./domain/Approval.ts"
+export {
   Conversation,
   ConversationForbidden,
   ConversationNotFound,
@@ -68,11 +79,10 @@ export {
   TaskTitle
 } from "./domain/Task.ts"
 export { TaskChange } from "./domain/TaskChange.ts"
-export { type Place, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./domain/ToolCall.ts"
+export { type Place, ProviderState, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./domain/ToolCall.ts"
 export {
   IdempotencyInProgress,
   IdempotencyKeyReused,
-  type ProviderState,
   Reverted,
   TooManyTurns,
   Turn,

@@ -33,8 +33,8 @@ describe("without any variable", () => {
     )
     assert.deepStrictEqual(model, { _tag: "offline" })
     assert.deepStrictEqual(
-      [Duration.format(agent.timeout), agent.maxSteps, agent.historyLimit, agent.messageMaxLength],
-      ["30s", 8, 20, 4000]
+      [Duration.format(agent.timeout), agent.maxSteps, agent.historyLimit, agent.messageMaxLength, agent.confirm],
+      ["30s", 8, 20, 4000, "off"]
     )
     assert.deepStrictEqual(limits, {
       chat: 60,
@@ -83,6 +83,7 @@ const variables = [
   "AGENT_MAX_STEPS",
   "HISTORY_LIMIT",
   "HISTORY_MAX_TOKENS",
+  "CONFIRM",
   "MESSAGE_MAX_LENGTH",
   "RATE_LIMIT_CHAT",
   "RATE_LIMIT_API",
@@ -109,6 +110,7 @@ it("values are read with their units", () => {
     SHUTDOWN_GRACE: "0 seconds",
     DATABASE_URL: "postgres://me:pass@db:5432/x",
     AGENT_TIMEOUT: "1.5 minutes",
+    CONFIRM: "Deletions",
     MODEL_PROVIDER: "chat-completions",
     OPENAI_BASE_URL: "http://localhost:11434/v1/",
     OPENAI_MODEL: "llama3",
@@ -124,6 +126,7 @@ it("values are read with their units", () => {
   assert.strictEqual(Duration.toMillis(server.shutdownGrace), 0)
   assert.deepStrictEqual(Option.map(database.url, Redacted.value), Option.some("postgres://me:pass@db:5432/x"))
   assert.strictEqual(Duration.toSeconds(agent.timeout), 90)
+  assert.strictEqual(agent.confirm, "deletions")
   assert.deepStrictEqual(model, {
     _tag: "chat-completions",
     apiKey: Option.none(),
@@ -298,6 +301,7 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["MODEL_MAX_OUTPUT_TOKENS", { MODEL_MAX_OUTPUT_TOKENS: "many" }],
     ["OPENAI_BASE_URL", { OPENAI_BASE_URL: "localhost:11434" }],
     ["AGENT_MAX_STEPS", { AGENT_MAX_STEPS: "0" }],
+    ["CONFIRM", { CONFIRM: "on" }],
     ["HISTORY_LIMIT", { HISTORY_LIMIT: "-1" }],
     ["HISTORY_MAX_TOKENS", { HISTORY_MAX_TOKENS: "16k" }],
     ["MESSAGE_MAX_LENGTH", { MESSAGE_MAX_LENGTH: "1e3" }],

@@ -1,10 +1,12 @@
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
+import { ApprovalClosed, Awaiting, approvalLifetime } from "../domain/Approval.ts"
 import { ConversationForbidden, ConversationNotFound, MessageNotFound } from "../domain/Conversation.ts"
 import { ConversationId, fromPath, MessageId, TurnId, UserId } from "../domain/Id.ts"
 import { key, Time } from "../domain/Json.ts"
 import { wire } from "../domain/Problem.ts"
 import { PayloadTooLarge, TimeZone, Unavailable, UnsupportedMediaType } from "../domain/Request.ts"
+import { TaskChanged } from "../domain/Task.ts"
 import { ToolCalls } from "../domain/ToolCall.ts"
 import {
   IdempotencyInProgress,
@@ -15,6 +17,7 @@ import {
   TurnFailed,
   TurnInProgress,
   TurnInterrupted,
+  TurnNotFound,
   TurnRefused,
   TurnTimedOut,
   Usage
@@ -27,6 +30,7 @@ const example = {
   message_id: 34,
   assistant_message: "I've added “Buy milk”.",
   tool_calls: [Example.ended],
+  awaiting: null,
   timestamp: "2026-01-31T12:00:00.000Z",
   turn_id: Example.turnId,
   usage: { input_tokens: 412, output_tokens: 38 }
@@ -61,6 +65,7 @@ export class ChatAnswer extends Schema.Class<ChatAnswer>("ChatAnswer")(
     messageId: MessageId.pipe(key("message_id")).annotations({ description: "The assistant message's" }),
     assistantMessage: Schema.String.annotations({ description: "What the agent says" }).pipe(key("assistant_message")),
     toolCalls: ToolCalls.pipe(key("tool_calls")),
+    awaiting: Awaiting,
     timestamp: Schema.propertySignature(Time).annotations({ description: "The assistant message's" }),
     turnId: TurnId.pipe(key("turn_id")),
     usage: Usage
@@ -93,6 +98,8 @@ export const IdempotencyHeaders = Schema.Struct({ "idempotency-key": Schema.opti
 /** The user that a URL is about; it has to be the token's. */
 export const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
 
+export const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnId })
+
 /** Server-sent events; `StreamEvent.ts` has each of them, and `UiMessageChunk.ts` those of the AI SDK. */
 export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream" }).annotations({
   description:
@@ -107,11 +114,33 @@ const begin = <Name extends string>(name: Name, path: `/${string}`) =>
     .addError(wire(ConversationNotFound))
     .addError(wire(ConversationForbidden))
     .addError(wire(TurnInProgress))
+    .addError(wire(TaskChanged))
     .addError(wire(TooManyTurns))
     .addError(wire(IdempotencyKeyReused))
     .addError(wire(MessageNotFound))
     .addError(wire(PayloadTooLarge))
     .addError(wire(UnsupportedMediaType))
+    .addError(wire(Unavailable))
+
+const decide = <Name extends "approve" | "decline">(name: Name) =>
+  HttpApiEndpoint.post(name, `/api/:user_id/turns/:turn_id/${name}`)
+    .setPath(TurnPath)
+    .setHeaders(IdempotencyHeaders)
+    .addSuccess(ChatAnswer)
+    .addSuccess(EventStream)
+    .addError(wire(TurnNotFound))
+    .addError(wire(ApprovalClosed))
+    .addError(wire(TurnInProgress))
+    .addError(wire(TaskChanged))
+    .addError(wire(TooManyTurns))
+    .addError(wire(IdempotencyKeyReused))
+    .addError(wire(MessageNotFound))
+    .addError(wire(IdempotencyInProgress))
+    .addError(wire(TurnCancelled))
+    .addError(wire(TurnInterrupted))
+    .addError(wire(TurnFailed))
+    .addError(wire(TurnRefused))
+    .addError(wire(TurnTimedOut))
     .addError(wire(Unavailable))
 
 export class ChatApi extends HttpApiGroup.make("chat")
@@ -139,6 +168,24 @@ export class ChatApi extends HttpApiGroup.make("chat")
       .annotate(
         OpenApi.Description,
         "Refusals are HTTP statuses; whatever happens later is the last event. A stream that ends without an event with `done: true` was cut: read on at `/turns/{turn_id}/events` with `Last-Event-ID`."
+      )
+  )
+  .add(
+    decide("approve")
+      .annotate(OpenApi.Identifier, "approveTurn")
+      .annotate(OpenApi.Summary, "Approve the calls that a turn left waiting")
+      .annotate(
+        OpenApi.Description,
+        `Begins a turn in which those calls run as they were asked for, and the agent goes on: an answer like that of a chat message, or its stream for \`Accept: text/event-stream\`. The user's message of the turn is “Approve”. Once only, and within ${approvalLifetime}: else 409 \`approval_closed\`. If a task that they are about has changed since, none of them runs: 412 \`task_changed\`. There is no body.`
+      )
+  )
+  .add(
+    decide("decline")
+      .annotate(OpenApi.Identifier, "declineTurn")
+      .annotate(OpenApi.Summary, "Decline the calls that a turn left waiting")
+      .annotate(
+        OpenApi.Description,
+        "As for approving, but none of the calls runs: the agent is told so, and goes on. The user's message of the turn is “Decline”. Any other message to the conversation declines them too, unless it approves them by being one word such as `yes` or `ok`."
       )
   )
   .middleware(ChatRateLimit)

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { Awaiting } from "../domain/Approval.ts"
 import { ConversationId, MessageId, TurnId } from "../domain/Id.ts"
 import { key, Time } from "../domain/Json.ts"
 import { ToolCall, ToolCallStarted, ToolCalls } from "../domain/ToolCall.ts"
@@ -59,6 +60,7 @@ export const Completed = dataOf(
     ...conversationId,
     messageId: MessageId.pipe(key("message_id")),
     toolCalls: ToolCalls.pipe(key("tool_calls")),
+    awaiting: Awaiting,
     timestamp: Time,
     ...turnId,
     usage: Usage
@@ -106,6 +108,7 @@ const completed: typeof Completed.Encoded = {
   conversation_id: 12,
   message_id: 34,
   tool_calls: [Example.ended],
+  awaiting: null,
   timestamp: "2026-01-31T12:00:00.000Z",
   turn_id: Example.turnId,
   usage: { input_tokens: 412, output_tokens: 38 }

@@ -1,15 +1,13 @@
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
 import { MessageNotFound } from "../domain/Conversation.ts"
-import { fromPath, TurnId, UserId } from "../domain/Id.ts"
+import { TurnId } from "../domain/Id.ts"
 import { key } from "../domain/Json.ts"
 import { wire } from "../domain/Problem.ts"
 import { Reverted, Turn, TurnInProgress, TurnNotFound, UndoConflict } from "../domain/Turn.ts"
 import { cursorId, start } from "../domain/TurnEvent.ts"
 import { ApiRateLimit, Authentication } from "./Authentication.ts"
-import { EventStream } from "./ChatApi.ts"
-
-const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnId })
+import { EventStream, TurnPath } from "./ChatApi.ts"
 
 export class Undone extends Schema.Class<Undone>("Undone")(
   {

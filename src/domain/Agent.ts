@@ -1,6 +1,8 @@
 import { Data, Duration } from "effect"
-import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
-import type { ProviderState, Usage } from "./Turn.ts"
+import type { HeldCall } from "./Approval.ts"
+import type { TaskId } from "./Id.ts"
+import type { ProviderState, ToolCall, ToolCallStarted } from "./ToolCall.ts"
+import type { Usage } from "./Turn.ts"
 
 /** What an agent does, as it happens. JSON answers, SSE frames and storage are readers of this one stream. */
 export type AgentEvent = Data.TaggedEnum<{
@@ -10,6 +12,15 @@ export type AgentEvent = Data.TaggedEnum<{
   ToolCallEnded: { readonly call: ToolCall; readonly step: number; readonly providerCallId?: string | undefined }
   /** The model has begun to answer, and answers the rest of the turn. `model` is `provider:model`. */
   ModelChosen: { readonly model: string }
+  /**
+   * Last: the turn ends here, as these calls may not run without the user's approval. `tasks` are those they are about;
+   * `states` is for the provider, if the turn goes on.
+   */
+  CallsHeld: {
+    readonly calls: ReadonlyArray<HeldCall>
+    readonly tasks: ReadonlyArray<TaskId>
+    readonly states: ReadonlyArray<ProviderState>
+  }
   /** One call of the model has been answered in full. `state` is for its provider, in later turns. */
   StepEnded: { readonly usage: Usage; readonly state?: ProviderState | undefined }
 }>

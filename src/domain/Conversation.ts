@@ -1,10 +1,11 @@
 import { Schema } from "effect"
+import { Awaiting, type Decision, type HeldCall } from "./Approval.ts"
 import { ConversationId, MessageId, TurnId } from "./Id.ts"
 import { key, length, Time, text } from "./Json.ts"
 import { Problem } from "./Problem.ts"
 import { beginning } from "./Text.ts"
-import { type Place, type ToolCall, ToolCalls } from "./ToolCall.ts"
-import { type ProviderState, TurnEnd, type TurnStatus } from "./Turn.ts"
+import { type Place, type ProviderState, type ToolCall, ToolCalls } from "./ToolCall.ts"
+import { TurnEnd, type TurnStatus } from "./Turn.ts"
 
 export class Conversation extends Schema.Class<Conversation>("Conversation")(
   {
@@ -54,7 +55,10 @@ export class Message extends Schema.Class<Message>("Message")(
         description:
           "Only with `include=parts`: text and tool calls in the order in which they came; the texts joined are `content`"
       })
-    )
+    ),
+    awaiting: Schema.optional(Awaiting).annotations({
+      description: "Only with `include=parts`, and only as long as calls wait for the user's approval"
+    })
   },
   [undefined, { identifier: "Message", description: "One utterance" }]
 ) {}
@@ -90,6 +94,12 @@ export interface HistoryMessage {
   readonly places: ReadonlyArray<Place> | null
   /** Of an assistant's message: what the provider wants back with its steps. */
   readonly states?: ReadonlyArray<ProviderState> | null | undefined
+  /** Of an assistant's message: the calls that did not run, as they needed the user's approval. */
+  readonly held?: ReadonlyArray<HeldCall> | null | undefined
+  /** What the provider wants back with that message's steps if its turn goes on. */
+  readonly heldStates?: ReadonlyArray<ProviderState> | null | undefined
+  /** Of a user's message: what it decided on the calls that the message before it held back. */
+  readonly decision?: Decision | null | undefined
   /** How the message's turn ended; `refused`: the model's provider refused this message even by itself. */
   readonly turnStatus: TurnStatus | "refused"
 }

@@ -1,4 +1,5 @@
 import { Data, Schema } from "effect"
+import { Awaiting } from "./Approval.ts"
 import { ConversationId, MessageId, TaskId, TurnId } from "./Id.ts"
 import { key, Time } from "./Json.ts"
 import { Problem } from "./Problem.ts"
@@ -24,15 +25,6 @@ export const Usage = Schema.Struct({
 }).annotations({ identifier: "Usage", description: "Tokens of the model, summed over the steps of a turn" })
 export type Usage = typeof Usage.Type
 
-/** What a model's provider wants back with its answer in later turns: opaque, and for nobody else. */
-export interface ProviderState {
-  readonly step: number
-  /** Base URL and model: whom it is for. */
-  readonly origin: string
-  /** JSON. */
-  readonly state: string
-}
-
 /** Why a turn did not complete: the code for programs, the sentence for people. */
 export const TurnError = Schema.Struct({
   code: Schema.String.annotations({ description: "For programs; stable", examples: ["agent_unreachable"] }),
@@ -54,6 +46,7 @@ export class Turn extends Schema.Class<Turn>("Turn")(
       .annotations({ description: "The assistant message's, if the turn left one" })
       .pipe(key("message_id")),
     toolCalls: ToolCalls.pipe(key("tool_calls")),
+    awaiting: Awaiting,
     model: Schema.NullOr(Schema.String).annotations({
       description: "The model that answered, as `provider:model`; null if none did",
       examples: ["openai:gpt-4.1-mini"]

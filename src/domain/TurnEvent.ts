@@ -1,4 +1,5 @@
 import { Data, type DateTime, Either } from "effect"
+import type { AwaitedCall } from "./Approval.ts"
 import type { ConversationId, MessageId, TurnId } from "./Id.ts"
 import { InvalidRequest, Unavailable } from "./Request.ts"
 import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
@@ -20,6 +21,8 @@ export interface Ended {
   readonly status: TurnEnd
   readonly content: string
   readonly toolCalls: ReadonlyArray<ToolCall> | null
+  /** Calls that waited for the user's approval when the turn ended. */
+  readonly awaiting: ReadonlyArray<AwaitedCall> | null
   /** The model that answered, if one did. */
   readonly model: string | null
   readonly usage: Usage

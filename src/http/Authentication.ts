@@ -112,7 +112,7 @@ export const layerOf = <E, R>(
               // Before anything reads the path: whatever depends on it is the same as with the number.
               if (params["user_id"] === "me") Object.assign(params, { user_id: String(id) })
               if (!isForeign(params["user_id"], id)) return { id }
-              return yield* refuse(limits, /\/chat(\/stream)?$/.test(route.path) ? "chat" : "api", id)
+              return yield* refuse(limits, /\/(chat(\/stream)?|approve|decline)$/.test(route.path) ? "chat" : "api", id)
             })
         }
       })

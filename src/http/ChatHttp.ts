@@ -1,18 +1,43 @@
+import type { HttpServerRequest } from "@effect/platform"
 import { Effect, Either } from "effect"
 import { Api } from "../api/Api.ts"
 import { type ChatRequest, unquoted } from "../api/ChatApi.ts"
+import { mediaType } from "../api/UiMessageChunk.ts"
+import type { Decision } from "../domain/Approval.ts"
+import type { TurnId } from "../domain/Id.ts"
 import { readText } from "../domain/Json.ts"
 import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { hashOf } from "../services/access/Idempotency.ts"
-import { Chat } from "../services/turns/Chat.ts"
+import { type Answer, Chat } from "../services/turns/Chat.ts"
 import type { TurnRequest } from "../services/turns/TurnTypes.ts"
+import { names } from "./Accept.ts"
 import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
 import * as Sse from "./sse/Sse.ts"
 
 interface Call {
   readonly payload: ChatRequest
   readonly headers: { readonly "idempotency-key"?: string | undefined }
+}
+
+interface DecisionCall {
+  readonly path: { readonly turn_id: TurnId }
+  readonly headers: { readonly "idempotency-key"?: string | undefined }
+  readonly request: HttpServerRequest.HttpServerRequest
+}
+
+const answered = ({ end, isReplay, message }: Answer) => {
+  const told = annotateRequestLog({ turn_id: end.turnId, conversation_id: end.conversationId })
+  return Effect.as(isReplay ? Effect.zipRight(told, setResponseHeaders({ "idempotent-replayed": "true" })) : told, {
+    conversationId: end.conversationId,
+    messageId: message.id,
+    assistantMessage: end.content,
+    toolCalls: end.toolCalls,
+    awaiting: end.awaiting,
+    timestamp: message.createdAt,
+    turnId: end.turnId,
+    usage: end.usage
+  })
 }
 
 export interface ChatHttpOptions {
@@ -44,23 +69,26 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
         })
       }
 
+      const decided = Effect.fnUntraced(function* (decision: Decision, { headers, path, request }: DecisionCall) {
+        const { id: user } = yield* CurrentUser
+        const { turn_id: decides } = path
+        const key = headers["idempotency-key"]
+        const scope = `turns/${decides}/${decision}`
+        const hash = hashOf(null)
+        const asked = { user, decides, decision, key: key === undefined ? null : { scope, key: unquoted(key), hash } }
+        const accept = request.headers["accept"]
+        if (!names(accept, mediaType)) return yield* answered(yield* chat.answerDecision(asked))
+        const reading = yield* chat.decide(asked)
+        yield* annotateRequestLog({ turn_id: reading.turnId, conversation_id: reading.conversationId })
+        return Sse.respond(accept, reading)
+      })
+
       return handlers
         .handle(
           "send",
           Effect.fnUntraced(function* (call) {
             const request = yield* turnRequest("chat", call, yield* CurrentUser)
-            const { end, isReplay, message } = yield* chat.answer(request)
-            yield* annotateRequestLog({ turn_id: end.turnId, conversation_id: end.conversationId })
-            if (isReplay) yield* setResponseHeaders({ "idempotent-replayed": "true" })
-            return {
-              conversationId: end.conversationId,
-              messageId: message.id,
-              assistantMessage: end.content,
-              toolCalls: end.toolCalls,
-              timestamp: message.createdAt,
-              turnId: end.turnId,
-              usage: end.usage
-            }
+            return yield* answered(yield* chat.answer(request))
           })
         )
         .handle(
@@ -72,5 +100,7 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
             return Sse.respond(call.request.headers["accept"], reading)
           })
         )
+        .handle("approve", (call) => decided("approved", call))
+        .handle("decline", (call) => decided("declined", call))
     })
   )

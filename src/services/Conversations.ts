@@ -1,5 +1,6 @@
 import { SqlClient, type SqlError } from "@effect/sql"
 import { Array as Arr, Context, Effect, Either, Layer, type ParseResult, Schema } from "effect"
+import { awaitedOf, Held } from "../domain/Approval.ts"
 import { Conversation, ConversationNotFound, Message, MessageNotFound, partsOf, Role } from "../domain/Conversation.ts"
 import { type Cursor, pageOf, startOf } from "../domain/Cursor.ts"
 import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
@@ -116,12 +117,14 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
         PreparedStatement.make<Owned & { after: number; before: number; limit: number; hasParts: boolean }>(
           sql,
           ({ after, before, hasParts, id, limit, owner }) => sql`
-            SELECT c.message_count AS total, m.*
-            FROM (SELECT message_count FROM conversations WHERE ${living({ owner, id })}) AS c
+            SELECT c.message_count AS total, c.last_sequence_number AS last, m.*
+            FROM (SELECT message_count, last_sequence_number FROM conversations WHERE ${living({ owner, id })}) AS c
             LEFT JOIN (
               SELECT id, sequence_number AS "sequenceNumber", role, content, tool_calls AS "toolCalls", status,
                 created_at AS "createdAt", turn_id AS "turnId",
-                CASE WHEN ${hasParts}::boolean THEN tool_places END AS places
+                CASE WHEN ${hasParts}::boolean THEN tool_places END AS places,
+                CASE WHEN ${hasParts}::boolean AND approval_expires_at > now() THEN awaiting END AS held,
+                approval_expires_at AS "expiresAt"
               FROM messages
               WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
                 AND sequence_number > ${after}::bigint AND sequence_number < ${before}::bigint
@@ -267,17 +270,24 @@ const decodeMessages = Codec.decodeInstances(
   })
 )
 
-const decodePlaces = Codec.decodeUnknown(
-  Schema.Array(Schema.Struct({ places: Schema.NullOr(Schema.Array(Schema.Struct({ offset: Schema.Int }))) }))
+const decodeParts = Codec.decodeUnknown(
+  Schema.Array(
+    Schema.Struct({
+      places: Schema.NullOr(Schema.Array(Schema.Struct({ offset: Schema.Int }))),
+      last: Schema.Int,
+      held: Schema.NullOr(Held),
+      expiresAt: Schema.NullOr(Time)
+    })
+  )
 )
 
 const decodeWithParts = (rows: unknown) =>
-  Either.zipWith(decodeMessages(rows), decodePlaces(rows), (messages, rows) =>
-    Arr.zipWith(
-      messages,
-      rows,
-      (message, { places }) => new Message({ ...message, parts: partsOf(message, places ?? []) })
-    )
+  Either.zipWith(decodeMessages(rows), decodeParts(rows), (messages, rows) =>
+    Arr.zipWith(messages, rows, (message, { expiresAt, held, last, places }) => {
+      const parts = partsOf(message, places ?? [])
+      const waits = held !== null && expiresAt !== null && message.sequenceNumber === last
+      return new Message({ ...message, parts, ...(waits && { awaiting: awaitedOf(held, expiresAt) }) })
+    })
   )
 
 const decodeRemoved = Codec.decodeUnknown(Schema.Array(Schema.Struct({ removed: Schema.Boolean })))

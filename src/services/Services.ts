@@ -1,6 +1,7 @@
 import type { LanguageModel } from "@effect/ai"
 import type { SqlClient } from "@effect/sql"
 import { Duration, Layer } from "effect"
+import type { Confirm } from "../domain/Approval.ts"
 import type { Signals } from "../sql/Signals.ts"
 import { Idempotency } from "./access/Idempotency.ts"
 import { TokenUsage } from "./access/TokenUsage.ts"
@@ -27,6 +28,8 @@ export interface Options extends TurnOptions {
   readonly maxSteps?: number | undefined
   /** An estimate of the tokens that earlier turns may take in a request; 16,000 when absent. */
   readonly historyMaxTokens?: number | undefined
+  /** Which of the agent's calls need the user's approval; none when absent. */
+  readonly confirm?: Confirm | undefined
   /** Who the agent is and how it behaves; its own when absent. */
   readonly instructions?: string | undefined
 }
@@ -46,6 +49,7 @@ export const layer = (
     Agent.layer(TaskTools.TaskTools, {
       maxSteps: options.maxSteps ?? 8,
       historyMaxTokens: options.historyMaxTokens ?? 16_000,
+      confirm: options.confirm ?? "off",
       ...(options.instructions !== undefined && { instructions: options.instructions })
     }).pipe(Layer.provide(TaskTools.layer)),
     options

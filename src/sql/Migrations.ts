@@ -9,6 +9,7 @@ import models from "./migrations/0006_models.ts"
 import taskTexts from "./migrations/0007_task_texts.ts"
 import turnLost from "./migrations/0008_turn_lost.ts"
 import usage from "./migrations/0009_usage.ts"
+import approvals from "./migrations/0011_approvals.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
@@ -20,7 +21,8 @@ const loader = Migrator.fromRecord({
   "0006_models": models,
   "0007_task_texts": taskTexts,
   "0008_turn_lost": turnLost,
-  "0009_usage": usage
+  "0009_usage": usage,
+  "0011_approvals": approvals
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */

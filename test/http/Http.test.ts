@@ -69,11 +69,13 @@ layer(Server.layer())("Http", (it) => {
         "message_id",
         "assistant_message",
         "tool_calls",
+        "awaiting",
         "timestamp",
         "turn_id",
         "usage"
       ])
-      assert.deepStrictEqual([json["assistant_message"], json["tool_calls"]], ["Hello.", null])
+      const { assistant_message, awaiting, tool_calls } = json
+      assert.deepStrictEqual([assistant_message, tool_calls, awaiting], ["Hello.", null, null])
       assert.match(String(json["timestamp"]), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
       assert.deepStrictEqual(Object.keys(fieldsOf(json["usage"])), ["input_tokens", "output_tokens"])
     })

@@ -6,6 +6,7 @@ import { HttpLayerRouter, HttpServer } from "@effect/platform"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import type { SqlClient } from "@effect/sql"
 import { Array as Arr, Context, Effect, Layer, Option, Predicate, type Scope } from "effect"
+import type { Confirm } from "../../src/domain/Approval.ts"
 import { UserId } from "../../src/domain/Id.ts"
 import * as Cors from "../../src/http/Cors.ts"
 import * as Fallback from "../../src/http/Fallback.ts"
@@ -36,6 +37,8 @@ export interface Options {
   /** What addresses in answers begin with. */
   readonly publicUrl?: string
   readonly maxRunning?: number
+  /** Which calls need the user's approval. */
+  readonly confirm?: Confirm
   readonly maxRunningPerUser?: number
   /** A fresh one, unless given. */
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
@@ -68,6 +71,7 @@ export const layer = (options: Options = {}) =>
       })
       const services = Services.layer({
         maxRunning: options.maxRunning,
+        confirm: options.confirm,
         maxRunningPerUser: options.maxRunningPerUser ?? 1000
       }).pipe(
         Layer.provideMerge(

@@ -1,5 +1,6 @@
 import { DateTime, Schema } from "effect"
 import type { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../../api/StreamEvent.ts"
+import { Awaiting } from "../../domain/Approval.ts"
 import { ToolCall, ToolCalls } from "../../domain/ToolCall.ts"
 import { Usage } from "../../domain/Turn.ts"
 import { type Cursor, cursorId, type Ended, endId, start } from "../../domain/TurnEvent.ts"
@@ -9,6 +10,7 @@ import type { Encoding } from "./Sse.ts"
 
 const encodeCall = Schema.encodeSync(ToolCall)
 const encodeCalls = Schema.encodeSync(ToolCalls)
+const encodeAwaiting = Schema.encodeSync(Awaiting)
 const encodeUsage = Schema.encodeSync(Usage)
 
 /** A turn in this service's own events, from behind `cursor` or from its start. */
@@ -46,6 +48,7 @@ const frame = ({ after, event }: Positioned): string => {
 
 // Written by hand: a schema would take longer over a piece of text than the model.
 const ended = ({
+  awaiting,
   conversationId,
   error,
   message,
@@ -60,6 +63,7 @@ const ended = ({
         conversation_id: conversationId,
         message_id: message.id,
         tool_calls: encodeCalls(toolCalls),
+        awaiting: encodeAwaiting(awaiting),
         timestamp: DateTime.formatIso(message.createdAt),
         turn_id: turnId,
         usage: encodeUsage(usage)

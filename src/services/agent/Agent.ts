@@ -1,6 +1,7 @@
 import { LanguageModel, type Tool, type Toolkit } from "@effect/ai"
 import { Context, type DateTime, Effect, Layer, Option, Stream } from "effect"
 import { type AgentError, AgentEvent } from "../../domain/Agent.ts"
+import type { Confirm, Decided, HeldCall } from "../../domain/Approval.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { ToolCall } from "../../domain/ToolCall.ts"
@@ -18,6 +19,8 @@ export interface AgentTurn {
   readonly message: string
   /** What was said before, oldest first. */
   readonly history: ReadonlyArray<HistoryMessage>
+  /** If the user began the turn with a decision on the calls that the last message of `history` held back. */
+  readonly decided?: Decided | undefined
   /** When the turn's time is up; absent, it has no limit. Nothing is waited for beyond it. */
   readonly deadline?: DateTime.Utc | undefined
   /**
@@ -41,6 +44,8 @@ export interface AgentOptions {
   readonly maxSteps: number
   /** An estimate of the tokens that earlier turns may take in a request; without it, only their number is limited. */
   readonly historyMaxTokens?: number
+  /** Which calls need the user's approval; none when absent. */
+  readonly confirm?: Confirm
   /** Who the agent is and how it behaves; the date, the time and the zone are added. */
   readonly instructions?: string
 }
@@ -51,7 +56,14 @@ export interface AgentOptions {
  */
 export class Agent extends Context.Tag("taskchat/services/Agent")<
   Agent,
-  { readonly run: (turn: AgentTurn) => Stream.Stream<AgentEvent, AgentError | TurnLost> }
+  {
+    readonly run: (turn: AgentTurn) => Stream.Stream<AgentEvent, AgentError | TurnLost>
+    /** Runs calls that `run` held back, in order, as the first step of the turn. Absent where `run` holds none back. */
+    readonly runHeld?: (
+      turn: Pick<AgentTurn, "id" | "user" | "timeZone" | "record">,
+      calls: ReadonlyArray<HeldCall>
+    ) => Effect.Effect<ReadonlyArray<ToolCall>, TurnLost>
+  }
 >() {
   /**
    * An agent with the tools of `toolkit`, whose handlers may ask for `ToolContext`. `ModelName` names its model, and a
@@ -67,7 +79,10 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
         const first = { name: yield* ModelName, model: yield* LanguageModel.LanguageModel }
         const models = { first, fallback: Option.getOrUndefined(yield* FallbackModel) }
         const tools = yield* ToolExecutor.make(toolkit)
-        return Agent.of({ run: (turn) => Pull.toStream(() => AgentLoop.make(models, tools, options, turn)) })
+        return Agent.of({
+          run: (turn) => Pull.toStream(() => AgentLoop.make(models, tools, options, turn)),
+          runHeld: (turn, calls) => ToolExecutor.runHeld(tools, turn, calls)
+        })
       })
     )
 

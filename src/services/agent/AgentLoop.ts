@@ -9,7 +9,7 @@ import {
 } from "../../domain/Agent.ts"
 import { type FailureKind, factsOf } from "../../domain/ModelFailure.ts"
 import { CurrentRequestLimit, RequestLimit } from "../../domain/RequestLimit.ts"
-import type { ToolCall } from "../../domain/ToolCall.ts"
+import type { ProviderState, ToolCall } from "../../domain/ToolCall.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
 import * as FiberContext from "../../runtime/FiberContext.ts"
 import * as Pull from "../../runtime/Pull.ts"
@@ -20,15 +20,22 @@ import {
   assistant,
   instructions,
   messagesOf,
-  pastTurns,
+  opening,
   results,
   type StepPrompt,
-  stateOf,
-  user
+  stateOf
 } from "./AgentPrompt.ts"
 import { type Answer, addParts, emptyAnswer, type Part, salvage } from "./ModelAnswer.ts"
 import type { Models, NamedModel } from "./Models.ts"
-import { type AgentTools, execute, type RequestedCall, requestedCall } from "./ToolExecutor.ts"
+import {
+  type AgentTools,
+  changesOfHeld,
+  execute,
+  hold,
+  needsApproval,
+  type RequestedCall,
+  requestedCall
+} from "./ToolExecutor.ts"
 
 /** One answer of a model: its place in the turn, and what the model is sent. */
 interface Step {
@@ -46,6 +53,8 @@ interface Step {
   readonly followsText: boolean
   /** Changes of tasks so far. */
   readonly changes: number
+  /** What the provider wants back as long as the turn goes on: kept where it may have to wait for the user. */
+  readonly states: ReadonlyArray<ProviderState>
 }
 
 const none: ReadonlyArray<AgentEvent> = []
@@ -63,6 +72,8 @@ export const make = (
   options: AgentOptions,
   turn: AgentTurn
 ): Pull.Source<AgentEvent, AgentError | TurnLost> => {
+  const confirm = options.confirm ?? "off"
+
   /** The answer that is being read. */
   let open: Pull.Source<Part, AiError.AiError> | undefined
 
@@ -184,7 +195,12 @@ export const make = (
       const prompt = { ...step.prompt, present }
       const followsText = step.followsText || answer.text !== ""
       const number = step.number + 1
-      return emit(events, ask({ ...step, ...newStep(), number, prompt, followsText, isChosen: true }))
+      const states = confirm === "off" ? step.states : statesAfter(step, answer)
+      return emit(events, ask({ ...step, ...newStep(), number, prompt, followsText, states, isChosen: true }))
+    }
+    if (confirm !== "off" && needsApproval(tools, confirm, call)) {
+      const held = hold(tools, confirm, step.number, calls.slice(done.length))
+      return emit([...events, AgentEvent.CallsHeld({ ...held, states: statesAfter(step, answer) })], finished)
     }
     const { id, parameters, providerCallId, tool } = call
     const dropped = done.length === calls.length - 1 ? answer.droppedCalls : 0
@@ -205,10 +221,23 @@ export const make = (
   }
 
   let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) => {
-    const past = pastTurns(turn.history, options.historyMaxTokens)
-    const prompt = { instructions: text, past, present: [user(turn.message)] }
+    const prompt = { instructions: text, ...opening(turn, options.historyMaxTokens) }
     const { first: model } = models
-    return ask({ ...newStep(), number: 1, model, prompt, followsText: false, changes: 0, isChosen: false })
+    const first = {
+      ...newStep(),
+      number: 1,
+      model,
+      prompt,
+      followsText: false,
+      changes: 0,
+      states: [],
+      isChosen: false
+    }
+    if (turn.decided === undefined) return ask(first)
+    // What was decided is the turn's first step.
+    const { calls } = turn.decided
+    const second = ask({ ...first, number: 2, changes: changesOfHeld(tools, calls) })
+    return calls.length === 0 ? second : emit(calls.flatMap(ran), second)
   })
   return {
     pull: Effect.suspend(() =>
@@ -225,6 +254,15 @@ export const make = (
   }
 }
 
+/** The events of an approved call, which ran before the agent did. */
+const ran = (call: ToolCall): ReadonlyArray<AgentEvent> => {
+  const { id, parameters, tool } = call
+  return [
+    AgentEvent.ToolCallStarted({ call: { id, tool, parameters }, step: 1 }),
+    AgentEvent.ToolCallEnded({ call, step: 1 })
+  ]
+}
+
 const emit = (events: ReadonlyArray<AgentEvent>, next: Next): Next => Effect.succeed([events, next])
 const fail = (error: AgentError): Next => Effect.fail(Option.some(error))
 const finished: Next = Effect.fail(Option.none())
@@ -239,6 +277,11 @@ const maxTries = 3
 const maxMoment = 2000
 
 const newStep = () => ({ limit: new RequestLimit(), failures: 0 })
+
+const statesAfter = ({ number, states }: Step, { metadata }: Answer) => {
+  const state = stateOf(number, metadata, "turn")
+  return state === undefined ? states : [...states, state]
+}
 
 const chosen = ({ isChosen, model }: Step): ReadonlyArray<AgentEvent> =>
   isChosen ? none : [AgentEvent.ModelChosen({ model: model.name })]

@@ -1,10 +1,11 @@
 import { Prompt, type Response } from "@effect/ai"
 import { Array as Arr, Effect, Predicate } from "effect"
 import { sentence, todayIn } from "../../dates/Dates.ts"
+import type { Decision, HeldCall } from "../../domain/Approval.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { FailureKind } from "../../domain/ModelFailure.ts"
-import { maxChangesPerTurn, type ToolCall } from "../../domain/ToolCall.ts"
-import type { ProviderState } from "../../domain/Turn.ts"
+import { maxChangesPerTurn, type ProviderState, type ToolCall } from "../../domain/ToolCall.ts"
+import type { AgentTurn } from "./Agent.ts"
 
 // Written out: the library's constructors copy what they are given into objects with computed members, 6 µs each, and a
 // prompt has forty of them.
@@ -27,7 +28,7 @@ const system = (content: string): Prompt.SystemMessage => ({
 })
 
 /** What the user says. */
-export const user = (text: string): Prompt.UserMessage => ({
+const user = (text: string): Prompt.UserMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
   role: "user",
   content: [textPart(text)],
@@ -77,10 +78,14 @@ interface Kept {
 const stateOptions = (kept: Kept | undefined): Prompt.ProviderOptions =>
   kept === undefined ? none : { taskchat: { origin: kept.origin, state: kept.state } }
 
-/** What the provider of this answer wants back with it in later turns. */
-export const stateOf = (step: number, { taskchat: kept }: Response.ProviderMetadata): ProviderState | undefined =>
+/** What the provider of this answer wants back with it: in later turns, or as long as the turn goes on. */
+export const stateOf = (
+  step: number,
+  { taskchat: kept }: Response.ProviderMetadata,
+  lifetime: "conversation" | "turn" = "conversation"
+): ProviderState | undefined =>
   Predicate.isRecord(kept) &&
-  kept["lifetime"] === "conversation" &&
+  kept["lifetime"] === lifetime &&
   Predicate.isString(kept["origin"]) &&
   Predicate.isString(kept["state"])
     ? { step, origin: kept["origin"], state: kept["state"] }
@@ -155,23 +160,34 @@ const callRefused =
   "Your last tool call was refused: it did not fit the tool. Use the tool as it is described, or answer in words."
 
 /**
- * What was said before, turn by turn, as far back as it has room: an estimate of tokens, or of none if that is absent.
- * Whole turns only: the window may begin in the middle of one. What a provider refused by itself is left out.
+ * What a turn begins with: what was said before, and the user's message. A turn that began with a decision goes on where
+ * the one before it stopped, with what came of the calls; the decision itself is not said to the model.
  */
-export const pastTurns = (
-  history: ReadonlyArray<HistoryMessage>,
+export const opening = (
+  { decided, history, message }: Pick<AgentTurn, "decided" | "history" | "message">,
   maxTokens = Number.POSITIVE_INFINITY
-): ReadonlyArray<ReadonlyArray<Prompt.Message>> => {
-  const turns: Array<Array<Prompt.Message>> = []
-  let isLeftOut = true
-  for (const [i, message] of history.entries()) {
-    if (message.role === "user") {
-      isLeftOut = message.turnStatus === "refused"
-      if (isLeftOut) continue
-      const isUnanswered = history[i + 1]?.role !== "assistant"
-      turns.push([user(message.content), ...(isUnanswered ? [assistant(ending(message.turnStatus), [])] : [])])
-    } else if (!isLeftOut) pastSteps(message, turns[turns.length - 1] ?? [])
+): Pick<StepPrompt, "past" | "present"> => {
+  // What goes on is what began with the last message that is no decision.
+  const goesOn = decided === undefined ? history.length : history.findLastIndex(begins)
+  const { open, turns } = pastTurns(history, goesOn)
+  const last = turns.at(-1)
+  if (decided === undefined) {
+    if (last !== undefined) close(last, open)
+    return { past: trimmed(turns, maxTokens), present: [user(message)] }
   }
+  if (last !== undefined && open !== undefined) {
+    const present = [...last, results(outcomes(open, decided.decision, decided.calls))]
+    return { past: trimmed(turns.slice(0, -1), maxTokens), present }
+  }
+  const { calls } = decided
+  const done = calls.length === 0 ? [] : [assistant("", calls), results(calls)]
+  return { past: trimmed(turns, maxTokens), present: [user(message), ...done] }
+}
+
+const begins = ({ decision, role }: HistoryMessage) => role === "user" && decision == null
+
+/** As far back as there is room for an estimate of tokens. Whole turns only. */
+const trimmed = (turns: ReadonlyArray<ReadonlyArray<Prompt.Message>>, maxTokens: number) => {
   let left = maxTokens
   let first = turns.length
   while (first > 0) {
@@ -181,6 +197,70 @@ export const pastTurns = (
   }
   return turns.slice(first)
 }
+
+/** The calls of an answer's last step, some of which were held back: those that ran, and those that have no result yet. */
+interface OpenStep {
+  readonly made: ReadonlyArray<ToolCall & CallIds>
+  readonly held: ReadonlyArray<HeldCall>
+}
+
+/**
+ * What was said before, turn by turn; the window may begin in the middle of one, which is left out. A turn that began with
+ * a decision is the rest of the one before it. What a provider refused by itself is left out. `open` is what waits at the end. The turn
+ * at `goesOn` is to go on.
+ */
+const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
+  const turns: Array<Array<Prompt.Message>> = []
+  let isLeftOut = true
+  let open: OpenStep | undefined
+  /** Of the calls whose results have been told. */
+  let told: ReadonlySet<string> = new Set()
+  for (const [i, message] of history.entries()) {
+    const last = turns.at(-1)
+    if (message.role === "assistant") {
+      if (!isLeftOut && last !== undefined) open = pastSteps(message, told, last, i > goesOn)
+      told = new Set()
+      continue
+    }
+    const next = history[i + 1]
+    const isUnanswered = next?.role !== "assistant"
+    const unanswered = isUnanswered ? [assistant(ending(message.turnStatus), [])] : []
+    if (message.decision != null && last !== undefined && open !== undefined) {
+      told = new Set(open.held.map(({ id }) => id))
+      last.push(results(outcomes(open, message.decision, next?.toolCalls ?? [])), ...unanswered)
+    } else {
+      if (last !== undefined) close(last, open)
+      isLeftOut = message.turnStatus === "refused"
+      if (!isLeftOut) turns.push([user(message.content), ...unanswered])
+    }
+    open = undefined
+  }
+  return { turns, open }
+}
+
+/** Ends a turn whose calls still wait: nobody has approved them. */
+const close = (turn: Array<Prompt.Message>, open: OpenStep | undefined) => {
+  // Providers refuse a user's message right after results.
+  if (open !== undefined) turn.push(results(outcomes(open, "declined", [])), assistant("This was not done.", []))
+}
+
+const outcomes = ({ held, made }: OpenStep, decision: Decision, ran: ReadonlyArray<ToolCall>) => [
+  ...made,
+  ...held.map((call) => {
+    const result =
+      decision === "declined"
+        ? declined
+        : call.needsApproval
+          ? (ran.find(({ id }) => id === call.id)?.result ?? lost)
+          : skipped
+    return { ...call, result, durationMs: 0 }
+  })
+]
+
+const notRun = (error: string): ToolCall["result"] => ({ status: "error", error })
+const declined = notRun("Not run: the user did not approve it.")
+const skipped = notRun("Not run: a call before it needed the user's approval. Call it again if it is still needed.")
+const lost = notRun("What came of it was not kept.")
 
 /** Four bytes are about one token, and a message or a part of one costs a few of its own. */
 const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
@@ -199,24 +279,45 @@ const contentSize = ({ content }: Prompt.Message): number => {
 const stateSize = ({ options: { taskchat: kept } }: Prompt.Message): number =>
   Predicate.isRecord(kept) && Predicate.isString(kept["state"]) ? kept["state"].length : 0
 
-/** An answer as the steps it was made in: never a call without its result. */
-const pastSteps = (message: HistoryMessage, out: Array<Prompt.Message>): void => {
-  const calls = Arr.zip(message.toolCalls ?? [], message.places ?? [])
+/**
+ * An answer as the steps it was made in: never a call without its result, but for those of a step that was held back. Calls
+ * that were `told` are left out.
+ */
+const pastSteps = (
+  message: HistoryMessage,
+  told: ReadonlySet<string>,
+  out: Array<Prompt.Message>,
+  goesOn: boolean
+): OpenStep | undefined => {
+  const states = [...(message.states ?? []), ...(goesOn ? (message.heldStates ?? []) : [])]
+  const all = Arr.zip(message.toolCalls ?? [], message.places ?? [])
+  const calls = told.size === 0 ? all : all.filter(([{ id }]) => !told.has(id))
+  const held = message.held ?? []
   const steps = Arr.isNonEmptyArray(calls) ? Arr.groupWith(calls, ([, a], [, b]) => a.step === b.step) : []
   let [from, last] = [0, 0]
   for (const step of steps) {
     const [, { offset: to, step: number }] = Arr.headNonEmpty(step)
     const made = step.map(([call, { providerCallId }]) => ({ ...call, providerCallId }))
-    const kept = message.states?.find(({ step }) => step === number)
+    const kept = states.find(({ step }) => step === number)
+    if (number === held[0]?.step) {
+      out.push(assistant(message.content.slice(from), [...made, ...held], stateOptions(kept)))
+      return { made, held }
+    }
     out.push(assistant(message.content.slice(from, to), made, stateOptions(kept)), results(made))
     from = to
     last = number
   }
+  const state = stateOptions(states.find(({ step }) => step > last))
+  if (held.length > 0) {
+    out.push(assistant(message.content.slice(from), held, state))
+    return { made: [], held }
+  }
   const rest = message.content.slice(from).trim()
   const end = message.turnStatus === "completed" ? rest : `${rest}\n${ending(message.turnStatus)}`.trim()
-  if (end !== "") out.push(assistant(end, [], stateOptions(message.states?.find(({ step }) => step > last))))
+  if (end !== "") out.push(assistant(end, [], state))
   // Providers refuse a user's message right after results.
-  else if (steps.length > 0) out.push(assistant("Done.", []))
+  else if (all.length > 0) out.push(assistant("Done.", []))
+  return undefined
 }
 
 /** What the model is told of a turn that did not complete. */

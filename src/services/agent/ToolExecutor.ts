@@ -1,5 +1,18 @@
-import type { Tool, Toolkit } from "@effect/ai"
-import { Context, Cause as Defect, Duration, Effect, Either, Predicate, Random, Record, Schema } from "effect"
+import { Tool, type Toolkit } from "@effect/ai"
+import {
+  Array as Arr,
+  Context,
+  Cause as Defect,
+  Duration,
+  Effect,
+  Either,
+  Predicate,
+  Random,
+  Record,
+  Schema
+} from "effect"
+import type { Confirm, HeldCall } from "../../domain/Approval.ts"
+import { TaskId } from "../../domain/Id.ts"
 import { storable } from "../../domain/Json.ts"
 import { maxDepth, maxValues } from "../../domain/JsonText.ts"
 import { Cause } from "../../domain/Task.ts"
@@ -9,7 +22,7 @@ import * as FiberContext from "../../runtime/FiberContext.ts"
 import * as Span from "../../runtime/Span.ts"
 import { ToolContext } from "../tasks/TaskTools.ts"
 import type { AgentTurn, CallPlace } from "./Agent.ts"
-import { Changes } from "./ToolParameters.ts"
+import { About, Changes, Deletes } from "./ToolParameters.ts"
 import * as ToolSchemas from "./ToolSchemas.ts"
 
 /** A toolkit without the types of its tools: which call is for which tool is known at run time only. */
@@ -110,6 +123,64 @@ export const requestedCall = (
     return { id, providerCallId, tool, parameters, read, changes }
   })
 
+/** Whether a call may run only with the user's approval. One that cannot run at all need not wait to be told so. */
+export const needsApproval = ({ tools }: AgentTools, confirm: Confirm, { read, tool: name }: RequestedCall) => {
+  const tool = tools[name]
+  if (confirm === "off" || tool === undefined || Either.isLeft(read)) return false
+  const { annotations } = tool
+  if (Context.get(annotations, Tool.Readonly)) return false
+  return confirm === "changes" || (Context.get(annotations, Deletes) ?? Context.get(annotations, Tool.Destructive))
+}
+
+/** The calls of a step from the first one that needs approval, none of which runs, and the tasks they are about. */
+export const hold = (tools: AgentTools, confirm: Confirm, step: number, calls: ReadonlyArray<RequestedCall>) => {
+  const waiting = calls.filter((call) => needsApproval(tools, confirm, call))
+  return {
+    calls: calls.map((call): HeldCall => {
+      const { id, parameters, providerCallId, tool } = call
+      return { id, tool, parameters, step, providerCallId, needsApproval: waiting.includes(call) }
+    }),
+    tasks: Arr.dedupe(waiting.flatMap((call) => aboutOf(tools, call)))
+  }
+}
+
+const aboutOf = ({ tools }: AgentTools, { read, tool: name }: RequestedCall): ReadonlyArray<TaskId> => {
+  const tool = tools[name]
+  if (tool === undefined || Either.isLeft(read)) return []
+  return Context.get(tool.annotations, About)(read.right).filter(isTaskId)
+}
+
+const isTaskId = Schema.is(TaskId)
+
+/** Runs calls that were held back, as they were asked for, as the first step of a turn. */
+export const runHeld = (
+  tools: AgentTools,
+  turn: Pick<AgentTurn, "id" | "user" | "timeZone" | "record">,
+  held: ReadonlyArray<HeldCall>
+): Effect.Effect<ReadonlyArray<ToolCall>, TurnLost> =>
+  Effect.gen(function* () {
+    const done: Array<ToolCall> = []
+    let changes = 0
+    for (const [position, { id, parameters, tool }] of held.entries()) {
+      const read = ToolSchemas.read(tools.tools, tool, parameters)
+      const call = { id, tool, parameters, read, changes: changesIn(tools, { tool, read }) }
+      const ran = yield* execute(tools, turn, call, { place: { step: 1, position }, dropped: 0, changes })
+      if (ran.result.status === "success") changes += call.changes
+      done.push(ran)
+    }
+    return done
+  })
+
+/** How many tasks the calls of a turn's first step have changed. */
+export const changesOfHeld = (tools: AgentTools, calls: ReadonlyArray<ToolCall>) =>
+  calls.reduce((sum, { parameters, result, tool }) => {
+    const read = ToolSchemas.read(tools.tools, tool, parameters)
+    return sum + (result.status === "success" ? changesIn(tools, { tool, read }) : 0)
+  }, 0)
+
+const changesIn = ({ tools }: AgentTools, { read, tool }: Pick<RequestedCall, "read" | "tool">) =>
+  Either.match(read, { onLeft: () => 0, onRight: (given) => changesOf(tools[tool], given) })
+
 const changesOf = (tool: Tool.Any | undefined, parameters: unknown) =>
   tool === undefined ? 0 : Context.get(tool.annotations, Changes)(parameters)
 
@@ -167,8 +238,8 @@ export interface CallContext {
 /** Runs a tool call with its record. Whatever becomes of the tool is a result. */
 export const execute = (
   tools: AgentTools,
-  turn: AgentTurn,
-  call: RequestedCall,
+  turn: Pick<AgentTurn, "id" | "user" | "timeZone" | "record">,
+  call: Omit<RequestedCall, "providerCallId">,
   { changes, dropped, place }: CallContext
 ): Effect.Effect<ToolCall, TurnLost> => {
   const { position, step } = place

@@ -15,6 +15,19 @@ export const integer = Schema.Number.pipe(Schema.int())
 export const inputSchema = (tool: Tool.Any): JSONSchema.JsonSchema7 =>
   Tool.getJsonSchemaFromSchemaAst(tool.parametersSchema.ast)
 
+/**
+ * Annotates a tool with whether it deletes what cannot be had back by the next call. Unless told, those do that MCP calls
+ * destructive: neither read-only nor annotated as harmless.
+ */
+export class Deletes extends Context.Reference<Deletes>()("taskchat/services/ToolDeletes", {
+  defaultValue: (): boolean | undefined => undefined
+}) {}
+
+/** Annotates a tool with the ids of the tasks that a call with these arguments is about; none unless told. */
+export class About extends Context.Reference<About>()("taskchat/services/ToolAbout", {
+  defaultValue: (): ((parameters: unknown) => ReadonlyArray<number>) => () => []
+}) {}
+
 /** Annotates a tool with how many tasks a call with these arguments would change; none unless told. */
 export class Changes extends Context.Reference<Changes>()("taskchat/services/ToolChanges", {
   defaultValue: (): ((parameters: unknown) => number) => () => 0

@@ -1,6 +1,6 @@
 import type { SqlClient, Statement } from "@effect/sql"
 import { Schema } from "effect"
-import type { TaskId, TurnId, UserId } from "../../domain/Id.ts"
+import { TaskId, type TurnId, type UserId } from "../../domain/Id.ts"
 import { type Cause, Task } from "../../domain/Task.ts"
 import { TaskChange } from "../../domain/TaskChange.ts"
 import * as Text from "../../domain/Text.ts"
@@ -78,6 +78,8 @@ export interface Change {
 }
 
 export const decodeVersioned = Codec.decodeUnknown(Schema.Array(Schema.Struct({ task: Task, version: Schema.Int })))
+
+export const decodeVersions = Codec.decodeUnknown(Schema.Array(Schema.Struct({ id: TaskId, version: Schema.Int })))
 
 const Written = Schema.Struct({
   task: Task,

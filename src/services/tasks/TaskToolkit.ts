@@ -3,7 +3,7 @@ import { Context, Predicate, Schema } from "effect"
 import { Order } from "../../domain/Cursor.ts"
 import type { UserId } from "../../domain/Id.ts"
 import { type Cause, Priority, Task } from "../../domain/Task.ts"
-import { Changes, integer, optional } from "../agent/ToolParameters.ts"
+import { About, Changes, Deletes, integer, optional } from "../agent/ToolParameters.ts"
 
 /** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
 export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<
@@ -62,6 +62,11 @@ const newTask = {
 const one = () => 1
 const each = (name: string) => (given: unknown) =>
   Predicate.hasProperty(given, name) && Array.isArray(given[name]) ? given[name].length : 1
+
+const about = (given: unknown) => {
+  const named = Predicate.isRecord(given) ? [given["task_id"], given["task_ids"]] : []
+  return named.flat().filter(Predicate.isNumber)
+}
 
 const ListTasks = Tool.make("list_tasks", {
   ...common,
@@ -156,6 +161,8 @@ const UpdateTask = Tool.make("update_task", {
   )
   .annotate(Tool.Title, "Change a task")
   .annotate(Changes, one)
+  .annotate(About, about)
+  .annotate(Deletes, false)
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
 
@@ -181,6 +188,7 @@ const MarkComplete = Tool.make("mark_complete", {
   )
   .annotate(Tool.Title, "Complete or reopen tasks")
   .annotate(Changes, each("task_ids"))
+  .annotate(About, about)
   .annotate(Tool.Destructive, false)
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
@@ -193,6 +201,8 @@ const DeleteTask = Tool.make("delete_task", {
   .setParameters(Schema.Struct({ task_id: taskId }))
   .annotate(Tool.Title, "Delete a task")
   .annotate(Changes, one)
+  .annotate(About, about)
+  .annotate(Deletes, true)
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
 

@@ -1,5 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { Array as Arr, Context, DateTime, Effect, Layer, Option, Order } from "effect"
+import type { TaskVersion } from "../../domain/Approval.ts"
 import { type Cursor, cursorTo, pageOf, startOf } from "../../domain/Cursor.ts"
 import type { TaskId, TurnId, UserId } from "../../domain/Id.ts"
 import type { NewTask, TaskPatch } from "../../domain/NewTask.ts"
@@ -59,6 +60,8 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       cause: Cause
     ) => Effect.Effect<ReadonlyArray<Versioned>>
     readonly get: (owner: UserId, id: TaskId) => Effect.Effect<Versioned, TaskNotFound>
+    /** The versions of these tasks, in their order; within a transaction the tasks stay as they are until its end. */
+    readonly versions: (owner: UserId, ids: ReadonlyArray<TaskId>) => Effect.Effect<ReadonlyArray<TaskVersion>>
     readonly list: (owner: UserId, query: TaskLists.TaskQuery) => Effect.Effect<TaskPage>
     /**
      * With `expected`, only if the task's version is one of them: else `TaskChanged`. So it is, too, if the patch completes an
@@ -205,6 +208,15 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
             Effect.flatMap(([found]) => (found === undefined ? new TaskNotFound() : Effect.succeed(found))),
             Span.withSpan("Tasks.get", { attributes: { "task.id": id } })
           ),
+
+        versions: Effect.fn("Tasks.versions")(function* (owner, ids) {
+          const found = yield* sql`
+            SELECT id, version FROM tasks
+            WHERE user_id = ${owner} AND id = ANY(${ids}::bigint[]) AND deleted_at IS NULL
+            ORDER BY id
+            FOR UPDATE`.pipe(Effect.flatMap(TaskStatements.decodeVersions), dieOnSql)
+          return ids.map((id) => ({ id, version: found.find((task) => task.id === id)?.version ?? null }))
+        }),
 
         list: (owner, query) => {
           const limit = query.limit ?? defaultLimit

@@ -1,14 +1,34 @@
 import type { SqlClient, Statement } from "@effect/sql"
 import { Clock, Effect, Either } from "effect"
 import { v7 } from "uuid"
+import { ApprovalClosed, type Decision, type Held, isApproval, messageOf } from "../../domain/Approval.ts"
 import { ConversationForbidden, ConversationNotFound, titleFrom } from "../../domain/Conversation.ts"
 import { type ConversationId, TurnId, type UserId } from "../../domain/Id.ts"
-import { IdempotencyKeyReused, keyLifetime, TooManyTurns, TurnInProgress } from "../../domain/Turn.ts"
+import { IdempotencyKeyReused, keyLifetime, TooManyTurns, TurnInProgress, TurnNotFound } from "../../domain/Turn.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { violated } from "../../sql/SqlErrors.ts"
 import type { TurnArchive } from "./FinishTurn.ts"
-import { decodeBegun, decodeHistory, decodeIds, decodeKey, decodeOwn, type Failure, isSqlError } from "./TurnRows.ts"
-import type { BegunTurn, ExistingTurn, Refusal, TurnRequest, TurnsOptions } from "./TurnTypes.ts"
+import {
+  type Asked,
+  decodeAsked,
+  decodeBegun,
+  decodeHistory,
+  decodeIds,
+  decodeKey,
+  decodeOwn,
+  type Failure,
+  isSqlError
+} from "./TurnRows.ts"
+import type {
+  BegunTurn,
+  DecisionRefusal,
+  DecisionRequest,
+  ExistingTurn,
+  Refusal,
+  RunHeld,
+  TurnRequest,
+  TurnsOptions
+} from "./TurnTypes.ts"
 
 /** Begins turns, or says why not, and finds the turn of a request that comes again with its Idempotency-Key. */
 export const make = (
@@ -18,15 +38,20 @@ export const make = (
   options: TurnsOptions,
   { lapse }: Pick<TurnArchive, "lapse">
 ) => {
-  /** The conversation's last messages as one JSON value, so that they come along with whatever asks for them. */
+  /**
+   * The conversation's last messages as one JSON value, so that they come along with whatever asks for them. What is decided
+   * on has to be among them, with all that is needed to go on.
+   */
   const history = (
     user: Statement.Fragment,
     conversation: Statement.Fragment,
-    before: Statement.Fragment = sql`${maxInteger}`
+    before: Statement.Fragment = sql`${maxInteger}`,
+    decides = false
   ) => sql`
     SELECT coalesce(json_agg(to_json(h) ORDER BY h."sequenceNumber"), '[]') FROM (
       SELECT m.sequence_number AS "sequenceNumber", m.role, m.content, m.tool_calls AS "toolCalls",
-        m.tool_places AS places, m.provider_states AS states,
+        m.tool_places AS places, m.provider_states AS states, m.awaiting -> 'calls' AS held,
+        ${decides ? sql`m.awaiting -> 'states' AS "heldStates",` : sql``} m.decision,
         CASE m.role WHEN 'assistant' THEN m.status
           ELSE (
             SELECT CASE WHEN t.is_message_refused THEN 'refused' ELSE t.status END
@@ -36,12 +61,18 @@ export const make = (
       WHERE m.user_id = ${user} AND m.conversation_id = ${conversation} AND m.sequence_number < ${before}
         AND m.deleted_at IS NULL
       ORDER BY m.sequence_number DESC
-      LIMIT ${options.historyLimit}
+      LIMIT ${decides ? Math.max(options.historyLimit, 2) : options.historyLimit}
     ) h`
 
+  /** Whether calls of the turn wait: as long as its message is the conversation's last and has not expired. */
+  const waits = (turnId: Statement.Fragment) => sql`
+    m.user_id = c.user_id AND m.conversation_id = c.id AND m.sequence_number = c.last_sequence_number
+      AND m.turn_id = ${turnId} AND m.awaiting IS NOT NULL AND m.deleted_at IS NULL AND m.approval_expires_at > now()`
+
   // One statement: a place among the user's running turns, the conversation's next number, the turn, its message and
-  // key, and what was said before. If there is no place or no such conversation, nothing happens and no row comes.
-  const insert = (isNew: boolean, hasKey: boolean) =>
+  // key, and what was said before. If there is no place or no such conversation, or what is to be decided does not wait
+  // any more, nothing happens and no row comes.
+  const insert = (isNew: boolean, hasKey: boolean, decides = false) =>
     PreparedStatement.make<NewTurnRow>(sql, (p) => {
       const conversation = isNew
         ? sql`
@@ -53,6 +84,7 @@ export const make = (
         SET last_sequence_number = c.last_sequence_number + 1, message_count = c.message_count + 1, updated_at = now()
         FROM place
         WHERE c.user_id = ${p.user} AND c.id = ${p.conversationId} AND c.deleted_at IS NULL
+          ${decides ? sql`AND EXISTS (SELECT FROM messages m WHERE ${waits(sql`${p.decides}::uuid`)})` : sql``}
         RETURNING c.id, c.last_sequence_number`
       const insertKey = hasKey
         ? sql`, idempotency_key AS (
@@ -60,6 +92,10 @@ export const make = (
         SELECT ${p.user}::bigint, ${p.scope}, ${p.key}, ${p.hash}, ${p.turnId}::uuid FROM turn
       )`
         : sql``
+      // As they are where nothing is decided.
+      const [turnColumn, turnValue, messageColumn, messageValue] = decides
+        ? [sql`, decides`, sql`, ${p.decides}::uuid`, sql`, decision`, sql`, ${p.decision}`]
+        : [sql``, sql``, sql``, sql``]
       return sql`
       WITH place AS (
         SELECT s.slot FROM generate_series(1, ${options.maxRunningPerUser}::int) AS s (slot)
@@ -69,28 +105,34 @@ export const make = (
         ORDER BY random() LIMIT 1
       ), conversation AS (${conversation}), turn AS (
         INSERT INTO turns
-          (user_id, id, conversation_id, status, slot, node, lease_until, time_zone, user_message_id)
+          (user_id, id, conversation_id, status, slot, node, lease_until, time_zone, user_message_id${turnColumn})
         SELECT ${p.user}::bigint, ${p.turnId}::uuid, conversation.id, 'running', place.slot, ${node}::uuid, ${lease},
-          ${p.timeZone}, nextval('messages_id_seq')
+          ${p.timeZone}, nextval('messages_id_seq')${turnValue}
         FROM conversation, place
         RETURNING user_message_id
       ), message AS (
-        INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, status)
+        INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content,
+          status${messageColumn})
         SELECT ${p.user}::bigint, conversation.id, conversation.last_sequence_number, turn.user_message_id,
-          ${p.turnId}::uuid, 'user', ${p.message}, 'completed'
+          ${p.turnId}::uuid, 'user', ${p.message}, 'completed'${messageValue}
         FROM conversation, turn
       )${insertKey}
       SELECT conversation.id AS "conversationId", conversation.last_sequence_number AS "sequenceNumber",
         turn.user_message_id AS "userMessageId",
-        ${isNew ? sql`'[]'::json` : sql`(${history(p.user, p.conversationId)})`} AS history
+        ${isNew ? sql`'[]'::json` : sql`(${history(p.user, p.conversationId, undefined, decides)})`} AS history
       FROM conversation, turn`
     })
 
   const inNew = { plain: insert(true, false), keyed: insert(true, true) }
   const inExisting = { plain: insert(false, false), keyed: insert(false, true) }
+  const deciding = { plain: insert(false, false, true), keyed: insert(false, true, true) }
 
-  const inserted = ({ conversationId, key, message, timeZone, user }: TurnRequest, turnId: TurnId) => {
-    const { keyed, plain } = conversationId === null ? inNew : inExisting
+  const inserted = (
+    { conversationId, key, message, timeZone, user }: TurnRequest,
+    turnId: TurnId,
+    decision: Decides | null = null
+  ) => {
+    const { keyed, plain } = decision !== null ? deciding : conversationId === null ? inNew : inExisting
     return (key === null ? plain : keyed)({
       user,
       turnId,
@@ -100,7 +142,9 @@ export const make = (
       timeZone,
       scope: key?.scope ?? null,
       key: key?.key ?? null,
-      hash: key?.hash ?? null
+      hash: key?.hash ?? null,
+      decides: decision?.turnId ?? null,
+      decision: decision?.decision ?? null
     })
   }
 
@@ -116,7 +160,10 @@ export const make = (
     )
 
   /** The turn that the request's key stands for, if it was used in the last day. */
-  const existing = ({ key, user }: TurnRequest): Effect.Effect<ExistingTurn | null, IdempotencyKeyReused | Failure> =>
+  const existing = ({
+    key,
+    user
+  }: Pick<TurnRequest, "key" | "user">): Effect.Effect<ExistingTurn | null, IdempotencyKeyReused | Failure> =>
     key === null
       ? Effect.succeed(null)
       : sql`
@@ -154,56 +201,133 @@ export const make = (
           })
         )
 
-  const begin: (
-    request: TurnRequest,
-    tries?: number
-  ) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(function* (
-    request,
-    tries = 0
-  ) {
-    const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
-    const attempt = yield* Effect.either(Effect.flatMap(inserted(request, turnId), decodeBegun))
-    if (Either.isRight(attempt) && attempt.right[0] !== undefined) {
-      const { conversationId, history: before, sequenceNumber, userMessageId } = attempt.right[0]
-      const { user } = request
-      // Having waited for another turn's end, the statement's view is from before it: look again.
-      const isStale = sequenceNumber > 1 && before.at(-1)?.sequenceNumber !== sequenceNumber - 1
-      const complete = isStale ? yield* historyBefore(user, conversationId, sequenceNumber) : before
-      return { user, turnId, conversationId, userMessageId, history: complete }
-    }
-    const constraint = Either.isLeft(attempt) && isSqlError(attempt.left) ? violated(attempt.left) : undefined
-    if (Either.isLeft(attempt) && constraint === undefined) return yield* attempt.left
-    const first = yield* existing(request)
-    if (first !== null) return first
-    switch (constraint) {
-      case undefined: {
-        const refusal = yield* refusalOf(request)
-        if (refusal._tag !== "TooManyTurns") return yield* refusal
-        const lapsed = yield* lapse(sql`AND t.user_id = ${request.user}`)
-        if (lapsed.length > 0) break
-        const turn = request.conversationId === null ? undefined : yield* running(request)
-        return yield* turn === undefined ? refusal : new TurnInProgress({ turnId: turn, retryAfter: 1 })
-      }
-      case "turns_one_per_conversation": {
-        const lapsed = yield* lapse(
-          sql`AND t.user_id = ${request.user} AND t.conversation_id = ${request.conversationId}`
+  /** A turn that held calls back, by its id or as the last one of its conversation. */
+  const asked = (by: Statement.Fragment) =>
+    sql`
+      SELECT t.id AS "turnId", t.conversation_id AS "conversationId", t.time_zone AS "timeZone", t.status,
+        (SELECT m.awaiting FROM messages m WHERE ${waits(sql`t.id`)}) AS held
+      FROM turns t JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id AND c.deleted_at IS NULL
+      WHERE ${by}`.pipe(
+      Effect.flatMap(decodeAsked),
+      Effect.map(([row]) => row)
+    )
+
+  /** The turn that a message approves, if it can be read so. */
+  const approvedBy = ({ conversationId, message, user }: TurnRequest): Effect.Effect<Decides | null, Failure> =>
+    conversationId === null || !isApproval(message)
+      ? nothing
+      : Effect.map(
+          asked(sql`
+            t.user_id = ${user} AND t.id = (
+              SELECT m.turn_id FROM conversations c JOIN messages m ON ${waits(sql`m.turn_id`)}
+              WHERE c.user_id = ${user} AND c.id = ${conversationId})`),
+          (turn) => (turn?.held == null ? null : { ...turn, held: turn.held, decision: "approved" })
         )
-        const turn = lapsed.length > 0 ? undefined : yield* running(request)
-        if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
-        break
+
+  /** The turn that is decided on, if it still waits for that. */
+  const decidedBy = (request: DecisionRequest) =>
+    Effect.flatMap(askedFor(request), (turn): Effect.Effect<Decides, TurnInProgress | ApprovalClosed> => {
+      if (turn.status === "running") return new TurnInProgress({ turnId: turn.turnId, retryAfter: 1 })
+      const { decision } = request
+      return turn.held === null ? new ApprovalClosed() : Effect.succeed({ ...turn, held: turn.held, decision })
+    })
+
+  const askedFor = ({ decides, user }: DecisionRequest) =>
+    Effect.flatMap(asked(sql`t.user_id = ${user} AND t.id = ${decides}`), (turn) =>
+      turn === undefined ? new TurnNotFound() : Effect.succeed(turn)
+    )
+
+  /** Begins the turn, if nothing stands in the way. */
+  const insertTurn = (request: TurnRequest, turnId: TurnId, decides: Decides | null = null) =>
+    Effect.flatMap(
+      Effect.flatMap(inserted(request, turnId, decides), decodeBegun),
+      ([row]): Effect.Effect<BegunTurn | undefined, Failure> => {
+        if (row === undefined) return Effect.succeed(undefined)
+        const { conversationId, history, sequenceNumber, userMessageId } = row
+        const { message, timeZone, user } = request
+        const begun = { user, turnId, conversationId, userMessageId, message, timeZone }
+        // Having waited for another turn's end, the statement's view is from before it: look again.
+        return sequenceNumber > 1 && history.at(-1)?.sequenceNumber !== sequenceNumber - 1
+          ? Effect.map(historyBefore(user, conversationId, sequenceNumber), (history) => ({ ...begun, history }))
+          : Effect.succeed({ ...begun, history })
       }
-      case "idempotency_keys_pkey":
-        yield* forgetKeys(sql`AND user_id = ${request.user}`)
-        break
-      case "turns_slots":
-        break
-      default:
-        return yield* Effect.dieMessage(`A new turn violated ${constraint}`)
-    }
-    // The place, the conversation or the key was taken or freed in that very moment.
-    if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
-    return yield* begin(request, tries + 1)
-  })
+    )
+
+  /** With a decision the approved calls run in the same transaction: both are kept, or neither. */
+  const insertDeciding = (request: TurnRequest, turnId: TurnId, decides: Decides, runHeld: RunHeld) =>
+    Effect.gen(function* () {
+      const turn = yield* insertTurn({ ...request, timeZone: decides.timeZone }, turnId, decides)
+      if (turn === undefined) return undefined
+      const { decision, held } = decides
+      const calls = decision === "approved" ? yield* runHeld(turn, held) : []
+      return { ...turn, decided: { decision, calls } }
+    }).pipe(sql.withTransaction)
+
+  const attempt = <E>(
+    request: TurnRequest,
+    decides: Effect.Effect<Decides | null, E>,
+    runHeld: RunHeld,
+    tries = 0
+  ): Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused | Failure | E> =>
+    Effect.gen(function* () {
+      const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
+      const decided = decides === nothing ? null : yield* decides
+      const begun = yield* Effect.either(
+        decided === null ? insertTurn(request, turnId) : insertDeciding(request, turnId, decided, runHeld)
+      )
+      if (Either.isRight(begun) && begun.right !== undefined) return begun.right
+      const constraint = Either.isLeft(begun) && isSqlError(begun.left) ? violated(begun.left) : undefined
+      if (Either.isLeft(begun) && constraint === undefined) return yield* begun.left
+      const first = yield* existing(request)
+      if (first !== null) return first
+      switch (constraint) {
+        case undefined: {
+          const refusal = yield* refusalOf(request)
+          if (refusal._tag !== "TooManyTurns") return yield* refusal
+          const lapsed = yield* lapse(sql`AND t.user_id = ${request.user}`)
+          if (lapsed.length > 0) break
+          // What was to be decided may have been decided, or overtaken, in that very moment.
+          if (decided !== null && (yield* decides) === null) break
+          const turn = request.conversationId === null ? undefined : yield* running(request)
+          return yield* turn === undefined ? refusal : new TurnInProgress({ turnId: turn, retryAfter: 1 })
+        }
+        case "turns_one_per_conversation": {
+          const lapsed = yield* lapse(
+            sql`AND t.user_id = ${request.user} AND t.conversation_id = ${request.conversationId}`
+          )
+          const turn = lapsed.length > 0 ? undefined : yield* running(request)
+          if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
+          break
+        }
+        case "idempotency_keys_pkey":
+          yield* forgetKeys(sql`AND user_id = ${request.user}`)
+          break
+        case "turns_slots":
+        case "turns_one_decision":
+          break
+        default:
+          return yield* Effect.dieMessage(`A new turn violated ${constraint}`)
+      }
+      // The place, the conversation or the key was taken or freed in that very moment.
+      if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
+      return yield* attempt(request, decides, runHeld, tries + 1)
+    })
+
+  const begin = (request: TurnRequest, runHeld?: RunHeld) =>
+    runHeld === undefined ? attempt(request, nothing, noneHeld) : attempt(request, approvedBy(request), runHeld)
+
+  const decide = (
+    request: DecisionRequest,
+    runHeld: RunHeld
+  ): Effect.Effect<BegunTurn | ExistingTurn, DecisionRefusal | IdempotencyKeyReused | Failure> =>
+    Effect.gen(function* () {
+      const { key, user } = request
+      const [turn, first] = [yield* askedFor(request), yield* existing(request)]
+      if (first !== null) return first
+      const { conversationId, timeZone } = turn
+      const message = messageOf(request.decision)
+      return yield* attempt({ user, conversationId, message, timeZone, key }, decidedBy(request), runHeld)
+    }).pipe(Effect.catchTags({ ConversationNotFound: notFound, ConversationForbidden: notFound }))
 
   /** Why a turn could not begin now, if not for want of a place. */
   const refusal: (
@@ -223,7 +347,18 @@ export const make = (
   const forgetKeys = (filter: Statement.Fragment) =>
     sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLifetime}::interval ${filter}`
 
-  return { begin, refusal, prune: forgetKeys(sql``) }
+  /** Why a turn could not begin with this decision now, if not for want of a place. */
+  const decisionRefusal = (
+    request: DecisionRequest
+  ): Effect.Effect<ExistingTurn | null, DecisionRefusal | IdempotencyKeyReused | Failure> =>
+    Effect.gen(function* () {
+      yield* askedFor(request)
+      const first = yield* existing(request)
+      if (first === null) yield* decidedBy(request)
+      return first
+    })
+
+  return { begin, decide, refusal, decisionRefusal, prune: forgetKeys(sql``) }
 }
 
 type NewTurnRow = {
@@ -236,7 +371,21 @@ type NewTurnRow = {
   readonly scope: string | null
   readonly key: string | null
   readonly hash: string | null
+  readonly decides: TurnId | null
+  readonly decision: Decision | null
 }
+
+/** A turn that waits for a decision, and the decision. */
+interface Decides extends Asked {
+  readonly held: Held
+  readonly decision: Decision
+}
+
+const nothing = Effect.succeed(null)
+
+const noneHeld: RunHeld = () => Effect.succeed([])
+
+const notFound = () => new TurnNotFound()
 
 /** A turn that loses so many races in a row is refused. */
 const maxTries = 50

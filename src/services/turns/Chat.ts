@@ -24,7 +24,14 @@ import type { RunningTurn } from "./TurnRegistry.ts"
 import * as TurnRegistry from "./TurnRegistry.ts"
 import * as TurnRunner from "./TurnRunner.ts"
 import { Turns } from "./Turns.ts"
-import { type ExistingTurn, type Refusal, Stopped, type TurnRequest } from "./TurnTypes.ts"
+import {
+  type DecisionRefusal,
+  type DecisionRequest,
+  type ExistingTurn,
+  type Refusal,
+  Stopped,
+  type TurnRequest
+} from "./TurnTypes.ts"
 
 export interface ChatOptions {
   /** For the whole turn. */
@@ -78,6 +85,22 @@ export class Chat extends Context.Tag("taskchat/services/Chat")<
     >
     /** A turn, to be read from any place in it, unless its answer was deleted. The scope is that of the reading. */
     readonly read: (user: UserId, turnId: TurnId) => Effect.Effect<Reading, TurnNotFound | MessageNotFound, Scope.Scope>
+    /** As `start`, where the user decides on the calls that a turn held back. */
+    readonly decide: (
+      request: DecisionRequest
+    ) => Effect.Effect<Reading, DecisionRefusal | IdempotencyKeyReused | MessageNotFound | Unavailable, Scope.Scope>
+    /** As `answer`, where the user decides on the calls that a turn held back. */
+    readonly answerDecision: (
+      request: DecisionRequest
+    ) => Effect.Effect<
+      Answer,
+      | DecisionRefusal
+      | IdempotencyKeyReused
+      | IdempotencyInProgress
+      | MessageNotFound
+      | Unavailable
+      | ReturnType<typeof problemOf>
+    >
     readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Turn, TurnNotFound>
     /** Stops a turn wherever it runs; returns whether it was still running. */
     readonly cancel: (user: UserId, turnId: TurnId) => Effect.Effect<boolean, TurnNotFound>
@@ -110,7 +133,7 @@ const make = (options: ChatOptions) =>
     const remote = yield* RemoteTurns.make(turns, signals)
     const registry = yield* TurnRegistry.make(options.maxRunning)
     const flusher = yield* TurnFlusher.make(turns, signals)
-    const runner = TurnRunner.make(options, turns, agent, registry, flusher)
+    const runner = TurnRunner.make(options, turns, agent, tasks, registry, flusher)
 
     const begin = (
       request: TurnRequest
@@ -121,17 +144,25 @@ const make = (options: ChatOptions) =>
         )
       )
 
-    const start = (request: TurnRequest) =>
-      Effect.flatMap(begin(request), (begun) =>
-        "output" in begun ? Effect.succeed(reading(begun)) : replay(request.user, begun.turnId)
+    const decide = (
+      request: DecisionRequest
+    ): Effect.Effect<RunningTurn | ExistingTurn, DecisionRefusal | IdempotencyKeyReused | Unavailable> =>
+      Effect.catchTag(runner.decide(request), "NodeFull", () =>
+        Effect.flatMap(turns.decisionRefusal(request), (existing) =>
+          existing === null ? new Unavailable({ retryAfter: 1 }) : Effect.succeed(existing)
+        )
       )
 
-    /** Its conversation, or its answer, may have been deleted since. */
-    const replay = (user: UserId, turnId: TurnId) =>
-      read(user, turnId).pipe(
-        Effect.map((reading) => ({ ...reading, isReplay: true })),
-        Effect.catchTag("TurnNotFound", () => new ConversationNotFound())
+    const readFrom = <E>(user: UserId, begin: Effect.Effect<RunningTurn | ExistingTurn, E>) =>
+      Effect.flatMap(begin, (begun) =>
+        "output" in begun ? Effect.succeed(reading(begun)) : replay(user, begun.turnId)
       )
+
+    const replay = (user: UserId, turnId: TurnId) =>
+      Effect.map(read(user, turnId), (reading) => ({ ...reading, isReplay: true }))
+
+    const start = (request: TurnRequest) =>
+      Effect.catchTag(readFrom(request.user, begin(request)), "TurnNotFound", gone)
 
     const reading = (turn: RunningTurn): Reading => ({
       turnId: turn.turnId,
@@ -157,16 +188,17 @@ const make = (options: ChatOptions) =>
             }))
       })
 
-    const answer = (request: TurnRequest) =>
-      Effect.flatMap(begin(request), (begun) =>
+    const answerOf = <E>(user: UserId, begin: Effect.Effect<RunningTurn | ExistingTurn, E>) =>
+      Effect.flatMap(begin, (begun) =>
         "output" in begun
           ? Effect.flatMap(begun.output.awaitEnd, (end) => answered(end, false))
           : Effect.scoped(
-              Effect.flatMap(replay(request.user, begun.turnId), ({ output, turnId }) =>
-                answeredBefore(turnId, output.ended)
-              )
+              Effect.flatMap(replay(user, begun.turnId), ({ output, turnId }) => answeredBefore(turnId, output.ended))
             )
       )
+
+    const answer = (request: TurnRequest) =>
+      Effect.catchTag(answerOf(request.user, begin(request)), "TurnNotFound", gone)
 
     const answered = (end: Ended, isReplay: boolean): Effect.Effect<Answer, ReturnType<typeof problemOf>> =>
       end.status === "completed" && end.message !== null
@@ -225,6 +257,8 @@ const make = (options: ChatOptions) =>
     return Chat.of({
       start: (request) => Span.withSpan("Chat.start")(start(request)),
       answer: (request) => Span.withSpan("Chat.answer")(answer(request)),
+      decide: (request) => Span.withSpan("Chat.decide")(readFrom(request.user, decide(request))),
+      answerDecision: (request) => Span.withSpan("Chat.answerDecision")(answerOf(request.user, decide(request))),
       read,
       find: (user, turnId) => Effect.map(turns.find(user, turnId), ({ turn }) => turn),
       cancel: Effect.fn("Chat.cancel")(cancel),
@@ -234,6 +268,9 @@ const make = (options: ChatOptions) =>
       drain: (grace) => Effect.zipRight(registry.drain(grace), Effect.sync(remote.leave))
     })
   })
+
+/** The conversation of a turn that is asked for again may have been deleted since. */
+const gone = () => new ConversationNotFound()
 
 /** A stream that says nothing for so long gets a sign of life; proxies close what is silent for longer. */
 const silence = "10 seconds"

@@ -1,10 +1,19 @@
 import type { SqlClient, Statement } from "@effect/sql"
-import { Effect, Metric } from "effect"
+import { DateTime, Effect, Metric } from "effect"
+import { approvalLifetime, awaitedOf } from "../../domain/Approval.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { TurnEnd } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
-import { decodeFinished, decodeLapsed, decodeLeftovers, encodeCalls, encodeSteps, unzip } from "./TurnRows.ts"
+import {
+  decodeFinished,
+  decodeLapsed,
+  decodeLeftovers,
+  encodeCalls,
+  encodeHeld,
+  encodeSteps,
+  unzip
+} from "./TurnRows.ts"
 import { cancelled, interrupted, type Outcome } from "./TurnTypes.ts"
 
 const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
@@ -43,10 +52,18 @@ export const make = (sql: SqlClient.SqlClient) => {
    * it to be stopped before that was promised that it would be.
    */
   const finish = (fence: Statement.Fragment) => {
-    const update = PreparedStatement.make<Finish>(sql, (p) => {
-      const unlessCancelled = (cancelled: Statement.Fragment, otherwise: Statement.Fragment) =>
-        sql`CASE WHEN t.cancel_requested_at IS NULL THEN ${otherwise} ELSE ${cancelled} END`
-      return sql`
+    const update = (holds: boolean) =>
+      PreparedStatement.make<Finish>(sql, (p) => {
+        const [columns, values] = holds
+          ? [
+              sql`, awaiting, approval_expires_at`,
+              sql`, CASE turn.status WHEN 'completed' THEN ${p.held}::json END,
+          CASE turn.status WHEN 'completed' THEN turn.finished_at + ${approvalLifetime}::interval END`
+            ]
+          : [sql``, sql``]
+        const unlessCancelled = (cancelled: Statement.Fragment, otherwise: Statement.Fragment) =>
+          sql`CASE WHEN t.cancel_requested_at IS NULL THEN ${otherwise} ELSE ${cancelled} END`
+        return sql`
       WITH locked AS (
         -- Before the turn, as at a beginning: two that had one each and wanted the other's would wait forever.
         SELECT c.id FROM turns t JOIN conversations c ON c.user_id = t.user_id AND c.id = t.conversation_id
@@ -77,10 +94,10 @@ export const make = (sql: SqlClient.SqlClient) => {
         RETURNING c.last_sequence_number
       ), message AS (
         INSERT INTO messages (user_id, conversation_id, sequence_number, id, turn_id, role, content, tool_calls,
-          tool_places, provider_states, status, created_at)
+          tool_places, provider_states, status, created_at${columns})
         SELECT ${p.user}::bigint, turn.conversation_id, conversation.last_sequence_number, turn.message_id,
           ${p.turnId}::uuid, 'assistant', ${p.content}, ${p.calls}::json, ${p.places}::json, ${p.states}::json,
-          turn.status, turn.finished_at
+          turn.status, turn.finished_at${values}
         FROM turn, conversation
       ), said AS (
         DELETE FROM turn_output WHERE user_id = ${p.user} AND turn_id = ${p.turnId} AND EXISTS (SELECT FROM turn)
@@ -89,11 +106,12 @@ export const make = (sql: SqlClient.SqlClient) => {
       )
       SELECT conversation_id AS "conversationId", message_id AS "messageId", finished_at AS "finishedAt", status
       FROM turn`
-    })
+      })
+    const [plain, holding] = [update(false), update(true)]
     return (user: UserId, turnId: TurnId, outcome: Outcome) => {
-      const { calls, content, error, places, retryAfter, status, usage } = outcome
+      const { calls, content, error, held, places, retryAfter, status, usage } = outcome
       const { isMessageRefused = false, model = null, states = [], steps = [] } = outcome
-      return update({
+      return (held === undefined ? plain : holding)({
         user,
         turnId,
         status,
@@ -109,6 +127,7 @@ export const make = (sql: SqlClient.SqlClient) => {
         model,
         steps: steps.length === 0 ? null : encodeSteps(steps),
         states: states.length === 0 ? null : JSON.stringify(states),
+        held: held === undefined ? null : encodeHeld(held),
         ...usage
       }).pipe(
         Effect.flatMap(decodeFinished),
@@ -120,6 +139,7 @@ export const make = (sql: SqlClient.SqlClient) => {
               status: row.status,
               content,
               toolCalls: calls.length === 0 ? null : calls,
+              awaiting: row.status === "completed" ? awaitedOf(held, expiryAfter(row.finishedAt)) : null,
               model,
               usage,
               message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
@@ -193,9 +213,12 @@ type Finish = {
   readonly model: string | null
   readonly steps: string | null
   readonly states: string | null
+  readonly held: string | null
   readonly inputTokens: number
   readonly outputTokens: number
 }
+
+const expiryAfter = (finishedAt: DateTime.Utc) => DateTime.addDuration(finishedAt, approvalLifetime)
 
 export type TurnArchive = ReturnType<typeof make>
 

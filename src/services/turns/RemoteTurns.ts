@@ -118,7 +118,7 @@ const update = (output: TurnOutput, stored: StoredTurn): boolean => {
 }
 
 /** How a stored turn ended, if it has. */
-export const endOf = ({ calls, content, createdAt, retryAfter, turn }: StoredTurn): Ended | undefined =>
+export const endOf = ({ awaiting, calls, content, createdAt, retryAfter, turn }: StoredTurn): Ended | undefined =>
   turn.status === "running"
     ? undefined
     : {
@@ -127,6 +127,7 @@ export const endOf = ({ calls, content, createdAt, retryAfter, turn }: StoredTur
         status: turn.status,
         content,
         toolCalls: calls.length === 0 ? null : calls,
+        awaiting,
         model: turn.model,
         usage: turn.usage ?? { inputTokens: 0, outputTokens: 0 },
         message: turn.messageId === null || createdAt === null ? null : { id: turn.messageId, createdAt },
@@ -140,6 +141,7 @@ const stopped = ({ turn }: StoredTurn): Ended => ({
   conversationId: turn.conversationId,
   content: "",
   toolCalls: null,
+  awaiting: null,
   model: null,
   usage: { inputTokens: 0, outputTokens: 0 },
   message: null

@@ -1,7 +1,7 @@
-import { Chunk, Effect, Option, type Stream } from "effect"
+import { Chunk, type Data, Effect, Option, type Stream } from "effect"
 import type { AgentEvent } from "../../domain/Agent.ts"
-import type { Place, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
-import type { ProviderState, Usage } from "../../domain/Turn.ts"
+import type { Place, ProviderState, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
+import type { Usage } from "../../domain/Turn.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
 import * as Pull from "../../runtime/Pull.ts"
 
@@ -38,6 +38,8 @@ export class TurnOutput {
   usage: Usage = { inputTokens: 0, outputTokens: 0 }
   /** Of each step that ended. */
   readonly steps: Array<Usage> = []
+  /** Calls that did not run, for want of the user's approval. */
+  held: Data.TaggedEnum.Value<AgentEvent, "CallsHeld"> | undefined
   /** What the provider wants back in later turns. */
   readonly states: Array<ProviderState> = []
 
@@ -66,6 +68,9 @@ export class TurnOutput {
         const { call, providerCallId, step } = event
         return this.callEnded(call, { step, offset: this.text.length, providerCallId })
       }
+      case "CallsHeld":
+        this.held = event
+        return
       case "ModelChosen":
         this.model = event.model
         return

@@ -1,8 +1,9 @@
 import { SqlError } from "@effect/sql"
 import { type ParseResult, Schema } from "effect"
+import { Decision, Held, HeldCall } from "../../domain/Approval.ts"
 import { Role } from "../../domain/Conversation.ts"
 import { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
-import { ToolCall } from "../../domain/ToolCall.ts"
+import { ProviderState, ToolCall } from "../../domain/ToolCall.ts"
 import { Reverted, TurnEnd, TurnStatus, Usage } from "../../domain/Turn.ts"
 import * as Codec from "../../runtime/Codec.ts"
 
@@ -16,15 +17,16 @@ const PlaceRow = Schema.Struct({
   providerCallId: Schema.optionalWith(Schema.String, { nullable: true, exact: true })
 })
 
-const StateRow = Schema.Struct({ step: Schema.Int, origin: Schema.String, state: Schema.String })
-
 const HistoryRow = Schema.Struct({
   sequenceNumber: Schema.Int,
   role: Role,
   content: Schema.String,
   toolCalls: Schema.NullOr(ToolCalls),
   places: Schema.NullOr(Schema.Array(PlaceRow)),
-  states: Schema.NullOr(Schema.Array(StateRow)),
+  states: Schema.NullOr(Schema.Array(ProviderState)),
+  held: Schema.NullOr(Schema.Array(HeldCall)),
+  heldStates: Schema.optional(Schema.NullOr(Schema.Array(ProviderState))),
+  decision: Schema.NullOr(Decision),
   turnStatus: Schema.Literal("refused", ...TurnStatus.literals)
 })
 
@@ -36,6 +38,16 @@ export const decodeBegun = rows(
     history: Schema.Array(HistoryRow)
   })
 )
+const AskedRow = Schema.Struct({
+  turnId: TurnId,
+  conversationId: ConversationId,
+  timeZone: Schema.String,
+  status: TurnStatus,
+  held: Schema.NullOr(Held)
+})
+/** A turn, and the calls that it held back, as long as they wait. */
+export type Asked = typeof AskedRow.Type
+export const decodeAsked = rows(AskedRow)
 export const decodeHistory = oneRow(Schema.Struct({ history: Schema.Array(HistoryRow) }))
 export const decodeKey = rows(Schema.Struct({ hash: Schema.String, turnId: TurnId }))
 export const decodeIds = rows(Schema.Struct({ id: TurnId }))
@@ -73,6 +85,9 @@ export const decodeStored = rows(
     content: Schema.NullOr(Schema.String),
     toolCalls: Schema.NullOr(ToolCalls),
     places: Schema.NullOr(Schema.Array(PlaceRow)),
+    held: Schema.NullOr(Held),
+    expiresAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
+    isWaiting: Schema.Boolean,
     createdAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
     isDeleted: Schema.Boolean,
     said: Schema.NullOr(Schema.String),
@@ -93,6 +108,7 @@ export const encodeRecord = json(
     providerCallId: Schema.optional(Schema.String).pipe(Schema.fromKey("provider_call_id"))
   })
 )
+export const encodeHeld = json(Held)
 export const encodeSteps = json(Schema.Array(Usage))
 export const encodeReverted = json(Schema.Array(Reverted))
 

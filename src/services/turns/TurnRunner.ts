@@ -1,14 +1,17 @@
 import { Cause, Data, DateTime, Deferred, Duration, Effect, Exit, Metric, Option, Schedule } from "effect"
 import { type AgentError, AgentTimeout } from "../../domain/Agent.ts"
+import type { Held } from "../../domain/Approval.ts"
 import { InternalError } from "../../domain/Request.ts"
-import type { IdempotencyKeyReused, TurnLost } from "../../domain/Turn.ts"
+import { TaskChanged } from "../../domain/Task.ts"
+import type { TurnLost } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as FiberState from "../../runtime/FiberState.ts"
 import * as Memo from "../../runtime/Memo.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import * as Span from "../../runtime/Span.ts"
 import { isUnavailable } from "../../sql/SqlErrors.ts"
-import type { Agent } from "../agent/Agent.ts"
+import type { Agent, AgentTurn } from "../agent/Agent.ts"
+import type { Tasks } from "../tasks/Tasks.ts"
 import { endOf } from "./RemoteTurns.ts"
 import type { TurnFlusher } from "./TurnFlusher.ts"
 import type { RunningTurn, TurnRegistry } from "./TurnRegistry.ts"
@@ -17,11 +20,12 @@ import {
   type BegunTurn,
   cancelled,
   completed,
+  type DecisionRequest,
   type Ending,
   type ExistingTurn,
   failed,
   interrupted,
-  type Refusal,
+  type RunHeld,
   type Stopped,
   type TurnRequest,
   unavailable
@@ -29,8 +33,6 @@ import {
 
 /** The node is draining or full. */
 class NodeFull extends Data.TaggedError("NodeFull")<{}> {}
-
-type BeginError = Refusal | IdempotencyKeyReused | NodeFull
 
 /** The database does not answer at the moment. */
 class DatabaseAway extends Data.TaggedError("DatabaseAway")<{}> {}
@@ -40,6 +42,7 @@ export const make = (
   options: { readonly timeout: Duration.Duration; readonly lease: Duration.Duration },
   turns: typeof Turns.Service,
   agent: typeof Agent.Service,
+  tasks: typeof Tasks.Service,
   registry: TurnRegistry,
   flusher: TurnFlusher
 ) => {
@@ -47,33 +50,36 @@ export const make = (
    * Begins a turn in a fiber of its own: whoever asked may leave at any moment, and between the turn's beginning in the
    * database and here nobody would own it. Of what that fiber does, only the turn's work can be interrupted.
    */
-  const start = (request: TurnRequest): Effect.Effect<RunningTurn | ExistingTurn, BeginError> =>
-    Effect.flatMap(Deferred.make<RunningTurn | ExistingTurn, BeginError>(), (begun) =>
+  const start = <E>(
+    begin: Effect.Effect<BegunTurn | ExistingTurn, E>
+  ): Effect.Effect<RunningTurn | ExistingTurn, E | NodeFull> =>
+    Effect.flatMap(Deferred.make<RunningTurn | ExistingTurn, E | NodeFull>(), (begun) =>
       Effect.zipRight(
-        Effect.forkDaemon(Effect.uninterruptible(Effect.ensuring(beginAndRun(request, begun), FiberState.forget))),
+        Effect.forkDaemon(Effect.uninterruptible(Effect.ensuring(beginAndRun(begin, begun), FiberState.forget))),
         Deferred.await(begun)
       )
     )
 
-  const beginAndRun = (request: TurnRequest, begun: Deferred.Deferred<RunningTurn | ExistingTurn, BeginError>) =>
+  const beginAndRun = <E>(
+    begin: Effect.Effect<BegunTurn | ExistingTurn, E>,
+    begun: Deferred.Deferred<RunningTurn | ExistingTurn, E | NodeFull>
+  ) =>
     Effect.flatMap(
       registry.withPlace(
-        Effect.matchCauseEffect(turns.begin(request), {
+        Effect.matchCauseEffect(begin, {
           onFailure: (cause) => Deferred.failCause(begun, cause),
           onSuccess: (value) =>
             "history" in value
-              ? registry.withTurn(value, (turn) =>
-                  Effect.zipRight(Deferred.succeed(begun, turn), run(turn, request, value.history))
-                )
+              ? registry.withTurn(value, (turn) => Effect.zipRight(Deferred.succeed(begun, turn), run(turn, value)))
               : Deferred.succeed(begun, value)
         })
       ),
       (ran) => (Option.isNone(ran) ? Deferred.fail(begun, new NodeFull()) : Effect.void)
     )
 
-  const run = (turn: RunningTurn, request: TurnRequest, history: BegunTurn["history"]) =>
+  const run = (turn: RunningTurn, begun: BegunTurn) =>
     flusher.add(turn).pipe(
-      Effect.zipRight(Effect.exit(limitedWork(turn, request, history))),
+      Effect.zipRight(Effect.exit(limitedWork(turn, begun))),
       Effect.zipLeft(flusher.settle(turn)),
       Effect.flatMap((exit) => conclude(turn, exit)),
       Effect.zipRight(flusher.remove(turn)),
@@ -82,9 +88,24 @@ export const make = (
       FiberState.annotateSpans({ "gen_ai.conversation.id": String(turn.conversationId) })
     )
 
+  /** Runs approved calls as the turn that approves them begins, if the tasks are as they were when the calls were made. */
+  const runHeld: RunHeld = ({ timeZone, ...turn }, { calls, tasks: before }) =>
+    Effect.gen(function* () {
+      const now = yield* tasks.versions(
+        turn.user,
+        before.map(({ id }) => id)
+      )
+      if (before.some(({ version }, i) => version !== now[i]?.version))
+        return yield* new TaskChanged({ detail: changed })
+      if (agent.runHeld === undefined) return yield* Effect.dieMessage("The agent holds no calls back")
+      const record: AgentTurn["record"] = (place, call) => turns.record(turn, { ...place, offset: 0 }, call)
+      const approved = calls.filter(({ needsApproval }) => needsApproval)
+      return yield* Effect.orDie(agent.runHeld({ id: turn.turnId, user: turn.user, timeZone, record }, approved))
+    })
+
   /** The turn's work, until its time is up or it is stopped: then it is interrupted, and fails with the reason. */
-  const limitedWork = (turn: RunningTurn, request: TurnRequest, history: BegunTurn["history"]) =>
-    work(turn, request, history).pipe(
+  const limitedWork = (turn: RunningTurn, begun: BegunTurn) =>
+    work(turn, begun).pipe(
       Effect.timeoutFail({
         duration: options.timeout,
         onTimeout: () => new AgentTimeout({ limit: options.timeout })
@@ -94,7 +115,7 @@ export const make = (
     )
 
   /** Everything that the agent says and does goes into the turn's output. */
-  const work = (turn: RunningTurn, { message, timeZone }: TurnRequest, history: BegunTurn["history"]) =>
+  const work = (turn: RunningTurn, { decided, history, message, timeZone }: BegunTurn) =>
     Effect.flatMap(DateTime.now, (now) =>
       Pull.runForEachChunk(
         agent.run({
@@ -103,6 +124,7 @@ export const make = (
           timeZone,
           message,
           history,
+          decided,
           deadline: Duration.isFinite(options.timeout) ? DateTime.addDuration(now, options.timeout) : undefined,
           record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
         }),
@@ -141,18 +163,23 @@ export const make = (
 
   const writeEnd = (turn: RunningTurn, ending: Ending): Effect.Effect<Ended, TurnLost> => {
     const { output } = turn
-    const write = Effect.suspend(() => {
-      const { calls, model, places, states, steps, text: content, usage } = output
-      return turns.end(turn, { ...ending, content, calls, places, model, usage, steps, states })
-    })
-    if (ending.status === "completed") return write
+    const write = (held?: Held) =>
+      Effect.suspend(() => {
+        const { calls, model, places, states, steps, text: content, usage } = output
+        return turns.end(turn, { ...ending, content, calls, places, model, usage, steps, states, held })
+      })
+    if (ending.status === "completed") {
+      if (output.held === undefined) return write()
+      const { calls, states, tasks: about } = output.held
+      return Effect.flatMap(tasks.versions(turn.user, about), (tasks) => write({ calls, tasks, states }))
+    }
     // Of a turn that was cut off, the database knows best which tool calls took effect.
     return Effect.flatMap(turns.recorded(turn.user, turn.turnId), ({ calls, places }) => {
       for (let i = output.calls.length; i < calls.length; i++) {
         const [call, place] = [calls[i], places[i]]
         if (call !== undefined && place !== undefined) output.callEnded(call, place)
       }
-      return write
+      return write()
     })
   }
 
@@ -163,11 +190,16 @@ export const make = (
       Effect.catchTag("TurnNotFound", () => Effect.succeed(unwrittenEnd(turn, interrupted)))
     )
 
-  return { start }
+  return {
+    start: (request: TurnRequest) => start(turns.begin(request, runHeld)),
+    decide: (request: DecisionRequest) => start(turns.decide(request, runHeld))
+  }
 }
 
 /** Between two attempts to write a turn's end. */
 const pause = "500 millis"
+
+const changed = "A task that these calls are about has changed since. Nothing was run; please ask for it again."
 
 /** How a turn ends by what became of its work. Fails if the turn is not ours to end. */
 const endingOf = (
@@ -206,6 +238,7 @@ const unwrittenEnd = ({ conversationId, output, turnId }: RunningTurn, ending: E
   conversationId,
   content: output.text,
   toolCalls: output.calls.length === 0 ? null : output.calls,
+  awaiting: null,
   model: output.model,
   usage: output.usage,
   message: null

@@ -1,10 +1,11 @@
-import { Data, type DateTime, type Duration } from "effect"
+import { Data, type DateTime, type Duration, type Effect } from "effect"
+import type { ApprovalClosed, AwaitedCall, Decided, Decision, Held } from "../../domain/Approval.ts"
 import type { ConversationForbidden, ConversationNotFound, HistoryMessage } from "../../domain/Conversation.ts"
 import type { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
 import { Unavailable } from "../../domain/Request.ts"
-import type { Place, ToolCall } from "../../domain/ToolCall.ts"
+import type { TaskChanged } from "../../domain/Task.ts"
+import type { Place, ProviderState, ToolCall } from "../../domain/ToolCall.ts"
 import {
-  type ProviderState,
   type TooManyTurns,
   type Turn,
   TurnCancelled,
@@ -12,6 +13,7 @@ import {
   type TurnError,
   type TurnInProgress,
   TurnInterrupted,
+  type TurnNotFound,
   type Usage
 } from "../../domain/Turn.ts"
 
@@ -32,6 +34,15 @@ export interface TurnRequest {
   readonly key: IdempotencyKey | null
 }
 
+/** The user decides on the calls that a turn held back, which begins another turn of its conversation. */
+export interface DecisionRequest {
+  readonly user: UserId
+  /** The turn whose calls are decided on. */
+  readonly decides: TurnId
+  readonly decision: Decision
+  readonly key: IdempotencyKey | null
+}
+
 /** Names a turn, with its owner first. */
 export interface TurnKey {
   readonly user: UserId
@@ -42,8 +53,18 @@ export interface TurnKey {
 export interface BegunTurn extends TurnKey {
   readonly conversationId: ConversationId
   readonly userMessageId: MessageId
+  readonly message: string
+  readonly timeZone: string
   readonly history: ReadonlyArray<HistoryMessage>
+  /** If it began with a decision. */
+  readonly decided?: Decided | undefined
 }
+
+/** Runs the calls that a turn held back, in the transaction in which the turn that approves them begins. */
+export type RunHeld = (
+  turn: TurnKey & { readonly timeZone: string },
+  held: Held
+) => Effect.Effect<ReadonlyArray<ToolCall>, TaskChanged>
 
 /** The turn that an Idempotency-Key already stands for. */
 export interface ExistingTurn {
@@ -64,6 +85,8 @@ export interface Outcome extends Ending {
   readonly content: string
   readonly calls: ReadonlyArray<ToolCall>
   readonly places: ReadonlyArray<Place>
+  /** Calls that it leaves to the user's decision, if it completes. */
+  readonly held?: Held | undefined
   /** The model that answered, if one did. */
   readonly model?: string | null | undefined
   readonly usage: Usage
@@ -104,6 +127,8 @@ export interface StoredTurn {
   readonly content: string
   readonly calls: ReadonlyArray<ToolCall>
   readonly places: ReadonlyArray<Place>
+  /** Calls that waited for the user's approval when it ended. */
+  readonly awaiting: ReadonlyArray<AwaitedCall> | null
   readonly node: string
   readonly createdAt: DateTime.Utc | null
   readonly retryAfter: number | null
@@ -127,4 +152,8 @@ export interface TurnsOptions {
   readonly lease: Duration.Duration
 }
 
-export type Refusal = ConversationNotFound | ConversationForbidden | TurnInProgress | TooManyTurns
+/** Why a turn cannot begin. */
+export type Refusal = ConversationNotFound | ConversationForbidden | TurnInProgress | TooManyTurns | TaskChanged
+
+/** Why a turn cannot begin with a decision. */
+export type DecisionRefusal = TurnNotFound | ApprovalClosed | TurnInProgress | TooManyTurns | TaskChanged

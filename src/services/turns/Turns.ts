@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { SqlClient } from "@effect/sql"
 import { Array as Arr, Context, Duration, Effect, Layer } from "effect"
+import { awaitedOf } from "../../domain/Approval.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { Place, ToolCall } from "../../domain/ToolCall.ts"
 import {
@@ -31,10 +32,13 @@ import {
 } from "./TurnRows.ts"
 import type {
   BegunTurn,
+  DecisionRefusal,
+  DecisionRequest,
   ExistingTurn,
   Outcome,
   Refusal,
   Renewed,
+  RunHeld,
   StoredTurn,
   TurnKey,
   TurnRequest,
@@ -53,10 +57,25 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
   {
     /** Names this process in leases. */
     readonly node: string
-    /** Fails, and changes nothing, if the turn cannot begin. An Idempotency-Key that is known comes before any refusal. */
-    readonly begin: (request: TurnRequest) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused>
+    /**
+     * Fails, and changes nothing, if the turn cannot begin. An Idempotency-Key that is known comes before any refusal. Where
+     * calls wait for the user's approval and the message is one of the words that approve, `runHeld` runs them; without it
+     * a message is no more than that.
+     */
+    readonly begin: (
+      request: TurnRequest,
+      runHeld?: RunHeld
+    ) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused>
+    /** As `begin`, for a turn that decides on the calls of another. One decision counts, whoever else decides. */
+    readonly decide: (
+      request: DecisionRequest,
+      runHeld: RunHeld
+    ) => Effect.Effect<BegunTurn | ExistingTurn, DecisionRefusal | IdempotencyKeyReused>
     /** Why a turn could not begin now, if for a reason of the conversation's or the user's. */
     readonly refusal: (request: TurnRequest) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused>
+    readonly decisionRefusal: (
+      request: DecisionRequest
+    ) => Effect.Effect<ExistingTurn | null, DecisionRefusal | IdempotencyKeyReused>
     /** Ends a turn of this node's. */
     readonly end: (turn: TurnKey, outcome: Outcome) => Effect.Effect<Ended, TurnLost>
     /** Runs a tool call with its record, in one transaction, `offset` being the length of the text before it. */
@@ -183,7 +202,8 @@ const make = (options: TurnsOptions) =>
           t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.model, t.input_tokens AS "inputTokens",
           t.output_tokens AS "outputTokens", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
           m.content, m.tool_calls AS "toolCalls", m.tool_places AS places, m.created_at AS "createdAt",
-          m.deleted_at IS NOT NULL AS "isDeleted",
+          m.deleted_at IS NOT NULL AS "isDeleted", m.awaiting AS held, m.approval_expires_at AS "expiresAt",
+          coalesce(m.sequence_number = c.last_sequence_number AND m.approval_expires_at > now(), false) AS "isWaiting",
           CASE WHEN t.status = 'running' THEN ${said} END AS said,
           CASE WHEN t.status = 'running' THEN ${records} END AS records
         FROM turns t
@@ -200,6 +220,7 @@ const make = (options: TurnsOptions) =>
           row.status === "running"
             ? { content: row.said ?? "", ...unzip(row.records ?? []) }
             : { content: row.content ?? "", calls: row.toolCalls ?? [], places: row.places ?? [] }
+        const awaiting = row.expiresAt === null ? null : awaitedOf(row.held, row.expiresAt)
         const turn = new Turn({
           turnId,
           conversationId: row.conversationId,
@@ -207,6 +228,7 @@ const make = (options: TurnsOptions) =>
           userMessageId: row.userMessageId,
           messageId: row.isDeleted ? null : row.messageId,
           toolCalls: row.isDeleted || calls.length === 0 ? null : calls,
+          awaiting: row.isWaiting && !row.isDeleted ? awaiting : null,
           model: row.model,
           usage:
             row.inputTokens === null || row.outputTokens === null
@@ -217,13 +239,15 @@ const make = (options: TurnsOptions) =>
           finishedAt: row.finishedAt
         })
         const { createdAt, isDeleted, node, retryAfter } = row
-        return { turn, content, calls, places, node, createdAt, retryAfter, isDeleted }
+        return { turn, content, calls, places, awaiting, node, createdAt, retryAfter, isDeleted }
       }
     )
 
     return Turns.of({
       node,
-      begin: (request) => Span.withSpan("Turns.begin")(dieOnSql(beginTurn.begin(request))),
+      begin: (request, runHeld) => Span.withSpan("Turns.begin")(dieOnSql(beginTurn.begin(request, runHeld))),
+      decide: Effect.fn("Turns.decide")((request, runHeld) => dieOnSql(beginTurn.decide(request, runHeld))),
+      decisionRefusal: Effect.fn("Turns.decisionRefusal")((request) => dieOnSql(beginTurn.decisionRefusal(request))),
       refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginTurn.refusal(request))),
       end: (turn, outcome) =>
         dieOnSql(finish(turn.user, turn.turnId, outcome)).pipe(

@@ -95,7 +95,7 @@ layer(Server.layer())("Sse", (it) => {
         "tool_call tool_call done",
         "tool_result tool_call done",
         " content done",
-        " done conversation_id message_id tool_calls timestamp turn_id usage"
+        " done conversation_id message_id tool_calls awaiting timestamp turn_id usage"
       ])
       const of = (name: string) =>
         frames.filter(({ event }) => event === name).map(({ data }) => fieldsOf(data["tool_call"]))
@@ -448,6 +448,7 @@ layer(Server.layer())("Sse", (it) => {
         "user_message_id",
         "message_id",
         "tool_calls",
+        "awaiting",
         "model",
         "usage",
         "error",

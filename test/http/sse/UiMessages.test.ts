@@ -16,6 +16,7 @@ const completed: Ended = {
   status: "completed",
   content: "",
   toolCalls: null,
+  awaiting: null,
   model: "custom",
   usage: { inputTokens: 3, outputTokens: 4 },
   message: { id: MessageId.make(34), createdAt: DateTime.unsafeMake("2026-01-31T12:00:00Z") },

@@ -19,6 +19,7 @@ const end: Ended = {
   status: "completed",
   content: "",
   toolCalls: null,
+  awaiting: null,
   model: "custom",
   usage: { inputTokens: 0, outputTokens: 0 },
   message: null,

@@ -1,0 +1,93 @@
+import { type DateTime, Schema } from "effect"
+import { TaskId } from "./Id.ts"
+import { key, Time } from "./Json.ts"
+import { Problem } from "./Problem.ts"
+import { ProviderState, type ToolCall, ToolCallStarted } from "./ToolCall.ts"
+
+/** Which calls of the agent wait for the user's approval: those that delete, those that change anything, or none. */
+export type Confirm = "deletions" | "changes" | "off"
+
+/** How long the user can approve a call. */
+export const approvalLifetime = "10 minutes"
+
+export const Decision = Schema.Literal("approved", "declined")
+export type Decision = typeof Decision.Type
+
+/** A call that waits for the user's approval. */
+export const AwaitedCall = Schema.Struct({
+  ...ToolCallStarted.fields,
+  expiresAt: Time.pipe(key("expires_at")).annotations({ description: "Until when it can be approved" })
+}).annotations({ identifier: "AwaitedCall", description: "A call that waits for the user's approval" })
+export type AwaitedCall = typeof AwaitedCall.Type
+
+export const Awaiting = Schema.NullOr(Schema.Array(AwaitedCall)).annotations({
+  description: "Calls that have not run and wait for the user's approval, in order; null when there are none"
+})
+
+/** A call that did not run because it, or one before it in its step, needs the user's approval. */
+export const HeldCall = Schema.Struct({
+  ...ToolCallStarted.fields,
+  step: Schema.Int,
+  /** The provider's own id of the call, for nobody but that provider. */
+  providerCallId: Schema.optional(Schema.String),
+  needsApproval: Schema.Boolean
+})
+export type HeldCall = typeof HeldCall.Type
+
+/** A task, and the version it had; null if there was none. */
+export const TaskVersion = Schema.Struct({ id: TaskId, version: Schema.NullOr(Schema.Int) })
+export type TaskVersion = typeof TaskVersion.Type
+
+/**
+ * What a turn leaves to the user's decision: all calls that it held back, the tasks they are about as they were, and what
+ * the provider wants back with the turn's steps if it goes on.
+ */
+export const Held = Schema.Struct({
+  calls: Schema.Array(HeldCall),
+  tasks: Schema.Array(TaskVersion),
+  states: Schema.Array(ProviderState)
+})
+export type Held = typeof Held.Type
+
+const approvingWords = new Set([
+  "yes",
+  "y",
+  "yep",
+  "yeah",
+  "ok",
+  "okay",
+  "sure",
+  "approve",
+  "confirm",
+  "ja",
+  "oui",
+  "sí"
+])
+
+/** Whether a message, where calls wait for approval, approves them. Any other declines them. */
+export const isApproval = (message: string) => approvingWords.has(message.trim().toLowerCase())
+
+/** What the user says in a turn that began with a decision and not with a message. */
+export const messageOf = (decision: Decision) => (decision === "approved" ? "Approve" : "Decline")
+
+/** The calls that wait for the user's approval among those that were held back. */
+export const awaitedOf = (held: Held | null | undefined, expiresAt: DateTime.Utc): ReadonlyArray<AwaitedCall> | null =>
+  held == null
+    ? null
+    : held.calls
+        .filter(({ needsApproval }) => needsApproval)
+        .map(({ id, parameters, tool }) => ({ id, tool, parameters, expiresAt }))
+
+/** What a turn began with: the decision, and the approved calls, which ran as it began. */
+export interface Decided {
+  readonly decision: Decision
+  readonly calls: ReadonlyArray<ToolCall>
+}
+
+/** Nothing waits for approval: it was decided, has expired or was overtaken by a later turn. */
+export class ApprovalClosed extends Problem("ApprovalClosed", {
+  status: 409,
+  codes: ["approval_closed"],
+  title: "Approval closed",
+  detail: "Nothing of this turn waits for approval: it was decided, has expired, or something else was said since."
+}) {}
