@@ -31,20 +31,31 @@ const address = ({ baseUrl, user }: Me) => `${baseUrl}/api/${user ?? "me"}`
 
 const authorization = ({ token }: Me) => ({ authorization: `Bearer ${token}` })
 
-/** Sends what is new to the service, which keeps the conversation, and goes on with that of the messages before. */
+/**
+ * Sends what is new to the service, which keeps the conversation, and goes on with that of the messages before. With
+ * `sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses` it sends what the user says to calls that wait.
+ */
 export const transport = (me: Me): ChatTransport<Message> =>
   new Transport({
     api: `${address(me)}/chat/stream`,
     headers: { accept: 'text/event-stream; profile="ai-sdk-v1"', ...authorization(me) },
     ...(me.fetch && { fetch: me.fetch }),
-    prepareSendMessagesRequest: ({ headers, messages }) => ({
-      ...(headers && { headers }),
-      body: {
-        message: textOf(messages.at(-1)),
-        conversation_id: messages.findLast(({ metadata }) => metadata !== undefined)?.metadata?.conversation_id ?? null,
-        time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone
-      }
-    }),
+    prepareSendMessagesRequest: ({ headers, messages }) => {
+      const last = messages.at(-1)
+      const conversation = messages.findLast(({ metadata }) => metadata !== undefined)?.metadata?.conversation_id
+      const decision = decisionOf(last)
+      return decision === undefined
+        ? {
+            ...(headers && { headers }),
+            body: {
+              message: textOf(last),
+              conversation_id: conversation ?? null,
+              time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone
+            }
+          }
+        : // Which calls it is about is known to the service alone.
+          { ...(headers && { headers }), api: `${address(me)}/turns/${last?.metadata?.turn_id}/${decision}`, body: {} }
+    },
     prepareReconnectToStreamRequest: ({ headers, requestMetadata }) => ({
       ...(headers && { headers }),
       // The SDK leaves the type of this to the application; it is what `resumeStream` was given.
@@ -61,6 +72,15 @@ class Transport extends DefaultChatTransport<Message> {
 
 const isMetadata = (value: unknown): value is Metadata =>
   typeof value === "object" && value !== null && "turn_id" in value
+
+/** What the user says to the calls of an answer that wait: all are approved, or none. */
+const decisionOf = (message: Message | undefined) => {
+  const approvals = (message?.parts ?? []).flatMap((part) =>
+    part.type === "dynamic-tool" && part.state === "approval-responded" ? [part.approval] : []
+  )
+  if (message?.role !== "assistant" || approvals.length === 0) return undefined
+  return approvals.every(({ approved }) => approved) ? "approve" : "decline"
+}
 
 const textOf = (message: Message | undefined) =>
   (message?.parts ?? []).map((part) => (part.type === "text" ? part.text : "")).join("")
@@ -120,6 +140,8 @@ interface Kept {
     readonly parameters: unknown
     readonly result: { readonly status: "success" | "error"; readonly error?: string }
   }> | null
+  /** Only where calls wait for approval. */
+  readonly awaiting?: ReadonlyArray<{ readonly id: string; readonly tool: string; readonly parameters: unknown }>
   readonly parts: ReadonlyArray<
     { readonly type: "text"; readonly text: string } | { readonly type: "tool_call"; readonly id: string }
   >
@@ -129,7 +151,7 @@ interface Kept {
 }
 
 /** As they would be streamed: words after a call begin a step, and the empty lines before them are left out. */
-const partsOf = ({ parts, tool_calls }: Kept) => {
+const partsOf = ({ awaiting = [], parts, tool_calls }: Kept) => {
   const calls = new Map((tool_calls ?? []).map((call) => [call.id, call]))
   const shown: Message["parts"] = []
   let isStep = false
@@ -148,6 +170,11 @@ const partsOf = ({ parts, tool_calls }: Kept) => {
         ? { ...about, providerExecuted: true, state: "output-available", output: result }
         : { ...about, providerExecuted: true, state: "output-error", errorText: result.error ?? "" }
     )
+  }
+  if (awaiting.length > 0 && shown.at(-1)?.type !== "text") shown.push({ type: "step-start" })
+  for (const { id, parameters, tool } of awaiting) {
+    const about = { type: "dynamic-tool", toolName: tool, toolCallId: id, input: parameters } as const
+    shown.push({ ...about, providerExecuted: true, state: "approval-requested", approval: { id } })
   }
   return shown
 }

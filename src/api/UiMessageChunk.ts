@@ -55,8 +55,8 @@ const Over = Schema.Struct({
 export const UiMessageChunk = Schema.Union(
   chunk(
     "start",
-    { messageId: TurnId, messageMetadata: Begun },
-    "First. The message goes by its turn's id, as its own is not known yet"
+    { messageId: Schema.optional(TurnId), messageMetadata: Begun },
+    "First. The message goes by its turn's id, as its own is not known yet; without one it goes on with the message before"
   ),
   chunk("start-step", {}, "The model is asked"),
   chunk("text-start", id, "A part of text begins"),
@@ -81,6 +81,12 @@ export const UiMessageChunk = Schema.Union(
     { ...toolCallId, output: Schema.Unknown.annotations({ description: "A `ToolResult`" }), ...ours },
     "A tool call has succeeded, and its effect is kept"
   ),
+  chunk(
+    "tool-approval-request",
+    { approvalId: Schema.String.annotations({ description: "The call's id", examples: ["k3Xb9QzT7"] }), ...toolCallId },
+    "A tool call waits for the user's approval"
+  ),
+  chunk("tool-output-denied", toolCallId, "The user has declined the call"),
   chunk("tool-output-error", { ...toolCallId, errorText: Schema.String, ...ours }, "A tool call has come to nothing"),
   chunk("finish-step", {}, "The step is over"),
   chunk("message-metadata", { messageMetadata: Over }, "How a turn ended that did not complete"),

@@ -80,7 +80,8 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
         if (!names(accept, mediaType)) return yield* answered(yield* chat.answerDecision(asked))
         const reading = yield* chat.decide(asked)
         yield* annotateRequestLog({ turn_id: reading.turnId, conversation_id: reading.conversationId })
-        return Sse.respond(accept, reading)
+        const declined = decision === "declined" ? yield* chat.awaited(user, decides) : []
+        return Sse.respond(accept, reading, undefined, { declined: declined.map(({ id }) => id) })
       })
 
       return handlers

@@ -1,8 +1,9 @@
 import * as Readline from "node:readline"
 import type { Readable, Writable } from "node:stream"
 import { FetchHttpClient, HttpServer } from "@effect/platform"
-import { Data, DateTime, Effect, Layer, Predicate, Queue, Redacted, Stream } from "effect"
-import { Client, type ConversationId, type Received, type TurnId, type UserId } from "../client.ts"
+import { Array as Arr, Data, DateTime, Effect, Layer, Predicate, Queue, Redacted, Schema, Stream } from "effect"
+import { Client, type ConversationId, type Received, TaskId, type TurnId, type UserId } from "../client.ts"
+import type { AwaitedCall } from "../domain/Approval.ts"
 import { isProblem } from "../domain/Problem.ts"
 import type { ToolCall } from "../domain/ToolCall.ts"
 import { Tokens } from "../services/access/Tokens.ts"
@@ -40,6 +41,7 @@ export const run = (terminal: Terminal = standard) =>
     let conversationId: ConversationId | null = null
     let turnId: TurnId | undefined
     let isAllCompleted = true
+    let awaiting: ReadonlyArray<AwaitedCall> = []
 
     const show = (event: Received) => {
       switch (event._tag) {
@@ -54,12 +56,27 @@ export const run = (terminal: Terminal = standard) =>
         case "CallEnded":
           return `\n${dim(inWords(event.toolCall))}\n`
         case "Completed":
+          awaiting = event.awaiting ?? []
           return "\n"
         case "Failed":
           isAllCompleted = false
           return `\n${event.error}\n`
       }
     }
+
+    /** Says what waits for approval, by the titles of the tasks as far as they can be found. */
+    const askFor = (calls: ReadonlyArray<AwaitedCall>) =>
+      Effect.gen(function* () {
+        for (const { parameters, tool } of calls) {
+          const found = yield* Effect.forEach(tasksIn(parameters), (id) =>
+            Effect.option(client.tasks.get({ path: { user_id: user, task_id: id } }))
+          )
+          const titles = Arr.getSomes(found).flatMap(titleOf)
+          const what = titles.length > 0 ? titles : titleOf(parameters)
+          yield* write(`? ${tool.replaceAll("_", " ")}${what.length === 0 ? "" : `: ${what.join(", ")}`}\n`)
+        }
+        if (calls.length > 0) yield* write(dim("Say yes to do it; anything else leaves it.\n"))
+      })
 
     /** The answer, as it comes. Ctrl+C stops the turn, whose last event then ends the reading. */
     const say = (message: string) => {
@@ -70,6 +87,7 @@ export const run = (terminal: Terminal = standard) =>
         return yield* Effect.never
       })
       turnId = undefined
+      awaiting = []
       return client
         .stream({
           user,
@@ -80,7 +98,8 @@ export const run = (terminal: Terminal = standard) =>
         })
         .pipe(
           Stream.runForEach((event) => Effect.sync(() => write(show(event)))),
-          Effect.raceFirst(stop)
+          Effect.raceFirst(stop),
+          Effect.zipRight(Effect.suspend(() => askFor(awaiting)))
         )
     }
 
@@ -205,6 +224,14 @@ const countOf = (count: number, what: string) => `${count} ${what}${count === 1 
 
 const titleOf = (value: unknown) =>
   Predicate.isRecord(value) && typeof value["title"] === "string" ? [`“${value["title"]}”`] : []
+
+/** The ids of the tasks that a call is about. */
+const tasksIn = (parameters: unknown) => {
+  const given = Predicate.isRecord(parameters) ? parameters : {}
+  return [given["task_id"], given["task_ids"]].flat().filter(isTaskId)
+}
+
+const isTaskId = Schema.is(TaskId)
 
 /** A tool call by its name, and the titles of the tasks it was about. */
 const inWords = ({ result, tool }: ToolCall) => {

@@ -69,7 +69,7 @@ const plays = (message: string, ...answers: ReadonlyArray<ScriptedModel.Answer>)
 /** What is shown of the last answer, but for its buttons. */
 const answer = (page: Page) => page.locator(".assistant .parts").last().innerText()
 
-const service = Layer.merge(Browser.layer, Server.layer({ pageModel: "offline" })).pipe(
+const service = Layer.merge(Browser.layer, Server.layer({ pageModel: "offline", confirm: "deletions" })).pipe(
   // The requests' log lines would hide what the tests say.
   Layer.provide(Logger.minimumLogLevel(LogLevel.Error))
 )
@@ -118,6 +118,42 @@ describe.runIf(hasBrowser)("the page", () => {
           const before = await answer(page)
           assert.match(before, /^Two things first\.\s+Added “Buy milk”, due tomorrow at 09:00\s+All set\.$/)
           assert.strictEqual(await page.locator("h1:visible").innerText(), "Plan the party")
+        })
+      })
+    )
+
+    it.effect("asks before it deletes: approved, declined, or overtaken by what is said next", () =>
+      Effect.gen(function* () {
+        const server = yield* Server.Server
+        yield* plays("Add milk", call("create_task", { title: "Milk" }), "Added.")
+        yield* looking(async ({ misses, page, rests, say, sees, token }) => {
+          const button = (name: string) => page.getByRole("button", { name, exact: true })
+          await say("Add milk")
+          await rests()
+          const headers = { authorization: `Bearer ${token}` }
+          const found = await page.request.get(new URL("/api/me/tasks", page.url()).href, { headers })
+          const wish = call("delete_task", { task_id: (await found.json()).tasks[0].id })
+          await Effect.runPromise(server.plays("Delete it", ["Shall I? ", wish], "As you like."))
+          await say("Delete it")
+          await sees("Delete “Milk”?")
+          await page.reload()
+          await sees("Delete “Milk”?")
+          await button("Decline").click()
+          await sees("As you like.")
+          await misses("Delete “Milk”?")
+          await say("Delete it")
+          await sees("Delete “Milk”?")
+          await say("No, wait")
+          await rests()
+          await misses("Delete “Milk”?")
+          assert.strictEqual(await page.locator("#tasks").getByText("Milk").count(), 1)
+          await say("Delete it")
+          await button("Approve").click()
+          await sees("Deleted “Milk”")
+          await rests()
+          await page.locator("#tasks").getByText("Milk").waitFor({ state: "detached" })
+          await button("Undo").last().click()
+          await page.locator("#tasks").getByText("Milk").waitFor()
         })
       })
     )

@@ -48,7 +48,7 @@ const served = (folder: string) =>
     ({ close }) => Effect.sync(close)
   )
 
-const service = Layer.merge(Browser.layer, Server.layer({ origins: "loopback" })).pipe(
+const service = Layer.merge(Browser.layer, Server.layer({ origins: "loopback", confirm: "deletions" })).pipe(
   Layer.provide(Logger.minimumLogLevel(LogLevel.Error))
 )
 
@@ -76,7 +76,10 @@ describe.runIf(hasBrowser)("examples/react", () => {
             [pause, "First, ", pause, "second, ", pause, "done."]
           )
           yield* plays("Talk", ["Well, ", pause, "never said"])
-          const token = yield* tokenOf(yield* newUser)
+          const user = yield* newUser
+          const token = yield* tokenOf(user)
+          const created = yield* Server.send("POST", `/api/${user}/tasks`, { user, body: { title: "Bread" } })
+          yield* plays("Throw it away", [call("delete_task", { task_id: created.json["id"] })], "It is gone.")
           const page = yield* open()
           const goOn = () => Effect.runPromise(resume)
           const answer = page.getByRole("article", { name: "assistant" }).last()
@@ -115,6 +118,13 @@ describe.runIf(hasBrowser)("examples/react", () => {
             await page.getByRole("button", { name: "Stop" }).click()
             await page.getByRole("button", { name: "Send" }).waitFor()
             assert.strictEqual(await page.getByRole("article").count(), 4)
+            await say("Throw it away")
+            await page.getByRole("button", { name: "Decline" }).waitFor()
+            await page.reload()
+            await page.getByRole("button", { name: "Approve" }).click()
+            await sees("It is gone.")
+            assert.strictEqual(await page.getByRole("button", { name: "Approve" }).count(), 0)
+            assert.deepStrictEqual(await answer.locator("p").allTextContents(), ["delete task", "It is gone."])
           })
         })
     )

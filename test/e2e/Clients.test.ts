@@ -2,14 +2,14 @@ import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { assert, layer } from "@effect/vitest"
 import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source"
-import { AbstractChat, type ChatState } from "ai"
 import { Array as Arr, Deferred, Effect } from "effect"
 import { type EventSourceMessage, EventSourceParserStream } from "eventsource-parser/stream"
 import * as EventSource from "../../examples/event-source.ts"
-import { cancel, history, type Me, type Message, transport, unanswered } from "../../src/ai-sdk.ts"
+import { cancel, history, type Me, type Message, unanswered } from "../../src/ai-sdk.ts"
 import { call, fail, faults, wait } from "../../src/testing/ScriptedModel.ts"
 import { programs } from "../support/ClientPrograms.ts"
 import { cuttable } from "../support/Cuttable.ts"
+import { SdkChat } from "../support/SdkChat.ts"
 import * as Server from "../support/Server.ts"
 import { type Fields, fieldsOf, newUser, send, tokenOf } from "../support/Server.ts"
 
@@ -229,7 +229,7 @@ layer(Server.layer())("clients", (it) => {
   it.scoped("the AI SDK's chat shows text, tool calls and results, and goes on with the conversation", () =>
     Effect.gen(function* () {
       const caller = yield* me
-      const chat = new Page(caller)
+      const chat = new SdkChat(caller)
       const message = yield* toolTurn
       yield* chat.says(message)
       assert.deepStrictEqual([chat.status, chat.error], ["ready", undefined])
@@ -289,14 +289,14 @@ layer(Server.layer())("clients", (it) => {
       const gate = yield* Deferred.make<void>()
       yield* plays("Slowly again", ["One, ", wait(Deferred.await(gate)), "two."])
       const caller = yield* me
-      const before = new Page(caller)
+      const before = new SdkChat(caller)
       const asked = before.sendMessage({ text: "Slowly again" })
       yield* until(() => before.text === "One, ")
       yield* Effect.promise(() => before.stop())
       yield* Effect.promise(() => asked)
       const messages = yield* Effect.promise(() => history(caller, before.lastMessage?.metadata?.conversation_id ?? 0))
       assert.lengthOf(messages, 1)
-      const after = new Page(caller, messages)
+      const after = new SdkChat(caller, messages)
       const resumed = after.resumeStream(unanswered(messages))
       yield* until(() => after.text === "One, ")
       yield* Deferred.succeed(gate, undefined)
@@ -314,7 +314,7 @@ layer(Server.layer())("clients", (it) => {
         const caller = yield* me
         const { plays } = yield* Server.Server
         yield* plays("Break", ["So far ", fail(faults.status(400))])
-        const chat = new Page(caller)
+        const chat = new SdkChat(caller)
         yield* chat.says("Break")
         assert.deepStrictEqual(
           [chat.status, chat.error?.message, chat.text],
@@ -324,7 +324,7 @@ layer(Server.layer())("clients", (it) => {
           code: "agent_failed",
           detail: chat.error?.message ?? ""
         })
-        const stranger = new Page({ ...caller, user: caller.user + 1 })
+        const stranger = new SdkChat({ ...caller, user: caller.user + 1 })
         yield* stranger.says("Hello")
         assert.deepInclude(JSON.parse(stranger.error?.message ?? "{}"), { status: 403, code: "user_mismatch" })
       })
@@ -335,7 +335,7 @@ layer(Server.layer())("clients", (it) => {
       const { plays } = yield* Server.Server
       const gate = yield* Deferred.make<void>()
       yield* plays("Slowly", ["One, ", wait(Deferred.await(gate)), "two."])
-      const chat = new Page(yield* me)
+      const chat = new SdkChat(yield* me)
       const asked = chat.sendMessage({ text: "Slowly" })
       yield* until(() => chat.text === "One, ")
       yield* Effect.promise(() => chat.stop())
@@ -358,7 +358,7 @@ layer(Server.layer())("clients", (it) => {
       const caller = yield* me
       const { plays } = yield* Server.Server
       yield* plays("Forever", ["One, ", wait(Effect.never)])
-      const chat = new Page(caller)
+      const chat = new SdkChat(caller)
       const asked = chat.sendMessage({ text: "Forever" })
       yield* until(() => chat.text === "One, ")
       const { metadata } = chat.lastMessage ?? {}
@@ -426,37 +426,4 @@ const cut = (response: Response, after: number | undefined) => {
     flush: (controller) => controller.error(new TypeError("network error"))
   })
   return new Response(response.body.pipeThrough(breaking), response)
-}
-
-/** What `useChat` is around a component's state. */
-class Page extends AbstractChat<Message> {
-  constructor(me: Me, messages: Array<Message> = []) {
-    const state: ChatState<Message> = {
-      status: "ready",
-      error: undefined,
-      messages,
-      pushMessage: (message) => {
-        state.messages = [...state.messages, message]
-      },
-      popMessage: () => {
-        state.messages = state.messages.slice(0, -1)
-      },
-      replaceMessage: (index, message) => {
-        state.messages = state.messages.with(index, structuredClone(message))
-      },
-      snapshot: (thing) => structuredClone(thing)
-    }
-    super({ transport: transport(me), state })
-  }
-
-  /** Says something and waits for the whole answer. */
-  says(text: string) {
-    return Effect.promise(() => this.sendMessage({ text }))
-  }
-
-  /** Of the last answer. */
-  get text() {
-    const { parts = [], role } = this.lastMessage ?? {}
-    return role === "assistant" ? parts.map((part) => (part.type === "text" ? part.text : "")).join("") : ""
-  }
 }

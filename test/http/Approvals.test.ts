@@ -1,8 +1,11 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
+import { lastAssistantMessageIsCompleteWithApprovalResponses } from "ai"
 import { Array as Arr, Effect, Order } from "effect"
+import { history, type Me, type Message } from "../../src/ai-sdk.ts"
 import type { UserId } from "../../src/domain/Id.ts"
 import { call, pause, type Answer as Script, ScriptedModel } from "../../src/testing/ScriptedModel.ts"
+import { SdkChat } from "../support/SdkChat.ts"
 import * as Server from "../support/Server.ts"
 import { type Answer, type Fields, fieldsOf, newUser, open, say, send, stream } from "../support/Server.ts"
 
@@ -13,6 +16,8 @@ const plays = (...answers: ReadonlyArray<Script>) =>
     yield* server.plays(message, ...answers)
     return message
   })
+
+const moment = () => new Promise<void>((resolve) => setTimeout(resolve, 5))
 
 const listOf = (value: unknown): ReadonlyArray<Fields> => (Array.isArray(value) ? value.map(fieldsOf) : [])
 
@@ -412,6 +417,56 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
       const told = yield* asks
       yield* decide({ user, turn: String(told.json["turn_id"]) }, "decline")
       assert.deepStrictEqual((yield* asks).json, told.json)
+    })
+  )
+
+  it.effect("the AI SDK's chat asks, and goes on with its answer: done, or declined", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const task = yield* newTask(user)
+      const message = yield* plays(
+        ["I delete it.", call("get_task", { task_id: task }), call("delete_task", { task_id: task })],
+        "That is that."
+      )
+      const { port } = yield* Server.Server
+      const me: Me = { baseUrl: `http://127.0.0.1:${port}`, token: yield* Server.tokenOf(user) }
+      const toolsIn = (message: Message | undefined) =>
+        (message?.parts ?? []).flatMap((part) => (part.type === "dynamic-tool" ? [[part.toolName, part.state]] : []))
+      const decided = (approved: boolean) =>
+        Effect.gen(function* () {
+          const asking = new SdkChat(me)
+          yield* asking.says(message)
+          assert.deepStrictEqual(toolsIn(asking.lastMessage), [
+            ["get_task", "output-available"],
+            ["delete_task", "approval-requested"]
+          ])
+          const conversation = asking.lastMessage?.metadata?.conversation_id ?? 0
+          const before = yield* Effect.promise(() => history(me, conversation))
+          const plain = (message: Message | undefined) => JSON.parse(JSON.stringify(message?.parts ?? []))
+          assert.deepStrictEqual(plain(before.at(-1)), plain(asking.lastMessage))
+          // As after a reload.
+          const sendAutomaticallyWhen = lastAssistantMessageIsCompleteWithApprovalResponses
+          const chat = new SdkChat(me, before, { sendAutomaticallyWhen })
+          const part = chat.lastMessage?.parts.findLast((part) => part.type === "dynamic-tool")
+          if (part?.state !== "approval-requested") return assert.fail("nothing waits")
+          const { id } = part.approval
+          yield* Effect.promise(async () => {
+            await chat.addToolApprovalResponse({ id, approved })
+            while (chat.lastMessage?.metadata?.turn_id === asking.lastMessage?.metadata?.turn_id) await moment()
+            while (chat.status !== "ready") await moment()
+          })
+          assert.strictEqual(chat.error, undefined)
+          assert.lengthOf(chat.messages, 2)
+          assert.deepStrictEqual(toolsIn(chat.lastMessage), [
+            ["get_task", "output-available"],
+            ["delete_task", approved ? "output-available" : "output-denied"]
+          ])
+          assert.strictEqual(chat.text, "I delete it.That is that.")
+          assert.strictEqual(chat.lastMessage?.metadata?.status, "completed")
+          assert.strictEqual(yield* titleOf(user, task), approved ? null : "Milk")
+        })
+      yield* decided(false)
+      yield* decided(true)
     })
   )
 

@@ -30,6 +30,7 @@ const terminal = (isInteractive: boolean) =>
       )
     )
     return {
+      user,
       type: (text: string) => Effect.sync(() => void stdin.write(text)),
       close: Effect.sync(() => void stdin.end()),
       sees: (text: string) =>
@@ -46,7 +47,7 @@ const terminal = (isInteractive: boolean) =>
     }
   })
 
-layer(Server.layer(), { excludeTestServices: true })("a conversation in a terminal", (it) => {
+layer(Server.layer({ confirm: "deletions" }), { excludeTestServices: true })("a conversation in a terminal", (it) => {
   it.scoped("in a pipe, each line is a message, and answers are plain text", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
@@ -89,6 +90,27 @@ layer(Server.layer(), { excludeTestServices: true })("a conversation in a termin
       const { isWell, written } = yield* ended
       assert.isTrue(isWell)
       assert.notInclude(written, "never said")
+    })
+  )
+
+  it.scoped("says what waits for approval, and yes does it", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      yield* plays("add milk too", [call("create_task", { title: "Milk" })], "It is on your list.")
+      const { close, ended, sees, type, user } = yield* terminal(false)
+      yield* type("add milk too\n")
+      yield* sees("your list.\n")
+      const { json } = yield* Server.send("GET", `/api/${user}/tasks`, { user })
+      const [task] = Array.isArray(json["tasks"]) ? json["tasks"].map(Server.fieldsOf) : []
+      yield* plays("delete milk", ["Shall I? ", call("delete_task", { task_id: task?.["id"] })], "It is gone.")
+      yield* type("delete milk\nyes\n/tasks\n")
+      yield* close
+      const { isWell, written } = yield* ended
+      assert.isTrue(isWell)
+      assert.include(
+        written,
+        "Shall I? \n? delete task: “Milk”\nSay yes to do it; anything else leaves it.\n✓ delete task: “Milk”\nIt is gone.\nNothing is open.\n"
+      )
     })
   )
 

@@ -1,13 +1,16 @@
 import { useChat } from "@ai-sdk/react"
+import { lastAssistantMessageIsCompleteWithApprovalResponses } from "ai"
 import { type FormEvent, useEffect, useMemo } from "react"
 import { cancel, type Me, type Message, transport, unanswered } from "taskchat/ai-sdk"
 import { sentenceOf } from "./Problem.ts"
 
 /** A conversation that survives a reload and a cut: its turn goes on without a reader, and is read again from its start. */
 export const Chat = ({ me, before }: { me: Me; before: Array<Message> }) => {
-  const { messages, sendMessage, status, error, resumeStream } = useChat<Message>({
+  const { messages, sendMessage, addToolApprovalResponse, status, error, resumeStream } = useChat<Message>({
     messages: before,
     transport: useMemo(() => transport(me), [me]),
+    // Says to the calls that wait what the buttons said, once all have an answer.
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
     onFinish: ({ isDisconnect, message }) => {
       if (isDisconnect && message.metadata) resumeStream({ metadata: message.metadata })
     }
@@ -34,7 +37,7 @@ export const Chat = ({ me, before }: { me: Me; before: Array<Message> }) => {
   return (
     <main>
       <h1>taskchat</h1>
-      {messages.map(({ id, parts, role }) => (
+      {messages.map(({ id, parts, role }, place) => (
         <article key={id} className={role} aria-label={role}>
           {parts.map((part, i) => {
             // Parts are added at the end and never move.
@@ -45,6 +48,21 @@ export const Chat = ({ me, before }: { me: Me; before: Array<Message> }) => {
               <p key={key} className={`tool ${part.state}`}>
                 {part.toolName.replaceAll("_", " ")}
                 {part.state === "output-error" && `: ${part.errorText}`}
+                {/* Whatever was said since has declined it. */}
+                {part.state === "approval-requested" && place === messages.length - 1 && (
+                  <>
+                    {`: ${JSON.stringify(part.input)}`}
+                    {[true, false].map((approved) => (
+                      <button
+                        key={String(approved)}
+                        type="button"
+                        onClick={() => addToolApprovalResponse({ id: part.approval.id, approved })}
+                      >
+                        {approved ? "Approve" : "Decline"}
+                      </button>
+                    ))}
+                  </>
+                )}
               </p>
             )
           })}

@@ -24,9 +24,14 @@ export interface Encoding {
  * status is 200 before the first one leaves, so whatever becomes of the turn is an event, and the last one says so. A
  * closed connection ends the reading, never the turn.
  */
-export const respond = (accept: string | undefined, reading: Reading, cursor?: Cursor) => {
+export const respond = (
+  accept: string | undefined,
+  reading: Reading,
+  cursor?: Cursor,
+  continued?: UiMessages.Continued
+) => {
   const form = prefersProfile(accept, mediaType, profile) ? UiMessages : StreamEvents
-  const { frame, from, head, headers } = form.encoding(reading, cursor)
+  const { frame, from, head, headers } = form.encoding(reading, cursor, continued)
   const written = (text: string, item: Positioned | Silence) => text + ("_tag" in item ? keepAlive : frame(item))
   // A source, as each layer of stream would cost every token as much again.
   const bytes = Pull.toStream(() => {

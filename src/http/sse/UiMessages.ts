@@ -8,17 +8,23 @@ import type { Encoding } from "./Sse.ts"
 
 const encodeUsage = Schema.encodeSync(Usage)
 
+/** A turn that decided on calls of the message before, which goes on with it. */
+export interface Continued {
+  /** The ids of the calls that were declined. */
+  readonly declined: ReadonlyArray<string>
+}
+
 /**
  * A turn as a UI message stream, from behind `cursor` or from its start. The turn is read from its start in any case:
  * which part a piece belongs to is told by what came before it.
  */
-export const encoding = (reading: Reading, cursor?: Cursor): Encoding => {
-  const message = new UiMessage()
+export const encoding = (reading: Reading, cursor?: Cursor, continued?: Continued): Encoding => {
+  const message = new UiMessage(continued !== undefined)
   const seen = cursor ?? start
   return {
     headers: { "content-type": contentType, ...protocol },
     from: start,
-    head: cursor === undefined ? frames([begun(reading)], cursorId(start)) : "",
+    head: cursor === undefined ? frames(begun(reading, continued), cursorId(start)) : "",
     frame: ({ after, event }) => {
       if (event._tag === "Ended") return frames(message.add(event), endId) + done
       if (!isBehind(after, seen)) {
@@ -33,17 +39,26 @@ export const encoding = (reading: Reading, cursor?: Cursor): Encoding => {
   }
 }
 
-const begun = ({ conversationId, turnId, userMessageId }: Reading): UiMessageChunk => ({
-  type: "start",
-  messageId: turnId,
-  messageMetadata: { turn_id: turnId, conversation_id: conversationId, user_message_id: userMessageId }
-})
+const begun = (
+  { conversationId, turnId, userMessageId }: Reading,
+  continued: Continued | undefined
+): ReadonlyArray<UiMessageChunk> => {
+  const messageMetadata = { turn_id: turnId, conversation_id: conversationId, user_message_id: userMessageId }
+  return continued === undefined
+    ? [{ type: "start", messageId: turnId, messageMetadata }]
+    : [
+        { type: "start", messageMetadata },
+        ...continued.declined.map((toolCallId) => ({ type: "tool-output-denied" as const, toolCallId }))
+      ]
+}
 
 /** The tools are the service's: none of them is the page's to run, and their names are not known beforehand. */
 const ours = { providerExecuted: true, dynamic: true } as const
 
 /** A message in the making: what each event of its turn adds to it. */
 class UiMessage {
+  /** Whether it goes on with a message that has the calls of the turn's first step already. */
+  private readonly isContinued: boolean
   private chunks: Array<UiMessageChunk> = []
   private isInStep = false
   /** Which of the agent's steps asked for the calls of the step that is open, if it has any. */
@@ -54,6 +69,10 @@ class UiMessage {
   private readonly ids = new Set<string>()
   /** The id of the call that has begun and not ended. */
   private running: string | undefined
+
+  constructor(isContinued: boolean) {
+    this.isContinued = isContinued
+  }
 
   add(event: TurnEvent): ReadonlyArray<UiMessageChunk> {
     this.chunks = []
@@ -89,6 +108,10 @@ class UiMessage {
   }
 
   private call({ id, parameters, tool }: ToolCallStarted, step: number) {
+    if (this.isContinued && step === 1) {
+      this.running = this.own(id)
+      return
+    }
     if (this.calling !== undefined && this.calling !== step) this.leaveStep()
     this.enterStep()
     this.hush()
@@ -116,11 +139,24 @@ class UiMessage {
     )
   }
 
+  /** The calls that wait are a step of their own, which readers take for the last one. */
+  private wait(awaiting: NonNullable<Ended["awaiting"]>) {
+    if (this.calling !== undefined) this.leaveStep()
+    this.enterStep()
+    this.hush()
+    for (const { id, parameters, tool } of awaiting) {
+      const toolCallId = this.own(id)
+      this.chunks.push({ type: "tool-input-available", toolCallId, toolName: tool, input: parameters, ...ours })
+      this.chunks.push({ type: "tool-approval-request", approvalId: id, toolCallId })
+    }
+  }
+
   private end(end: Ended) {
     if (this.running !== undefined) {
       const errorText = "The turn ended before this was done."
       this.chunks.push({ type: "tool-output-error", toolCallId: this.running, errorText, ...ours })
     }
+    if (end.awaiting !== null) this.wait(end.awaiting)
     if (this.isInStep) this.leaveStep()
     const { error, message, status, usage } = end
     const messageMetadata = {

@@ -1,4 +1,5 @@
 import { Array as Arr, Context, type Duration, Effect, Layer, Schedule, Schema, type Scope, Stream } from "effect"
+import type { AwaitedCall } from "../../domain/Approval.ts"
 import { ConversationNotFound, type MessageNotFound } from "../../domain/Conversation.ts"
 import { type ConversationId, type MessageId, TurnId, type UserId } from "../../domain/Id.ts"
 import { Unavailable } from "../../domain/Request.ts"
@@ -101,6 +102,8 @@ export class Chat extends Context.Tag("taskchat/services/Chat")<
       | Unavailable
       | ReturnType<typeof problemOf>
     >
+    /** The calls that a turn left to the user's decision, whatever has become of them. */
+    readonly awaited: (user: UserId, turnId: TurnId) => Effect.Effect<ReadonlyArray<AwaitedCall>, TurnNotFound>
     readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Turn, TurnNotFound>
     /** Stops a turn wherever it runs; returns whether it was still running. */
     readonly cancel: (user: UserId, turnId: TurnId) => Effect.Effect<boolean, TurnNotFound>
@@ -260,6 +263,7 @@ const make = (options: ChatOptions) =>
       decide: (request) => Span.withSpan("Chat.decide")(readFrom(request.user, decide(request))),
       answerDecision: (request) => Span.withSpan("Chat.answerDecision")(answerOf(request.user, decide(request))),
       read,
+      awaited: (user, turnId) => Effect.map(turns.find(user, turnId), ({ awaiting }) => awaiting ?? []),
       find: (user, turnId) => Effect.map(turns.find(user, turnId), ({ turn }) => turn),
       cancel: Effect.fn("Chat.cancel")(cancel),
       undo: Effect.fn("Chat.undo")(undo),

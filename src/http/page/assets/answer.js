@@ -4,6 +4,14 @@ import { call, tell } from "./api.js"
 import { h, toast } from "./dom.js"
 import * as words from "./words.js"
 
+/** Of the tasks that a call names, as far as they can be found. */
+const titlesOf = async (parameters) => {
+  const { task_id, task_ids } = parameters ?? {}
+  const ids = [task_id, task_ids].flat().filter(Number.isInteger)
+  const tasks = await Promise.all(ids.map((id) => call("GET", `tasks/${id}`).catch(() => null)))
+  return tasks.filter((task) => task !== null).map(({ title }) => title)
+}
+
 export class Answer {
   constructor() {
     this.parts = h("div", { class: "parts" })
@@ -45,6 +53,24 @@ export class Answer {
     else before.replaceWith(element)
     this.calls.set(id, element)
     this.hasChanged ||= words.isChange({ result, tool })
+  }
+
+  /** Calls that wait for the user to say whether they may run, which `onDecide` is told. */
+  wait(calls, onDecide) {
+    for (const { parameters, tool } of calls) {
+      const text = h("p", {}, words.wish({ parameters, tool }))
+      this.add(h("div", { class: "wish" }, text))
+      titlesOf(parameters).then((titles) => text.replaceChildren(words.wish({ parameters, titles, tool })))
+    }
+    const decide = (decision) => () => onDecide(decision)
+    this.add(
+      h(
+        "div",
+        { class: "decision", role: "group", "aria-label": "Shall it be done?" },
+        h("button", { class: "primary", click: decide("approve") }, "Approve"),
+        h("button", { class: "plain", click: decide("decline") }, "Decline")
+      )
+    )
   }
 
   add(part) {

@@ -3,7 +3,7 @@
 import { Answer } from "./answer.js"
 import { call, tell } from "./api.js"
 import { $, h } from "./dom.js"
-import { cancel, follow, say } from "./turns.js"
+import { cancel, decide, follow, say } from "./turns.js"
 import { isChange } from "./words.js"
 
 const suggestions = ["Add buy milk and call the bank tomorrow at 9", "What is due this week?", "Which tasks are open?"]
@@ -39,6 +39,23 @@ const userMessage = (text) =>
 
 const endings = { turn_cancelled: "cancelled", agent_timeout: "timed_out", turn_interrupted: "interrupted" }
 
+/** What waited is decided now, one way or the other. */
+const stopWaiting = () => {
+  for (const element of log.querySelectorAll(".wish, .decision")) element.remove()
+}
+
+const decided = { approve: "Approve", decline: "Decline" }
+
+/** Offers to decide on the calls that a turn left waiting. */
+const offer = (answer, turnId, calls) =>
+  answer.wait(calls, (decision) => {
+    if (running !== null) return
+    const next = new Answer()
+    log.append(userMessage(decided[decision]), next.element)
+    scrollToEnd()
+    read((onCut) => decide(turnId, decision, onCut), next)
+  })
+
 /** Reads a turn into an answer, to its end or until another conversation is shown. */
 const read = async (open, answer, onRetry) => {
   const conversation = shown
@@ -50,9 +67,12 @@ const read = async (open, answer, onRetry) => {
   }
   const turn = { id: null }
   showRunning(turn)
+  stopWaiting()
   answer.begin()
   try {
-    for await (const { code, content, conversation_id, done, error, event, tool_call, turn_id } of open(onCut)) {
+    for await (const { awaiting, code, content, conversation_id, done, error, event, tool_call, turn_id } of open(
+      onCut
+    )) {
       if (!isShown()) return
       if (event === "turn") {
         turn.id = turn_id
@@ -65,6 +85,7 @@ const read = async (open, answer, onRetry) => {
         else if (content) answer.text(content)
         const status = error ? (endings[code] ?? "failed") : "completed"
         if (done) answer.end({ status, detail: error, turnId: turn.id, onRetry })
+        if (awaiting) offer(answer, turn.id, awaiting)
       })
       if (tool_call && isChange(tool_call)) tell("tasks")
     }
@@ -99,7 +120,7 @@ const empty = () =>
   )
 
 /** A kept message, with what else is known of how it ended. */
-const kept = ({ content, parts, role, status, tool_calls, turn_id }, ending) => {
+const kept = ({ awaiting, content, parts, role, status, tool_calls, turn_id }, ending) => {
   if (role === "user") return userMessage(content)
   const answer = new Answer()
   for (const { id, text, type } of parts) {
@@ -107,6 +128,7 @@ const kept = ({ content, parts, role, status, tool_calls, turn_id }, ending) => 
     else answer.call(tool_calls.find((tool) => tool.id === id))
   }
   answer.end({ status, turnId: turn_id, ...ending })
+  if (awaiting) offer(answer, turn_id, awaiting)
   return answer.element
 }
 

@@ -1,4 +1,4 @@
-/* Turns: say something, read the events to the last one whatever becomes of the connection, stop. */
+/* Turns: say or decide something, read the events to the last one whatever becomes of the connection, stop. */
 
 import { call, request, timeZone } from "./api.js"
 
@@ -13,6 +13,12 @@ export const say = (message, conversationId, onCut) => {
   const body = { message, conversation_id: conversationId, time_zone: timeZone }
   const headers = { "idempotency-key": randomKey() }
   return read(() => request("POST", "chat/stream", { body, headers }), undefined, onCut)
+}
+
+/** Approves or declines what a turn left waiting, and yields the events of the turn that this begins. */
+export const decide = (turnId, decision, onCut) => {
+  const headers = { accept: "text/event-stream", "idempotency-key": randomKey() }
+  return read(() => request("POST", `turns/${turnId}/${decision}`, { headers }), undefined, onCut)
 }
 
 /** The events of a turn from its start, live while it runs. */

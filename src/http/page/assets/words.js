@@ -66,6 +66,15 @@ const done = {
   delete_task: (_, { task }) => `Deleted ${quoted(task?.title)}`
 }
 
+/** What a call would do, before it may. */
+const wishes = {
+  create_task: ({ title }) => `Add ${quoted(title)}`,
+  create_tasks: ({ tasks = [] }) => several("Add", tasks),
+  update_task: ({ title }, named) => (title ? `Rename ${named} to ${quoted(title)}` : `Change ${named}`),
+  mark_complete: ({ completed }, named) => `${completed === false ? "Reopen" : "Complete"} ${named}`,
+  delete_task: (_, named) => `Delete ${named}`
+}
+
 const plain = (tool) => tool.replaceAll("_", " ")
 
 /** A tool call, running or over. */
@@ -74,6 +83,12 @@ export const toolCall = ({ parameters, result, tool }) => {
   if (result === undefined) return `${(running[tool] ?? (() => `Running ${plain(tool)}`))(given)} …`
   if (result.status === "error") return `Not done (${plain(tool)}): ${result.error}`
   return (done[tool] ?? (() => `Ran ${plain(tool)}`))(given, result)
+}
+
+/** A call that waits for the user's approval, with the titles of its tasks as soon as they are known. */
+export const wish = ({ parameters, titles = [], tool }) => {
+  const named = titles.length === 0 ? "a task" : titles.map(quoted).join(", ")
+  return `${(wishes[tool] ?? (() => `Run ${plain(tool)}`))(parameters ?? {}, named)}?`
 }
 
 const readOnly = ["list_tasks", "get_task"]
