@@ -341,6 +341,13 @@ const limits = Config.all({
   runningTurnsPerUser: integer("MAX_RUNNING_TURNS_PER_USER", 1, 1000).pipe(or(5))
 })
 
+const data = Config.all({
+  /** For a conversation in which nothing more is said; unset: for ever. */
+  retention: duration("RETENTION", "1 day", "36500 days"),
+  /** For what was deleted, until it really is. */
+  deletedRetention: duration("DELETED_RETENTION", "1 day", "36500 days").pipe(or(Duration.days(30)))
+})
+
 /** Whose tasks `taskchat mcp --stdio` serves. */
 export const token = Config.mapOrFail(secret("TASKCHAT_TOKEN"), (given) =>
   Either.fromOption(given, () =>
@@ -395,7 +402,7 @@ export const headersIn = (given: Redacted.Redacted): Readonly<Record<string, str
   )
 
 /** All that the service is set to. */
-export const settings = Config.all({ server, database, auth, model, agent, limits, logging }).pipe(
+export const settings = Config.all({ server, database, auth, model, agent, limits, data, logging }).pipe(
   Config.mapOrFail((all) =>
     all.auth.keys._tag === "development" && !isLoopback(all.server.host)
       ? Either.left(

@@ -44,6 +44,7 @@ export {
   Role
 } from "./domain/Conversation.ts"
 export { Cursor } from "./domain/Cursor.ts"
+export { ErasureInProgress } from "./domain/Erasure.ts"
 export { ConversationId, MessageId, TaskId, TurnId, UserId } from "./domain/Id.ts"
 export { Identity } from "./domain/Identity.ts"
 export { NewTask, TaskPatch } from "./domain/NewTask.ts"
@@ -123,6 +124,8 @@ export {
   type MessagePage,
   type MessageQuery
 } from "./services/Conversations.ts"
+export { Erasing } from "./services/data/Erasing.ts"
+export { Erasure } from "./services/data/Erasure.ts"
 export * as Services from "./services/Services.ts"
 export { type HistoryPage, type TaskPage, type TaskQuery, Tasks, type Versioned } from "./services/tasks/Tasks.ts"
 export * as TaskTools from "./services/tasks/TaskTools.ts"

@@ -14,6 +14,7 @@ NodeRuntime.runMain(
     mcp: (settings, token) =>
       Effect.provide(McpStdio.serve(token, Composition.mcpStdio(settings)), Tracing.layer(settings.logging)),
     migrate: (settings, change) => Effect.provide(change, Composition.database(settings.database)),
+    erase: Composition.erase,
     tokens: Composition.tokens
   }),
   { disableErrorReporting: true, disablePrettyLogger: true }

@@ -90,6 +90,8 @@ const variables = [
   "REDIS_URL",
   "MAX_RUNNING_TURNS",
   "MAX_RUNNING_TURNS_PER_USER",
+  "RETENTION",
+  "DELETED_RETENTION",
   "LOG_LEVEL",
   "LOG_FORMAT",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -309,6 +311,8 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["RATE_LIMIT_API", { RATE_LIMIT_API: "unlimited" }],
     ["MAX_RUNNING_TURNS", { MAX_RUNNING_TURNS: "10000000000000000" }],
     ["MAX_RUNNING_TURNS_PER_USER", { MAX_RUNNING_TURNS_PER_USER: "0" }],
+    ["RETENTION", { RETENTION: "1 hour" }],
+    ["DELETED_RETENTION", { DELETED_RETENTION: "30" }],
     ["LOG_LEVEL", { LOG_LEVEL: "loud" }],
     ["LOG_FORMAT", { LOG_FORMAT: "xml" }],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" }]

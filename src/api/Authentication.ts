@@ -1,5 +1,6 @@
 import { HttpApiMiddleware, HttpApiSecurity, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
+import { ErasureInProgress } from "../domain/Erasure.ts"
 import { wire } from "../domain/Problem.ts"
 import { CurrentUser, InvalidToken, MissingToken, RateLimited, Unavailable, UserMismatch } from "../domain/Request.ts"
 
@@ -18,12 +19,14 @@ export class Authentication extends HttpApiMiddleware.Tag<Authentication>()("tas
   }
 }) {}
 
-/** Spends one of the user's chat requests. */
+const refusals = Schema.Union(wire(RateLimited), wire(ErasureInProgress))
+
+/** Spends one of the user's chat requests; refuses it while the user's data is being erased. */
 export class ChatRateLimit extends HttpApiMiddleware.Tag<ChatRateLimit>()("taskchat/api/ChatRateLimit", {
-  failure: wire(RateLimited)
+  failure: refusals
 }) {}
 
-/** Spends one of the user's other requests. */
+/** Spends one of the user's other requests; refuses it while the user's data is being erased. */
 export class ApiRateLimit extends HttpApiMiddleware.Tag<ApiRateLimit>()("taskchat/api/ApiRateLimit", {
-  failure: wire(RateLimited)
+  failure: refusals
 }) {}

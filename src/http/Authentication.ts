@@ -13,6 +13,7 @@ import {
 } from "../domain/Request.ts"
 import { type Policy, RateLimits, type Standing } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
+import { Erasing } from "../services/data/Erasing.ts"
 import { Additions, setResponseHeaders } from "./Exchange.ts"
 
 /** Who asks, by the Bearer token of the request. */
@@ -64,9 +65,12 @@ const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId)
   Effect.zipRight(showLimits(limits, policy, user), new UserMismatch())
 
 /** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
-const spendOwn = (limits: typeof RateLimits.Service, policy: Policy) =>
-  Effect.contextWithEffect((context: Context.Context<never>) =>
-    spend(limits, policy, Context.unsafeGet(context, CurrentUser).id)
+const spendOwn = (policy: Policy) =>
+  Effect.map(Effect.all([RateLimits, Erasing]), ([limits, erasing]) =>
+    Effect.contextWithEffect((context: Context.Context<never>) => {
+      const { id } = Context.unsafeGet(context, CurrentUser)
+      return Effect.zipRight(spend(limits, policy, id), erasing.refuse(id))
+    })
   )
 
 /** Finds out who sent a request. It may read the request however it likes: a token, a cookie, a header of a proxy's. */
@@ -117,14 +121,8 @@ export const layerOf = <E, R>(
         }
       })
     ),
-    Layer.effect(
-      ChatRateLimit,
-      Effect.map(RateLimits, (limits) => spendOwn(limits, "chat"))
-    ),
-    Layer.effect(
-      ApiRateLimit,
-      Effect.map(RateLimits, (limits) => spendOwn(limits, "api"))
-    )
+    Layer.effect(ChatRateLimit, spendOwn("chat")),
+    Layer.effect(ApiRateLimit, spendOwn("api"))
   )
 
 /** Who asks is whoever the token names. */

@@ -1,8 +1,9 @@
 import { Headers, HttpApiError, HttpServerError, HttpServerResponse } from "@effect/platform"
 import { Cause, Chunk } from "effect"
+import { ErasureInProgress } from "../domain/Erasure.ts"
 import { type AnyProblem, contentType, documentOf, isProblem } from "../domain/Problem.ts"
 import { InternalError, InvalidRequest, NotFound, Unavailable } from "../domain/Request.ts"
-import { isUnavailable } from "../sql/SqlErrors.ts"
+import { isErasing, isUnavailable } from "../sql/SqlErrors.ts"
 
 /** What a handler may fail with. */
 export type Failure = AnyProblem | HttpApiError.HttpApiDecodeError | HttpServerError.RouteNotFound
@@ -16,9 +17,12 @@ export const problemOf = (failure: Failure): AnyProblem => {
   return failure._tag === "HttpApiDecodeError" ? invalid(failure) : new NotFound()
 }
 
-/** Everything else is a defect, and ours, unless it is that the database is away. */
-export const problemOfDefect = (cause: Cause.Cause<unknown>): AnyProblem =>
-  Chunk.some(Cause.defects(cause), isUnavailable) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
+/** Everything else is a defect, and ours, unless it is that the database is away or takes nothing of this user. */
+export const problemOfDefect = (cause: Cause.Cause<unknown>): AnyProblem => {
+  const defects = Cause.defects(cause)
+  if (Chunk.some(defects, isErasing)) return new ErasureInProgress({ retryAfter: 1 })
+  return Chunk.some(defects, isUnavailable) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
+}
 
 /** What a schema says is wrong ends with the value that is: people's words, which no error repeats. */
 const invalid = ({ issues }: HttpApiError.HttpApiDecodeError) => {

@@ -41,6 +41,8 @@ export interface Commands {
     settings: Config.Settings,
     change: Effect.Effect<A, E, SqlClient.SqlClient | NodeContext.NodeContext>
   ) => Effect.Effect<A, unknown, NodeContext.NodeContext>
+  /** Until all of the user's data is gone. */
+  readonly erase: (settings: Config.Settings, user: UserId) => Effect.Effect<void, unknown, NodeContext.NodeContext>
   /** With the whole service listening. */
   readonly chat: <A, E>(
     settings: Config.Settings,
@@ -55,8 +57,8 @@ export const version = "0.1.0"
 /** It was said why; the process has only to end with 1. */
 class Told extends Data.TaggedError("Told")<{}> {}
 
-/** `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate` and `taskchat token`. */
-export const run = ({ chat, mcp, migrate, serve, tokens }: Commands) => {
+/** `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate`, `taskchat erase` and `taskchat token`. */
+export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
   const withSettings = <A, E, R>(
     f: (settings: Config.Settings) => Effect.Effect<A, E, R>,
     logTo: Pick<Logging.LoggingOptions, "to"> = {}
@@ -112,6 +114,11 @@ export const run = ({ chat, mcp, migrate, serve, tokens }: Commands) => {
           )
         )
       ).pipe(Command.withDescription("Brings the database up to date; serve does so by itself")),
+      Command.make("erase", { user: erasedUser }, ({ user }) =>
+        withSettings((settings) =>
+          Effect.zipRight(erase(settings, user), Console.log(`Nothing of user ${user} is left in the database.`))
+        )
+      ).pipe(Command.withDescription("Erases all data of a user for good, while nodes run or not")),
       Command.make("token", { ttl, user }, ({ ttl, user }) =>
         withSettings((settings) =>
           Effect.gen(function* () {
@@ -166,6 +173,12 @@ const userNumber = "a whole number from 1 to 9007199254740991"
 const chatUser = Help.option("user", userNumber, Schema.decodeOption(fromPath(UserId))).pipe(
   Options.withDefault(UserId.make(1)),
   Options.withDescription("Who talks, without --url: a whole number from 1")
+)
+
+const erasedUser = Help.option("user", userNumber, Schema.decodeOption(fromPath(UserId))).pipe(
+  Options.withDescription(
+    "Whose data: a whole number from 1; with USER_IDS=mapped the one that the account was assigned"
+  )
 )
 
 const stdio = Options.boolean("stdio").pipe(

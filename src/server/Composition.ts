@@ -2,6 +2,7 @@ import { HttpLayerRouter } from "@effect/platform"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Data, Duration, Effect, Layer, Option, Predicate } from "effect"
 import * as Config from "../Config.ts"
+import type { UserId } from "../domain/Id.ts"
 import { isLoopback } from "../domain/Loopback.ts"
 import * as Cors from "../http/Cors.ts"
 import * as Fallback from "../http/Fallback.ts"
@@ -17,6 +18,8 @@ import { RateLimits } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 import * as UserIds from "../services/access/UserIds.ts"
 import { FallbackModel, ModelName } from "../services/agent/Models.ts"
+import { Erasing } from "../services/data/Erasing.ts"
+import { Erasure } from "../services/data/Erasure.ts"
 import * as Services from "../services/Services.ts"
 import { Tasks } from "../services/tasks/Tasks.ts"
 import * as TaskTools from "../services/tasks/TaskTools.ts"
@@ -113,15 +116,17 @@ const rateLimits = ({ api, chat, redisUrl }: Config.Settings["limits"]) => {
   })
 }
 
-const services = ({ agent, auth, database: data, limits, model: llm }: Config.Settings) =>
+const services = ({ agent, auth, data, database: db, limits, model: llm }: Config.Settings) =>
   Services.layer({
     ...agent,
     maxRunning: limits.runningTurns,
-    maxRunningPerUser: limits.runningTurnsPerUser
+    maxRunningPerUser: limits.runningTurnsPerUser,
+    retention: { conversations: Option.getOrUndefined(data.retention), deleted: data.deletedRetention }
   }).pipe(
     Layer.provide(layerSaying("Loading the model's client")(model(llm))),
-    Layer.provideMerge(Layer.merge(users({ auth, database: data }), rateLimits(limits))),
-    Layer.provideMerge(database(data))
+    Layer.provideMerge(Layer.merge(users({ auth, database: db }), rateLimits(limits))),
+    Layer.provideMerge(Erasing.layer),
+    Layer.provideMerge(database(db))
   )
 
 /** Where only this machine is served, pages of this machine are let in unless others are named. */
@@ -163,9 +168,21 @@ export const service = (settings: Config.Settings) =>
 export const serve = (settings: Config.Settings) =>
   Layer.merge(Layer.provide(Welcome.layer(settings), service(settings)), ProcessMetrics.layer(Cli.version))
 
+/** Erases a user's data, whether or not nodes run. */
+export const erase = (settings: Config.Settings, user: UserId) =>
+  Effect.flatMap(Erasure, (erasure) => erasure.run(user)).pipe(
+    Effect.provide(
+      Layer.merge(Erasure.layer, rateLimits(settings.limits)).pipe(
+        Layer.provide(Erasing.layer),
+        Layer.provide(database(settings.database))
+      )
+    )
+  )
+
 /** What the tools need where MCP is spoken over standard input. */
 export const mcpStdio = (settings: Config.Settings) =>
   Layer.mergeAll(Layer.provide(TaskTools.layer, Tasks.layer), users(settings), rateLimits(settings.limits)).pipe(
+    Layer.provideMerge(Erasing.layer),
     Layer.provide(
       Layer.mapError(database(settings.database), (error) =>
         error instanceof DirectoryInUse ? new McpStdio.InUse({ why: error.message }) : error

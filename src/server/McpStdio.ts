@@ -5,6 +5,7 @@ import { RateLimited, TimeZone } from "../domain/Request.ts"
 import * as McpServer from "../http/mcp/McpServer.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
+import { Erasing } from "../services/data/Erasing.ts"
 import * as TaskTools from "../services/tasks/TaskTools.ts"
 
 class TokenRefused extends Data.TaggedError("TokenRefused")<{ readonly reason: string }> {
@@ -49,6 +50,7 @@ export const serve = <E, R>(
       const { id: user } = yield* (yield* Tokens).verify(token)
       const { allowed, resetSeconds } = yield* (yield* RateLimits).take("api", user)
       if (!allowed) return yield* new RateLimited({ retryAfter: resetSeconds })
+      yield* (yield* Erasing).refuse(user)
       return { user, timeZone, requestId: crypto.randomUUID() }
     })
 

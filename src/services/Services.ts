@@ -7,6 +7,8 @@ import { Idempotency } from "./access/Idempotency.ts"
 import { TokenUsage } from "./access/TokenUsage.ts"
 import { Agent } from "./agent/Agent.ts"
 import { Conversations } from "./Conversations.ts"
+import { Erasure } from "./data/Erasure.ts"
+import * as Retention from "./data/Retention.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import * as TaskTools from "./tasks/TaskTools.ts"
 import { Chat } from "./turns/Chat.ts"
@@ -21,6 +23,12 @@ export interface TurnOptions {
   readonly maxRunning?: number | undefined
   /** Turns of one user's; 5 when absent. */
   readonly maxRunningPerUser?: number | undefined
+  readonly retention?: {
+    /** How long a conversation stays in which nothing more is said; for ever when absent. At least a day. */
+    readonly conversations?: Duration.DurationInput | undefined
+    /** How long what was deleted stays in the database; 30 days when absent. */
+    readonly deleted?: Duration.DurationInput | undefined
+  }
 }
 
 export interface Options extends TurnOptions {
@@ -36,7 +44,7 @@ export interface Options extends TurnOptions {
 
 /** What an agent may use. */
 type Kept = Turns | Tasks | Conversations | Idempotency | TokenUsage
-type Services = Chat | Kept
+type Services = Chat | Erasure | Kept
 
 /** A node that is gone gives up its turns after so long. */
 const lease = Duration.seconds(15)
@@ -78,5 +86,16 @@ export const layerOf = <E, R>(
           lease
         })
       )
-    )
+    ),
+    Layer.merge(data(options))
+  )
+
+/** What ends the data's life, by itself or when it is asked for. */
+const data = ({ retention = {} }: TurnOptions) =>
+  Layer.merge(
+    Erasure.layer,
+    Retention.layer({
+      conversations: retention.conversations === undefined ? undefined : Duration.decode(retention.conversations),
+      deleted: Duration.decode(retention.deleted ?? "30 days")
+    })
   )

@@ -9,6 +9,7 @@ import models from "./migrations/0006_models.ts"
 import taskTexts from "./migrations/0007_task_texts.ts"
 import turnLost from "./migrations/0008_turn_lost.ts"
 import usage from "./migrations/0009_usage.ts"
+import erasures from "./migrations/0010_erasures.ts"
 import approvals from "./migrations/0011_approvals.ts"
 
 /** One file each, never edited once released. */
@@ -22,6 +23,7 @@ const loader = Migrator.fromRecord({
   "0007_task_texts": taskTexts,
   "0008_turn_lost": turnLost,
   "0009_usage": usage,
+  "0010_erasures": erasures,
   "0011_approvals": approvals
 })
 

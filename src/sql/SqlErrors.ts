@@ -14,6 +14,10 @@ export const violated = (error: SqlError): string | undefined =>
 /** Whether a statement called `turn_lost()`: the turn that it was to write for is no longer held by this node. */
 export const isTurnLost = (error: SqlError): boolean => property(error.cause, "code") === "TC001"
 
+/** Whether `erasure_fence()` refused a row: the data of its user is being erased. Takes any value, as `isUnavailable` does. */
+export const isErasing = (error: unknown): boolean =>
+  error instanceof SqlError && property(error.cause, "code") === "TC002"
+
 /**
  * Turns a failed statement, and rows that are not what the schema promises, into defects: callers of a service can do
  * nothing about either.

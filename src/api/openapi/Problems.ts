@@ -57,6 +57,7 @@ export const examplesOf = (problem: JsonSchema, all: Schemas): ReadonlyArray<Pro
 export const isPassing = (code: string) =>
   [
     "agent_busy",
+    "erasure_in_progress",
     "idempotency_in_progress",
     "rate_limited",
     "too_many_turns",

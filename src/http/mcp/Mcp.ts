@@ -6,6 +6,7 @@ import type { UserId } from "../../domain/Id.ts"
 import { InvalidRequest, NotAcceptable, NotFound, OriginForbidden, RequestId, TimeZone } from "../../domain/Request.ts"
 import * as JsonBody from "../../runtime/JsonBody.ts"
 import { RateLimits } from "../../services/access/RateLimits.ts"
+import { Erasing } from "../../services/data/Erasing.ts"
 import { TaskTools } from "../../services/tasks/TaskTools.ts"
 import * as Users from "../Authentication.ts"
 import { showLimits, spend } from "../Authentication.ts"
@@ -36,6 +37,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
     Effect.gen(function* () {
       const { bearer } = yield* Authentication
       const limits = yield* RateLimits
+      const erasing = yield* Erasing
       const serverFor = yield* McpServer.make(Effect.succeed(yield* TaskTools))
       const { prefix, root = router } = yield* Mount
       const resource = `${prefix}${path}`
@@ -49,6 +51,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
           return yield* Effect.zipRight(showLimits(limits, "api", user), new OriginForbidden())
         }
         yield* spend(limits, "api", user)
+        yield* erasing.refuse(user)
         const admitted = yield* admissionOf(request, user)
         const runtime = yield* Effect.runtime<never>()
         const body = request.method === "POST" ? yield* bodyOf(request) : Either.right(undefined)

@@ -3,6 +3,7 @@ import { Context, Effect, Layer, Schema } from "effect"
 import { UserId } from "../../domain/Id.ts"
 import type { Identity } from "../../domain/Identity.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import { Erasing } from "../data/Erasing.ts"
 import * as UserIds from "./UserIds.ts"
 
 /** The users of this service for accounts issued elsewhere. */
@@ -18,7 +19,7 @@ export class Identities extends Context.Tag("taskchat/services/Identities")<
 >() {
   /** Kept in the database, which thereby is one whose ids are assigned. */
   static readonly layer: Layer.Layer<Identities, UserIds.OtherUserIds | SqlError.SqlError, SqlClient.SqlClient> =
-    Layer.effect(
+    Layer.scoped(
       Identities,
       Effect.suspend(() => make)
     )
@@ -70,10 +71,20 @@ const make = Effect.gen(function* () {
       SELECT user_id AS id FROM known UNION ALL SELECT user_id AS id FROM added`
   )
   const cached = new Map<string, UserId>()
+  /** How often users were forgotten: what was asked before that may be about one of them. */
+  let forgotten = 0
+  yield* (yield* Erasing).listen({
+    ended: (user) =>
+      Effect.sync(() => {
+        forgotten++
+        for (const [key, id] of cached) if (user === undefined || id === user) cached.delete(key)
+      })
+  })
 
   const ask = Effect.fn("Identities.userOf")(function* (identity: Identity, key: string) {
+    const before = forgotten
     const [{ id }] = yield* decodeRows(yield* find(identity))
-    cached.set(key, id)
+    if (forgotten === before) cached.set(key, id)
     if (cached.size > maxCached) {
       const oldest = cached.keys().next()
       if (!oldest.done) cached.delete(oldest.value)

@@ -2,6 +2,7 @@ import { Clock, Context, Duration, Effect, Layer, Redacted } from "effect"
 import { Redis } from "ioredis"
 import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
 import type { UserId } from "../../domain/Id.ts"
+import { Erasing } from "../data/Erasing.ts"
 
 /** What is counted apart: chat, and everything else. */
 export type Policy = "chat" | "api"
@@ -45,7 +46,14 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
 >() {
   /** Counted in this process, in windows that go by the `Clock`. */
   static readonly layerMemory = (limits: Limits): Layer.Layer<RateLimits> =>
-    Layer.sync(RateLimits, () => RateLimits.of({ take: inMemory(limits), ready: Effect.succeed(true) }))
+    Layer.scoped(
+      RateLimits,
+      Effect.gen(function* () {
+        const { forget, take } = inMemory(limits)
+        yield* (yield* Erasing).listen({ ended: forget })
+        return RateLimits.of({ take, ready: Effect.succeed(true) })
+      })
+    )
 
   /** 60 requests to chat and 600 others a minute, by the `Clock`. */
   static readonly layerTest: Layer.Layer<RateLimits> = RateLimits.layerMemory({
@@ -73,6 +81,15 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
           })
         })
         const own = inMemory(limits)
+        const forgetShared = (user: UserId) =>
+          Effect.forEach(
+            Object.values(shared),
+            (counts) => Effect.ignore(Effect.tryPromise(() => counts.delete(String(user)))),
+            { discard: true }
+          )
+        yield* (yield* Erasing).listen({
+          ended: (user) => (user === undefined ? own.forget() : Effect.zipRight(own.forget(user), forgetShared(user)))
+        })
         let awayUntil: number | undefined
 
         const lost = (now: number) =>
@@ -91,7 +108,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
           take: Effect.fn("RateLimits.take")(function* (policy, user, requests) {
             const limit = limits[policy]
             const now = yield* Clock.currentTimeMillis
-            const alone = own(policy, user, requests)
+            const alone = own.take(policy, user, requests)
             if (awayUntil !== undefined && now < awayUntil) return yield* alone
             return yield* consume(shared[policy], user, limit, requests).pipe(
               Effect.zipLeft(found),
@@ -141,13 +158,19 @@ const standingOf = (limit: Limit, { count, until }: Count, now: number): Standin
 }
 
 /** At once, as every request passes here. */
-const inMemory = (limits: Limits): (typeof RateLimits.Service)["take"] => {
+const inMemory = (limits: Limits) => {
   const windows = perPolicy((policy) => new Windows(windowSeconds(limits[policy]) * 1000))
-  return (policy, user, requests = 1) =>
+  const take: (typeof RateLimits.Service)["take"] = (policy, user, requests = 1) =>
     Effect.clockWith((clock) => {
       const now = clock.unsafeCurrentTimeMillis()
       return Effect.succeed(standingOf(limits[policy], windows[policy].count(user, requests, now), now))
     })
+  /** A user whose data was erased; the windows of others are short. */
+  const forget = (user?: UserId) =>
+    Effect.sync(() => {
+      if (user !== undefined) for (const open of Object.values(windows)) open.forget(user)
+    })
+  return { take, forget }
 }
 
 /** The windows of all who have asked lately. */
@@ -173,6 +196,10 @@ class Windows {
     const counted = { count: count + requests, until }
     this.open.set(user, counted)
     return counted
+  }
+
+  forget(user: UserId) {
+    this.open.delete(user)
   }
 }
 

@@ -3,6 +3,7 @@ import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Sche
 import * as Jose from "jose"
 import type { UserId } from "../../domain/Id.ts"
 import { InvalidToken, Unavailable } from "../../domain/Request.ts"
+import { Erasing } from "../data/Erasing.ts"
 import * as Claims from "./Claims.ts"
 import { Identities } from "./Identities.ts"
 
@@ -59,7 +60,7 @@ export class Tokens extends Context.Tag("taskchat/services/Tokens")<
     Layer.scoped(
       Tokens,
       Effect.flatMap(Identities, (identities) =>
-        make(options, (claims) => Effect.flatMap(Claims.identityOf(claims, options.userClaim), identities.userOf))
+        make(options, (claims) => Effect.flatMap(Claims.identityOf(claims, options.userClaim), identities.userOf), true)
       )
     )
 
@@ -79,7 +80,12 @@ const maxVerified = 10_000
 /** The `iss` of tokens issued here, where none is demanded. */
 const ownIssuer = "taskchat"
 
-const make = (options: Options, identify: (claims: Jose.JWTPayload) => Effect.Effect<UserId, InvalidToken>) =>
+/** Of an account that is assigned another id once its data was erased, nothing is remembered beyond that. */
+const make = (
+  options: Options,
+  identify: (claims: Jose.JWTPayload) => Effect.Effect<UserId, InvalidToken>,
+  isMapped = false
+) =>
   Effect.gen(function* () {
     const { audience, issuer, keys, userClaim } = options
     const verifier = "secret" in keys ? yield* bySecret(keys.secret) : yield* byKeySet(keys.jwksUrl, keys.algorithms)
@@ -92,13 +98,22 @@ const make = (options: Options, identify: (claims: Jose.JWTPayload) => Effect.Ef
     // By hash, so that no usable token lies in memory; the oldest first. Verifying costs several times the rest of `verify`.
     const verified = new Map<string, { readonly user: { readonly id: UserId }; readonly until: number }>()
 
+    let forgotten = 0
+    const forget = (id?: UserId) =>
+      Effect.sync(() => {
+        forgotten++
+        for (const [key, { user }] of verified) if (id === undefined || user.id === id) verified.delete(key)
+      })
+    if (isMapped) yield* (yield* Erasing).listen({ ended: forget })
+
     const verifyAnew = Effect.fn("Tokens.verify")(function* (text: string, key: string, now: number) {
       verified.delete(key)
+      const before = forgotten
       const currentDate = DateTime.toDateUtc(DateTime.unsafeMake(now))
       const claims = yield* verifier.verify(text, { ...expected, currentDate })
       const user = { id: yield* Effect.tapError(identify(claims), ({ message }) => logRefusal(message)) }
       const expires = (claims.exp ?? 0) * 1000 + Duration.toMillis(skew)
-      verified.set(key, { user, until: Math.min(expires, now + verifier.maxAge) })
+      if (forgotten === before) verified.set(key, { user, until: Math.min(expires, now + verifier.maxAge) })
       if (verified.size > maxVerified) {
         const oldest = verified.keys().next()
         if (!oldest.done) verified.delete(oldest.value)

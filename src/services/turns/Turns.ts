@@ -202,7 +202,8 @@ const make = (options: TurnsOptions) =>
           t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.model, t.input_tokens AS "inputTokens",
           t.output_tokens AS "outputTokens", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
           m.content, m.tool_calls AS "toolCalls", m.tool_places AS places, m.created_at AS "createdAt",
-          m.deleted_at IS NOT NULL AS "isDeleted", m.awaiting AS held, m.approval_expires_at AS "expiresAt",
+          t.message_id IS NOT NULL AND (m.id IS NULL OR m.deleted_at IS NOT NULL) AS "isDeleted",
+          m.awaiting AS held, m.approval_expires_at AS "expiresAt",
           coalesce(m.sequence_number = c.last_sequence_number AND m.approval_expires_at > now(), false) AS "isWaiting",
           CASE WHEN t.status = 'running' THEN ${said} END AS said,
           CASE WHEN t.status = 'running' THEN ${records} END AS records

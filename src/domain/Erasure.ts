@@ -1,0 +1,9 @@
+import { Problem } from "./Problem.ts"
+
+/** All of the user's data is being erased; until that is done, nothing of it is read or written. */
+export class ErasureInProgress extends Problem("ErasureInProgress", {
+  status: 409,
+  codes: ["erasure_in_progress"],
+  title: "Erasure in progress",
+  detail: "All of your data is being erased. Try again when that is done."
+}) {}

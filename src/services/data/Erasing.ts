@@ -1,0 +1,110 @@
+import { SqlClient } from "@effect/sql"
+import { Context, Duration, Effect, Layer, Schedule, Schema, type Scope, Stream } from "effect"
+import { ErasureInProgress } from "../../domain/Erasure.ts"
+import { UserId } from "../../domain/Id.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import { Signals } from "../../sql/Signals.ts"
+import { dieOnSql } from "../../sql/SqlErrors.ts"
+import { orLater } from "../turns/RemoteTurns.ts"
+
+/** What keeps something of users in memory, and is to let go of it. */
+interface Listener {
+  readonly begun?: (user: UserId) => Effect.Effect<void>
+  /** Without a user: nobody knows whose erasure was missed. */
+  readonly ended?: (user?: UserId) => Effect.Effect<void>
+}
+
+interface View {
+  /** Fails as long as the user's data is being erased. */
+  readonly refuse: (user: UserId) => Effect.Effect<void, ErasureInProgress>
+  /** Calls back when an erasure begins and when it has ended, wherever, until the scope closes. */
+  readonly listen: (listener: Listener) => Effect.Effect<void, never, Scope.Scope>
+  /** Looks at once. */
+  readonly refresh: Effect.Effect<void>
+}
+
+/** The signal that erasures have begun or ended. */
+export const signal = "erasure"
+
+/** How old a node's view may be before it asks the database for each request. */
+const maxAge = Duration.seconds(2)
+
+/** How long after it was asked for an erasure deletes its first row: from then on no node has an older view. */
+export const notice = Duration.sum(maxAge, Duration.millis(500))
+
+/**
+ * Whose data is being erased, as this node knows it: from signals, and from a look every half second. A node that could not
+ * look for two seconds asks the database with every request; so from the first step of an erasure on, all nodes refuse.
+ */
+export class Erasing extends Context.Reference<Erasing>()("taskchat/services/Erasing", {
+  defaultValue: (): View => ({ refuse: () => Effect.void, listen: () => Effect.void, refresh: Effect.void })
+}) {
+  static readonly layer: Layer.Layer<Erasing, never, SqlClient.SqlClient | Signals> = Layer.scoped(
+    Erasing,
+    Effect.suspend(() => make)
+  )
+}
+
+const decodeUsers = Schema.decodeUnknown(Schema.Array(Schema.Struct({ user: UserId })))
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const signals = yield* Signals
+  const listeners = new Set<Listener>()
+  const one = yield* Effect.makeSemaphore(1)
+  let users: ReadonlySet<UserId> = new Set()
+  /** When the view was asked for, by the `Clock`; `undefined` until it was. */
+  let seenAt: number | undefined
+
+  const isFresh = (now: number) => seenAt !== undefined && now >= seenAt && now < seenAt + Duration.toMillis(maxAge)
+
+  const select = PreparedStatement.make(sql, () => sql`SELECT user_id AS "user" FROM erasures`)
+  const selectOne = PreparedStatement.make<{ user: UserId }>(
+    sql,
+    ({ user }) => sql`SELECT user_id AS "user" FROM erasures WHERE user_id = ${user}`
+  )
+
+  const look = one.withPermits(1)(
+    Effect.gen(function* () {
+      const clock = yield* Effect.clock
+      const now = clock.unsafeCurrentTimeMillis()
+      const rows = yield* Effect.flatMap(select({}), decodeUsers)
+      const before = users
+      const hasMissed = seenAt !== undefined && !isFresh(now)
+      users = new Set(rows.map(({ user }) => user))
+      seenAt = now
+      const begun = [...users].filter((user) => !before.has(user))
+      const ended = [...before].filter((user) => !users.has(user))
+      for (const listener of listeners) {
+        for (const user of begun) yield* listener.begun?.(user) ?? Effect.void
+        for (const user of ended) yield* listener.ended?.(user) ?? Effect.void
+        if (hasMissed) yield* listener.ended?.() ?? Effect.void
+      }
+    })
+  )
+  const refresh = dieOnSql(look)
+
+  yield* refresh
+  yield* Effect.forkScoped(Effect.repeat(orLater<void>(undefined)(refresh), Schedule.spaced("500 millis")))
+  yield* Effect.forkScoped(
+    Stream.runForEach(signals.changes, (said) => (said === signal ? orLater<void>(undefined)(refresh) : Effect.void))
+  )
+
+  const refused = Effect.suspend(() => new ErasureInProgress({ retryAfter: 1 }))
+
+  return {
+    refuse: (user) =>
+      Effect.clockWith((clock) => {
+        if (isFresh(clock.unsafeCurrentTimeMillis())) return users.has(user) ? refused : Effect.void
+        return Effect.flatMap(dieOnSql(selectOne({ user })), ({ length }) => (length > 0 ? refused : Effect.void))
+      }),
+    listen: (listener) =>
+      Effect.asVoid(
+        Effect.acquireRelease(
+          Effect.sync(() => listeners.add(listener)),
+          () => Effect.sync(() => listeners.delete(listener))
+        )
+      ),
+    refresh
+  } satisfies View
+})

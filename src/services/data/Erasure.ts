@@ -1,0 +1,180 @@
+import { randomUUID } from "node:crypto"
+import { SqlClient } from "@effect/sql"
+import { Context, Duration, Effect, Layer, Schedule, Schema } from "effect"
+import { TurnId, UserId } from "../../domain/Id.ts"
+import { Signals } from "../../sql/Signals.ts"
+import { dieOnSql, violated } from "../../sql/SqlErrors.ts"
+import { Erasing, notice, signal } from "./Erasing.ts"
+import * as UserTables from "./UserTables.ts"
+
+/** Whether anything of a user's is left. */
+export type Progress = "running" | "done"
+
+/**
+ * Erases all that is kept of a user. What was asked for is a row of `erasures`, which any node works off, in steps of at most
+ * 1,000 rows: one that dies is followed by another. As long as the row is there, the user's requests are refused, and the
+ * database takes no new row of theirs.
+ */
+export class Erasure extends Context.Tag("taskchat/services/Erasure")<
+  Erasure,
+  {
+    /** Asks for it, unless there is nothing to erase or it was asked for before. */
+    readonly request: (user: UserId) => Effect.Effect<Progress>
+    /** Asks for it, and waits until it is done. */
+    readonly run: (user: UserId) => Effect.Effect<void>
+  }
+>() {
+  /** Works off what was asked for on any node, until the scope closes. */
+  static readonly layer: Layer.Layer<Erasure, never, SqlClient.SqlClient | Signals> = Layer.scoped(
+    Erasure,
+    Effect.suspend(() => make)
+  ).pipe(Layer.provideMerge(Erasing.layer))
+}
+
+/** A node that says nothing of its erasure for so long is followed by another. */
+const lease = "10 seconds"
+
+/** The class of the advisory locks that `erasure_fence` takes. */
+const lockClass = 730301
+
+const decodeUsers = Schema.decodeUnknown(Schema.Array(Schema.Struct({ user: UserId })))
+const decodeTurns = Schema.decodeUnknown(Schema.Array(Schema.Struct({ id: TurnId })))
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const signals = yield* Signals
+  const erasing = yield* Erasing
+  const node = randomUUID()
+  const tables = yield* dieOnSql(UserTables.all)
+  const others = tables.filter(({ name }) => name !== "identities")
+
+  /** Nobody inserts a row of the user's meanwhile, and whoever was about to is waited for. */
+  const lock = (user: UserId) => sql`SELECT pg_advisory_xact_lock(${lockClass}, hashint8(${user}))`
+
+  const isRunning = (user: UserId) =>
+    Effect.map(sql`SELECT FROM erasures WHERE user_id = ${user}`, ({ length }) => length > 0)
+
+  const request = (user: UserId): Effect.Effect<Progress> =>
+    Effect.gen(function* () {
+      yield* lock(user)
+      const added = yield* sql`
+        INSERT INTO erasures (user_id) SELECT ${user}::bigint WHERE ${UserTables.hasAny(sql, tables, user)}
+        ON CONFLICT (user_id) DO NOTHING
+        RETURNING true`
+      return { isNew: added.length > 0, isRunning: yield* isRunning(user) }
+    }).pipe(
+      sql.withTransaction,
+      dieOnSql,
+      Effect.tap(({ isNew }) =>
+        isNew
+          ? Effect.zipRight(
+              Effect.annotateLogs(Effect.logInfo("An erasure was asked for"), { user_id: user }),
+              Effect.zipRight(signals.publish(signal), erasing.refresh)
+            )
+          : Effect.void
+      ),
+      Effect.map(({ isRunning }) => (isRunning ? "running" : "done"))
+    )
+
+  const claim = sql`
+    UPDATE erasures SET node = ${node}, lease_until = now() + ${lease}::interval
+    WHERE user_id = (
+      SELECT user_id FROM erasures
+      WHERE requested_at <= now() - ${`${Duration.toMillis(notice)} milliseconds`}::interval
+        AND (lease_until IS NULL OR lease_until < now())
+      ORDER BY requested_at
+      LIMIT 1
+      FOR UPDATE SKIP LOCKED
+    )
+    RETURNING user_id AS "user"`.pipe(Effect.flatMap(decodeUsers))
+
+  const renew = (user: UserId) =>
+    Effect.map(
+      sql`
+        UPDATE erasures SET lease_until = now() + ${lease}::interval
+        WHERE user_id = ${user} AND node = ${node}
+        RETURNING true`,
+      ({ length }) => length > 0
+    )
+
+  /** Asks for the end of the user's turns, and says whether any still runs. One that its node has lost needs no end. */
+  const stopTurns = (user: UserId) =>
+    sql`
+      UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now())
+      WHERE user_id = ${user} AND status = 'running' AND lease_until > now()
+      RETURNING id`.pipe(
+      Effect.flatMap(decodeTurns),
+      Effect.tap(Effect.forEach(({ id }) => signals.publish(`cancel ${id}`), { discard: true })),
+      Effect.map(({ length }) => length > 0)
+    )
+
+  /** Deletes rows of one table; none if others hang on them: those were added at the last moment, and come first then. */
+  const deleteSome = (table: UserTables.UserTable, user: UserId) =>
+    Effect.catchIf(
+      UserTables.deleteOf(sql, table, user),
+      (error) => error._tag === "SqlError" && violated(error) !== undefined,
+      () => Effect.succeed(0)
+    )
+
+  /** Deletes all rows of the tables, step by step, for as long as the erasure is this node's; says whether it still is. */
+  const deleteAll = (user: UserId) =>
+    Effect.gen(function* () {
+      for (const table of others) {
+        let deleted: number
+        do {
+          if (!(yield* renew(user))) return false
+          deleted = yield* deleteSome(table, user)
+        } while (deleted === UserTables.maxRows)
+      }
+      return true
+    })
+
+  /** Lets go of the user, if nothing else is left. */
+  const finish = (user: UserId) =>
+    Effect.gen(function* () {
+      yield* lock(user)
+      const left = yield* sql`SELECT WHERE ${UserTables.hasAny(sql, others, user)}`
+      if (left.length > 0) return false
+      yield* sql`DELETE FROM identities WHERE user_id = ${user}`
+      yield* sql`DELETE FROM erasures WHERE user_id = ${user}`
+      return true
+    }).pipe(sql.withTransaction)
+
+  const work = (user: UserId) =>
+    Effect.gen(function* () {
+      while (yield* renew(user)) {
+        const isReady = !(yield* stopTurns(user))
+        if (isReady && !(yield* deleteAll(user))) return
+        if (!isReady || !(yield* finish(user))) {
+          yield* Effect.sleep("100 millis")
+          continue
+        }
+        yield* Effect.annotateLogs(Effect.logInfo("An erasure is done"), { user_id: user })
+        yield* signals.publish(signal)
+        yield* erasing.refresh
+      }
+    })
+
+  const workOff = Effect.flatMap(
+    claim,
+    Effect.forEach(({ user }) => work(user))
+  ).pipe(
+    Effect.repeat({ while: ({ length }) => length > 0 }),
+    Effect.catchAllCause((cause) => Effect.logWarning("An erasure was held up, and goes on later", cause)),
+    Effect.repeat(Schedule.spaced("500 millis"))
+  )
+  yield* Effect.forkScoped(workOff)
+
+  return Erasure.of({
+    request: Effect.fn("Erasure.request")(request),
+    run: Effect.fn("Erasure.run")((user) =>
+      Effect.zipRight(
+        request(user),
+        Effect.repeat(dieOnSql(isRunning(user)), {
+          schedule: Schedule.spaced("100 millis"),
+          while: (isRunning) => isRunning
+        })
+      ).pipe(Effect.zipRight(erasing.refresh))
+    )
+  })
+})
