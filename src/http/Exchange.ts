@@ -1,8 +1,9 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Cause, Context, Effect, Metric, MetricBoundaries, MetricLabel, Option, Tracer } from "effect"
+import { Cause, Context, Effect, Metric, MetricBoundaries, MetricLabel, Option } from "effect"
 import { RequestId } from "../domain/Request.ts"
 import * as FiberState from "../runtime/FiberState.ts"
 import * as Memo from "../runtime/Memo.ts"
+import * as Span from "../runtime/Span.ts"
 import { isFailure, problemOf, problemOfDefect, respond } from "./Problems.ts"
 
 const requests = Metric.counter("taskchat_http_requests_total", {
@@ -125,13 +126,10 @@ export const withHeaders = (
 const annotateSpans =
   (requestId: string, route: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>) =>
-    Effect.contextWithEffect((context: Context.Context<R>) => {
-      const span = Context.getOption(context, Tracer.ParentSpan)
-      if (Option.isNone(span) || span.value._tag !== "Span") return self
-      const about = { "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" }
-      for (const [name, value] of Object.entries(about)) span.value.attribute(name, value)
-      return FiberState.annotateSpans({ "request.id": requestId })(self)
-    })
+    self.pipe(
+      FiberState.annotateSpans({ "request.id": requestId }),
+      Span.annotate({ "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" })
+    )
 
 /** Has every route it is provided to answer so. */
 export const middleware = HttpLayerRouter.middleware(

@@ -125,7 +125,8 @@ const withDelta = (
     ? delta.tool_calls
     : isFields(delta.function_call)
       ? [{ index: 0, function: delta.function_call }]
-      : []
+      : undefined
+  if (pieces === undefined) return [after, parts]
   for (const [place, piece] of pieces.entries()) {
     const [calls, size] = withPiece(after.calls, piece, place) ?? []
     if (calls === undefined || size === undefined) return [after, parts, Wire.malformed("a tool call is not an object")]

@@ -46,7 +46,7 @@ export const make = <Values extends Readonly<Record<string, unknown>>>(
     new Proxy({}, { get: (_, name) => sql`${new Parameter(String(name))}` }) as Given<keyof Values>
   ).compile()
   const engine = Client.engineOf(sql)
-  const span = Span.withSpan("sql.execute", {
+  const span = Span.useSpan("sql.execute", {
     kind: "client",
     attributes: {
       ...Object.fromEntries(engine?.spanAttributes ?? []),

@@ -20,6 +20,27 @@ export const withSpan =
         : effect
     )
 
+/** As `Effect.useSpan`, for what begins no spans of its own. */
+export const useSpan =
+  (name: string, options?: Tracer.SpanOptions) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiberRuntime((fiber) =>
+      fiber.getFiberRef(FiberRef.currentTracerEnabled)
+        ? Effect.useSpan(name, { captureStackTrace: false, ...options }, () => effect)
+        : effect
+    )
+
+/** Adds attributes to the span that the fiber is in, if there is one. As `Effect.annotateCurrentSpan`, before an effect. */
+export const annotate =
+  (attributes: Readonly<Record<string, unknown>>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiberRuntime(({ currentSpan }) => {
+      if (currentSpan?._tag === "Span") {
+        for (const [name, value] of Object.entries(attributes)) currentSpan.attribute(name, value)
+      }
+      return effect
+    })
+
 /** As `Effect.fn`. */
 export const fn = (name: string): typeof Effect.fnUntraced =>
   // Safe: what it makes is what `Effect.fnUntraced` makes, in a span, which changes no type.

@@ -67,7 +67,8 @@ export const make = (
           Span.make("LanguageModel.streamText", { attributes: { toolChoice: options.toolChoice ?? "auto" } }),
           (span) => {
             annotate(span, { system: name.provider, operation: { name: "chat" }, request: { model: name.model } })
-            return Effect.onError(
+            // It is opened without interruption.
+            return Effect.tapErrorCause(
               Effect.flatMap(toolkitOf(options), (toolkit) => ask(options, toolkit, span)),
               (cause) => Span.end(span, Exit.failCause(cause))
             )

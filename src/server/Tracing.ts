@@ -54,9 +54,8 @@ export const exported = (tracer: Tracer.Tracer, options: ExportOptions): Tracer.
     span: (name, parent, context, links, startTime, kind, more) => {
       const span = tracer.span(name, parent, context, links, startTime, kind, more)
       const isWanted = Option.match(parent, { onNone: () => kind !== "client", onSome: ({ sampled }) => sampled })
-      return isWanted
-        ? exportedSpan(span, options)
-        : Object.create(span, { sampled: { value: false }, end: { value: () => {} } })
+      // Nobody else has it yet. As the prototype of another object it would cost more than all else that is done to it.
+      return Object.assign(span, isWanted ? exporting(span, options) : { sampled: false, end: () => {} })
     }
   })
 
@@ -74,25 +73,24 @@ const nameParts = [
   ["gen_ai.operation.name", "gen_ai.request.model", "gen_ai.tool.name"]
 ]
 
-const exportedSpan = (span: Tracer.Span, { isDetailed }: ExportOptions): Tracer.Span =>
-  Object.create(span, {
-    attribute: {
-      value: (name: string, value: unknown) => {
-        if (isSecretive(name) || (!isDetailed && Predicate.isObject(value))) return
-        span.attribute(name, name === "http.route" ? templateOf(String(value)) : value)
-        const parts = nameParts.find((parts) => parts.includes(name))
-        if (parts === undefined) return
-        const known = parts.map((part) => span.attributes.get(part)).filter(Predicate.isString)
-        Object.assign(span, { name: known.join(" ") })
-      }
+const exporting = (span: Tracer.Span, { isDetailed }: ExportOptions): Pick<Tracer.Span, "attribute" | "end"> => {
+  const attribute = span.attribute.bind(span)
+  const end = span.end.bind(span)
+  return {
+    attribute: (name, value) => {
+      if (isSecretive(name) || (!isDetailed && Predicate.isObject(value))) return
+      attribute(name, name === "http.route" ? templateOf(String(value)) : value)
+      const parts = nameParts.find((parts) => parts.includes(name))
+      if (parts === undefined) return
+      const known = parts.map((part) => span.attributes.get(part)).filter(Predicate.isString)
+      Object.assign(span, { name: known.join(" ") })
     },
-    end: {
-      value: (endTime: bigint, exit: Exit.Exit<unknown, unknown>) => {
-        if (Exit.isSuccess(exit) || isRefusal(exit.cause)) return span.end(endTime, Exit.void)
-        span.end(endTime, isDetailed ? exit : Exit.failCause(named(exit.cause)))
-      }
+    end: (endTime, exit) => {
+      if (Exit.isSuccess(exit) || isRefusal(exit.cause)) return end(endTime, Exit.void)
+      end(endTime, isDetailed ? exit : Exit.failCause(named(exit.cause)))
     }
-  })
+  }
+}
 
 /** `/api/:user_id/chat` as OpenAPI has it. */
 const templateOf = (route: string) => route.replaceAll(/:(\w+)/g, "{$1}")

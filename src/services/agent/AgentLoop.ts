@@ -78,8 +78,8 @@ export const make = (
   let open: Pull.Source<Part, AiError.AiError> | undefined
 
   const ask = (asked: Omit<Step, "askedAt">): Next =>
-    Effect.flatMap(Clock.currentTimeMillis, (askedAt) => {
-      const step = { ...asked, askedAt }
+    Effect.clockWith((clock) => {
+      const step = { ...asked, askedAt: clock.unsafeCurrentTimeMillis() }
       step.limit.take()
       const source = Pull.fromStream(
         step.model.model.streamText({

@@ -55,7 +55,7 @@ export const make = (
   ): Effect.Effect<RunningTurn | ExistingTurn, E | NodeFull> =>
     Effect.flatMap(Deferred.make<RunningTurn | ExistingTurn, E | NodeFull>(), (begun) =>
       Effect.zipRight(
-        Effect.forkDaemon(Effect.uninterruptible(Effect.ensuring(beginAndRun(begin, begun), FiberState.forget))),
+        Effect.forkDaemon(Effect.uninterruptible(Effect.zipRight(beginAndRun(begin, begun), FiberState.forget))),
         Deferred.await(begun)
       )
     )
@@ -116,7 +116,7 @@ export const make = (
 
   /** Everything that the agent says and does goes into the turn's output. */
   const work = (turn: RunningTurn, { decided, history, message, timeZone }: BegunTurn) =>
-    Effect.flatMap(DateTime.now, (now) =>
+    Effect.clockWith((clock) =>
       Pull.runForEachChunk(
         agent.run({
           id: turn.turnId,
@@ -125,7 +125,9 @@ export const make = (
           message,
           history,
           decided,
-          deadline: Duration.isFinite(options.timeout) ? DateTime.addDuration(now, options.timeout) : undefined,
+          deadline: Duration.isFinite(options.timeout)
+            ? DateTime.unsafeMake(clock.unsafeCurrentTimeMillis() + Duration.toMillis(options.timeout))
+            : undefined,
           record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
         }),
         (events) => {
