@@ -19,6 +19,7 @@ import {
   TestClock
 } from "effect"
 import type { AgentEvent } from "../../../src/domain/Agent.ts"
+import type { Confirm } from "../../../src/domain/Approval.ts"
 import type { HistoryMessage } from "../../../src/domain/Conversation.ts"
 import { TurnId, UserId } from "../../../src/domain/Id.ts"
 import type { ToolCall } from "../../../src/domain/ToolCall.ts"
@@ -900,6 +901,103 @@ describe("Agent", () => {
           "assistant Done.",
           "user And now?"
         ])
+      })
+    )
+  )
+
+  it.effect("the calls that wait are those that delete, or all that change anything, or none", () =>
+    Effect.gen(function* () {
+      const Mixed = Toolkit.make(
+        Tool.make("read").annotate(Tool.Readonly, true),
+        Tool.make("write").annotate(Tool.Destructive, false),
+        Tool.make("wipe")
+      )
+      const none = () => Effect.void
+      const handlers = Mixed.toLayer({ read: none, write: none, wipe: none })
+      const held = (confirm: Confirm | undefined, ...names: ReadonlyArray<string>) =>
+        Effect.gen(function* () {
+          const ran = yield* Effect.provide(
+            run(),
+            Agent.layer(Mixed, { maxSteps: 8, ...(confirm !== undefined && { confirm }) }).pipe(
+              Layer.provide(handlers),
+              Layer.provide(ScriptedModel.layer([names.map((name) => call(name)), "Done."]))
+            )
+          )
+          assert.isTrue(Exit.isSuccess(ran.exit))
+          const waiting = ran.events.flatMap((event) =>
+            event._tag === "CallsHeld"
+              ? event.calls.map(({ needsApproval, tool }) => `${tool} ${needsApproval ? "waits" : "is left out"}`)
+              : []
+          )
+          return [ran.calls.map(({ tool }) => `${tool} runs`), waiting].flat()
+        })
+      assert.deepStrictEqual(yield* held("deletions", "read", "write", "wipe", "read", "wipe"), [
+        ...["read runs", "write runs", "wipe waits", "read is left out", "wipe waits"]
+      ])
+      assert.deepStrictEqual(yield* held("changes", "read", "write", "read"), [
+        ...["read runs", "write waits", "read is left out"]
+      ])
+      for (const confirm of ["off", undefined] as const) {
+        assert.deepStrictEqual(yield* held(confirm, "wipe", "write"), ["wipe runs", "write runs"])
+      }
+      assert.deepStrictEqual(yield* held("changes", "read", "unknown"), ["read runs", "unknown runs"])
+    })
+  )
+
+  it.effect("after a decision the model goes on with its own call, and gets back what its provider wants", () =>
+    scripted(
+      ["Done."],
+      Effect.gen(function* () {
+        const held = { id: "b", tool: "echo", parameters: {}, step: 2, needsApproval: true }
+        const state = { origin: "https://models.test a", state: "{}" }
+        const ran = yield* run({
+          message: "Approve",
+          history: [
+            said("Do it"),
+            answered("First.", {
+              toolCalls: ["a"].map(callNamed),
+              places: [{ step: 1, offset: 6 }],
+              held: [held, { ...held, id: "c", needsApproval: false }],
+              heldStates: [
+                { step: 1, ...state },
+                { step: 2, ...state }
+              ]
+            })
+          ],
+          decided: { decision: "approved", calls: [callNamed("b")] }
+        })
+        assert.deepStrictEqual(yield* lastPrompt, [
+          ...["system", "user Do it", "assistant First. #a", "tool #a", "assistant #b #c", "tool #b #c"]
+        ])
+        const [, , first, , second] = (yield* asked).at(-1)?.prompt ?? []
+        assert.deepStrictEqual([first?.options["taskchat"], second?.options["taskchat"]], [state, state])
+        assert.deepStrictEqual(tags(ran.events).slice(0, 2), ["ToolCallStarted", "ToolCallEnded"])
+      })
+    )
+  )
+
+  it.effect("calls that were not approved are told as such, and what was said next comes after them", () =>
+    scripted(
+      ["Fine."],
+      Effect.gen(function* () {
+        const held = { id: "a", tool: "echo", parameters: {}, step: 1, needsApproval: true }
+        yield* run({ message: "And now?", history: [said("Do it"), answered("Shall I?", { held: [held] })] })
+        assert.deepStrictEqual(yield* lastPrompt, [
+          ...[
+            "system",
+            "user Do it",
+            "assistant Shall I? #a",
+            "tool #a",
+            "assistant This was not done.",
+            "user And now?"
+          ]
+        ])
+        const results = (yield* asked)
+          .at(-1)
+          ?.prompt.flatMap((message) =>
+            message.role === "tool" ? message.content.map(({ isFailure, result }) => [isFailure, result]) : []
+          )
+        assert.deepStrictEqual(results, [[true, { status: "error", error: "Not run: the user did not approve it." }]])
       })
     )
   )

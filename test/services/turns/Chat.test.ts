@@ -3,6 +3,7 @@ import { SqlClient, SqlError } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import {
   Array as Arr,
+  Cause,
   Clock,
   Context,
   Deferred,
@@ -16,6 +17,7 @@ import {
   Stream,
   TestClock
 } from "effect"
+import { ApprovalClosed } from "../../../src/domain/Approval.ts"
 import { ConversationId, type TurnId, UserId } from "../../../src/domain/Id.ts"
 import { type Cursor, start } from "../../../src/domain/TurnEvent.ts"
 import { Agent } from "../../../src/services/agent/Agent.ts"
@@ -193,6 +195,11 @@ const holding = Agent.layer(Toolkit.merge(TaskTools.TaskTools, Hold), { maxSteps
       }))
     )
   )
+)
+
+/** An agent that changes nothing without approval. */
+const confirming = Agent.layer(TaskTools.TaskTools, { maxSteps: 8, confirm: "changes" }).pipe(
+  Layer.provide(TaskTools.layer)
 )
 
 /** The calls and results of a message, with both their ids. */
@@ -982,6 +989,74 @@ layer(Database.layer)("Chat", (it) => {
       assert.deepStrictEqual(yield* titlesOf(node, user), ["Bread", "Milk"])
       const running = yield* node.chat.start(requestOf(user))
       assert.strictEqual((yield* Effect.flip(node.chat.undo(user, running.turnId)))._tag, "TurnInProgress")
+    })
+  )
+
+  it.scoped("of decisions on several nodes one counts, and what it approves runs once", () =>
+    Effect.gen(function* () {
+      for (let round = 0; round < 5; round++) {
+        const node = yield* newNode([create("Once")], { agent: confirming })
+        const nodes = [node, yield* newNode([], { agent: confirming }), yield* newNode([], { agent: confirming })]
+        const user = yield* newUser
+        const { end } = yield* node.chat.answer(requestOf(user))
+        assert.lengthOf(end.awaiting ?? [], 1)
+        const decisions = Arr.makeBy(12, (i) => {
+          const { chat } = nodes[i % 3] ?? node
+          const decision = i % 4 === 3 ? ("declined" as const) : ("approved" as const)
+          return Effect.exit(chat.decide({ user, decides: end.turnId, decision, key: null }))
+        })
+        const exits = yield* Effect.all(decisions, { concurrency: "unbounded" })
+        assert.lengthOf(exits.filter(Exit.isSuccess), 1)
+        for (const exit of exits.filter(Exit.isFailure)) {
+          assert.strictEqual(Cause.squash(exit.cause) instanceof ApprovalClosed, true)
+        }
+        const isApproved = exits.findIndex(Exit.isSuccess) % 4 !== 3
+        assert.deepStrictEqual(yield* titlesOf(node, user), isApproved ? ["Once"] : [])
+      }
+    })
+  )
+
+  it.scoped("if what was approved cannot run to its end, nothing has happened and it still waits", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode([[create("Milk"), create("Bread")], "Done."], { agent: confirming })
+      const { chat } = yield* newNode([], {
+        agent: Layer.map(confirming, (context) => {
+          const agent = Context.get(context, Agent)
+          const runHeld: NonNullable<typeof agent.runHeld> = (turn, calls) =>
+            Effect.zipRight(agent.runHeld?.(turn, calls) ?? Effect.void, away)
+          return Context.make(Agent, { ...agent, runHeld })
+        })
+      })
+      const user = yield* newUser
+      const { end } = yield* node.chat.answer(requestOf(user))
+      const approval = { user, decides: end.turnId, decision: "approved", key: null } as const
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(chat.decide(approval))))
+      assert.deepStrictEqual(yield* titlesOf(node, user), [])
+      assert.lengthOf(yield* messagesOf(user, end.conversationId), 2)
+      const { end: approved } = yield* node.chat.answerDecision(approval)
+      assert.lengthOf(approved.toolCalls ?? [], 2)
+      assert.deepStrictEqual(yield* titlesOf(node, user), ["Bread", "Milk"])
+    })
+  )
+
+  it.scoped("a node that dies after an approval leaves what it did, and the approval is used up", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode([create("Milk"), silence], { agent: confirming })
+      const other = yield* newNode([])
+      const user = yield* newUser
+      const { end } = yield* node.chat.answer(requestOf(user))
+      const approval = { user, decides: end.turnId, decision: "approved", key: null } as const
+      const { turnId } = yield* node.chat.decide(approval)
+      yield* lapse(turnId)
+      yield* other.turns.sweep
+      const turn = yield* other.chat.find(user, turnId)
+      assert.deepStrictEqual(
+        [turn.status, turn.toolCalls?.map(({ id }) => id)],
+        ["interrupted", end.awaiting?.map(({ id }) => id)]
+      )
+      assert.strictEqual((yield* Effect.flip(other.chat.decide(approval)))._tag, "ApprovalClosed")
+      yield* other.chat.undo(user, turnId)
+      assert.deepStrictEqual(yield* titlesOf(other, user), [])
     })
   )
 })
