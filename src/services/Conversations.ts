@@ -96,7 +96,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
         ({ id, limit, owner, time }) => sql`
           SELECT counted.total, page.*
           FROM (
-            SELECT count(*) AS total FROM conversations WHERE user_id = ${owner} AND deleted_at IS NULL
+            SELECT coalesce((SELECT conversations FROM user_totals WHERE user_id = ${owner}), 0) AS total
           ) AS counted
           LEFT JOIN (
             SELECT ${columns} FROM conversations

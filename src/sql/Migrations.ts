@@ -11,6 +11,7 @@ import turnLost from "./migrations/0008_turn_lost.ts"
 import usage from "./migrations/0009_usage.ts"
 import erasures from "./migrations/0010_erasures.ts"
 import approvals from "./migrations/0011_approvals.ts"
+import totals from "./migrations/0012_totals.ts"
 
 /** One file each, never edited once released. */
 const loader = Migrator.fromRecord({
@@ -24,7 +25,8 @@ const loader = Migrator.fromRecord({
   "0008_turn_lost": turnLost,
   "0009_usage": usage,
   "0010_erasures": erasures,
-  "0011_approvals": approvals
+  "0011_approvals": approvals,
+  "0012_totals": totals
 })
 
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */

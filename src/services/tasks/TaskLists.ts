@@ -47,7 +47,10 @@ type Values = {
   rank: number
 }
 
-/** Reads a page of tasks and one more. Each kind of query has its own statement, so that each can use its index. */
+/**
+ * Reads a page of tasks and one more. Each kind of query has its own statement, so that each can use its index. How many
+ * tasks a user has, or has to do, is kept; how many other queries find is counted.
+ */
 export const make = (sql: SqlClient.SqlClient) => {
   type Given = PreparedStatement.Given<keyof Values>
   const rank = sql.literal(`coalesce(array_position(ARRAY['low', 'medium', 'high'], priority), 0)`)
@@ -93,6 +96,9 @@ export const make = (sql: SqlClient.SqlClient) => {
     }
   }
 
+  const byState = (p: Given) =>
+    sql`CASE WHEN ${p.completed}::boolean THEN completed_tasks ELSE tasks - completed_tasks END`
+
   const statement = (order: Order, given: ReadonlyArray<keyof typeof filters>) => {
     const { after, by } = orders[order]
     return PreparedStatement.make<Values>(sql, (p) => {
@@ -100,11 +106,14 @@ export const make = (sql: SqlClient.SqlClient) => {
         (before: Statement.Fragment, name) => sql`${before} AND ${filters[name](p)}`,
         sql`user_id = ${p.owner} AND deleted_at IS NULL`
       )
+      const counted = given.every((name) => name === "completed")
+        ? sql`
+          SELECT coalesce((SELECT ${given.length === 0 ? sql`tasks` : byState(p)} FROM user_totals WHERE user_id = ${p.owner}), 0)`
+        : sql`SELECT count(*)::integer FROM tasks WHERE ${matching}`
       return sql`
         SELECT total, unfolded, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
         FROM (
-          SELECT count(*)::integer AS total, ${given.includes("words") ? unfolded(p) : sql`false`} AS unfolded
-          FROM tasks WHERE ${matching}
+          SELECT (${counted}) AS total, ${given.includes("words") ? unfolded(p) : sql`false`} AS unfolded
         ) AS counted
         LEFT JOIN (SELECT * FROM tasks WHERE ${matching} AND ${after(p)} ORDER BY ${by} LIMIT ${p.limit}) AS page ON true
         ORDER BY ${by}`
