@@ -41,6 +41,30 @@ it.effect.prop(
   { fastCheck: { numRuns: 25 } }
 )
 
+it.effect.prop(
+  "however many changes are made at once, a list tells how many tasks there are, to do and done",
+  [fc.gen()],
+  ([g]) =>
+    Effect.gen(function* () {
+      const tasks = yield* Tasks
+      const owner = yield* newUser
+      const created = yield* tasks.createMany(
+        owner,
+        Arr.makeBy(4, (n) => newTask({ title: `${n}` })),
+        request
+      )
+      const turn = Cause.Turn({ turnId: yield* newTurn, step: 0, position: 0 })
+      const changes = g(fc.array, changeOf(ids(created)), { minLength: 4, maxLength: 12 })
+      yield* Effect.forEach(changes, (change) => change(owner, turn), { concurrency: 4 })
+      yield* Effect.ignore(tasks.revert(owner, turn.turnId))
+      for (const status of ["all", "pending", "completed"] as const) {
+        const { total } = yield* tasks.list(owner, { status, limit: 1 })
+        assert.strictEqual(total, (yield* listAll(owner, { status })).length)
+      }
+    }),
+  { fastCheck: { numRuns: 20 } }
+)
+
 it.effect("history is read in pages, newest first, and names the cause of each change", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks

@@ -5,6 +5,7 @@ import { TurnId, UserId } from "../../../src/domain/Id.ts"
 import { NewTask } from "../../../src/domain/NewTask.ts"
 import { Cause } from "../../../src/domain/Task.ts"
 import { Tasks } from "../../../src/services/tasks/Tasks.ts"
+import totals from "../../../src/sql/migrations/0012_totals.ts"
 import { contracts } from "../../../src/testing.ts"
 import * as Database from "../../support/Database.ts"
 
@@ -53,6 +54,25 @@ layer(database)("Tasks", (it) => {
         yield* old("description = 'Crème'")
         assert.deepStrictEqual(yield* found("brulee", "creme", "the house"), [0, 1, 1])
       })
+  )
+
+  it.effect("what there was before totals were kept is counted", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const owner = UserId.make(4)
+      yield* sql`DROP TABLE user_totals`
+      yield* sql`DROP FUNCTION count_task, count_conversation, add_to_totals CASCADE`
+      yield* sql`
+        INSERT INTO tasks (user_id, title, completed_at, deleted_at)
+        VALUES (${owner}, 'to do', NULL, NULL), (${owner}, 'done', now(), NULL), (${owner}, 'deleted', now(), now())`
+      yield* sql`INSERT INTO conversations (user_id, deleted_at) VALUES (${owner}, NULL), (${owner}, now())`
+      yield* sql.withTransaction(totals)
+      const read = sql`SELECT conversations, tasks, completed_tasks FROM user_totals WHERE user_id = ${owner}`
+      assert.deepStrictEqual(yield* read, [{ conversations: 1, tasks: 2, completed_tasks: 1 }])
+      yield* sql`DELETE FROM tasks WHERE user_id = ${owner}`
+      yield* sql`DELETE FROM conversations WHERE user_id = ${owner}`
+      assert.deepStrictEqual(yield* read, [{ conversations: 0, tasks: 0, completed_tasks: 0 }])
+    })
   )
 
   it.effect("what was renamed is found by its title again when that is taken back", () =>
