@@ -345,7 +345,12 @@ const data = Config.all({
   /** For a conversation in which nothing more is said; unset: for ever. */
   retention: duration("RETENTION", "1 day", "36500 days"),
   /** For what was deleted, until it really is. */
-  deletedRetention: duration("DELETED_RETENTION", "1 day", "36500 days").pipe(or(Duration.days(30)))
+  deletedRetention: duration("DELETED_RETENTION", "1 day", "36500 days").pipe(or(Duration.days(30))),
+  /** Whether users can have all of their data erased. */
+  eraseEndpoint: oneOf("ERASE_ENDPOINT", ["on", "off"]).pipe(
+    or<"on" | "off">("off"),
+    Config.map((value) => value === "on")
+  )
 })
 
 /** Whose tasks `taskchat mcp --stdio` serves. */

@@ -92,6 +92,7 @@ const variables = [
   "MAX_RUNNING_TURNS_PER_USER",
   "RETENTION",
   "DELETED_RETENTION",
+  "ERASE_ENDPOINT",
   "LOG_LEVEL",
   "LOG_FORMAT",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -313,6 +314,7 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["MAX_RUNNING_TURNS_PER_USER", { MAX_RUNNING_TURNS_PER_USER: "0" }],
     ["RETENTION", { RETENTION: "1 hour" }],
     ["DELETED_RETENTION", { DELETED_RETENTION: "30" }],
+    ["ERASE_ENDPOINT", { ERASE_ENDPOINT: "true" }],
     ["LOG_LEVEL", { LOG_LEVEL: "loud" }],
     ["LOG_FORMAT", { LOG_FORMAT: "xml" }],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" }]

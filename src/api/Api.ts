@@ -5,6 +5,8 @@ import { keyLifetime } from "../domain/Turn.ts"
 import * as Base from "./Base.ts"
 import { ChatApi } from "./ChatApi.ts"
 import { ConversationsApi } from "./ConversationsApi.ts"
+import { DataApi } from "./DataApi.ts"
+import { ErasureApi } from "./ErasureApi.ts"
 import { OperatingApi } from "./OperatingApi.ts"
 import { TasksApi } from "./TasksApi.ts"
 import { TurnsApi } from "./TurnsApi.ts"
@@ -17,6 +19,8 @@ export class Api extends Base.make("taskchat")
   .add(ConversationsApi)
   .add(TasksApi)
   .add(UsersApi)
+  .add(DataApi)
+  .add(ErasureApi)
   .add(OperatingApi)
   .addError(wire(InvalidRequest))
   .addError(wire(InternalError))

@@ -30,3 +30,8 @@ export class ChatRateLimit extends HttpApiMiddleware.Tag<ChatRateLimit>()("taskc
 export class ApiRateLimit extends HttpApiMiddleware.Tag<ApiRateLimit>()("taskchat/api/ApiRateLimit", {
   failure: refusals
 }) {}
+
+/** Spends one of the user's other requests, also while the user's data is being erased. */
+export class ErasureRateLimit extends HttpApiMiddleware.Tag<ErasureRateLimit>()("taskchat/api/ErasureRateLimit", {
+  failure: wire(RateLimited)
+}) {}

@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { wire } from "../domain/Problem.ts"
 import { HeadersTooLarge, MethodNotAllowed, NotFound, RequestTimeout } from "../domain/Request.ts"
 import { Api } from "./Api.ts"
+import { ExportLine } from "./ExportLine.ts"
 import { McpApi } from "./McpApi.ts"
 import { complete } from "./openapi/Document.ts"
 import { StreamEvent } from "./StreamEvent.ts"
@@ -41,6 +42,7 @@ export class DocumentedApi extends Api.add(McpApi)
   .annotate(HttpApi.AdditionalSchemas, [
     StreamEvent,
     UiMessageChunk,
+    ExportLine,
     wire(NotFound),
     wire(MethodNotAllowed),
     wire(RequestTimeout),

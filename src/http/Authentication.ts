@@ -1,6 +1,6 @@
 import { HttpLayerRouter, HttpServerRequest } from "@effect/platform"
 import { Context, Effect, Layer, Redacted } from "effect"
-import { ApiRateLimit, Authentication, ChatRateLimit } from "../api/Authentication.ts"
+import { ApiRateLimit, Authentication, ChatRateLimit, ErasureRateLimit } from "../api/Authentication.ts"
 import { ownScheme, type SecurityScheme } from "../api/OpenApi.ts"
 import type { UserId } from "../domain/Id.ts"
 import {
@@ -65,11 +65,11 @@ const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId)
   Effect.zipRight(showLimits(limits, policy, user), new UserMismatch())
 
 /** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
-const spendOwn = (policy: Policy) =>
-  Effect.map(Effect.all([RateLimits, Erasing]), ([limits, erasing]) =>
+const spendOwn = <E>(policy: Policy, refuse: (user: UserId) => Effect.Effect<void, E>) =>
+  Effect.map(RateLimits, (limits) =>
     Effect.contextWithEffect((context: Context.Context<never>) => {
       const { id } = Context.unsafeGet(context, CurrentUser)
-      return Effect.zipRight(spend(limits, policy, id), erasing.refuse(id))
+      return Effect.zipRight(spend(limits, policy, id), refuse(id))
     })
   )
 
@@ -97,7 +97,7 @@ export interface IdentifyOptions {
 export const layerOf = <E, R>(
   identify: Effect.Effect<Identify, E, R>,
   { scheme }: IdentifyOptions = {}
-): Layer.Layer<Authentication | ChatRateLimit | ApiRateLimit | Scheme, E, R | RateLimits> =>
+): Layer.Layer<Authentication | ChatRateLimit | ApiRateLimit | ErasureRateLimit | Scheme, E, R | RateLimits> =>
   Layer.mergeAll(
     Layer.succeed(Scheme, { scheme }),
     Layer.effect(
@@ -121,8 +121,18 @@ export const layerOf = <E, R>(
         }
       })
     ),
-    Layer.effect(ChatRateLimit, spendOwn("chat")),
-    Layer.effect(ApiRateLimit, spendOwn("api"))
+    Layer.effect(
+      ChatRateLimit,
+      Effect.flatMap(Erasing, ({ refuse }) => spendOwn("chat", refuse))
+    ),
+    Layer.effect(
+      ApiRateLimit,
+      Effect.flatMap(Erasing, ({ refuse }) => spendOwn("api", refuse))
+    ),
+    Layer.effect(
+      ErasureRateLimit,
+      spendOwn("api", () => Effect.void)
+    )
   )
 
 /** Who asks is whoever the token names. */

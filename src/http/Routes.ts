@@ -1,9 +1,10 @@
 import { type HttpApi, type HttpApiGroup, HttpLayerRouter, HttpServer } from "@effect/platform"
 import { Effect, Layer } from "effect"
-import { Api } from "../api/Api.ts"
 import * as Base from "../api/Base.ts"
 import { ChatApi } from "../api/ChatApi.ts"
 import { ConversationsApi } from "../api/ConversationsApi.ts"
+import { DataApi } from "../api/DataApi.ts"
+import { ErasureApi } from "../api/ErasureApi.ts"
 import { OperatingApi } from "../api/OperatingApi.ts"
 import { TasksApi } from "../api/TasksApi.ts"
 import { TurnsApi } from "../api/TurnsApi.ts"
@@ -12,7 +13,9 @@ import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import * as Authentication from "./Authentication.ts"
 import * as ChatHttp from "./ChatHttp.ts"
 import * as ConversationsHttp from "./ConversationsHttp.ts"
+import * as DataHttp from "./DataHttp.ts"
 import * as Docs from "./Docs.ts"
+import * as ErasureHttp from "./ErasureHttp.ts"
 import * as Exchange from "./Exchange.ts"
 import * as Fallback from "./Fallback.ts"
 import { Mount, tell } from "./Mount.ts"
@@ -20,6 +23,16 @@ import * as OperatingHttp from "./OperatingHttp.ts"
 import * as TasksHttp from "./TasksHttp.ts"
 import * as TurnsHttp from "./TurnsHttp.ts"
 import * as UsersHttp from "./UsersHttp.ts"
+
+/** All but what is served only if it is asked for. */
+const usual = Base.make("taskchat")
+  .add(ChatApi)
+  .add(TurnsApi)
+  .add(ConversationsApi)
+  .add(TasksApi)
+  .add(UsersApi)
+  .add(DataApi)
+  .add(OperatingApi)
 
 /**
  * The whole API: contract, handlers and docs. Whoever embeds it provides the services. Under a prefix it also answers what
@@ -30,17 +43,18 @@ export const layer = (options: ChatHttp.ChatHttpOptions) => Layer.provide(layerO
 /** The whole API as `layer` has it, but whoever embeds it says who asks: `authentication` makes a layer that does. */
 export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
   Layer.mergeAll(
-    HttpApiRoutes.mount(Api).pipe(
+    HttpApiRoutes.mount(usual).pipe(
       Layer.provide([
         ChatHttp.layer(options),
         TurnsHttp.layer,
         ConversationsHttp.layer,
         TasksHttp.layer,
         UsersHttp.layer,
+        DataHttp.layer,
         OperatingHttp.layer
       ])
     ),
-    tell(...Object.keys(Api.groups)),
+    tell(...Object.keys(usual.groups)),
     Layer.fresh(Docs.layer),
     Layer.unwrapEffect(Effect.map(Mount, ({ prefix }) => (prefix === "" ? Layer.empty : Fallback.layerOpen)))
   ).pipe(Layer.provide(Exchange.middleware.layer))
@@ -65,6 +79,12 @@ export const tasks = Layer.fresh(Layer.provide(mount(part.add(TasksApi)), TasksH
 
 /** `/api/me`. */
 export const users = Layer.fresh(Layer.provide(mount(part.add(UsersApi)), UsersHttp.layer))
+
+/** `/api/{user_id}/export`. */
+export const data = Layer.fresh(Layer.provide(mount(part.add(DataApi)), DataHttp.layer))
+
+/** `DELETE /api/{user_id}/data`, which is no part of `layer`. */
+export const erasure = Layer.fresh(Layer.provide(mount(part.add(ErasureApi)), ErasureHttp.layer))
 
 /** `/health`, `/ready` and `/metrics`, for everybody. */
 export const operating = Layer.fresh(Layer.provide(mount(part.add(OperatingApi)), OperatingHttp.layer))

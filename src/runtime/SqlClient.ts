@@ -11,6 +11,8 @@ export interface Engine {
   /** Nobody else's until the scope closes. */
   readonly session: Effect.Effect<Session, SqlError.SqlError, Scope.Scope>
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
+  /** Whether a transaction keeps everybody else waiting. */
+  readonly hasOneSession?: boolean
 }
 
 export interface Session {

@@ -4,6 +4,7 @@ import { Data, Duration, Effect, Layer, Option, Predicate } from "effect"
 import * as Config from "../Config.ts"
 import type { UserId } from "../domain/Id.ts"
 import { isLoopback } from "../domain/Loopback.ts"
+import * as Authentication from "../http/Authentication.ts"
 import * as Cors from "../http/Cors.ts"
 import * as Fallback from "../http/Fallback.ts"
 import * as Hosts from "../http/Hosts.ts"
@@ -148,6 +149,7 @@ export const service = (settings: Config.Settings) =>
       HttpLayerRouter.serve(
         Layer.mergeAll(
           Routes.layer(settings.agent),
+          settings.data.eraseEndpoint ? Layer.provide(Routes.erasure, Authentication.layer) : Layer.empty,
           mcp(settings),
           settings.server.page ? Page.layer({ model: settings.model._tag }) : Layer.empty,
           Fallback.layer,
@@ -170,7 +172,7 @@ export const serve = (settings: Config.Settings) =>
 
 /** Erases a user's data, whether or not nodes run. */
 export const erase = (settings: Config.Settings, user: UserId) =>
-  Effect.flatMap(Erasure, (erasure) => erasure.run(user)).pipe(
+  Effect.flatMap(Erasure, (erasure) => Effect.zipRight(erasure.request(user), erasure.awaitEnd(user))).pipe(
     Effect.provide(
       Layer.merge(Erasure.layer, rateLimits(settings.limits)).pipe(
         Layer.provide(Erasing.layer),

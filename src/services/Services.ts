@@ -7,7 +7,9 @@ import { Idempotency } from "./access/Idempotency.ts"
 import { TokenUsage } from "./access/TokenUsage.ts"
 import { Agent } from "./agent/Agent.ts"
 import { Conversations } from "./Conversations.ts"
+import { Erasing } from "./data/Erasing.ts"
 import { Erasure } from "./data/Erasure.ts"
+import { Exports } from "./data/Exports.ts"
 import * as Retention from "./data/Retention.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import * as TaskTools from "./tasks/TaskTools.ts"
@@ -44,7 +46,7 @@ export interface Options extends TurnOptions {
 
 /** What an agent may use. */
 type Kept = Turns | Tasks | Conversations | Idempotency | TokenUsage
-type Services = Chat | Erasure | Kept
+type Services = Chat | Erasure | Exports | Kept
 
 /** A node that is gone gives up its turns after so long. */
 const lease = Duration.seconds(15)
@@ -92,8 +94,9 @@ export const layerOf = <E, R>(
 
 /** What ends the data's life, by itself or when it is asked for. */
 const data = ({ retention = {} }: TurnOptions) =>
-  Layer.merge(
+  Layer.mergeAll(
     Erasure.layer,
+    Layer.provide(Exports.layer, Erasing.layer),
     Retention.layer({
       conversations: retention.conversations === undefined ? undefined : Duration.decode(retention.conversations),
       deleted: Duration.decode(retention.deleted ?? "30 days")

@@ -106,7 +106,8 @@ const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
       Effect.acquireRelease(turnstile.take(1), () => turnstile.release(1)),
       { connection: inTransaction, batch: (statements) => batch(inTransaction, statements) }
     ),
-    spanAttributes: [["db.system.name", "postgresql"]]
+    spanAttributes: [["db.system.name", "postgresql"]],
+    hasOneSession: true
   })
 }
 

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { fuzz } from "../support/Fuzz.ts"
 import * as Server from "../support/Server.ts"
 
-layer(Server.layer())("fuzz", (it) => {
+layer(Server.layer({ hasErasure: true }))("fuzz", (it) => {
   it.effect(
     "requests, valid or not, are answered as the document says, none with a 5xx",
     () => Effect.map(fuzz("sample", 500), (wrong) => assert.deepStrictEqual(wrong, [])),

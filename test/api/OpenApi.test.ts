@@ -103,7 +103,7 @@ describe("the OpenAPI document", () => {
   })
 })
 
-layer(Server.layer())("the server", (it) => {
+layer(Server.layer({ hasErasure: true }))("the server", (it) => {
   /** Asks, and gives back the answer, which is as the document says. */
   const ask = (method: string, path: string, message: Server.Message = {}) =>
     Effect.map(send(method, path, message), (answer) => {

@@ -8,6 +8,7 @@ import type { SqlClient } from "@effect/sql"
 import { Array as Arr, Context, Effect, Layer, Option, Predicate, type Scope } from "effect"
 import type { Confirm } from "../../src/domain/Approval.ts"
 import { UserId } from "../../src/domain/Id.ts"
+import * as Authentication from "../../src/http/Authentication.ts"
 import * as Cors from "../../src/http/Cors.ts"
 import * as Fallback from "../../src/http/Fallback.ts"
 import * as Hosts from "../../src/http/Hosts.ts"
@@ -44,6 +45,8 @@ export interface Options {
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
   /** As with a collector; else no spans are made. */
   readonly isTraced?: boolean
+  /** Whether users may erase all of their data. */
+  readonly hasErasure?: boolean
   /** In place of the one that does what it is told. */
   readonly model?: Layer.Layer<LanguageModel.LanguageModel>
 }
@@ -91,6 +94,7 @@ export const layer = (options: Options = {}) =>
           ? Layer.empty
           : Layer.provide(Page.layer({ model: options.pageModel }), NodeContext.layer),
         Fallback.layer,
+        options.hasErasure ? Layer.provide(Routes.erasure, Authentication.layer) : Layer.empty,
         options.origins === "loopback" ? Cors.layerLoopback : Cors.layer(origins)
       ).pipe(Layer.provide(options.hosts === undefined ? Layer.empty : Hosts.layer(options.hosts)))
       const self = Layer.effect(

@@ -123,6 +123,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
     const json = Record.map(given.content ?? {}, media)
     const isMcp = Object.values(json).some(({ schema }) => nameOf(schema) === "JsonRpcAnswer")
     const content = isStream ? stream : isMcp ? { ...json, ...mcpEvent } : json
+    const isFile = "application/jsonl" in content || "text/calendar" in content
     const isTask = Object.values(content).some(({ schema }) => nameOf(schema) === "Task")
     return {
       description: given.description,
@@ -134,6 +135,8 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
           ...when(isSecured, ...rateLimit),
           ...when(isTask, "ETag"),
           ...when(status === "201", "Location"),
+          ...when(status === "202", "Retry-After"),
+          ...when(isFile, "Content-Disposition"),
           ...when(isSecured && !isMcp, "Cache-Control"),
           ...when(isStream, "X-Accel-Buffering", "X-Vercel-AI-UI-Message-Stream"),
           ...when("text/html" in content, "Content-Security-Policy"),

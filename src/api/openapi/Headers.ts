@@ -80,6 +80,12 @@ export const headers = {
     schema: { type: "string" },
     example: "private, no-cache"
   },
+  "Content-Disposition": {
+    description: "To be saved as a file, under this name",
+    required: true,
+    schema: { type: "string" },
+    example: 'attachment; filename="taskchat-1-2026-01-31.jsonl"'
+  },
   "X-Accel-Buffering": {
     description: "Nor hold it up",
     required: true,

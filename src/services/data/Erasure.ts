@@ -7,8 +7,8 @@ import { dieOnSql, violated } from "../../sql/SqlErrors.ts"
 import { Erasing, notice, signal } from "./Erasing.ts"
 import * as UserTables from "./UserTables.ts"
 
-/** Whether anything of a user's is left. */
-export type Progress = "running" | "done"
+/** `begun` by this request, `running` since an earlier one, or `done`: nothing is left. */
+type Progress = "begun" | "running" | "done"
 
 /**
  * Erases all that is kept of a user. What was asked for is a row of `erasures`, which any node works off, in steps of at most
@@ -20,8 +20,8 @@ export class Erasure extends Context.Tag("taskchat/services/Erasure")<
   {
     /** Asks for it, unless there is nothing to erase or it was asked for before. */
     readonly request: (user: UserId) => Effect.Effect<Progress>
-    /** Asks for it, and waits until it is done. */
-    readonly run: (user: UserId) => Effect.Effect<void>
+    /** Waits for the end of one that runs. */
+    readonly awaitEnd: (user: UserId) => Effect.Effect<void>
   }
 >() {
   /** Works off what was asked for on any node, until the scope closes. */
@@ -73,7 +73,7 @@ const make = Effect.gen(function* () {
             )
           : Effect.void
       ),
-      Effect.map(({ isRunning }) => (isRunning ? "running" : "done"))
+      Effect.map(({ isNew, isRunning }) => (isNew ? "begun" : isRunning ? "running" : "done"))
     )
 
   const claim = sql`
@@ -167,14 +167,11 @@ const make = Effect.gen(function* () {
 
   return Erasure.of({
     request: Effect.fn("Erasure.request")(request),
-    run: Effect.fn("Erasure.run")((user) =>
-      Effect.zipRight(
-        request(user),
-        Effect.repeat(dieOnSql(isRunning(user)), {
-          schedule: Schedule.spaced("100 millis"),
-          while: (isRunning) => isRunning
-        })
-      ).pipe(Effect.zipRight(erasing.refresh))
-    )
+    awaitEnd: (user) =>
+      dieOnSql(isRunning(user)).pipe(
+        Effect.repeat({ schedule: Schedule.spaced("100 millis"), while: (isRunning) => isRunning }),
+        Effect.zipRight(erasing.refresh),
+        Effect.withSpan("Erasure.awaitEnd")
+      )
   })
 })

@@ -85,7 +85,7 @@ const erase = (user: UserId) =>
     const erasure = yield* Erasure
     yield* erasure.request(user)
     yield* sql`UPDATE erasures SET requested_at = now() - interval '1 minute' WHERE user_id = ${user}`
-    yield* erasure.run(user)
+    yield* erasure.awaitEnd(user)
   })
 
 const retention = Retention.layer({ deleted: Duration.days(30) })
@@ -148,6 +148,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
       const sql = yield* SqlClient.SqlClient
       const user = yield* newUser
       yield* fill(user, 1)
+      assert.strictEqual(yield* erasure.request(user), "begun")
       assert.strictEqual(yield* erasure.request(user), "running")
       for (const row of [
         sql`INSERT INTO conversations (user_id) VALUES (${user})`,
@@ -234,7 +235,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
           if (yield* isDone(user)) break
           yield* sql`UPDATE erasures SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL`
           yield* Effect.provide(
-            Effect.flatMap(Erasure, (erasure) => erasure.run(user)),
+            Effect.flatMap(Erasure, (erasure) => erasure.awaitEnd(user)),
             node
           )
           assert.deepStrictEqual(yield* rowsOf(user), {}, `killed at statement ${last}`)

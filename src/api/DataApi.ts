@@ -1,0 +1,33 @@
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { fromPath, UserId } from "../domain/Id.ts"
+import { ApiRateLimit, Authentication } from "./Authentication.ts"
+import * as ExportLine from "./ExportLine.ts"
+
+const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
+
+export class DataApi extends HttpApiGroup.make("data")
+  .add(
+    HttpApiEndpoint.get("export", "/api/:user_id/export")
+      .setPath(UserPath)
+      .addSuccess(
+        HttpApiSchema.Text({ contentType: ExportLine.contentType }).annotations({
+          description: "An object in each line, by its `type`; the last one is `end`",
+          jsonSchema: {
+            type: "string",
+            contentMediaType: ExportLine.contentType,
+            contentSchema: { $ref: "#/components/schemas/ExportLine" },
+            examples: [ExportLine.example]
+          }
+        })
+      )
+      .annotate(OpenApi.Identifier, "exportData")
+      .annotate(OpenApi.Summary, "Everything that is kept about the user")
+      .annotate(
+        OpenApi.Description,
+        "JSON lines, of one moment. An export without a last line of the type `end` was cut. One at a time for each user."
+      )
+  )
+  .middleware(ApiRateLimit)
+  .middleware(Authentication)
+  .annotate(OpenApi.Description, "All of the user's data at once") {}

@@ -1,0 +1,31 @@
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { fromPath, UserId } from "../domain/Id.ts"
+import { wire } from "../domain/Problem.ts"
+import { PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
+import { Authentication, ErasureRateLimit } from "./Authentication.ts"
+
+export const ErasureRequest = Schema.Struct({
+  confirm: UserId.annotations({ description: "The user's id once more, as a number" })
+}).annotations({ identifier: "ErasureRequest", jsonSchema: { examples: [{ confirm: 1 }] } })
+
+/** Served with `ERASE_ENDPOINT=on` alone. */
+export class ErasureApi extends HttpApiGroup.make("erasure")
+  .add(
+    HttpApiEndpoint.del("erase", "/api/:user_id/data")
+      .setPath(Schema.Struct({ user_id: fromPath(UserId) }))
+      .setPayload(ErasureRequest)
+      .addSuccess(HttpApiSchema.Empty(202).annotations({ description: "It runs; ask again" }))
+      .addSuccess(HttpApiSchema.NoContent.annotations({ description: "Nothing of the user is left" }))
+      .addError(wire(PayloadTooLarge))
+      .addError(wire(UnsupportedMediaType))
+      .annotate(OpenApi.Identifier, "eraseData")
+      .annotate(OpenApi.Summary, "Erase everything that is kept about the user, for good")
+      .annotate(
+        OpenApi.Description,
+        "Ends the user's running turns and deletes all of their data. Send it again until the answer is 204. Until then all other requests of the user's get 409 `erasure_in_progress`. It is there if the service is set to `ERASE_ENDPOINT=on`."
+      )
+  )
+  .middleware(ErasureRateLimit)
+  .middleware(Authentication)
+  .annotate(OpenApi.Description, "The end of all data of the user") {}

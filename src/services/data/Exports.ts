@@ -1,0 +1,106 @@
+import { SqlClient } from "@effect/sql"
+import { Context, Deferred, Effect, Layer, Schema, type Scope, Stream } from "effect"
+import { ErasureInProgress } from "../../domain/Erasure.ts"
+import type { UserId } from "../../domain/Id.ts"
+import { RateLimited, Unavailable } from "../../domain/Request.ts"
+import * as SqlEngine from "../../runtime/SqlClient.ts"
+import * as TemporaryFile from "../../runtime/TemporaryFile.ts"
+import { dieOnSql } from "../../sql/SqlErrors.ts"
+import { Erasing } from "./Erasing.ts"
+import * as ExportStatements from "./ExportStatements.ts"
+
+/** A copy of a user's data, read already: a slow reader holds nothing but a file. */
+export type Copy = Stream.Stream<Uint8Array>
+
+/** Why there is none: too many at a time, no room for it, or the data is being erased. */
+export type Refusal = RateLimited | Unavailable | ErasureInProgress
+
+/** Exports of a node at a time. */
+const maxPerNode = 2
+
+/** Copies of what is kept of a user, one at a time for each and two for all on this node. The scope is that of the reading. */
+export class Exports extends Context.Tag("taskchat/services/Exports")<
+  Exports,
+  {
+    /** All of it, as JSON lines, of one moment; on the embedded database, rows are as they were when they were read. */
+    readonly everything: (user: UserId) => Effect.Effect<Copy, Refusal, Scope.Scope>
+  }
+>() {
+  static readonly layer: Layer.Layer<Exports, never, SqlClient.SqlClient> = Layer.scoped(
+    Exports,
+    Effect.suspend(() => make)
+  )
+}
+
+const tooMany = new RateLimited({
+  detail: "An export is running already. Wait for it to end, and try again.",
+  retryAfter: 5
+})
+
+const noRoom = new Unavailable({ detail: "There is no room for an export at the moment.", retryAfter: 30 })
+
+const decodeNow = Schema.decodeUnknown(Schema.NonEmptyArray(Schema.Struct({ now: Schema.DateFromSelf })))
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const statements = ExportStatements.make(sql)
+  const isShared = SqlEngine.engineOf(sql)?.hasOneSession === true
+  /** One connection for all of this node's. */
+  const reading = yield* Effect.makeSemaphore(1)
+  const running = new Map<UserId, Deferred.Deferred<never, ErasureInProgress>>()
+
+  yield* (yield* Erasing).listen({
+    begun: (user) => {
+      const ended = running.get(user)
+      return ended === undefined ? Effect.void : Deferred.fail(ended, new ErasureInProgress({ retryAfter: 1 }))
+    }
+  })
+
+  const place = (user: UserId) =>
+    Effect.acquireRelease(
+      Effect.flatMap(Deferred.make<never, ErasureInProgress>(), (ended) =>
+        Effect.suspend(() => {
+          if (running.has(user) || running.size >= maxPerNode) return tooMany
+          running.set(user, ended)
+          return Effect.succeed(ended)
+        })
+      ),
+      () => Effect.sync(() => running.delete(user))
+    )
+
+  /** A copy that `fill` writes. It ends when an erasure begins: without its last line, if it has been read in part. */
+  const copy = (
+    user: UserId,
+    fill: (file: TemporaryFile.TemporaryFile) => Effect.Effect<unknown, TemporaryFile.NoTemporaryFile>
+  ): Effect.Effect<Copy, Refusal, Scope.Scope> =>
+    Effect.gen(function* () {
+      const ended = yield* place(user)
+      const file = yield* TemporaryFile.make
+      yield* Effect.raceFirst(reading.withPermits(1)(fill(file)), Deferred.await(ended))
+      return file.bytes.pipe(Stream.interruptWhen(Effect.ignore(Deferred.await(ended))), Stream.orDie)
+    }).pipe(
+      Effect.catchTag("NoTemporaryFile", (error) =>
+        Effect.zipRight(Effect.logWarning("An export could not be written", error.cause), noRoom)
+      )
+    )
+
+  /** In one snapshot, where sessions are many; else in pages, which others come between. */
+  const snapshot = <A, E>(read: (until: Date | undefined) => Effect.Effect<A, E>) =>
+    isShared
+      ? Effect.flatMap(Effect.flatMap(sql`SELECT now() AS now`, decodeNow), ([{ now }]) => read(now))
+      : sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY`.pipe(
+          Effect.zipRight(read(undefined)),
+          sql.withTransaction
+        )
+
+  return Exports.of({
+    everything: (user) =>
+      copy(user, (file) =>
+        Effect.gen(function* () {
+          const lines = yield* dieOnSql(snapshot((until) => statements.readAll(user, file.append, until)))
+          yield* file.append(`${JSON.stringify({ type: "end", lines })}\n`)
+          yield* Effect.annotateLogs(Effect.logInfo("An export was made"), { user_id: user, lines })
+        })
+      )
+  })
+})
