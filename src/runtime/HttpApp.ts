@@ -51,10 +51,10 @@ export const toHandled = (
   return Effect.uninterruptible(
     Effect.flatMap(Scope.make(), (scope) =>
       Effect.flatMap(spanOf(request), (span) =>
-        handled.pipe(
-          Effect.onExit((exit) => {
+        Effect.exit(handled).pipe(
+          Effect.flatMap((exit) => {
             tellResponse(span, exit)
-            return Effect.zipRight(Scope.close(scope, exit), Span.end(span, exit))
+            return Effect.zipRight(Scope.close(scope, exit), Effect.zipRight(Span.end(span, exit), exit))
           }),
           FiberState.provide(servicesOf(request, scope, span))
         )

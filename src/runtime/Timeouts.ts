@@ -37,11 +37,17 @@ export class Alarms {
    * `keep` is handed the alarm as it is set, so that nothing comes between.
    */
   set(ring: () => number | undefined, keep: (alarm: Alarm) => void = () => {}): Effect.Effect<void> {
+    return Effect.clockWith((clock) => {
+      const alarm: Pending = { at: elapsed(clock) + this.#millis, index: -1, ring, off: () => this.#remove(alarm) }
+      this.#add(alarm)
+      keep(alarm)
+      return this.#isWatched ? Effect.void : this.#beginWatch(clock)
+    })
+  }
+
+  #beginWatch(clock: Clock.Clock): Effect.Effect<void> {
     return Effect.uninterruptible(
-      Effect.clockWith((clock) => {
-        const alarm: Pending = { at: elapsed(clock) + this.#millis, index: -1, ring, off: () => this.#remove(alarm) }
-        this.#add(alarm)
-        keep(alarm)
+      Effect.suspend(() => {
         if (this.#isWatched) return Effect.void
         this.#isWatched = true
         return Effect.forkIn(Effect.interruptible(this.#watch(clock)), this.#scope)

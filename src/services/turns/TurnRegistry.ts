@@ -1,4 +1,4 @@
-import { Deferred, type Duration, Effect, Fiber, FiberId, Metric, Option } from "effect"
+import { Deferred, type Duration, Effect, Exit, Fiber, FiberId, Metric, Option } from "effect"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { TurnLost } from "../../domain/Turn.ts"
 import * as Sampled from "../../runtime/Sampled.ts"
@@ -35,12 +35,12 @@ const runningTurns = Metric.gauge("taskchat_turns_running", { description: "Turn
 export const make = (maxRunning: number) =>
   Effect.gen(function* () {
     const turns = new Map<TurnId, RunningTurn>()
-    const places = yield* Effect.makeSemaphore(maxRunning)
+    const idle = yield* Effect.makeLatch(true)
+    let taken = 0
     let isAccepting = true
     let isStopping = false
 
     const interrupted = new Stopped({ status: "interrupted" })
-    const isIdle = places.withPermits(maxRunning)(Effect.void)
     yield* Sampled.register(() => runningTurns.unsafeUpdate(turns.size, []))
 
     const stopAll = Effect.suspend(() => {
@@ -48,22 +48,34 @@ export const make = (maxRunning: number) =>
       isStopping = true
       return Effect.forEach([...turns.values()], (turn) => turn.stop(interrupted), { discard: true })
     })
-    yield* Effect.addFinalizer(() => Effect.zipRight(stopAll, isIdle))
+    yield* Effect.addFinalizer(() => Effect.zipRight(stopAll, idle.await))
 
     return {
-      /** Runs `effect`, in which one turn may begin and run, unless the node is draining or full. */
+      /**
+       * Runs `effect`, in which one turn may begin and run, unless the node is draining or full. Like `withTurn` it is for a
+       * fiber that cannot be interrupted.
+       */
       withPlace: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-        Effect.suspend(() => (isAccepting ? places.withPermitsIfAvailable(1)(effect) : Effect.succeedNone)),
+        Effect.suspend(() => {
+          if (!isAccepting || taken >= maxRunning) return Effect.succeedNone
+          taken++
+          idle.unsafeClose()
+          return Effect.flatMap(Effect.exit(effect), (exit) => {
+            taken--
+            if (taken === 0) idle.unsafeOpen()
+            return Exit.map(exit, Option.some)
+          })
+        }),
       /** Holds the turn for as long as `use` runs, in this fiber. */
       withTurn: <A, E, R>(begun: BegunTurn, use: (turn: RunningTurn) => Effect.Effect<A, E, R>) =>
-        Effect.acquireUseRelease(
-          Effect.tap(runningTurn(begun), (turn) => {
-            turns.set(turn.turnId, turn)
-            return isStopping ? turn.stop(interrupted) : Effect.void
-          }),
-          use,
-          ({ turnId }) => Effect.sync(() => turns.delete(turnId))
-        ),
+        Effect.flatMap(runningTurn(begun), (turn) => {
+          turns.set(turn.turnId, turn)
+          const used = isStopping ? Effect.zipRight(turn.stop(interrupted), use(turn)) : use(turn)
+          return Effect.flatMap(Effect.exit(used), (exit) => {
+            turns.delete(turn.turnId)
+            return exit
+          })
+        }),
       get: (turnId: TurnId) => turns.get(turnId),
       find: (user: UserId, turnId: TurnId) => {
         const turn = turns.get(turnId)
@@ -85,7 +97,7 @@ export const make = (maxRunning: number) =>
       drain: (grace: Duration.Duration) =>
         Effect.suspend(() => {
           isAccepting = false
-          return isIdle.pipe(Effect.timeoutOption(grace), Effect.zipRight(stopAll), Effect.zipRight(isIdle))
+          return idle.await.pipe(Effect.timeoutOption(grace), Effect.zipRight(stopAll), Effect.zipRight(idle.await))
         })
     }
   })
