@@ -1,9 +1,11 @@
+import { FetchHttpClient } from "@effect/platform"
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { lastAssistantMessageIsCompleteWithApprovalResponses } from "ai"
-import { Array as Arr, Effect, Order } from "effect"
+import { Array as Arr, Effect, Order, Redacted } from "effect"
 import { history, type Me, type Message } from "../../src/ai-sdk.ts"
-import type { UserId } from "../../src/domain/Id.ts"
+import * as Client from "../../src/client.ts"
+import { TurnId, type UserId } from "../../src/domain/Id.ts"
 import { call, pause, type Answer as Script, ScriptedModel } from "../../src/testing/ScriptedModel.ts"
 import { SdkChat } from "../support/SdkChat.ts"
 import * as Server from "../support/Server.ts"
@@ -467,6 +469,23 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
         })
       yield* decided(false)
       yield* decided(true)
+    })
+  )
+
+  it.effect("the typed client approves and declines", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Server.Server
+      const asked = yield* asking()
+      const token = Redacted.make(yield* Server.tokenOf(asked.user))
+      const client = yield* Effect.provide(
+        Client.make({ baseUrl: `http://127.0.0.1:${port}`, token }),
+        FetchHttpClient.layer
+      )
+      const path = { user_id: asked.user, turn_id: TurnId.make(asked.turn) }
+      const answer = yield* client.chat.approve({ path, headers: {} })
+      assert.strictEqual(typeof answer === "string" ? undefined : answer.toolCalls?.[0]?.tool, "delete_task")
+      const closed = yield* Effect.flip(client.chat.decline({ path, headers: {} }))
+      assert.strictEqual(closed._tag, "ApprovalClosed")
     })
   )
 

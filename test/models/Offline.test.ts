@@ -1,4 +1,4 @@
-import { LanguageModel } from "@effect/ai"
+import { LanguageModel, Prompt } from "@effect/ai"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck, Stream, TestClock } from "effect"
 import { blank, type Call, makeChat, offline, toolkit } from "../support/OfflineChat.ts"
@@ -128,6 +128,35 @@ describe("Offline", () => {
   })
 
   describe("holds a conversation", () => {
+    it.effect("says what became of a call that waited for approval, and goes on after it", () =>
+      Effect.gen(function* () {
+        const chat = makeChat({ tasks: seeds })
+        yield* chat.say("delete buy milk")
+        const called = chat.history.slice(0, -1)
+        const result = { status: "error", error: "Not run: the user did not approve it." }
+        const declined = called.map((message, i) =>
+          message.role === "tool" && i === called.length - 1
+            ? Prompt.toolMessage({
+                content: message.content.map((part) => Prompt.toolResultPart({ ...part, isFailure: true, result }))
+              })
+            : message
+        )
+        const said = (history: ReadonlyArray<Prompt.Message>) =>
+          LanguageModel.streamText({ prompt: history, toolkit, disableToolCallResolution: true }).pipe(
+            Stream.runFold("", (text, part) => (part.type === "text-delta" ? text + part.delta : text))
+          )
+        assert.strictEqual(yield* said(called), "Deleted “Buy milk” (#1).")
+        assert.strictEqual(yield* said(declined), "I could not delete it: Not run: the user did not approve it.")
+        const done = Prompt.assistantMessage({ content: [Prompt.textPart({ text: "This was not done." })] })
+        const after = makeChat({ tasks: seeds, history: [...declined, done] })
+        assert.strictEqual((yield* after.say("yes")).calls.length, 0)
+        assert.deepStrictEqual((yield* after.say("delete buy milk")).calls.map(shown), [
+          find("milk"),
+          'delete_task {"task_id":1}'
+        ])
+      }).pipe(Effect.provide(offline))
+    )
+
     it.effect("from adding two tasks at once to deleting one that was renamed", () =>
       Effect.gen(function* () {
         const { answers, tasks } = yield* converse(

@@ -218,6 +218,8 @@ const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
   for (const [i, message] of history.entries()) {
     const last = turns.at(-1)
     if (message.role === "assistant") {
+      // The message with the decision was deleted.
+      if (last !== undefined && open !== undefined) told = tell(last, open, "approved", message)
       if (!isLeftOut && last !== undefined) open = pastSteps(message, told, last, i > goesOn)
       told = new Set()
       continue
@@ -226,8 +228,8 @@ const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
     const isUnanswered = next?.role !== "assistant"
     const unanswered = isUnanswered ? [assistant(ending(message.turnStatus), [])] : []
     if (message.decision != null && last !== undefined && open !== undefined) {
-      told = new Set(open.held.map(({ id }) => id))
-      last.push(results(outcomes(open, message.decision, next?.toolCalls ?? [])), ...unanswered)
+      told = tell(last, open, message.decision, next)
+      last.push(...unanswered)
     } else {
       if (last !== undefined) close(last, open)
       isLeftOut = message.turnStatus === "refused"
@@ -236,6 +238,12 @@ const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
     open = undefined
   }
   return { turns, open }
+}
+
+/** Adds what came of calls that were held back, and returns which those are. */
+const tell = (turn: Array<Prompt.Message>, open: OpenStep, decision: Decision, answer: HistoryMessage | undefined) => {
+  turn.push(results(outcomes(open, decision, answer?.toolCalls ?? [])))
+  return new Set(open.held.map(({ id }) => id))
 }
 
 /** Ends a turn whose calls still wait: nobody has approved them. */

@@ -976,6 +976,36 @@ describe("Agent", () => {
     )
   )
 
+  it.effect("no call is without a result, whichever messages around a decision were deleted", () =>
+    Effect.gen(function* () {
+      const held = { id: "a", tool: "echo", parameters: {}, step: 1, needsApproval: true }
+      const whole = [
+        said("Do it"),
+        answered("Shall I?", { held: [held] }),
+        { ...said("Approve"), decision: "approved" as const },
+        answered("Did it.", { toolCalls: [callNamed("a")], places: [{ step: 1, offset: 0 }] })
+      ]
+      const shown = (...deleted: ReadonlyArray<number>) =>
+        scripted(
+          ["Fine."],
+          Effect.gen(function* () {
+            yield* run({ message: "And now?", history: whole.filter((_, i) => !deleted.includes(i)) })
+            return (yield* lastPrompt).slice(1, -1)
+          })
+        )
+      assert.deepStrictEqual(yield* shown(), ["user Do it", "assistant Shall I? #a", "tool #a", "assistant Did it."])
+      assert.deepStrictEqual(yield* shown(0), ["user Approve", "assistant #a", "tool #a", "assistant Did it."])
+      assert.deepStrictEqual(yield* shown(1), [
+        ...["user Do it", "assistant [No answer was given.]", "user Approve", "assistant #a", "tool #a"],
+        "assistant Did it."
+      ])
+      assert.deepStrictEqual(yield* shown(2), yield* shown())
+      assert.deepStrictEqual(yield* shown(3), [
+        ...["user Do it", "assistant Shall I? #a", "tool #a", "assistant [No answer was given.]"]
+      ])
+    })
+  )
+
   it.effect("calls that were not approved are told as such, and what was said next comes after them", () =>
     scripted(
       ["Fine."],
