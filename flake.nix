@@ -43,8 +43,8 @@
       packages = each (
         { pkgs, own }:
         {
-          # What the program needs, at the versions of package-lock.json: JavaScript alone, the same on every system. After a
-          # change of package-lock.json Nix tells the new hash.
+          # What the program is made of, at the versions of package-lock.json: JavaScript alone, the same on every system. After
+          # a change of package-lock.json Nix tells the new hash.
           modules = pkgs.stdenvNoCC.mkDerivation {
             pname = "taskchat-modules";
             inherit version;
@@ -62,7 +62,7 @@
             ];
             buildPhase = ''
               export HOME=$TMPDIR
-              npm ci --omit=dev --omit=optional --ignore-scripts
+              npm ci --omit=optional --ignore-scripts
               rm node_modules/.package-lock.json
             '';
             installPhase = "cp -r node_modules $out";
@@ -78,6 +78,7 @@
             src = fileset.toSource {
               root = ./.;
               fileset = fileset.unions [
+                ./deploy
                 ./package.json
                 ./src
                 ./tsconfig.json
@@ -88,11 +89,15 @@
               pkgs.makeWrapper
               pkgs.nodejs_22
             ];
-            buildPhase = "npm run --silent bundle";
+            buildPhase = ''
+              cp -r ${own.modules} node_modules
+              npm run --silent bundle
+            '';
+            # All packages but the embedded database are in the program.
             installPhase = ''
-              mkdir -p $out/lib/taskchat $out/bin
+              mkdir -p $out/lib/taskchat/node_modules/@electric-sql $out/bin
               cp -r package.json dist $out/lib/taskchat
-              ln -s ${own.modules} $out/lib/taskchat/node_modules
+              cp -r ${own.modules}/@electric-sql/pglite $out/lib/taskchat/node_modules/@electric-sql
               makeWrapper ${pkgs.nodejs_22}/bin/node $out/bin/taskchat --add-flags $out/lib/taskchat/dist/bin/main.js
             '';
             meta = {

@@ -65,7 +65,7 @@ const environment = {
   LOG_FORMAT: "json",
   RATE_LIMIT_API: "1000000"
 }
-const main = path.join(root, "dist/main.js")
+const main = path.join(root, "dist/bin/main.js")
 
 const token = await new SignJWT({ user_id: 1 })
   .setProtectedHeader({ alg: "HS256" })

@@ -37,7 +37,7 @@ export interface Cluster {
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
-const program = path.join(root, "dist/main.js")
+const program = path.join(root, "dist/bin/main.js")
 const configuration = fileURLToPath(new URL("nginx.conf", import.meta.url))
 
 /** Three nodes of the built service and nginx in front, all ready. They end with the scope. */

@@ -1,7 +1,7 @@
 import { type LanguageModel, type Prompt, Tool } from "@effect/ai"
-import { AnthropicLanguageModel } from "@effect/ai-anthropic"
+import type { AnthropicLanguageModel } from "@effect/ai-anthropic"
 import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Effect, type Layer, Redacted } from "effect"
+import { Context, Effect, type Layer, Option, Redacted } from "effect"
 import { answerTool, wire } from "./AnthropicWire.ts"
 import * as Echo from "./Echo.ts"
 import type { Options } from "./Endpoint.ts"
@@ -9,6 +9,11 @@ import { isFields } from "./Fields.ts"
 import * as Messages from "./Messages.ts"
 import * as Model from "./Model.ts"
 import * as ToolCalls from "./ToolCalls.ts"
+
+/** By its name, as nothing else of the package is needed here: loading it, with its tokenizer, takes longer than all of ours. */
+const Config = Context.GenericTag<AnthropicLanguageModel.Config, AnthropicLanguageModel.Config.Service>(
+  "@effect/ai-anthropic/AnthropicLanguageModel/Config"
+)
 
 /**
  * Anthropic's models through the Messages API. `AnthropicLanguageModel.withConfigOverride` works as it does there; the
@@ -32,7 +37,8 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
     options,
     ({ prompt, responseFormat, toolChoice, tools }, origin) =>
       Effect.gen(function* () {
-        const { disableParallelToolCalls, ...overrides } = (yield* AnthropicLanguageModel.Config.getOrUndefined) ?? {}
+        const { disableParallelToolCalls, ...overrides } =
+          Option.getOrUndefined(yield* Effect.serviceOption(Config)) ?? {}
         const messages = yield* Messages.textOnly("Anthropic", prompt)
         const system = messages.flatMap((message) => (message.role === "system" ? [message.content] : []))
         const choice =

@@ -1,7 +1,7 @@
 import { type LanguageModel, type Prompt, Tool } from "@effect/ai"
-import { OpenAiLanguageModel } from "@effect/ai-openai"
+import type { OpenAiLanguageModel } from "@effect/ai-openai"
 import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Effect, type Layer, Redacted } from "effect"
+import { Context, Effect, type Layer, Option, Redacted } from "effect"
 import * as Echo from "./Echo.ts"
 import type { Options } from "./Endpoint.ts"
 import { isFields } from "./Fields.ts"
@@ -10,6 +10,11 @@ import * as Model from "./Model.ts"
 import { wire } from "./ResponsesWire.ts"
 import * as Strict from "./Strict.ts"
 import * as ToolCalls from "./ToolCalls.ts"
+
+/** By its name, as nothing else of the package is needed here: loading it, with its tokenizer, takes longer than all of ours. */
+const Config = Context.GenericTag<OpenAiLanguageModel.Config, OpenAiLanguageModel.Config.Service>(
+  "@effect/ai-openai/OpenAiLanguageModel/Config"
+)
 
 /**
  * OpenAI's models through the Responses API, nothing of which OpenAI keeps. `OpenAiLanguageModel.withConfigOverride` works
@@ -30,7 +35,11 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
     options,
     ({ prompt, responseFormat, toolChoice, tools }, origin) =>
       Effect.gen(function* () {
-        const { fileIdPrefixes: _, strict: __, ...overrides } = (yield* OpenAiLanguageModel.Config.getOrUndefined) ?? {}
+        const {
+          fileIdPrefixes: _,
+          strict: __,
+          ...overrides
+        } = Option.getOrUndefined(yield* Effect.serviceOption(Config)) ?? {}
         const messages = yield* Messages.textOnly("OpenAi", prompt)
         return (without) => {
           const optional = {

@@ -1,6 +1,6 @@
 import { HttpLayerRouter } from "@effect/platform"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Data, Duration, Effect, Layer, Option, Predicate } from "effect"
+import { Duration, Effect, Layer, Option } from "effect"
 import * as Config from "../Config.ts"
 import type { UserId } from "../domain/Id.ts"
 import { isLoopback } from "../domain/Loopback.ts"
@@ -68,29 +68,10 @@ const provider = (settings: Config.Provider) => {
   }
 }
 
-/** A package that is installed only by those who choose its models. */
-class PackageMissing extends Data.TaggedError("PackageMissing")<{ readonly provider: string; readonly name: string }> {
-  override get message() {
-    return `The models of ${this.provider} need a package that is not installed: npm install ${this.name}`
-  }
-}
-
-/** The package in a failed import's `Cannot find package '@effect/ai-anthropic' imported from …`. */
-const missingPackage = (cause: unknown): string | undefined =>
-  Predicate.isError(cause) && Predicate.hasProperty(cause, "code") && cause.code === "ERR_MODULE_NOT_FOUND"
-    ? /Cannot find package '([^']+)'/.exec(cause.message)?.[1]
-    : undefined
-
 const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Provider) =>
-  Layer.unwrapEffect(
-    Effect.tryPromise(load).pipe(
-      Effect.catchAll(({ error: cause }) => {
-        const name = missingPackage(cause)
-        return name === undefined ? Effect.die(cause) : new PackageMissing({ provider: settings._tag, name })
-      }),
-      Effect.map(({ layer }) => layer(upstream(settings)))
-    )
-  ).pipe(Layer.provide(NodeHttpClient.dispatcherLayer))
+  Layer.unwrapEffect(Effect.map(Effect.promise(load), ({ layer }) => layer(upstream(settings)))).pipe(
+    Layer.provide(NodeHttpClient.dispatcherLayer)
+  )
 
 const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upstream) => ({
   ...rest,

@@ -48,6 +48,7 @@ describe("deploy/", () => {
         "Dockerfile", // test/e2e/Package.test.ts runs its commands
         "Dockerfile.dockerignore",
         "README.md",
+        "bundle.mjs", // the same
         "compose.yaml",
         "grafana-dashboard.json",
         "kubernetes.yaml",

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process"
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { isBuiltin } from "node:module"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { assert, layer } from "@effect/vitest"
@@ -12,10 +13,14 @@ import { temporaryFolder } from "../support/Shell.ts"
 const Manifest = Schema.parseJson(
   Schema.Struct({
     dependencies: Schema.Record({ key: Schema.String, value: Schema.String }),
-    peerDependencies: Schema.Record({ key: Schema.String, value: Schema.String })
+    peerDependencies: Schema.Record({ key: Schema.String, value: Schema.String }),
+    peerDependenciesMeta: Schema.Record({
+      key: Schema.String,
+      value: Schema.Struct({ optional: Schema.Literal(true) })
+    })
   })
 )
-const { dependencies, peerDependencies } = Schema.decodeSync(Manifest)(
+const { dependencies, peerDependencies, peerDependenciesMeta } = Schema.decodeSync(Manifest)(
   readFileSync(path.join(root, "package.json"), "utf8")
 )
 
@@ -50,6 +55,16 @@ const Outcome = Schema.Struct({
   stdout: Schema.optional(Schema.String),
   stderr: Schema.optional(Schema.String)
 })
+
+/** Within the scope, the packages are not installed there. */
+const without = (folder: string, names: ReadonlyArray<string>) =>
+  Effect.forEach(names, (name) => {
+    const link = path.join(folder, "node_modules", name)
+    return Effect.acquireRelease(
+      Effect.sync(() => rmSync(link)),
+      () => Effect.sync(() => symlinkSync(path.join(root, "node_modules", name), link))
+    )
+  })
 
 const bin = (name: string) => path.join(root, "node_modules", ".bin", name)
 
@@ -135,7 +150,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   it.effect("holds what runs, its types and its sources, and nothing else", () =>
     Effect.map(Project, ({ contents }) => {
       const kinds =
-        /^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|examples\/.*|deploy\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+        /^(dist\/.*\.(js|d\.ts)(\.map)?|dist\/bin\/licenses\.txt|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|examples\/.*|deploy\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
       assert.deepStrictEqual(
         contents.filter((file) => !kinds.test(file)),
         []
@@ -144,8 +159,8 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         "dist/index.js",
         "dist/client.d.ts",
         "dist/testing.js.map",
-        "dist/main.js",
         "dist/bin/main.js",
+        "dist/bin/licenses.txt",
         "dist/http/page/assets/index.html",
         "examples/mounted.ts",
         "deploy/.env.example"
@@ -154,27 +169,33 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         contents.filter((file) => /(?:^|\/)(?:node_modules|\.env)(?:\/|$)/.test(file)),
         []
       )
+      // The program is in one piece: what it alone uses would need packages that are not installed with it.
+      assert.deepStrictEqual(
+        contents.filter((file) => /^dist\/(server\/|main\.)|^dist\/bin\/.*\.map$/.test(file)),
+        []
+      )
     })
   )
 
-  it.effect("says in one line what to install for a model whose package is not there", () =>
+  it.effect("comes with the notices of the packages that are in its program", () =>
     Effect.gen(function* () {
       const { folder } = yield* Project
-      const link = path.join(folder, "node_modules", "@effect", "ai-anthropic")
-      yield* Effect.acquireRelease(
-        Effect.sync(() => rmSync(link)),
-        () => Effect.sync(() => symlinkSync(path.join(root, "node_modules", "@effect", "ai-anthropic"), link))
+      const bin = path.join(folder, "node_modules", "taskchat", "dist", "bin")
+      const notices = readFileSync(path.join(bin, "licenses.txt"), "utf8")
+      for (const name of ["effect", "@effect/cli", "@modelcontextprotocol/server", "pg", "ioredis", "undici", "zod"]) {
+        assert.match(notices, new RegExp(`^${name} \\d[^ ]*: \\S+$`, "m"))
+      }
+      assert.include(notices, "Brian Carlson")
+      // And it needs none of them.
+      const imported = readdirSync(bin).flatMap((file) =>
+        Array.from(readFileSync(path.join(bin, file), "utf8").matchAll(/\bimport ?\(?"([^"]+)"|\bfrom ?"([^"]+)"/g))
       )
-      const main = path.join(folder, "node_modules", "taskchat", "dist", "bin", "main.js")
-      const variables = ["-u", "DATABASE_URL", "MODEL_PROVIDER=anthropic", "ANTHROPIC_API_KEY=sk-ant-1", "PORT=0"]
-      const { code, output } = yield* run(folder, "env", ...variables, process.execPath, main, "serve")
-      assert.strictEqual(code, 1)
-      // Behind what is said of a start that takes its time.
-      assert.strictEqual(
-        output.trim().split("\n").at(-1),
-        "The models of anthropic need a package that is not installed: npm install @effect/ai-anthropic"
+      const packages = imported.map(([, called = "", named = called]) => named).filter((name) => /^[@a-z]/.test(name))
+      assert.deepStrictEqual(
+        Array.from(new Set(packages)).filter((name) => !isBuiltin(name)),
+        ["@electric-sql/pglite"]
       )
-    }).pipe(Effect.scoped)
+    })
   )
 
   it("says what it is and where it is from", () => {
@@ -207,7 +228,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
     })
   )
 
-  it.effect(
+  it.scoped(
     "programs and the examples compile against it as Node resolves it, and run",
     () =>
       Effect.gen(function* () {
@@ -215,6 +236,8 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings("NodeNext", "NodeNext")))
         const compiled = yield* run(folder, bin("tsc"), "-p", folder)
         assert.deepStrictEqual([compiled.code, compiled.output], [0, ""])
+        // Where nothing was installed that may be left out.
+        yield* without(folder, Object.keys(peerDependenciesMeta))
         const { code, output, stdout } = yield* run(folder, process.execPath, path.join("out", "program.js"))
         assert.strictEqual(code, 0, output)
         assert.include(stdout, "It works.\n")
@@ -249,37 +272,38 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   )
 
   it.scoped(
-    "is served by the image's commands, from nothing but the tarball and the lock file",
+    "is served by the image's commands, from the program and the embedded database alone",
     () =>
       Effect.gen(function* () {
-        const { tarball } = yield* Project
-        const [packaged = [], installed = [], served = []] = stages()
+        const [built = [], served = []] = stages()
         const valuesOf = (stage: typeof served, name: string) =>
           stage.filter((instruction) => instruction.name === name).map(({ value }) => value)
-        assert.deepStrictEqual(valuesOf(packaged, "RUN"), [
-          "npm ci --ignore-scripts",
-          "npm pack --pack-destination /tmp"
-        ])
         assert.deepStrictEqual([...valuesOf(served, "USER"), ...valuesOf(served, "WORKDIR")], ["node", "/data"])
 
         const home = yield* temporaryFolder
-        const app = path.join(home, "app")
-        mkdirSync(app)
-        // What the stage copies.
-        assert.deepStrictEqual(valuesOf(installed, "COPY"), [
-          "package-lock.json .npmrc ./",
-          "--from=package /tmp/taskchat-*.tgz /tmp/taskchat.tgz"
-        ])
-        for (const file of ["package-lock.json", ".npmrc"]) cpSync(path.join(root, file), path.join(app, file))
-        for (const command of valuesOf(installed, "RUN")) {
-          // The packages are in npm's cache, as they were installed here; where they are not, they are fetched.
-          const here = command.replace("/tmp/taskchat.tgz", tarball).replace("npm ci", "npm ci --prefer-offline")
-          const { code, output } = yield* run(app, "sh", "-ec", here)
+        const at = (text: string) =>
+          text.replaceAll(/(?<![\w-])\/(source|app|data)\b/g, (folder) => path.join(home, folder))
+        const source = at("/source")
+        for (const file of files().filter((file) => /^(src|deploy)\/|^(package|tsconfig)\.json$/.test(file))) {
+          cpSync(path.join(root, file), path.join(source, file))
+        }
+        const [install, ...commands] = valuesOf(built, "RUN")
+        assert.strictEqual(install, "npm ci --ignore-scripts")
+        symlinkSync(path.join(root, "node_modules"), path.join(source, "node_modules"))
+        for (const command of commands) {
+          const { code, output } = yield* run(source, "sh", "-ec", command)
           assert.strictEqual(code, 0, `${command}\n${output}`)
         }
-        assert.isFalse(existsSync(path.join(app, "src")))
+        for (const copy of valuesOf(served, "COPY")) {
+          const [from = "", to = ""] = at(copy)
+            .split(" ")
+            .filter((word) => !word.startsWith("--"))
+          cpSync(from, to.endsWith("/") ? path.join(to, path.basename(from)) : to, {
+            recursive: true,
+            dereference: true
+          })
+        }
 
-        const at = (text: string) => text.replaceAll("/app", app).replaceAll("/data", path.join(app, "data"))
         const environment = Object.fromEntries(
           at(valuesOf(served, "ENV").join(" "))
             .split(" ")
@@ -299,7 +323,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         const [, ...rest] = Schema.decodeSync(Command)(check)
         const port = new URL(service.url).port
         const isHealthy = Effect.map(
-          run(app, "env", `PORT=${port}`, process.execPath, ...rest),
+          run(home, "env", `PORT=${port}`, process.execPath, ...rest),
           ({ code }) => code === 0
         )
         assert.isTrue(yield* isHealthy)

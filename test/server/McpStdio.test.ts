@@ -149,7 +149,7 @@ layer(services)("McpStdio", (it) => {
 
 const secret = "a secret of more than thirty-two bytes"
 const command = process.execPath
-const main = `${root}/dist/main.js`
+const main = `${root}/dist/bin/main.js`
 const built = Effect.runSync(Effect.cached(build))
 
 const environment = (folder: string, variables: Readonly<Record<string, string>> = {}) => ({

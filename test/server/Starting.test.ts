@@ -28,7 +28,7 @@ const written = (args: ReadonlyArray<string>, env: Readonly<Record<string, strin
   Effect.promise(
     () =>
       new Promise<{ readonly stdout: string; readonly stderr: string }>((resolve, reject) => {
-        const child = spawn(process.execPath, [`${root}/dist/main.js`, ...args], {
+        const child = spawn(process.execPath, [`${root}/dist/bin/main.js`, ...args], {
           env: { PATH: process.env["PATH"] ?? "", JWT_SECRET: "a secret of more than thirty-two bytes", ...env }
         })
         let [stdout, stderr] = ["", ""]

@@ -78,7 +78,7 @@ export const tokenOf = (user: number): Effect.Effect<string> =>
     Effect.orDie
   )
 
-const built = path.join(root, "dist", "main.js")
+const built = path.join(root, "dist", "bin", "main.js")
 const watch = path.join(root, "test", "support", "eventLoop.mjs")
 
 /** Starts `taskchat …args`; killed with the scope, if it has not ended by then. */
