@@ -1,6 +1,13 @@
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { HttpApp, HttpServer, type HttpServerError, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import {
+  HttpApp,
+  HttpMiddleware,
+  HttpServer,
+  type HttpServerError,
+  HttpServerRequest,
+  HttpServerResponse
+} from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, type Layer, Option, type Scope, Stream, Tracer } from "effect"
@@ -118,6 +125,28 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
       assert.match(answer, /^HTTP\/1.1 500 /)
       assert.match(answer, /x-mark: here/i)
       yield* Deferred.await(closed)
+    })
+  )
+
+  fact(
+    "runs a middleware around the app, and answers what it answers or fails with by itself",
+    Effect.gen(function* () {
+      const server = yield* HttpServer.HttpServer
+      const middleware = HttpMiddleware.make((app) =>
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) => {
+          if (url === "/own") return Effect.succeed(HttpServerResponse.empty({ status: 418 }))
+          return url === "/failed" ? Effect.die("no") : app
+        })
+      )
+      yield* Effect.withTracerEnabled(
+        server.serve(Effect.succeed(HttpServerResponse.text("app")), middleware),
+        isTraced
+      )
+      const port = server.address._tag === "TcpAddress" ? server.address.port : 0
+      const ask = (path: string) => exchange(port, `GET ${path} HTTP/1.1\r\n${last}\r\n`)
+      assert.match(yield* ask("/own"), /^HTTP\/1.1 418 /)
+      assert.match(yield* ask("/failed"), /^HTTP\/1.1 500 /)
+      assert.match(yield* ask("/"), /^HTTP\/1.1 200 .*app$/s)
     })
   )
 
