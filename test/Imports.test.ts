@@ -39,6 +39,7 @@ const rules: Record<string, Rule> = {
       "@effect/ai",
       "ioredis",
       "jose",
+      "ical.js",
       "rrule-temporal",
       "node:crypto",
       "rate-limiter-flexible",

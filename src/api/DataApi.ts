@@ -28,6 +28,25 @@ export class DataApi extends HttpApiGroup.make("data")
         "JSON lines, of one moment. An export without a last line of the type `end` was cut. One at a time for each user."
       )
   )
+  .add(
+    HttpApiEndpoint.get("calendar", "/api/:user_id/tasks.ics")
+      .setPath(UserPath)
+      .addSuccess(
+        HttpApiSchema.Text({ contentType: "text/calendar" }).annotations({
+          description: "iCalendar (RFC 5545), each task a `VTODO`",
+          jsonSchema: {
+            type: "string",
+            examples: ["BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//taskchat//taskchat//EN\r\nEND:VCALENDAR\r\n"]
+          }
+        })
+      )
+      .annotate(OpenApi.Identifier, "exportTasks")
+      .annotate(OpenApi.Summary, "The user's tasks as iCalendar")
+      .annotate(
+        OpenApi.Description,
+        "For programs with to-do lists: due dates, times in their zones, repetition, priority and labels. It counts as an export: one at a time for each user."
+      )
+  )
   .middleware(ApiRateLimit)
   .middleware(Authentication)
   .annotate(OpenApi.Description, "All of the user's data at once") {}

@@ -17,13 +17,21 @@ const today = Effect.map(DateTime.now, DateTime.formatIsoDateUtc)
 
 export const layer = HttpApiRoutes.group(Api, "data", (handlers) =>
   Effect.map(Exports, (exports) =>
-    handlers.handle(
-      "export",
-      Effect.fnUntraced(function* () {
-        const { id } = yield* CurrentUser
-        const copy = yield* exports.everything(id)
-        return download(copy, ExportLine.contentType, `taskchat-${id}-${yield* today}.jsonl`)
-      })
-    )
+    handlers
+      .handle(
+        "export",
+        Effect.fnUntraced(function* () {
+          const { id } = yield* CurrentUser
+          const copy = yield* exports.everything(id)
+          return download(copy, ExportLine.contentType, `taskchat-${id}-${yield* today}.jsonl`)
+        })
+      )
+      .handle(
+        "calendar",
+        Effect.fnUntraced(function* () {
+          const { id } = yield* CurrentUser
+          return download(yield* exports.calendar(id), "text/calendar", "tasks.ics")
+        })
+      )
   )
 )

@@ -1,6 +1,7 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
+import ICAL from "ical.js"
 import { ExportLine } from "../../src/api/ExportLine.ts"
 import type { UserId } from "../../src/domain/Id.ts"
 import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
@@ -111,12 +112,13 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
         "usage_days.cancelled usage_days.interrupted",
         "idempotency_keys.request_hash"
       ].flatMap((names) => names.split(" "))
+      // The models of a day are in its line, and totals are sums of what is in others.
       const columns = yield* sql<{ table: string; column: string }>`
         SELECT table_name AS table, column_name AS column FROM information_schema.columns
         WHERE table_schema = current_schema() AND column_name <> 'user_id' AND table_name IN (
           SELECT table_name FROM information_schema.columns
           WHERE table_schema = current_schema() AND column_name = 'user_id' AND data_type = 'bigint'
-        ) AND table_name NOT IN ('erasures', 'usage_models')`
+        ) AND table_name NOT IN ('erasures', 'usage_models', 'user_totals')`
       const types: Readonly<Record<string, string>> = {
         identities: "identity",
         conversations: "conversation",
@@ -210,6 +212,56 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
         { until: (status) => status === 200, schedule: Schedule.spaced("50 millis") }
       )
     }).pipe(Effect.scoped)
+  )
+
+  it.effect("has tasks as iCalendar, which a reader of it understands as they were meant", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const title = `Milk, bread; \\ and "${"long ".repeat(30)}𝒶é`
+      const create = (body: object) => send("POST", `/api/${user}/tasks`, { user, body })
+      yield* create({
+        title,
+        description: "Two\nlines",
+        priority: "high",
+        labels: ["a,b", "c"],
+        due_at: "2027-03-27T09:00:00+01:00",
+        time_zone: "Europe/Berlin",
+        repeat: "FREQ=DAILY;UNTIL=20270329"
+      })
+      yield* create({ title: "A day", due_date: "2026-12-01", priority: "low" })
+      const counted = yield* create({ title: "Counted", due_date: "2026-12-01", repeat: "FREQ=WEEKLY;COUNT=3" })
+      yield* send("PATCH", `/api/${user}/tasks/${counted.json["id"]}`, { user, body: { completed: true } })
+      const gone = yield* create({ title: "Gone" })
+      yield* send("DELETE", `/api/${user}/tasks/${gone.json["id"]}`, { user })
+      const done = yield* create({ title: "Done" })
+      yield* send("PATCH", `/api/${user}/tasks/${done.json["id"]}`, { user, body: { completed: true } })
+      const answer = yield* send("GET", `/api/${user}/tasks.ics`, { user })
+      assert.deepStrictEqual([answer.status, answer.headers["content-type"]], [200, "text/calendar"])
+      for (const line of answer.text.split("\r\n")) assert.isAtMost(Buffer.byteLength(line), 75)
+      const calendar = new ICAL.Component(ICAL.parse(answer.text))
+      for (const zone of calendar.getAllSubcomponents("vtimezone")) ICAL.TimezoneService.register(zone)
+      const todos = calendar.getAllSubcomponents("vtodo")
+      const all = (name: string) => todos.map((todo) => todo.getFirstPropertyValue(name)?.toString())
+      assert.deepStrictEqual(all("summary"), [title.trim(), "A day", "Counted", "Done"])
+      assert.deepStrictEqual(all("due"), ["2027-03-27T09:00:00", "2026-12-01", "2026-12-08", undefined])
+      assert.deepStrictEqual(all("priority"), ["1", "9", undefined, undefined])
+      assert.deepStrictEqual(all("status"), ["NEEDS-ACTION", "NEEDS-ACTION", "NEEDS-ACTION", "COMPLETED"])
+      assert.isString(all("completed")[3])
+      const [repeating, , weekly] = todos
+      assert.deepStrictEqual(repeating?.getFirstProperty("categories")?.getValues(), ["a,b", "c"])
+      assert.strictEqual(repeating?.getFirstPropertyValue("description"), "Two\nlines")
+      assert.strictEqual(weekly?.getFirstPropertyValue("rrule")?.toString(), "FREQ=WEEKLY;COUNT=2")
+      // The clocks change on the 28th: nine o'clock stays nine o'clock.
+      const event = new ICAL.Event(repeating ?? new ICAL.Component("vtodo"))
+      const times = event.iterator()
+      const instants = Array.from({ length: 4 }, () => times.next()?.toJSDate().toISOString())
+      assert.deepStrictEqual(instants, [
+        "2027-03-27T08:00:00.000Z",
+        "2027-03-28T07:00:00.000Z",
+        "2027-03-29T07:00:00.000Z",
+        undefined
+      ])
+    })
   )
 
   it.effect("is refused to everybody else", () =>

@@ -6,6 +6,9 @@ import { RateLimited, Unavailable } from "../../domain/Request.ts"
 import * as SqlEngine from "../../runtime/SqlClient.ts"
 import * as TemporaryFile from "../../runtime/TemporaryFile.ts"
 import { dieOnSql } from "../../sql/SqlErrors.ts"
+import * as TaskCalendar from "../tasks/TaskCalendar.ts"
+import { decodeVersioned, taskJson } from "../tasks/TaskStatements.ts"
+import type { Versioned } from "../tasks/Tasks.ts"
 import { Erasing } from "./Erasing.ts"
 import * as ExportStatements from "./ExportStatements.ts"
 
@@ -24,6 +27,8 @@ export class Exports extends Context.Tag("taskchat/services/Exports")<
   {
     /** All of it, as JSON lines, of one moment; on the embedded database, rows are as they were when they were read. */
     readonly everything: (user: UserId) => Effect.Effect<Copy, Refusal, Scope.Scope>
+    /** The tasks that were not deleted, as to-dos of iCalendar. */
+    readonly calendar: (user: UserId) => Effect.Effect<Copy, Refusal, Scope.Scope>
   }
 >() {
   static readonly layer: Layer.Layer<Exports, never, SqlClient.SqlClient> = Layer.scoped(
@@ -93,7 +98,32 @@ const make = Effect.gen(function* () {
           sql.withTransaction
         )
 
+  const tasksAfter = (user: UserId, id: number) =>
+    sql`
+      SELECT ${taskJson(sql, "t")} AS task, version FROM tasks t
+      WHERE t.user_id = ${user} AND t.id > ${id} AND t.deleted_at IS NULL
+      ORDER BY t.id
+      LIMIT 100`.pipe(Effect.flatMap(decodeVersioned))
+
+  const writeCalendar = (user: UserId, { append }: TemporaryFile.TemporaryFile) =>
+    Effect.gen(function* () {
+      const calendar = yield* TaskCalendar.make
+      yield* append(calendar.begin)
+      let after: number | undefined = 0
+      while (after !== undefined) {
+        const page: ReadonlyArray<Versioned> = yield* tasksAfter(user, after)
+        for (const { task } of page) {
+          yield* append(calendar.task(user, task))
+          // A rule that counts far takes a while.
+          yield* Effect.yieldNow()
+        }
+        after = page.at(-1)?.task.id
+      }
+      yield* append(calendar.end)
+    })
+
   return Exports.of({
+    calendar: (user) => copy(user, (file) => dieOnSql(snapshot(() => writeCalendar(user, file)))),
     everything: (user) =>
       copy(user, (file) =>
         Effect.gen(function* () {

@@ -62,6 +62,13 @@ export type Series = typeof Series.Type
 export const nextAfter = ({ rule, starts_on }: Pick<Series, "rule" | "starts_on">, day: string): string | null =>
   occurrence(rule, starts_on, day, true)
 
+/** How many occurrences of a rule come before a day, at most 999: those that its COUNT has used up. */
+export const countBefore = (rule: string, startsOn: string, day: string): number =>
+  Either.getOrElse(
+    Either.try(() => ruleOf(rule, startsOn, true).all((date) => date.toString().slice(0, 10) < day)),
+    () => []
+  ).filter((date) => date.toString().slice(0, 10) < day).length
+
 /** The first day from `from` on that matches a rule, from which its intervals and its count begin; null if there is none. */
 export const firstFrom = (rule: string, from: string): string | null => {
   const anyOf = rule.replace(/;?(INTERVAL|COUNT)=\d+/g, "").replace(/^;/, "")

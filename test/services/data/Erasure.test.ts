@@ -272,7 +272,8 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("ret
         "idempotency_keys.user_id",
         "identities.user_id",
         "usage_days.user_id",
-        "usage_models.user_id"
+        "usage_models.user_id",
+        "user_totals.user_id"
       ])
       assert.deepStrictEqual(yield* Effect.forEach([young, living], rowsOf), before)
     })
