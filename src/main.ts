@@ -3,16 +3,18 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer } from "effect"
 import * as Cli from "./server/Cli.ts"
 import * as Composition from "./server/Composition.ts"
-import * as McpStdio from "./server/McpStdio.ts"
-import * as Tracing from "./server/Tracing.ts"
 
 NodeRuntime.runMain(
   Cli.run({
-    serve: (settings) => Layer.launch(Layer.provide(Composition.serve(settings), Tracing.layer(settings.logging))),
+    serve: (settings) =>
+      Layer.launch(Layer.provide(Composition.serve(settings), Composition.tracing(settings.logging))),
     chat: (settings, talk) =>
-      Effect.provide(talk, Layer.provideMerge(Composition.service(settings), Tracing.layer(settings.logging))),
+      Effect.provide(talk, Layer.provideMerge(Composition.service(settings), Composition.tracing(settings.logging))),
     mcp: (settings, token) =>
-      Effect.provide(McpStdio.serve(token, Composition.mcpStdio(settings)), Tracing.layer(settings.logging)),
+      Effect.promise(() => import("./server/McpStdio.ts")).pipe(
+        Effect.flatMap(({ serve }) => serve(token, Composition.mcpStdio(settings))),
+        Effect.provide(Composition.tracing(settings.logging))
+      ),
     migrate: (settings, change) => Effect.provide(change, Composition.database(settings.database)),
     erase: Composition.erase,
     tokens: Composition.tokens

@@ -1,6 +1,5 @@
 import { HttpLayerRouter } from "@effect/platform"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Duration, Effect, Layer, Option } from "effect"
+import { Data, Duration, Effect, Layer, Option } from "effect"
 import * as Config from "../Config.ts"
 import type { UserId } from "../domain/Id.ts"
 import { isLoopback } from "../domain/Loopback.ts"
@@ -28,13 +27,12 @@ import { DirectoryInUse } from "../sql/DirectoryLock.ts"
 import * as Sql from "../sql/Sql.ts"
 import * as Cli from "./Cli.ts"
 import * as Keys from "./Keys.ts"
-import * as McpStdio from "./McpStdio.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as Server from "./Server.ts"
 import { layerSaying } from "./Starting.ts"
 import * as Welcome from "./Welcome.ts"
 
-// Which layers the settings choose.
+// Which layers the settings choose. What most do without is loaded where it is chosen.
 
 export const database = ({ dataDir, poolSize, url }: Config.Settings["database"]) =>
   Option.match(url, {
@@ -70,8 +68,15 @@ const provider = (settings: Config.Provider) => {
 
 const loaded = (load: () => Promise<Pick<typeof OpenAi, "layer">>, settings: Config.Provider) =>
   Layer.unwrapEffect(Effect.map(Effect.promise(load), ({ layer }) => layer(upstream(settings)))).pipe(
-    Layer.provide(NodeHttpClient.dispatcherLayer)
+    Layer.provide(dispatcher)
   )
+
+const dispatcher = Layer.unwrapEffect(
+  Effect.map(
+    Effect.promise(() => import("@effect/platform-node/NodeHttpClient")),
+    ({ dispatcherLayer }) => dispatcherLayer
+  )
+)
 
 const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upstream) => ({
   ...rest,
@@ -79,6 +84,19 @@ const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upst
   maxOutputTokens: Option.getOrUndefined(maxOutputTokens),
   temperature: Option.getOrUndefined(temperature)
 })
+
+/** Where no exporter is set, no spans are made. */
+export const tracing = (logging: Config.Settings["logging"]) =>
+  Option.match(logging.otlp.endpoint, {
+    onNone: () => Layer.setTracerEnabled(false),
+    onSome: (endpoint) =>
+      Layer.unwrapEffect(
+        Effect.map(
+          Effect.promise(() => import("./Tracing.ts")),
+          ({ layer }) => layer(endpoint, logging)
+        )
+      )
+  })
 
 /** Enough to issue tokens, whoever they name. */
 export const tokens = (settings: Pick<Config.Settings, "auth" | "database">) =>
@@ -162,13 +180,20 @@ export const erase = (settings: Config.Settings, user: UserId) =>
     )
   )
 
+/** Instead of the lock's own words, as it is an MCP client that starts this program, perhaps twice. */
+class InUse extends Data.TaggedError("InUse")<{ readonly why: string }> {
+  override get message() {
+    return `${this.why}. Where \`taskchat serve\` runs on it, give your MCP client the address of that, with /mcp; or set DATABASE_URL: a PostgreSQL serves many.`
+  }
+}
+
 /** What the tools need where MCP is spoken over standard input. */
 export const mcpStdio = (settings: Config.Settings) =>
   Layer.mergeAll(Layer.provide(TaskTools.layer, Tasks.layer), users(settings), rateLimits(settings.limits)).pipe(
     Layer.provideMerge(Erasing.layer),
     Layer.provide(
       Layer.mapError(database(settings.database), (error) =>
-        error instanceof DirectoryInUse ? new McpStdio.InUse({ why: error.message }) : error
+        error instanceof DirectoryInUse ? new InUse({ why: error.message }) : error
       )
     )
   )

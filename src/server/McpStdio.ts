@@ -14,13 +14,6 @@ class TokenRefused extends Data.TaggedError("TokenRefused")<{ readonly reason: s
   }
 }
 
-/** Instead of the lock's own words, as it is another program that starts this one, perhaps twice. */
-export class InUse extends Data.TaggedError("InUse")<{ readonly why: string }> {
-  override get message() {
-    return `${this.why}. Where \`taskchat serve\` runs on it, give your MCP client the address of that, with /mcp; or set DATABASE_URL: a PostgreSQL serves many.`
-  }
-}
-
 interface Streams {
   readonly stdin: Readable
   readonly stdout: Writable

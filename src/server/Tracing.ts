@@ -10,31 +10,27 @@ import * as Sampled from "../runtime/Sampled.ts"
 import * as Cli from "./Cli.ts"
 import * as Logging from "./Logging.ts"
 
-/** Where an exporter is set, spans, metrics and logs go there; where none is, no spans are made. */
-export const layer = ({ level, otlp }: Config.Settings["logging"]) =>
-  Option.match(otlp.endpoint, {
-    onNone: () => Layer.setTracerEnabled(false),
-    onSome: (endpoint) => {
-      const to = (signal: "traces" | "metrics" | "logs") => ({
-        url: `${endpoint}/v1/${signal}`,
-        headers: Option.match(otlp.headers, { onNone: () => ({}), onSome: Config.headersIn }),
-        resource: {
-          serviceName: otlp.serviceName,
-          serviceVersion: Cli.version,
-          attributes: { "service.instance.id": instanceId }
-        }
-      })
-      const options = { isDetailed: LogLevel.lessThanEqual(level, LogLevel.Debug) }
-      return Layer.mergeAll(
-        Layer.unwrapScoped(
-          Effect.map(OtlpTracer.make(to("traces")), (tracer) => Layer.setTracer(exported(tracer, options)))
-        ),
-        OtlpMetrics.layer(to("metrics")),
-        Layer.scopedDiscard(Effect.forkScoped(Effect.repeat(Sampled.takeAll, Schedule.spaced("5 seconds")))),
-        Logger.addScoped(Effect.map(OtlpLogger.make(to("logs")), (logger) => Logging.exported(logger, options)))
-      ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
+/** Spans, metrics and logs go to an exporter. */
+export const layer = (endpoint: string, { level, otlp }: Config.Settings["logging"]) => {
+  const to = (signal: "traces" | "metrics" | "logs") => ({
+    url: `${endpoint}/v1/${signal}`,
+    headers: Option.match(otlp.headers, { onNone: () => ({}), onSome: Config.headersIn }),
+    resource: {
+      serviceName: otlp.serviceName,
+      serviceVersion: Cli.version,
+      attributes: { "service.instance.id": instanceId }
     }
   })
+  const options = { isDetailed: LogLevel.lessThanEqual(level, LogLevel.Debug) }
+  return Layer.mergeAll(
+    Layer.unwrapScoped(
+      Effect.map(OtlpTracer.make(to("traces")), (tracer) => Layer.setTracer(exported(tracer, options)))
+    ),
+    OtlpMetrics.layer(to("metrics")),
+    Layer.scopedDiscard(Effect.forkScoped(Effect.repeat(Sampled.takeAll, Schedule.spaced("5 seconds")))),
+    Logger.addScoped(Effect.map(OtlpLogger.make(to("logs")), (logger) => Logging.exported(logger, options)))
+  ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
+}
 
 const instanceId = crypto.randomUUID()
 

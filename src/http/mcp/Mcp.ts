@@ -1,5 +1,4 @@
 import { HttpApp, HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { createMcpHandler } from "@modelcontextprotocol/server"
 import { Effect, Either, Layer, Option, Redacted, Schema } from "effect"
 import { Authentication } from "../../api/Authentication.ts"
 import type { UserId } from "../../domain/Id.ts"
@@ -12,7 +11,6 @@ import * as Users from "../Authentication.ts"
 import { showLimits, spend } from "../Authentication.ts"
 import * as Exchange from "../Exchange.ts"
 import { addressIn, Mount, PublicUrl, rootOf, tell } from "../Mount.ts"
-import * as McpServer from "./McpServer.ts"
 import * as Messages from "./Messages.ts"
 
 export interface McpOptions {
@@ -38,7 +36,16 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
       const { bearer } = yield* Authentication
       const limits = yield* RateLimits
       const erasing = yield* Erasing
-      const serverFor = yield* McpServer.make(Effect.succeed(yield* TaskTools))
+      const toolkit = Effect.succeed(yield* TaskTools)
+      // The protocol is loaded for the first who speaks it.
+      const protocol = yield* Effect.cached(
+        Effect.gen(function* () {
+          const [{ createMcpHandler }, McpServer] = yield* Effect.promise(() =>
+            Promise.all([import("@modelcontextprotocol/server"), import("./McpServer.ts")])
+          )
+          return { createMcpHandler, serverFor: yield* McpServer.make(toolkit) }
+        })
+      )
       const { prefix, root = router } = yield* Mount
       const resource = `${prefix}${path}`
       const publicUrl = yield* PublicUrl
@@ -63,6 +70,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
         }
         const form = Messages.formFor(request.headers["accept"])
         if (form === undefined) return yield* new NotAcceptable()
+        const { createMcpHandler, serverFor } = yield* protocol
         // A handler of its own for each request, which is cheap, as all that it does is for one user.
         const handler = createMcpHandler(() => serverFor(Effect.succeed(admitted), runtime))
         const headers = { ...request.headers, accept: "application/json, text/event-stream" }

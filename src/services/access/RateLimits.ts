@@ -1,6 +1,5 @@
 import { Clock, Context, Duration, Effect, Layer, Redacted } from "effect"
-import { Redis } from "ioredis"
-import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
+import type { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
 import type { UserId } from "../../domain/Id.ts"
 import { Erasing } from "../data/Erasing.ts"
 
@@ -70,6 +69,9 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
     Layer.scoped(
       RateLimits,
       Effect.gen(function* () {
+        // Loaded only where it is used.
+        const { RateLimiterRedis, RateLimiterRes } = yield* Effect.promise(() => import("rate-limiter-flexible"))
+        const isCount = (reason: unknown): reason is RateLimiterRes => reason instanceof RateLimiterRes
         const redis = yield* connect(url)
         const prefix = options.prefix ?? "taskchat"
         const shared = perPolicy((policy) => {
@@ -110,7 +112,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
             const now = yield* Clock.currentTimeMillis
             const alone = own.take(policy, user, requests)
             if (awayUntil !== undefined && now < awayUntil) return yield* alone
-            return yield* consume(shared[policy], user, limit, requests).pipe(
+            return yield* consume(shared[policy], isCount, user, limit, requests).pipe(
               Effect.zipLeft(found),
               Effect.catchAll(() => Effect.zipRight(lost(now), alone))
             )
@@ -204,13 +206,19 @@ class Windows {
 }
 
 /** Fails when Redis does. */
-const consume = (counts: RateLimiterRedis, user: UserId, limit: Limit, requests = 1) =>
+const consume = (
+  counts: RateLimiterRedis,
+  isCount: (reason: unknown) => reason is RateLimiterRes,
+  user: UserId,
+  limit: Limit,
+  requests = 1
+) =>
   Effect.gen(function* () {
     const { consumedPoints, msBeforeNext } = yield* Effect.tryPromise(() =>
       counts
         .consume(String(user), requests)
         // "Too many" comes as a rejection, as the store's failures do.
-        .catch((reason: unknown) => (reason instanceof RateLimiterRes ? reason : Promise.reject(reason)))
+        .catch((reason: unknown) => (isCount(reason) ? reason : Promise.reject(reason)))
     )
     const now = yield* Clock.currentTimeMillis
     return standingOf(limit, { count: consumedPoints, until: now + msBeforeNext }, now)
@@ -219,6 +227,7 @@ const consume = (counts: RateLimiterRedis, user: UserId, limit: Limit, requests 
 /** Fails fast when Redis is away: nothing is queued or tried again, and what waits waits shortly. */
 const connect = (url: Redacted.Redacted) =>
   Effect.gen(function* () {
+    const { Redis } = yield* Effect.promise(() => import("ioredis"))
     const redis = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const redis = new Redis(Redacted.value(url), {
