@@ -392,10 +392,11 @@ const start = async ({ instances, modelUrl, quick }) => {
     await sleep(1000)
     const { live, rss } = await server.memory()
     await server.stop()
-    return { startup: server.startup, rss: rss / 2 ** 20, live: live / 2 ** 20 }
+    return { startup: server.startup, cpu: server.startCpu, rss: rss / 2 ** 20, live: live / 2 ** 20 }
   })
   return [
     row(samples, "startup", "from nothing to the first answer", "ms", ({ startup }) => startup),
+    row(samples, "startCpu", "from nothing to the first answer: CPU", "s", ({ cpu }) => cpu),
     row(samples, "idle", "idle memory: RSS", "MiB", ({ rss }) => rss),
     row(samples, undefined, "idle memory: heap and buffers in use", "MiB", ({ live }) => live)
   ]

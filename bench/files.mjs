@@ -2,6 +2,7 @@
  * Counts the files of `src` that one chat message passes, by V8's coverage of one JSON turn, and prints them.
  * `DATABASE_URL=… node bench/files.mjs`, after `npm run build`.
  */
+import { fileURLToPath } from "node:url"
 import { chat } from "./client.mjs"
 import { cleanUp, createDatabase, serverOf, startModel, startServer } from "./servers.mjs"
 
@@ -10,7 +11,11 @@ const message = "What should I do today?"
 
 try {
   const modelUrl = await startModel()
-  const server = await startServer(serverOf("taskchat"), await createDatabase("files"), modelUrl)
+  const server = await startServer(
+    serverOf(`modules=${fileURLToPath(new URL("../dist/main.js", import.meta.url))}`),
+    await createDatabase("files"),
+    modelUrl
+  )
   // What is only done the first time is no part of a message's way.
   const { conversation_id } = await chat(server, user, message)
   await server.startCoverage()

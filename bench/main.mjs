@@ -3,7 +3,7 @@
  * PostgreSQL (DATABASE_URL), all of them with the same stand-in for the model. Prints tables in Markdown.
  *
  *   --only json,tool,tokens,get,memory,start,size   which figures; all when absent
- *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/main.js` is another build,
+ *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/bin/main.js` is another build,
  *                                                   `taskchat-responses` asks the model by OpenAI's Responses,
  *                                                   `taskchat-traced` sends its spans to a collector, `stock` has the
  *                                                   library's pieces in the place of those of `src/runtime`, and

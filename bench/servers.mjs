@@ -23,9 +23,9 @@ const stock = (names) => {
 }
 
 const servers = {
-  taskchat: taskchat(path("../dist/main.js")),
-  "taskchat-responses": { ...taskchat(path("../dist/main.js")), env: { MODEL_PROVIDER: "openai" } },
-  "taskchat-traced": { ...taskchat(path("../dist/main.js")), isTraced: true },
+  taskchat: taskchat(path("../dist/bin/main.js")),
+  "taskchat-responses": { ...taskchat(path("../dist/bin/main.js")), env: { MODEL_PROVIDER: "openai" } },
+  "taskchat-traced": { ...taskchat(path("../dist/bin/main.js")), isTraced: true },
   stock: stock(pieces),
   ...Object.fromEntries(pieces.map((piece) => [`stock-${piece}`, stock([piece])])),
   bare: { file: path("bare.mjs"), args: [], env: {} },
@@ -126,7 +126,7 @@ const onCpu = (file) => Number(readFileSync(file, "utf8").split(" ")[0])
 const isPostgres = (pid) =>
   existsSync(`/proc/${pid}/comm`) && readFileSync(`/proc/${pid}/comm`, "utf8") === "postgres\n"
 
-/** Starts a server on its database, and waits until it answers. `startup`: milliseconds from nothing to its first 200. */
+/** Starts a server on its database, and waits until it answers. `startup`: milliseconds from nothing to its first 200; `startCpu`: seconds of CPU. */
 export const startServer = async ({ args, env, execArgv = [], file, isTraced, name }, database, modelUrl) => {
   const port = await freePort()
   const from = micros()
@@ -149,6 +149,7 @@ export const startServer = async ({ args, env, execArgv = [], file, isTraced, na
   const url = `http://127.0.0.1:${port}`
   await answers(`${url}/health`, server)
   const startup = (micros() - from) / 1000
+  const startCpu = cpuOf(server.pid)
 
   let questions = 0
   const ask = (question, argument) =>
@@ -168,6 +169,7 @@ export const startServer = async ({ args, env, execArgv = [], file, isTraced, na
     url,
     database,
     startup,
+    startCpu,
     cpu: () => cpuOf(server.pid),
     /** Seconds of CPU by process of PostgreSQL's that works for it; none if PostgreSQL is elsewhere. */
     databaseCpu: async (client) => {
