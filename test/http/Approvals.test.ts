@@ -557,7 +557,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
   it.effect("an approval and a change of its task at once: one comes first, and the other knows", () =>
     Effect.gen(function* () {
       const outcomes = yield* Effect.forEach(
-        Arr.makeBy(20, (i) => i),
+        Arr.makeBy(10, (i) => i),
         (i) =>
           Effect.gen(function* () {
             const asked = yield* asking()

@@ -994,7 +994,7 @@ layer(Database.layer)("Chat", (it) => {
 
   it.scoped("of decisions on several nodes one counts, and what it approves runs once", () =>
     Effect.gen(function* () {
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < 2; round++) {
         const node = yield* newNode([create("Once")], { agent: confirming })
         const nodes = [node, yield* newNode([], { agent: confirming }), yield* newNode([], { agent: confirming })]
         const user = yield* newUser
