@@ -338,7 +338,9 @@ const limits = Config.all({
   redisUrl: secretUrl("REDIS_URL", "redis", "rediss?"),
   /** Turns that run on this node, and of one user on all nodes. */
   runningTurns: integer("MAX_RUNNING_TURNS", 1, 100_000).pipe(or(1000)),
-  runningTurnsPerUser: integer("MAX_RUNNING_TURNS_PER_USER", 1, 1000).pipe(or(5))
+  runningTurnsPerUser: integer("MAX_RUNNING_TURNS_PER_USER", 1, 1000).pipe(or(5)),
+  /** Input and output tokens of one user's turns of a day in UTC. */
+  tokensPerUserPerDay: integer("TOKENS_PER_USER_PER_DAY", 1, 1_000_000_000)
 })
 
 const data = Config.all({

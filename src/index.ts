@@ -85,6 +85,7 @@ export {
 export { TaskChange } from "./domain/TaskChange.ts"
 export { type Place, ProviderState, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./domain/ToolCall.ts"
 export {
+  BudgetExhausted,
   IdempotencyInProgress,
   IdempotencyKeyReused,
   Reverted,
@@ -113,6 +114,7 @@ export * as ChatCompletions from "./models/ChatCompletions.ts"
 export type { Options as UpstreamOptions } from "./models/Endpoint.ts"
 export * as Offline from "./models/Offline.ts"
 export * as OpenAi from "./models/OpenAi.ts"
+export { type Allowance, type Budget, Budgets } from "./services/access/Budgets.ts"
 export { type Attempt, Idempotency, type Once } from "./services/access/Idempotency.ts"
 export { Identities } from "./services/access/Identities.ts"
 export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/access/RateLimits.ts"

@@ -41,7 +41,8 @@ describe("without any variable", () => {
       api: 600,
       redisUrl: Option.none(),
       runningTurns: 1000,
-      runningTurnsPerUser: 5
+      runningTurnsPerUser: 5,
+      tokensPerUserPerDay: Option.none()
     })
     assert.deepStrictEqual(
       [logging.level, logging.format, logging.otlp],
@@ -90,6 +91,7 @@ const variables = [
   "REDIS_URL",
   "MAX_RUNNING_TURNS",
   "MAX_RUNNING_TURNS_PER_USER",
+  "TOKENS_PER_USER_PER_DAY",
   "RETENTION",
   "DELETED_RETENTION",
   "ERASE_ENDPOINT",
@@ -312,6 +314,7 @@ describe("what is wrong is told in one line that names the variable, its value a
     ["RATE_LIMIT_API", { RATE_LIMIT_API: "unlimited" }],
     ["MAX_RUNNING_TURNS", { MAX_RUNNING_TURNS: "10000000000000000" }],
     ["MAX_RUNNING_TURNS_PER_USER", { MAX_RUNNING_TURNS_PER_USER: "0" }],
+    ["TOKENS_PER_USER_PER_DAY", { TOKENS_PER_USER_PER_DAY: "0" }],
     ["RETENTION", { RETENTION: "1 hour" }],
     ["DELETED_RETENTION", { DELETED_RETENTION: "30" }],
     ["ERASE_ENDPOINT", { ERASE_ENDPOINT: "true" }],

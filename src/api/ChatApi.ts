@@ -9,6 +9,7 @@ import { PayloadTooLarge, TimeZone, Unavailable, UnsupportedMediaType } from "..
 import { TaskChanged } from "../domain/Task.ts"
 import { ToolCalls } from "../domain/ToolCall.ts"
 import {
+  BudgetExhausted,
   IdempotencyInProgress,
   IdempotencyKeyReused,
   keyLifetime,
@@ -116,6 +117,7 @@ const begin = <Name extends string>(name: Name, path: `/${string}`) =>
     .addError(wire(TurnInProgress))
     .addError(wire(TaskChanged))
     .addError(wire(TooManyTurns))
+    .addError(wire(BudgetExhausted))
     .addError(wire(IdempotencyKeyReused))
     .addError(wire(MessageNotFound))
     .addError(wire(PayloadTooLarge))
@@ -133,6 +135,7 @@ const decide = <Name extends "approve" | "decline">(name: Name) =>
     .addError(wire(TurnInProgress))
     .addError(wire(TaskChanged))
     .addError(wire(TooManyTurns))
+    .addError(wire(BudgetExhausted))
     .addError(wire(IdempotencyKeyReused))
     .addError(wire(MessageNotFound))
     .addError(wire(IdempotencyInProgress))

@@ -21,9 +21,28 @@ export type TurnStatus = typeof TurnStatus.Type
 /** Tokens of the model, summed over the steps of a turn. */
 export const Usage = Schema.Struct({
   inputTokens: Schema.Int.annotations({ examples: [412] }).pipe(key("input_tokens")),
-  outputTokens: Schema.Int.annotations({ examples: [38] }).pipe(key("output_tokens"))
+  outputTokens: Schema.Int.annotations({ examples: [38] }).pipe(key("output_tokens")),
+  estimatedTokens: Schema.optionalWith(
+    Schema.Int.annotations({
+      description:
+        "Beside these, an estimate for calls of the model that did not tell what they cost; absent without such",
+      examples: [4508]
+    }),
+    { exact: true }
+  ).pipe(Schema.fromKey("estimated_tokens"))
 }).annotations({ identifier: "Usage", description: "Tokens of the model, summed over the steps of a turn" })
 export type Usage = typeof Usage.Type
+
+export const noUsage: Usage = { inputTokens: 0, outputTokens: 0 }
+
+export const addUsage = (a: Usage, b: Usage): Usage => {
+  const estimatedTokens = (a.estimatedTokens ?? 0) + (b.estimatedTokens ?? 0)
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    ...(estimatedTokens > 0 && { estimatedTokens })
+  }
+}
 
 /** Why a turn did not complete: the code for programs, the sentence for people. */
 export const TurnError = Schema.Struct({
@@ -52,6 +71,7 @@ export class Turn extends Schema.Class<Turn>("Turn")(
       examples: ["openai:gpt-4.1-mini"]
     }),
     usage: Schema.NullOr(Usage),
+    steps: Schema.Array(Usage).annotations({ description: "What each step cost, in order" }),
     error: Schema.NullOr(TurnError).annotations({
       description: "Null while it runs and when it completed",
       jsonSchema: { examples: [null] }
@@ -99,6 +119,22 @@ export class TooManyTurns extends Problem("TooManyTurns", {
   title: "Too many running turns",
   detail: "You have as many running turns as one user may. Wait for one to end."
 }) {}
+
+/** The user's tokens are used up: a turn cannot begin, or ended after the step that used up the rest. */
+export class BudgetExhausted extends Problem(
+  "BudgetExhausted",
+  {
+    status: 429,
+    codes: ["budget_exhausted"],
+    title: "Budget exhausted",
+    detail: "Your tokens for today are used up. There are new ones at midnight UTC."
+  },
+  // Where a turn had begun.
+  Schema.Struct({
+    turnId: Schema.optional(TurnId).pipe(Schema.fromKey("turn_id")),
+    toolCalls: Schema.optional(ToolCalls).pipe(Schema.fromKey("tool_calls"))
+  })
+) {}
 
 /** The turn that this request waited for was cancelled. */
 export class TurnCancelled extends Problem(

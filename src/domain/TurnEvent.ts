@@ -4,6 +4,7 @@ import type { ConversationId, MessageId, TurnId } from "./Id.ts"
 import { InvalidRequest, Unavailable } from "./Request.ts"
 import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
 import {
+  BudgetExhausted,
   TurnCancelled,
   type TurnEnd,
   type TurnError,
@@ -103,6 +104,7 @@ export const problemOf = (end: Ended, isReplay = false) => {
       if (end.error !== null && TurnRefused.about.codes.includes(end.error.code)) {
         return new TurnRefused({ ...about, code: end.error.code })
       }
+      if (end.error?.code === "budget_exhausted") return new BudgetExhausted(about)
       return end.error?.code === "unavailable"
         ? new Unavailable({ retryAfter: 1, ...about })
         : new TurnFailed({ ...about, code: end.error?.code ?? "internal_error" })

@@ -13,6 +13,7 @@ import * as Page from "../http/page/Page.ts"
 import * as Routes from "../http/Routes.ts"
 import * as Offline from "../models/Offline.ts"
 import type * as OpenAi from "../models/OpenAi.ts"
+import { Budgets } from "../services/access/Budgets.ts"
 import { Identities } from "../services/access/Identities.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Tokens } from "../services/access/Tokens.ts"
@@ -116,14 +117,21 @@ const rateLimits = ({ api, chat, redisUrl }: Config.Settings["limits"]) => {
   })
 }
 
+const budgets = ({ tokensPerUserPerDay }: Config.Settings["limits"]) =>
+  Option.match(tokensPerUserPerDay, {
+    onNone: () => Layer.empty,
+    onSome: (tokensPerDay) => Budgets.layer({ tokensPerDay })
+  })
+
 const services = ({ agent, auth, data, database: db, limits, model: llm }: Config.Settings) =>
   Services.layer({
     ...agent,
+    maxOutputTokens: llm._tag === "offline" ? undefined : Option.getOrUndefined(llm.maxOutputTokens),
     maxRunning: limits.runningTurns,
     maxRunningPerUser: limits.runningTurnsPerUser,
     retention: { conversations: Option.getOrUndefined(data.retention), deleted: data.deletedRetention }
   }).pipe(
-    Layer.provide(layerSaying("Loading the model's client")(model(llm))),
+    Layer.provide([layerSaying("Loading the model's client")(model(llm)), budgets(limits)]),
     Layer.provideMerge(Layer.merge(users({ auth, database: db }), rateLimits(limits))),
     Layer.provideMerge(Erasing.layer),
     Layer.provideMerge(database(db))

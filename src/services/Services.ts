@@ -40,6 +40,8 @@ export interface Options extends TurnOptions {
   readonly historyMaxTokens?: number | undefined
   /** Which of the agent's calls need the user's approval; none when absent. */
   readonly confirm?: Confirm | undefined
+  /** What an answer of the model costs at most, where it does not tell; 4,096 when absent. */
+  readonly maxOutputTokens?: number | undefined
   /** Who the agent is and how it behaves; its own when absent. */
   readonly instructions?: string | undefined
 }
@@ -60,6 +62,7 @@ export const layer = (
       maxSteps: options.maxSteps ?? 8,
       historyMaxTokens: options.historyMaxTokens ?? 16_000,
       confirm: options.confirm ?? "off",
+      ...(options.maxOutputTokens !== undefined && { maxOutputTokens: options.maxOutputTokens }),
       ...(options.instructions !== undefined && { instructions: options.instructions })
     }).pipe(Layer.provide(TaskTools.layer)),
     options

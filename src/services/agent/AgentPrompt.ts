@@ -5,7 +5,7 @@ import type { Decision, HeldCall } from "../../domain/Approval.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { FailureKind } from "../../domain/ModelFailure.ts"
 import { maxChangesPerTurn, type ProviderState, type ToolCall } from "../../domain/ToolCall.ts"
-import type { AgentTurn } from "./Agent.ts"
+import type { AgentOptions, AgentTurn } from "./Agent.ts"
 
 // Written out: the library's constructors copy what they are given into objects with computed members, 6 µs each, and a
 // prompt has forty of them.
@@ -137,6 +137,19 @@ export const messagesOf = ({ instructions, past, present }: StepPrompt): Readonl
   ...present
 ]
 
+/** What the first step of a turn sends. */
+export const firstPrompt = (
+  options: Pick<AgentOptions, "historyMaxTokens" | "instructions">,
+  turn: Pick<AgentTurn, "decided" | "history" | "message">
+): StepPrompt => ({
+  instructions: options.instructions ?? defaultInstructions,
+  ...opening(turn, options.historyMaxTokens)
+})
+
+/** An estimate of the tokens that an answer to this costs. */
+export const costOf = (prompt: StepPrompt, maxOutputTokens = 4096): number =>
+  tokensOf(messagesOf(prompt)) + maxOutputTokens
+
 /**
  * What to send in place of a request that was refused: the model is told of a call that was, and all else is tried with
  * half the past and then, or in the last try, with none of it. `undefined` if nothing else can be sent.
@@ -163,7 +176,7 @@ const callRefused =
  * What a turn begins with: what was said before, and the user's message. A turn that began with a decision goes on where
  * the one before it stopped, with what came of the calls; the decision itself is not said to the model.
  */
-export const opening = (
+const opening = (
   { decided, history, message }: Pick<AgentTurn, "decided" | "history" | "message">,
   maxTokens = Number.POSITIVE_INFINITY
 ): Pick<StepPrompt, "past" | "present"> => {
@@ -352,6 +365,9 @@ const defaultInstructions = `You are the assistant of a task list. You help its 
 - The user can take back all task changes of an earlier turn with the undo function of the application; you have no tool for it.
 - Answer briefly, in the user's language, in plain text.`
 
-/** Who the agent is, and what day it is for its user. */
-export const instructions = (own: string | undefined, timeZone: string) =>
-  Effect.map(todayIn(timeZone), (today) => `${own ?? defaultInstructions}\n${sentence(today)}`)
+/** Adds what day it is for the user. */
+export const dated = (prompt: StepPrompt, timeZone: string): Effect.Effect<StepPrompt> =>
+  Effect.map(todayIn(timeZone), (today) => ({
+    ...prompt,
+    instructions: `${prompt.instructions}\n${sentence(today)}`
+  }))

@@ -21,6 +21,8 @@ export interface Answer {
   readonly partialCalls: ReadonlyMap<string, ModelCall<string>>
   /** Known once the answer is complete. */
   readonly usage: Usage | undefined
+  /** Whether the model told what it cost. */
+  readonly isReported: boolean
   /** Why the model ended it. */
   readonly reason: Response.FinishReason | undefined
   /** What its provider wants back with it. */
@@ -42,6 +44,7 @@ export const emptyAnswer = (followsText: boolean): Answer => ({
   droppedCalls: 0,
   partialCalls: new Map(),
   usage: undefined,
+  isReported: false,
   reason: undefined,
   metadata: {}
 })
@@ -68,7 +71,8 @@ export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyA
       const [rest, events] = flushText(answer)
       const { inputTokens, outputTokens } = part.usage
       const usage = { inputTokens: count(inputTokens), outputTokens: count(outputTokens) }
-      return [{ ...rest, usage, reason: part.reason, metadata: part.metadata }, events]
+      const isReported = inputTokens !== undefined || outputTokens !== undefined
+      return [{ ...rest, usage, isReported, reason: part.reason, metadata: part.metadata }, events]
     }
     default:
       return [answer, none]

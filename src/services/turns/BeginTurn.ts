@@ -1,17 +1,27 @@
 import type { SqlClient, Statement } from "@effect/sql"
-import { Clock, Effect, Either } from "effect"
+import { Cause, Clock, DateTime, Effect, Either } from "effect"
 import { v7 } from "uuid"
 import { ApprovalClosed, type Decision, type Held, isApproval, messageOf } from "../../domain/Approval.ts"
 import { ConversationForbidden, ConversationNotFound, titleFrom } from "../../domain/Conversation.ts"
 import { type ConversationId, TurnId, type UserId } from "../../domain/Id.ts"
-import { IdempotencyKeyReused, keyLifetime, TooManyTurns, TurnInProgress, TurnNotFound } from "../../domain/Turn.ts"
+import {
+  BudgetExhausted,
+  IdempotencyKeyReused,
+  keyLifetime,
+  noUsage,
+  TooManyTurns,
+  TurnInProgress,
+  TurnNotFound
+} from "../../domain/Turn.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { violated } from "../../sql/SqlErrors.ts"
+import type { Budget } from "../access/Budgets.ts"
 import type { TurnArchive } from "./FinishTurn.ts"
 import {
   type Asked,
   decodeAsked,
   decodeBegun,
+  decodeHasPlace,
   decodeHistory,
   decodeIds,
   decodeKey,
@@ -23,6 +33,7 @@ import type {
   BegunTurn,
   DecisionRefusal,
   DecisionRequest,
+  Estimate,
   ExistingTurn,
   Refusal,
   RunHeld,
@@ -36,7 +47,8 @@ export const make = (
   node: string,
   lease: Statement.Fragment,
   options: TurnsOptions,
-  { lapse }: Pick<TurnArchive, "lapse">
+  { lapse }: Pick<TurnArchive, "lapse">,
+  budget: Budget | undefined
 ) => {
   /**
    * The conversation's last messages as one JSON value, so that they come along with whatever asks for them. What is decided
@@ -253,28 +265,62 @@ export const make = (
       }
     )
 
-  /** With a decision the approved calls run in the same transaction: both are kept, or neither. */
+  /** With a decision the approved calls run in the same transaction, which the caller begins: both are kept, or neither. */
   const insertDeciding = (request: TurnRequest, turnId: TurnId, decides: Decides, runHeld: RunHeld) =>
     Effect.gen(function* () {
       const turn = yield* insertTurn({ ...request, timeZone: decides.timeZone }, turnId, decides)
       if (turn === undefined) return undefined
+      // What is left is looked at before they run, and reserved after: as in any turn, tasks are locked before the usage.
+      yield* budgetRefusal(request.user)
       const { decision, held } = decides
       const calls = decision === "approved" ? yield* runHeld(turn, held) : []
       return { ...turn, decided: { decision, calls } }
-    }).pipe(sql.withTransaction)
+    })
+
+  /** The turn with what its budget has set aside for it: both, or neither. */
+  const withinBudget = <E>(
+    { reserve, settle }: Budget,
+    inserting: Effect.Effect<BegunTurn | undefined, E>,
+    estimate: Estimate
+  ) =>
+    Effect.suspend(() => {
+      let reserved: BegunTurn | undefined
+      return inserting.pipe(
+        Effect.tap((turn) => {
+          if (turn === undefined) return Effect.void
+          reserved = turn
+          return reserve(turn, estimate(turn))
+        }),
+        sql.withTransaction,
+        Effect.tapErrorCause((cause) =>
+          reserved === undefined || (Cause.isFailType(cause) && cause.error instanceof BudgetExhausted)
+            ? Effect.void
+            : settle(reserved, noUsage)
+        )
+      )
+    })
+
+  const insertWhole = (request: TurnRequest, turnId: TurnId, decides: Decides | null, options: BeginOptions) => {
+    const { estimate = defaultEstimate, runHeld = noneHeld } = options
+    if (budget === undefined) {
+      return decides === null
+        ? insertTurn(request, turnId)
+        : sql.withTransaction(insertDeciding(request, turnId, decides, runHeld))
+    }
+    const inserting = decides === null ? insertTurn(request, turnId) : insertDeciding(request, turnId, decides, runHeld)
+    return withinBudget<Effect.Effect.Error<typeof inserting>>(budget, inserting, estimate)
+  }
 
   const attempt = <E>(
     request: TurnRequest,
     decides: Effect.Effect<Decides | null, E>,
-    runHeld: RunHeld,
+    options: BeginOptions,
     tries = 0
   ): Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused | Failure | E> =>
     Effect.gen(function* () {
       const turnId = TurnId.make(v7({ msecs: yield* Clock.currentTimeMillis }))
       const decided = decides === nothing ? null : yield* decides
-      const begun = yield* Effect.either(
-        decided === null ? insertTurn(request, turnId) : insertDeciding(request, turnId, decided, runHeld)
-      )
+      const begun = yield* Effect.either(insertWhole(request, turnId, decided, options))
       if (Either.isRight(begun) && begun.right !== undefined) return begun.right
       const constraint = Either.isLeft(begun) && isSqlError(begun.left) ? violated(begun.left) : undefined
       if (Either.isLeft(begun) && constraint === undefined) return yield* begun.left
@@ -310,15 +356,16 @@ export const make = (
       }
       // The place, the conversation or the key was taken or freed in that very moment.
       if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
-      return yield* attempt(request, decides, runHeld, tries + 1)
+      return yield* attempt(request, decides, options, tries + 1)
     })
 
-  const begin = (request: TurnRequest, runHeld?: RunHeld) =>
-    runHeld === undefined ? attempt(request, nothing, noneHeld) : attempt(request, approvedBy(request), runHeld)
+  const begin = (request: TurnRequest, runHeld?: RunHeld, estimate?: Estimate) =>
+    attempt(request, runHeld === undefined ? nothing : approvedBy(request), { runHeld, estimate })
 
   const decide = (
     request: DecisionRequest,
-    runHeld: RunHeld
+    runHeld: RunHeld,
+    estimate?: Estimate
   ): Effect.Effect<BegunTurn | ExistingTurn, DecisionRefusal | IdempotencyKeyReused | Failure> =>
     Effect.gen(function* () {
       const { key, user } = request
@@ -326,36 +373,62 @@ export const make = (
       if (first !== null) return first
       const { conversationId, timeZone } = turn
       const message = messageOf(request.decision)
-      return yield* attempt({ user, conversationId, message, timeZone, key }, decidedBy(request), runHeld)
+      return yield* attempt({ user, conversationId, message, timeZone, key }, decidedBy(request), { runHeld, estimate })
     }).pipe(Effect.catchTags({ ConversationNotFound: notFound, ConversationForbidden: notFound }))
 
-  /** Why a turn could not begin now, if not for want of a place. */
+  const budgetRefusal = (user: UserId): Effect.Effect<void, BudgetExhausted> =>
+    budget === undefined
+      ? Effect.void
+      : Effect.gen(function* () {
+          const { remaining, resetsAt } = yield* budget.allowance(user)
+          if (remaining > 0) return
+          const left = DateTime.distance(yield* DateTime.now, resetsAt)
+          return yield* new BudgetExhausted({ retryAfter: Math.max(1, Math.ceil(left / 1000)) })
+        })
+
+  /** Why the user could not begin a turn now, wherever. */
+  const userRefusal = (user: UserId): Effect.Effect<void, TooManyTurns | BudgetExhausted | Failure> =>
+    Effect.gen(function* () {
+      const [{ hasPlace }] = yield* decodeHasPlace(
+        yield* sql`
+          SELECT count(*) < ${options.maxRunningPerUser} AS "hasPlace" FROM turns
+          WHERE user_id = ${user} AND status = 'running'`
+      )
+      return yield* hasPlace ? budgetRefusal(user) : new TooManyTurns({ retryAfter: 1 })
+    })
+
+  /** Why a turn could not begin now, on whichever node. */
   const refusal: (
     request: TurnRequest
   ) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(
     function* (request) {
       const first = yield* existing(request)
       if (first !== null) return first
-      if (request.conversationId === null) return null
-      const turn = yield* running(request)
-      if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
-      const refusal = yield* refusalOf(request)
-      return refusal._tag === "TooManyTurns" ? null : yield* refusal
+      if (request.conversationId !== null) {
+        const turn = yield* running(request)
+        if (turn !== undefined) return yield* new TurnInProgress({ turnId: turn, retryAfter: 1 })
+        const refusal = yield* refusalOf(request)
+        if (refusal._tag !== "TooManyTurns") return yield* refusal
+      }
+      yield* userRefusal(request.user)
+      return null
     }
   )
 
   const forgetKeys = (filter: Statement.Fragment) =>
     sql`DELETE FROM idempotency_keys WHERE created_at <= now() - ${keyLifetime}::interval ${filter}`
 
-  /** Why a turn could not begin with this decision now, if not for want of a place. */
+  /** Why a turn could not begin with this decision now, on whichever node. */
   const decisionRefusal = (
     request: DecisionRequest
   ): Effect.Effect<ExistingTurn | null, DecisionRefusal | IdempotencyKeyReused | Failure> =>
     Effect.gen(function* () {
       yield* askedFor(request)
       const first = yield* existing(request)
-      if (first === null) yield* decidedBy(request)
-      return first
+      if (first !== null) return first
+      yield* decidedBy(request)
+      yield* userRefusal(request.user)
+      return null
     })
 
   return { begin, decide, refusal, decisionRefusal, prune: forgetKeys(sql``) }
@@ -381,7 +454,14 @@ interface Decides extends Asked {
   readonly decision: Decision
 }
 
+interface BeginOptions {
+  readonly runHeld?: RunHeld | undefined
+  readonly estimate?: Estimate | undefined
+}
+
 const nothing = Effect.succeed(null)
+
+const defaultEstimate: Estimate = () => 4096
 
 const noneHeld: RunHeld = () => Effect.succeed([])
 

@@ -1,10 +1,11 @@
 import type { SqlClient, Statement } from "@effect/sql"
-import { DateTime, Effect, Metric } from "effect"
+import { Array as Arr, DateTime, Effect, Metric, Order } from "effect"
 import { approvalLifetime, awaitedOf } from "../../domain/Approval.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
-import type { TurnEnd } from "../../domain/Turn.ts"
+import { noUsage, type TurnEnd, type Usage } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import type { Budget } from "../access/Budgets.ts"
 import {
   decodeFinished,
   decodeLapsed,
@@ -12,7 +13,8 @@ import {
   encodeCalls,
   encodeHeld,
   encodeSteps,
-  unzip
+  unzip,
+  usageOf
 } from "./TurnRows.ts"
 import { cancelled, interrupted, type Outcome } from "./TurnTypes.ts"
 
@@ -22,7 +24,7 @@ const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
 })
 
 /** What running turns leave in the database, and how at their end it becomes a message. */
-export const make = (sql: SqlClient.SqlClient) => {
+export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
   /** What a turn has left in the tables of running turns: what was flushed of its words, and its tool calls. */
   const left = (user: Statement.Fragment, turnId: Statement.Fragment) => ({
     said: sql`(
@@ -49,7 +51,8 @@ export const make = (sql: SqlClient.SqlClient) => {
 
   /**
    * Ends a running turn, if `fence` still holds, in one statement: turn, conversation, message, leftovers. Who asked for
-   * it to be stopped before that was promised that it would be.
+   * it to be stopped before that was promised that it would be. Where the usage is not known, what the turn has reported so
+   * far counts, or else what was reserved for it.
    */
   const finish = (fence: Statement.Fragment) => {
     const update = (holds: boolean) =>
@@ -75,8 +78,12 @@ export const make = (sql: SqlClient.SqlClient) => {
           error_code = ${unlessCancelled(sql`${cancelled.error?.code}`, p.errorCode)},
           error_detail = ${unlessCancelled(sql`${cancelled.error?.detail}`, p.errorDetail)},
           retry_after = CASE WHEN t.cancel_requested_at IS NULL THEN ${p.retryAfter}::int END,
-          input_tokens = ${p.inputTokens}, output_tokens = ${p.outputTokens}, model = ${p.model},
-          step_usage = ${p.steps}::json,
+          input_tokens = coalesce(${p.inputTokens}::integer, t.input_tokens, 0),
+          output_tokens = coalesce(${p.outputTokens}::integer, t.output_tokens, 0),
+          estimated_tokens = coalesce(
+            ${p.estimatedTokens}::integer,
+            CASE WHEN t.input_tokens IS NULL THEN coalesce(t.reserved_tokens, 0) ELSE t.estimated_tokens END),
+          reserved_tokens = NULL, model = coalesce(${p.model}, t.model), step_usage = coalesce(${p.steps}::json, t.step_usage),
           is_message_refused = t.cancel_requested_at IS NULL AND ${p.isMessageRefused}::boolean,
           message_id = CASE
             WHEN ${p.hasContent} OR ${p.isCompleted} AND t.cancel_requested_at IS NULL
@@ -84,7 +91,8 @@ export const make = (sql: SqlClient.SqlClient) => {
           END
         FROM locked
         WHERE t.user_id = ${p.user} AND t.id = ${p.turnId} AND t.status = 'running' AND ${fence}
-        RETURNING t.conversation_id, t.message_id, t.finished_at, t.status
+        RETURNING t.conversation_id, t.message_id, t.finished_at, t.status, t.input_tokens, t.output_tokens,
+          t.estimated_tokens
       ), conversation AS (
         UPDATE conversations c
         SET last_sequence_number = c.last_sequence_number + 1, message_count = c.message_count + 1,
@@ -104,11 +112,12 @@ export const make = (sql: SqlClient.SqlClient) => {
       ), done AS (
         DELETE FROM tool_calls WHERE user_id = ${p.user} AND turn_id = ${p.turnId} AND EXISTS (SELECT FROM turn)
       )
-      SELECT conversation_id AS "conversationId", message_id AS "messageId", finished_at AS "finishedAt", status
+      SELECT conversation_id AS "conversationId", message_id AS "messageId", finished_at AS "finishedAt", status,
+        input_tokens AS "inputTokens", output_tokens AS "outputTokens", estimated_tokens AS "estimatedTokens"
       FROM turn`
       })
     const [plain, holding] = [update(false), update(true)]
-    return (user: UserId, turnId: TurnId, outcome: Outcome) => {
+    return (user: UserId, turnId: TurnId, outcome: Omit<Outcome, "usage"> & { readonly usage: Usage | null }) => {
       const { calls, content, error, held, places, retryAfter, status, usage } = outcome
       const { isMessageRefused = false, model = null, states = [], steps = [] } = outcome
       return (held === undefined ? plain : holding)({
@@ -128,7 +137,9 @@ export const make = (sql: SqlClient.SqlClient) => {
         steps: steps.length === 0 ? null : encodeSteps(steps),
         states: states.length === 0 ? null : JSON.stringify(states),
         held: held === undefined ? null : encodeHeld(held),
-        ...usage
+        inputTokens: usage === null ? null : usage.inputTokens,
+        outputTokens: usage === null ? null : usage.outputTokens,
+        estimatedTokens: usage === null ? null : (usage.estimatedTokens ?? 0)
       }).pipe(
         Effect.flatMap(decodeFinished),
         Effect.map(
@@ -141,7 +152,7 @@ export const make = (sql: SqlClient.SqlClient) => {
               toolCalls: calls.length === 0 ? null : calls,
               awaiting: row.status === "completed" ? awaitedOf(held, expiryAfter(row.finishedAt)) : null,
               model,
-              usage,
+              usage: usageOf(row),
               message: row.messageId === null ? null : { id: row.messageId, createdAt: row.finishedAt },
               ...(row.status === status ? { error, retryAfter } : { error: cancelled.error, retryAfter: null })
             }
@@ -154,7 +165,8 @@ export const make = (sql: SqlClient.SqlClient) => {
 
   /**
    * Ends turns whose lease has lapsed, `batch` at most. Waits for no one: one whose rows are held is being ended, or
-   * worked on, by their holder. In the order of `finish`, and all before any end.
+   * worked on, by their holder. In the order of `finish`, and all before any end. The ends are in one order too: each
+   * also locks the usage of its user's day.
    */
   const lapse = (filter: Statement.Fragment) =>
     sql`
@@ -164,6 +176,7 @@ export const make = (sql: SqlClient.SqlClient) => {
       LIMIT ${batch}
       FOR NO KEY UPDATE OF c, t SKIP LOCKED`.pipe(
       Effect.flatMap(decodeLapsed),
+      Effect.map(Arr.sortWith(({ turnId, user }) => `${user} ${turnId}`, Order.string)),
       Effect.flatMap(
         Effect.forEach(({ turnId, user }) =>
           leftovers(user, turnId).pipe(
@@ -171,14 +184,16 @@ export const make = (sql: SqlClient.SqlClient) => {
             Effect.flatMap(({ calls, content, places }) => {
               // Of a node that died the last words may be missing, though not what it did after them.
               const kept = places.map((place) => ({ ...place, offset: Math.min(place.offset, content.length) }))
-              const usage = { inputTokens: 0, outputTokens: 0 }
-              return finishAny(user, turnId, { calls, content, places: kept, usage, ...interrupted })
+              return finishAny(user, turnId, { calls, content, places: kept, usage: null, ...interrupted })
             }),
-            Effect.as({ turnId })
+            Effect.map((ended) => ({ user, turnId, usage: ended?.usage ?? noUsage }))
           )
         )
       ),
       sql.withTransaction,
+      Effect.tap((lapsed) =>
+        budget === undefined ? Effect.void : Effect.forEach(lapsed, (turn) => budget.settle(turn, turn.usage))
+      ),
       Effect.tap(({ length }) =>
         length === 0
           ? Effect.void
@@ -214,8 +229,10 @@ type Finish = {
   readonly steps: string | null
   readonly states: string | null
   readonly held: string | null
-  readonly inputTokens: number
-  readonly outputTokens: number
+  /** Null where nobody knows what the turn has cost since it last told. */
+  readonly inputTokens: number | null
+  readonly outputTokens: number | null
+  readonly estimatedTokens: number | null
 }
 
 const expiryAfter = (finishedAt: DateTime.Utc) => DateTime.addDuration(finishedAt, approvalLifetime)

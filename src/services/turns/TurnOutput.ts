@@ -1,7 +1,7 @@
 import { Chunk, type Data, Effect, Option, type Stream } from "effect"
 import type { AgentEvent } from "../../domain/Agent.ts"
 import type { Place, ProviderState, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
-import type { Usage } from "../../domain/Turn.ts"
+import { addUsage, noUsage, type Usage } from "../../domain/Turn.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
 import * as Pull from "../../runtime/Pull.ts"
 
@@ -28,6 +28,7 @@ export class TurnOutput {
   private said = ""
   private last: Cursor = start
   private isLeft = false
+  private openCall: (() => number) | undefined
   private readonly untilEnd: Array<(end: Effect.Effect<Ended>) => void> = []
   /** The calls that ended, and their places. */
   readonly calls: Array<ToolCall> = []
@@ -35,7 +36,7 @@ export class TurnOutput {
   /** The model that answers, once it has begun. */
   model: string | null = null
   /** The sum over the steps so far. */
-  usage: Usage = { inputTokens: 0, outputTokens: 0 }
+  usage: Usage = noUsage
   /** Of each step that ended. */
   readonly steps: Array<Usage> = []
   /** Calls that did not run, for want of the user's approval. */
@@ -75,13 +76,31 @@ export class TurnOutput {
         this.model = event.model
         return
       case "StepEnded":
-        this.steps.push(event.usage)
+        this.openCall = undefined
         if (event.state !== undefined) this.states.push(event.state)
-        this.usage = {
-          inputTokens: this.usage.inputTokens + event.usage.inputTokens,
-          outputTokens: this.usage.outputTokens + event.usage.outputTokens
-        }
+        this.addStep(event.usage)
     }
+  }
+
+  /** A model is asked; or, without an estimate of what that costs, the last time it was cost nothing. */
+  asked(estimate: (() => number) | undefined) {
+    if (estimate === undefined) this.openCall = undefined
+    else {
+      this.closeCall()
+      this.openCall = estimate
+    }
+  }
+
+  /** No more is heard of the model that was asked last: if it has not told what that cost, the estimate counts. */
+  closeCall() {
+    const estimate = this.openCall
+    this.openCall = undefined
+    if (estimate !== undefined) this.addStep({ ...noUsage, estimatedTokens: estimate() })
+  }
+
+  private addStep(usage: Usage) {
+    this.steps.push(usage)
+    this.usage = addUsage(this.usage, usage)
   }
 
   addText(text: string) {

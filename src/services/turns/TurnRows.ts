@@ -52,6 +52,7 @@ export const decodeHistory = oneRow(Schema.Struct({ history: Schema.Array(Histor
 export const decodeKey = rows(Schema.Struct({ hash: Schema.String, turnId: TurnId }))
 export const decodeIds = rows(Schema.Struct({ id: TurnId }))
 export const decodeOwn = rows(Schema.Struct({ own: Schema.Boolean }))
+export const decodeHasPlace = oneRow(Schema.Struct({ hasPlace: Schema.Boolean }))
 export const decodeLapsed = rows(Schema.Struct({ user: UserId, turnId: TurnId }))
 export const decodeRenewed = rows(
   Schema.Struct({ turnId: TurnId, isCancelled: Schema.Boolean, isWatched: Schema.Boolean })
@@ -64,7 +65,10 @@ export const decodeFinished = rows(
     conversationId: ConversationId,
     status: TurnEnd,
     messageId: Schema.NullOr(MessageId),
-    finishedAt: Schema.DateTimeUtcFromDate
+    finishedAt: Schema.DateTimeUtcFromDate,
+    inputTokens: Schema.Int,
+    outputTokens: Schema.Int,
+    estimatedTokens: Schema.Int
   })
 )
 export const decodeStored = rows(
@@ -80,6 +84,8 @@ export const decodeStored = rows(
     model: Schema.NullOr(Schema.String),
     inputTokens: Schema.NullOr(Schema.Int),
     outputTokens: Schema.NullOr(Schema.Int),
+    estimatedTokens: Schema.Int,
+    steps: Schema.NullOr(Schema.Array(Usage)),
     startedAt: Schema.DateTimeUtcFromDate,
     finishedAt: Schema.NullOr(Schema.DateTimeUtcFromDate),
     content: Schema.NullOr(Schema.String),
@@ -115,6 +121,17 @@ export const encodeReverted = json(Schema.Array(Reverted))
 export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof SqlError.SqlError
 
 export type Failure = SqlError.SqlError | ParseResult.ParseError
+
+/** What a turn has cost, as its row has it. */
+export const usageOf = (row: {
+  readonly inputTokens: number | null
+  readonly outputTokens: number | null
+  readonly estimatedTokens: number
+}): Usage => ({
+  inputTokens: row.inputTokens ?? 0,
+  outputTokens: row.outputTokens ?? 0,
+  ...(row.estimatedTokens > 0 && { estimatedTokens: row.estimatedTokens })
+})
 
 /** Calls and their places, as everything but the records has them. */
 export const unzip = (records: ReadonlyArray<typeof Recorded.Type>) => ({

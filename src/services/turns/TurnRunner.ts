@@ -3,7 +3,7 @@ import { type AgentError, AgentTimeout } from "../../domain/Agent.ts"
 import type { Held } from "../../domain/Approval.ts"
 import { InternalError } from "../../domain/Request.ts"
 import { TaskChanged } from "../../domain/Task.ts"
-import type { TurnLost } from "../../domain/Turn.ts"
+import type { BudgetExhausted, TurnLost } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as FiberState from "../../runtime/FiberState.ts"
 import * as Memo from "../../runtime/Memo.ts"
@@ -128,7 +128,9 @@ export const make = (
           deadline: Duration.isFinite(options.timeout)
             ? DateTime.unsafeMake(clock.unsafeCurrentTimeMillis() + Duration.toMillis(options.timeout))
             : undefined,
-          record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call)
+          record: (place, call) => turns.record(turn, { ...place, offset: turn.output.text.length }, call, turn.output),
+          asked: (estimate) => turn.output.asked(estimate),
+          goOn: turns.goOn && Effect.suspend(() => turns.goOn?.(turn, turn.output.usage) ?? Effect.void)
         }),
         (events) => {
           for (const event of events) turn.output.add(event)
@@ -137,8 +139,9 @@ export const make = (
     )
 
   /** Writes the turn's end and tells its readers, whatever happens. */
-  const conclude = (turn: RunningTurn, exit: Exit.Exit<void, AgentError | AgentTimeout | Stopped | TurnLost>) =>
-    endingOf(exit).pipe(
+  const conclude = (turn: RunningTurn, exit: WorkExit) => {
+    turn.output.closeCall()
+    return endingOf(exit).pipe(
       Effect.matchEffect({
         onFailure: () => retryWhileAway(storedEnd(turn)),
         onSuccess: (ending) =>
@@ -153,6 +156,7 @@ export const make = (
         measure(end)
       })
     )
+  }
 
   const retryWhileAway = <A>(attempt: Effect.Effect<A>): Effect.Effect<A, DatabaseAway> => {
     const tried = Effect.catchSomeDefect(attempt, (defect) =>
@@ -193,8 +197,8 @@ export const make = (
     )
 
   return {
-    start: (request: TurnRequest) => start(turns.begin(request, runHeld)),
-    decide: (request: DecisionRequest) => start(turns.decide(request, runHeld))
+    start: (request: TurnRequest) => start(turns.begin(request, runHeld, agent.estimate)),
+    decide: (request: DecisionRequest) => start(turns.decide(request, runHeld, agent.estimate))
   }
 }
 
@@ -203,10 +207,11 @@ const pause = "500 millis"
 
 const changed = "A task that these calls are about has changed since. Nothing was run; please ask for it again."
 
+type WorkError = AgentError | AgentTimeout | Stopped | TurnLost | BudgetExhausted
+type WorkExit = Exit.Exit<void, WorkError>
+
 /** How a turn ends by what became of its work. Fails if the turn is not ours to end. */
-const endingOf = (
-  exit: Exit.Exit<void, AgentError | AgentTimeout | Stopped | TurnLost>
-): Effect.Effect<Ending, TurnLost> => {
+const endingOf = (exit: WorkExit): Effect.Effect<Ending, TurnLost> => {
   if (Exit.isSuccess(exit)) return Effect.succeed(completed)
   const failure = Cause.failureOption(exit.cause)
   if (Option.isSome(failure)) return endingOfError(failure.value)
@@ -216,7 +221,7 @@ const endingOf = (
     : Effect.as(Effect.logError("Turn failed", exit.cause), failed("internal_error", InternalError.about.detail))
 }
 
-const endingOfError = (error: AgentError | AgentTimeout | Stopped | TurnLost): Effect.Effect<Ending, TurnLost> => {
+const endingOfError = (error: WorkError): Effect.Effect<Ending, TurnLost> => {
   switch (error._tag) {
     case "TurnLost":
       return Effect.fail(error)
@@ -224,6 +229,11 @@ const endingOfError = (error: AgentError | AgentTimeout | Stopped | TurnLost): E
       return Effect.succeed(error.status === "cancelled" ? cancelled : interrupted)
     case "AgentTimeout":
       return Effect.succeed({ ...failed(error.code, error.detail), status: "timed_out" })
+    case "BudgetExhausted":
+      return Effect.succeed({
+        ...failed(error.code ?? "budget_exhausted", error.message),
+        retryAfter: error.retryAfter ?? null
+      })
     default:
       return Effect.as(Effect.logWarning("The agent failed").pipe(Effect.annotateLogs({ code: error.code })), {
         ...failed(error.code, error.detail),
@@ -264,6 +274,7 @@ const turnsEnded = Memo.byText((status) => Metric.tagged(endedTurns, "status", s
 const toolCallsEnded = Memo.byText((status) => Metric.tagged(endedCalls, "status", status))
 const inputTokensUsed = Memo.byText((model) => tokensUsed("input", model))
 const outputTokensUsed = Memo.byText((model) => tokensUsed("output", model))
+const tokensEstimated = Memo.byText((model) => tokensUsed("estimated", model))
 const tokensUsed = (direction: string, model: string) =>
   usedTokens.pipe(Metric.tagged("direction", direction), Metric.tagged("model", model))
 
@@ -272,6 +283,9 @@ const measure = ({ model, status, toolCalls, usage }: Ended) => {
   if (usage.inputTokens + usage.outputTokens > 0) {
     inputTokensUsed(model ?? "unnamed").unsafeUpdate(usage.inputTokens, [])
     outputTokensUsed(model ?? "unnamed").unsafeUpdate(usage.outputTokens, [])
+  }
+  if (usage.estimatedTokens !== undefined) {
+    tokensEstimated(model ?? "unnamed").unsafeUpdate(usage.estimatedTokens, [])
   }
   for (const { result } of toolCalls ?? []) toolCallsEnded(result.status).unsafeUpdate(1, [])
 }

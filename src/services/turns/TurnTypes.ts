@@ -6,6 +6,7 @@ import { Unavailable } from "../../domain/Request.ts"
 import type { TaskChanged } from "../../domain/Task.ts"
 import type { Place, ProviderState, ToolCall } from "../../domain/ToolCall.ts"
 import {
+  type BudgetExhausted,
   type TooManyTurns,
   type Turn,
   TurnCancelled,
@@ -65,6 +66,9 @@ export type RunHeld = (
   turn: TurnKey & { readonly timeZone: string },
   held: Held
 ) => Effect.Effect<ReadonlyArray<ToolCall>, TaskChanged>
+
+/** How many tokens the first step of a turn may cost. */
+export type Estimate = (turn: BegunTurn) => number
 
 /** The turn that an Idempotency-Key already stands for. */
 export interface ExistingTurn {
@@ -153,7 +157,19 @@ export interface TurnsOptions {
 }
 
 /** Why a turn cannot begin. */
-export type Refusal = ConversationNotFound | ConversationForbidden | TurnInProgress | TooManyTurns | TaskChanged
+export type Refusal =
+  | ConversationNotFound
+  | ConversationForbidden
+  | TurnInProgress
+  | TooManyTurns
+  | BudgetExhausted
+  | TaskChanged
 
 /** Why a turn cannot begin with a decision. */
-export type DecisionRefusal = TurnNotFound | ApprovalClosed | TurnInProgress | TooManyTurns | TaskChanged
+export type DecisionRefusal =
+  | TurnNotFound
+  | ApprovalClosed
+  | TurnInProgress
+  | TooManyTurns
+  | BudgetExhausted
+  | TaskChanged

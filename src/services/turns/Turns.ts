@@ -1,23 +1,26 @@
 import { randomUUID } from "node:crypto"
-import { SqlClient } from "@effect/sql"
-import { Array as Arr, Context, Duration, Effect, Layer } from "effect"
+import { SqlClient, type Statement } from "@effect/sql"
+import { Array as Arr, Context, Duration, Effect, Layer, Option } from "effect"
 import { awaitedOf } from "../../domain/Approval.ts"
 import type { TurnId, UserId } from "../../domain/Id.ts"
 import type { Place, ToolCall } from "../../domain/ToolCall.ts"
 import {
+  type BudgetExhausted,
   type IdempotencyKeyReused,
   type Reverted,
   Turn,
   TurnInProgress,
   TurnLost,
   TurnNotFound,
-  type TurnStatus
+  type TurnStatus,
+  type Usage
 } from "../../domain/Turn.ts"
 import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
 import { dieOnSql, isTurnLost } from "../../sql/SqlErrors.ts"
+import { Budgets } from "../access/Budgets.ts"
 import type { CallPlace } from "../agent/Agent.ts"
 import * as BeginTurn from "./BeginTurn.ts"
 import * as FinishTurn from "./FinishTurn.ts"
@@ -27,13 +30,16 @@ import {
   decodeUndone,
   encodeRecord,
   encodeReverted,
+  encodeSteps,
   type Failure,
-  unzip
+  unzip,
+  usageOf
 } from "./TurnRows.ts"
 import type {
   BegunTurn,
   DecisionRefusal,
   DecisionRequest,
+  Estimate,
   ExistingTurn,
   Outcome,
   Refusal,
@@ -60,17 +66,22 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
     /**
      * Fails, and changes nothing, if the turn cannot begin. An Idempotency-Key that is known comes before any refusal. Where
      * calls wait for the user's approval and the message is one of the words that approve, `runHeld` runs them; without it
-     * a message is no more than that.
+     * a message is no more than that. `estimate` is of the tokens that its first step may cost, for a budget; 4,096 when
+     * absent.
      */
     readonly begin: (
       request: TurnRequest,
-      runHeld?: RunHeld
+      runHeld?: RunHeld,
+      estimate?: Estimate
     ) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused>
     /** As `begin`, for a turn that decides on the calls of another. One decision counts, whoever else decides. */
     readonly decide: (
       request: DecisionRequest,
-      runHeld: RunHeld
+      runHeld: RunHeld,
+      estimate?: Estimate
     ) => Effect.Effect<BegunTurn | ExistingTurn, DecisionRefusal | IdempotencyKeyReused>
+    /** Whether the turn may take another step, having cost so much; absent without a budget. */
+    readonly goOn?: ((turn: TurnKey, used: Usage) => Effect.Effect<void, BudgetExhausted>) | undefined
     /** Why a turn could not begin now, if for a reason of the conversation's or the user's. */
     readonly refusal: (request: TurnRequest) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused>
     readonly decisionRefusal: (
@@ -78,11 +89,15 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
     ) => Effect.Effect<ExistingTurn | null, DecisionRefusal | IdempotencyKeyReused>
     /** Ends a turn of this node's. */
     readonly end: (turn: TurnKey, outcome: Outcome) => Effect.Effect<Ended, TurnLost>
-    /** Runs a tool call with its record, in one transaction, `offset` being the length of the text before it. */
+    /**
+     * Runs a tool call with its record, in one transaction, `offset` being the length of the text before it. With the first
+     * call of a step goes what the turn has cost so far.
+     */
     readonly record: (
       turn: TurnKey,
       place: CallPlace & { readonly offset: number },
-      call: Effect.Effect<ToolCall>
+      call: Effect.Effect<ToolCall>,
+      cost?: Pick<Outcome, "model" | "steps" | "usage">
     ) => Effect.Effect<ToolCall, TurnLost>
     /** The calls that are recorded of a running turn, in order. */
     readonly recorded: (
@@ -139,26 +154,40 @@ const make = (options: TurnsOptions) =>
     const lease = sql`now() + ${`${Duration.toMillis(options.lease)} milliseconds`}::interval`
     const renewal = `${Duration.toMillis(options.lease) / 3} milliseconds`
 
-    const finishTurn = FinishTurn.make(sql)
-    const beginTurn = BeginTurn.make(sql, node, lease, options, finishTurn)
+    const budget = Option.getOrUndefined(yield* Budgets)
+
+    const finishTurn = FinishTurn.make(sql, budget)
+    const beginTurn = BeginTurn.make(sql, node, lease, options, finishTurn, budget)
 
     const finish = finishTurn.finish(sql`node = ${node}`)
 
     type Call = { user: UserId; turnId: TurnId; step: number; position: number; offset: number; call: string }
+    type Cost = { input: number; output: number; estimated: number; model: string | null; steps: string }
     // The turn's row is locked against its end. If this node no longer holds the turn, the statement fails: that it inserted
     // no row would be known only after the commit that travels with it.
-    const insertCall = PreparedStatement.make<Call>(
-      sql,
-      (p) => sql`
-        WITH turn AS (
-          SELECT user_id, id FROM turns
-          WHERE user_id = ${p.user} AND id = ${p.turnId} AND status = 'running' AND node = ${node}
-          FOR SHARE
-        )
-        INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
-        SELECT ${p.user}::bigint, ${p.turnId}::uuid,
-          CASE WHEN EXISTS (SELECT FROM turn) THEN ${p.step}::integer ELSE turn_lost() END, ${p.position}::integer,
-          ${p.offset}::integer, ${p.call}::json`
+    const insertedCall = (p: PreparedStatement.Given<keyof Call>, turn: Statement.Fragment) => sql`
+      WITH turn AS (${turn})
+      INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
+      SELECT ${p.user}::bigint, ${p.turnId}::uuid,
+        CASE WHEN EXISTS (SELECT FROM turn) THEN ${p.step}::integer ELSE turn_lost() END, ${p.position}::integer,
+        ${p.offset}::integer, ${p.call}::json`
+    const heldTurn = (p: PreparedStatement.Given<"user" | "turnId">) =>
+      sql`user_id = ${p.user} AND id = ${p.turnId} AND status = 'running' AND node = ${node}`
+    const insertCall = PreparedStatement.make<Call>(sql, (p) =>
+      insertedCall(p, sql`SELECT FROM turns WHERE ${heldTurn(p)} FOR SHARE`)
+    )
+    const insertFirstCall = PreparedStatement.make<Call & Cost>(sql, (p) =>
+      insertedCall(
+        p,
+        sql`
+        UPDATE turns SET input_tokens = ${p.input}, output_tokens = ${p.output}, estimated_tokens = ${p.estimated},
+          reserved_tokens = CASE
+            WHEN reserved_tokens IS NOT NULL THEN ${p.input}::integer + ${p.output}::integer + ${p.estimated}::integer
+          END,
+          model = ${p.model}, step_usage = ${p.steps}::json
+        WHERE ${heldTurn(p)}
+        RETURNING id`
+      )
     )
 
     const renew = PreparedStatement.make<{ ids: ReadonlyArray<TurnId> }>(
@@ -200,7 +229,7 @@ const make = (options: TurnsOptions) =>
         SELECT t.id AS "turnId", t.conversation_id AS "conversationId", t.status, t.node,
           t.user_message_id AS "userMessageId", t.message_id AS "messageId", t.error_code AS "errorCode",
           t.error_detail AS "errorDetail", t.retry_after AS "retryAfter", t.model, t.input_tokens AS "inputTokens",
-          t.output_tokens AS "outputTokens", t.started_at AS "startedAt", t.finished_at AS "finishedAt",
+          t.output_tokens AS "outputTokens", t.estimated_tokens AS "estimatedTokens", t.step_usage AS steps, t.started_at AS "startedAt", t.finished_at AS "finishedAt",
           m.content, m.tool_calls AS "toolCalls", m.tool_places AS places, m.created_at AS "createdAt",
           t.message_id IS NOT NULL AND (m.id IS NULL OR m.deleted_at IS NOT NULL) AS "isDeleted",
           m.awaiting AS held, m.approval_expires_at AS "expiresAt",
@@ -231,10 +260,8 @@ const make = (options: TurnsOptions) =>
           toolCalls: row.isDeleted || calls.length === 0 ? null : calls,
           awaiting: row.isWaiting && !row.isDeleted ? awaiting : null,
           model: row.model,
-          usage:
-            row.inputTokens === null || row.outputTokens === null
-              ? null
-              : { inputTokens: row.inputTokens, outputTokens: row.outputTokens },
+          usage: row.inputTokens === null ? null : usageOf(row),
+          steps: row.steps ?? [],
           error: row.errorCode === null ? null : { code: row.errorCode, detail: row.errorDetail ?? "" },
           startedAt: row.startedAt,
           finishedAt: row.finishedAt
@@ -246,31 +273,40 @@ const make = (options: TurnsOptions) =>
 
     return Turns.of({
       node,
-      begin: (request, runHeld) => Span.withSpan("Turns.begin")(dieOnSql(beginTurn.begin(request, runHeld))),
-      decide: Effect.fn("Turns.decide")((request, runHeld) => dieOnSql(beginTurn.decide(request, runHeld))),
+      begin: (request, runHeld, estimate) =>
+        Span.withSpan("Turns.begin")(dieOnSql(beginTurn.begin(request, runHeld, estimate))),
+      decide: Effect.fn("Turns.decide")((request, runHeld, estimate) =>
+        dieOnSql(beginTurn.decide(request, runHeld, estimate))
+      ),
       decisionRefusal: Effect.fn("Turns.decisionRefusal")((request) => dieOnSql(beginTurn.decisionRefusal(request))),
+      goOn: budget?.goOn,
       refusal: Effect.fn("Turns.refusal")((request) => dieOnSql(beginTurn.refusal(request))),
       end: (turn, outcome) =>
         dieOnSql(finish(turn.user, turn.turnId, outcome)).pipe(
-          Effect.flatMap((ended) => (ended === undefined ? new TurnLost() : Effect.succeed(ended))),
+          Effect.flatMap((ended) => {
+            if (ended === undefined) return new TurnLost()
+            return budget === undefined ? Effect.succeed(ended) : Effect.as(budget.settle(turn, ended.usage), ended)
+          }),
           Span.withSpan("Turns.end", { attributes: { "turn.id": turn.turnId, "turn.status": outcome.status } })
         ),
-      record: (turn, { offset, position, providerCallId, step }, call) =>
+      record: (turn, { offset, position, providerCallId, step }, call, cost) =>
         call.pipe(
-          Effect.tap((done) =>
-            Effect.catchIf(
-              insertCall.last({
-                user: turn.user,
-                turnId: turn.turnId,
-                step,
-                position,
-                offset,
-                call: encodeRecord({ ...done, providerCallId })
-              }),
-              isTurnLost,
-              () => new TurnLost()
-            )
-          ),
+          Effect.tap((done) => {
+            const { turnId, user } = turn
+            const row = { user, turnId, step, position, offset, call: encodeRecord({ ...done, providerCallId }) }
+            const inserted =
+              position === 0 && cost !== undefined
+                ? insertFirstCall.last({
+                    ...row,
+                    input: cost.usage.inputTokens,
+                    output: cost.usage.outputTokens,
+                    estimated: cost.usage.estimatedTokens ?? 0,
+                    model: cost.model ?? null,
+                    steps: encodeSteps(cost.steps ?? [])
+                  })
+                : insertCall.last(row)
+            return Effect.catchIf(inserted, isTurnLost, () => new TurnLost())
+          }),
           sql.withTransaction,
           dieOnSql,
           Span.withSpan("Turns.record", { attributes: { "turn.id": turn.turnId, step, position } })

@@ -451,6 +451,7 @@ layer(Server.layer())("Sse", (it) => {
         "awaiting",
         "model",
         "usage",
+        "steps",
         "error",
         "started_at",
         "finished_at"

@@ -1,0 +1,125 @@
+import { SqlClient } from "@effect/sql"
+import { Clock, Context, DateTime, Effect, Layer, Option, Schema } from "effect"
+import type { TurnId, UserId } from "../../domain/Id.ts"
+import { BudgetExhausted, type Usage } from "../../domain/Turn.ts"
+import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import { dieOnSql } from "../../sql/SqlErrors.ts"
+import type { TurnKey } from "../turns/TurnTypes.ts"
+
+/** How a user stands: in tokens, or whatever a budget counts in. */
+export interface Allowance {
+  readonly limit: number
+  /** What is neither used nor reserved; 0 at least. */
+  readonly remaining: number
+  /** When there is more again. */
+  readonly resetsAt: DateTime.Utc
+}
+
+/** What users may spend. `reserve` decides whether a turn begins, `goOn` whether it takes another step. */
+export interface Budget {
+  readonly allowance: (user: UserId) => Effect.Effect<Allowance>
+  /**
+   * Sets aside what is left, at most `estimate` tokens, for a turn that is about to begin: it does if this succeeds. Runs
+   * in the transaction that begins the turn, after all other reasons to refuse it. What two turns ask for at once must not
+   * be given to both.
+   */
+  readonly reserve: (turn: TurnKey, estimate: number) => Effect.Effect<void, BudgetExhausted>
+  /** After each step that another one is to follow: what the turn has cost so far replaces what was set aside. */
+  readonly goOn: (turn: TurnKey, used: Usage) => Effect.Effect<void, BudgetExhausted>
+  /**
+   * The turn has ended, however it did, or has not begun after all, and this is what it cost. May come more than once; if
+   * the node dies in this very moment, never.
+   */
+  readonly settle: (turn: TurnKey, used: Usage) => Effect.Effect<void>
+}
+
+/** What users may spend. Without one, as much as they like. */
+export class Budgets extends Context.Reference<Budgets>()("taskchat/services/Budgets", {
+  defaultValue: (): Option.Option<Budget> => Option.none()
+}) {
+  /**
+   * So many tokens, input and output, of each user's turns that begin on the same day in UTC; on all nodes that share the
+   * database. What a turn has cost so far stands in its row, as `Turns` records it, and at its end in its day's.
+   */
+  static readonly layer = (options: {
+    readonly tokensPerDay: number
+  }): Layer.Layer<Budgets, never, SqlClient.SqlClient> =>
+    Layer.effect(Budgets, Effect.asSome(make(options.tokensPerDay)))
+}
+
+const make = (limit: number) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+
+    // Two that reserve at once wait for each other at the day's row, and the second sees what the first has reserved. Beside
+    // it counts what a user who was erased since had used by then.
+    const reserve = PreparedStatement.make<{ user: UserId; turnId: TurnId; estimate: number }>(
+      sql,
+      (p) => sql`
+        WITH day AS (
+          INSERT INTO usage_days AS d (user_id, day) VALUES (${p.user}, turn_day(${p.turnId}::uuid))
+          ON CONFLICT (user_id, day) DO UPDATE SET reserved_tokens = d.reserved_tokens
+          RETURNING d.input_tokens + d.output_tokens + d.estimated_tokens + d.reserved_tokens + coalesce((
+            SELECT e.tokens FROM erased_usage e
+            WHERE e.identity_hash = identity_hash(d.user_id) AND e.day = d.day
+          ), 0) AS used
+        )
+        UPDATE turns t SET reserved_tokens = least(${p.estimate}::integer, ${limit} - day.used)
+        FROM day
+        WHERE t.user_id = ${p.user} AND t.id = ${p.turnId} AND day.used < ${limit}
+        RETURNING t.reserved_tokens AS reserved`
+    )
+
+    const select = PreparedStatement.make<{ user: UserId; day: string }>(
+      sql,
+      ({ day, user }) => sql`
+        SELECT (coalesce((
+          SELECT d.input_tokens + d.output_tokens + d.estimated_tokens + d.reserved_tokens FROM usage_days d
+          WHERE d.user_id = ${user} AND d.day = ${day}::date
+        ), 0) + coalesce((
+          SELECT e.tokens FROM erased_usage e WHERE e.identity_hash = identity_hash(${user}::bigint) AND e.day = ${day}::date
+        ), 0))::bigint AS used`
+    )
+
+    const leftOn = (user: UserId, time: DateTime.Utc) =>
+      Effect.map(
+        Effect.flatMap(select({ user, day: DateTime.formatIsoDateUtc(time) }), decodeUsed),
+        ([{ used }]) => limit - used
+      )
+
+    return {
+      allowance: Effect.fn("Budgets.allowance")((user) =>
+        Effect.gen(function* () {
+          const now = yield* DateTime.now
+          return { limit, remaining: Math.max(0, yield* leftOn(user, now)), resetsAt: endOfDay(now) }
+        }).pipe(dieOnSql)
+      ),
+      reserve: Effect.fn("Budgets.reserve")((turn, estimate) =>
+        dieOnSql(reserve({ user: turn.user, turnId: turn.turnId, estimate: Math.min(estimate, maxInteger) })).pipe(
+          Effect.flatMap(({ length }) => (length === 0 ? exhausted(turn.turnId) : Effect.void))
+        )
+      ),
+      // Each report was committed before this asks, so that of two turns which used up the rest at once, one knows.
+      goOn: Effect.fn("Budgets.goOn")(({ turnId, user }) =>
+        dieOnSql(leftOn(user, beganAt(turnId))).pipe(
+          Effect.flatMap((left) => (left > 0 ? Effect.void : exhausted(turnId)))
+        )
+      ),
+      settle: () => Effect.void
+    } satisfies Budget
+  })
+
+const decodeUsed = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ used: Schema.Int })))
+
+const endOfDay = (time: DateTime.Utc) => DateTime.add(DateTime.startOf(time, "day"), { days: 1 })
+
+/** When a turn began: ids of turns are UUIDv7. */
+const beganAt = (turnId: TurnId) => DateTime.unsafeMake(Number.parseInt(turnId.slice(0, 8) + turnId.slice(9, 13), 16))
+
+const exhausted = (turnId: TurnId) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const left = DateTime.toEpochMillis(endOfDay(beganAt(turnId))) - now
+    return new BudgetExhausted({ retryAfter: Math.max(1, Math.ceil(left / 1000)) })
+  })
+
+const maxInteger = 2_147_483_647
