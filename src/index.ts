@@ -10,7 +10,7 @@ export { OperatingApi } from "./api/OperatingApi.ts"
 export { StreamEvent } from "./api/StreamEvent.ts"
 export { TaskHistory, TaskList, TasksApi } from "./api/TasksApi.ts"
 export { TurnsApi, Undone } from "./api/TurnsApi.ts"
-export { Me, UsersApi } from "./api/UsersApi.ts"
+export { Me, UsageReport, UsersApi } from "./api/UsersApi.ts"
 export {
   AgentBusy,
   AgentContentRefused,
@@ -106,6 +106,7 @@ export {
   Usage
 } from "./domain/Turn.ts"
 export { type Ended, TurnEvent } from "./domain/TurnEvent.ts"
+export { UsageDay, type UsageRange } from "./domain/UsageDay.ts"
 export * as Cors from "./http/Cors.ts"
 export * as Fallback from "./http/Fallback.ts"
 export * as Mcp from "./http/mcp/Mcp.ts"
@@ -119,7 +120,7 @@ export { type Attempt, Idempotency, type Once } from "./services/access/Idempote
 export { Identities } from "./services/access/Identities.ts"
 export { type Limit, type Limits, type Policy, RateLimits, type Standing } from "./services/access/RateLimits.ts"
 export { type Keys, NoSigningKey, type PublicKeyAlgorithm, Tokens } from "./services/access/Tokens.ts"
-export { TokenUsage } from "./services/access/TokenUsage.ts"
+export { TokenUsage, type UsageTotal } from "./services/access/TokenUsage.ts"
 export { Agent, type AgentOptions, type AgentTurn, type CallPlace } from "./services/agent/Agent.ts"
 export { FallbackModel, ModelName, type NamedModel } from "./services/agent/Models.ts"
 export {

@@ -27,6 +27,7 @@ import * as ChatTerminal from "./ChatTerminal.ts"
 import * as Help from "./Help.ts"
 import * as Logging from "./Logging.ts"
 import * as SecretFiles from "./SecretFiles.ts"
+import * as UsageTable from "./UsageTable.ts"
 import * as UserIdsChange from "./UserIdsChange.ts"
 
 export interface Commands {
@@ -57,7 +58,7 @@ export const version = "0.1.0"
 /** It was said why; the process has only to end with 1. */
 class Told extends Data.TaggedError("Told")<{}> {}
 
-/** `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate`, `taskchat erase` and `taskchat token`. */
+/** `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate`, `taskchat usage`, `taskchat erase` and `taskchat token`. */
 export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
   const withSettings = <A, E, R>(
     f: (settings: Config.Settings) => Effect.Effect<A, E, R>,
@@ -114,6 +115,15 @@ export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
           )
         )
       ).pipe(Command.withDescription("Brings the database up to date; serve does so by itself")),
+      Command.make("usage", UsageTable.options, (asked) =>
+        withSettings((settings) =>
+          Effect.flatMap(migrate(settings, UsageTable.of(asked)), (lines) => Console.log(lines.join("\n")))
+        )
+      ).pipe(
+        Command.withDescription(
+          "Prints what the turns of the last 30 days have cost: of each user, or of one user each day"
+        )
+      ),
       Command.make("erase", { user: erasedUser }, ({ user }) =>
         withSettings((settings) =>
           Effect.zipRight(erase(settings, user), Console.log(`Nothing of user ${user} is left in the database.`))
@@ -168,14 +178,12 @@ const chatUrl = Help.option("url", "an address such as http://127.0.0.1:3000", O
   Options.withDescription("Of a running service, for the user whom TASKCHAT_TOKEN names; without it, none has to run")
 )
 
-const userNumber = "a whole number from 1 to 9007199254740991"
-
-const chatUser = Help.option("user", userNumber, Schema.decodeOption(fromPath(UserId))).pipe(
+const chatUser = Help.userNumber.pipe(
   Options.withDefault(UserId.make(1)),
   Options.withDescription("Who talks, without --url: a whole number from 1")
 )
 
-const erasedUser = Help.option("user", userNumber, Schema.decodeOption(fromPath(UserId))).pipe(
+const erasedUser = Help.userNumber.pipe(
   Options.withDescription(
     "Whose data: a whole number from 1; with USER_IDS=mapped the one that the account was assigned"
   )
@@ -203,7 +211,7 @@ const decodeUserId = Schema.decode(fromPath(UserId))
 /** Whom `--user` names, as tokens do. */
 const namedBy = (user: string, mode: UserIds.Mode): Effect.Effect<UserId | string, WrongUser> => {
   if (mode === "token") {
-    return Effect.mapError(decodeUserId(user), () => new WrongUser({ should: userNumber }))
+    return Effect.mapError(decodeUserId(user), () => new WrongUser({ should: Help.aUserNumber }))
   }
   return isIdentityName(user)
     ? Effect.succeed(user)

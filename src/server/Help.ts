@@ -1,5 +1,6 @@
 import { HelpDoc, Options, Span, ValidationError } from "@effect/cli"
-import { Array as Arr, type Console, Effect, LogLevel, Option } from "effect"
+import { Array as Arr, type Console, Effect, LogLevel, Option, Schema } from "effect"
+import { fromPath, UserId } from "../domain/Id.ts"
 
 export const description =
   "A conversational task service: people say what they want, an AI agent answers and works on their task list, and all of it " +
@@ -55,6 +56,11 @@ export const option = <A>(
       onSome: Effect.succeed
     })
   )
+
+export const aUserNumber = "a whole number from 1 to 9007199254740991"
+
+/** `--user`, by the id that the service knows users by. */
+export const userNumber = option("user", aUserNumber, Schema.decodeOption(fromPath(UserId)))
 
 const levels = ["all", ...LogLevel.allLevels.map(({ _tag }) => _tag.toLowerCase())].filter(
   (name, i, all) => all.indexOf(name) === i

@@ -84,11 +84,11 @@ const isRun = ({ language, text }: Block) =>
 const commands = pages.flatMap((page) => page.blocks.filter(isRun).map((block) => ({ page, block })))
 
 // Before the service is started, as that holds the embedded database.
-const [migrations, others] = Arr.partition(commands, ({ block }) => block.text !== "npx taskchat migrate")
+const [onDatabase, others] = Arr.partition(commands, ({ block }) => !/^npx taskchat (migrate|usage)/.test(block.text))
 
 describe.skipIf(!hasCurl)("the documents' commands, run from top to bottom", () => {
   layer(Terminal.layer, { timeout })((it) => {
-    for (const { block, page } of [...migrations, ...others]) {
+    for (const { block, page } of [...onDatabase, ...others]) {
       it.effect(
         `${page.file} ${name(block)}`,
         () =>

@@ -107,7 +107,7 @@ describe("taskchat", { timeout }, () => {
     Effect.gen(function* () {
       const help = yield* run(["--help"])
       assert.strictEqual(help.code, 0)
-      for (const command of ["serve", "migrate", "token", "echo 'add milk' | taskchat chat"]) {
+      for (const command of ["serve", "migrate", "usage", "token", "echo 'add milk' | taskchat chat"]) {
         assert.include(help.stdout, command)
       }
       assert.include(help.stdout, "A conversational task service")
@@ -125,6 +125,7 @@ describe("taskchat", { timeout }, () => {
     ["--user", "token", "--user", "0"],
     ["--ttl", "token", "--user", "1", "--ttl", "soon"],
     ["--user", "chat", "--user", "me"],
+    ["--user", "usage", "--user", "0"],
     ["--url", "chat", "--url", "here"],
     ["--user-ids", "migrate", "--user-ids", "both"],
     ["--links", "migrate", "--user-ids", "mapped", "--links", "nowhere"],

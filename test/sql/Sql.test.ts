@@ -496,7 +496,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
             Deferred.await(isOver).pipe(
               Effect.zipRight(add(`late ${n}`)),
               Effect.forkDaemon,
-              Effect.zipLeft(n % 2 === 0 ? insert({ name: `${n}` }) : Effect.void),
+              Effect.zipLeft(n % 2 === 0 ? Effect.asVoid(insert({ name: `${n}` })) : Effect.void),
               sql.withTransaction
             )
           )

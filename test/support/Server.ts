@@ -17,6 +17,7 @@ import * as Mcp from "../../src/http/mcp/Mcp.ts"
 import * as Page from "../../src/http/page/Page.ts"
 import * as Routes from "../../src/http/Routes.ts"
 import * as Listener from "../../src/server/Server.ts"
+import { Budgets } from "../../src/services/access/Budgets.ts"
 import { type Limits, RateLimits } from "../../src/services/access/RateLimits.ts"
 import { Tokens } from "../../src/services/access/Tokens.ts"
 import * as Services from "../../src/services/Services.ts"
@@ -41,6 +42,8 @@ export interface Options {
   /** Which calls need the user's approval. */
   readonly confirm?: Confirm
   readonly maxRunningPerUser?: number
+  /** Of each user; as many as they like when absent. */
+  readonly tokensPerDay?: number
   /** A fresh one, unless given. */
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
   /** As with a collector; else no spans are made. */
@@ -77,6 +80,9 @@ export const layer = (options: Options = {}) =>
         confirm: options.confirm,
         maxRunningPerUser: options.maxRunningPerUser ?? 1000
       }).pipe(
+        Layer.provide(
+          options.tokensPerDay === undefined ? Layer.empty : Budgets.layer({ tokensPerDay: options.tokensPerDay })
+        ),
         Layer.provideMerge(
           Layer.mergeAll(
             options.model === undefined ? model : Layer.merge(model, options.model),

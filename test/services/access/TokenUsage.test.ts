@@ -1,7 +1,8 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Schema, TestClock } from "effect"
+import { Context, Duration, Effect, Layer, Option, Schema, TestClock } from "effect"
 import { UserId } from "../../../src/domain/Id.ts"
+import * as UsageTable from "../../../src/server/UsageTable.ts"
 import { Turns } from "../../../src/services/turns/Turns.ts"
 import type { Outcome, TurnRequest } from "../../../src/services/turns/TurnTypes.ts"
 import usage from "../../../src/sql/migrations/0009_usage.ts"
@@ -86,6 +87,28 @@ layer(Database.layer)("TokenUsage", (it) => {
           { day: "2026-02-01", model: "unnamed", spent: "10 3" }
         ]
       })
+    })
+  )
+
+  it.scoped("an operator is shown what each user has cost, and what one has cost each day", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(Date.UTC(2030, 0, 31))
+      const turns = yield* newTurns
+      const [small, large] = [UserId.make(7), UserId.make(1234)]
+      yield* turns.end(yield* begin(turns, small), outcome())
+      yield* TestClock.setTime(Date.UTC(2030, 1, 1))
+      const usage = { inputTokens: 1000, outputTokens: 200, estimatedTokens: 4500 }
+      yield* turns.end(yield* begin(turns, large), outcome({ usage, status: "failed" }))
+      yield* turns.end(yield* begin(turns, large), outcome({ model: "test:two" }))
+      assert.deepStrictEqual(yield* UsageTable.of({ user: Option.none() }), [
+        "user  turns  input  output  estimated",
+        "1234      2   1010     203       4500",
+        "   7      1     10       3          0"
+      ])
+      assert.deepStrictEqual(yield* UsageTable.of({ user: Option.some(large) }), [
+        "day         turns  input  output  estimated  models",
+        "2030-02-01      2   1010     203       4500  test:one, test:two"
+      ])
     })
   )
 
