@@ -4,7 +4,7 @@ import { files, read } from "./support/Repository.ts"
 
 const effect = ["effect", "@effect/platform"]
 
-const parts = ["Config", "domain", "dates", "runtime", "api", "sql", "services", "models", "http"]
+const parts = ["Config", "ConfigReaders", "domain", "dates", "runtime", "api", "sql", "services", "models", "http"]
 
 /**
  * Imports point one way: `domain <- dates, runtime <- sql <- services <- http, models <- server <- main`. Only `main`, the `server` that it
@@ -12,7 +12,8 @@ const parts = ["Config", "domain", "dates", "runtime", "api", "sql", "services",
  */
 const rules: Record<string, Rule> = {
   domain: { ours: [], packages: effect },
-  Config: { ours: ["domain"], packages: ["effect"] },
+  Config: { ours: ["ConfigReaders", "domain"], packages: ["effect"] },
+  ConfigReaders: { ours: [], packages: ["effect"] },
   api: { ours: ["domain"], packages: effect },
   dates: { ours: ["domain"], packages: ["effect"] },
   runtime: {
@@ -67,7 +68,7 @@ const rules: Record<string, Rule> = {
   "ai-sdk": { ours: [], packages: ["ai"] },
   // The whole service in one process, apart from what starts it.
   testing: {
-    ours: [...parts.slice(1), "client"],
+    ours: [...parts.slice(2), "client"],
     packages: [...effect, "@effect/ai", "@effect/sql", "node:assert/strict"]
   },
   index: { ours: parts, packages: [] },

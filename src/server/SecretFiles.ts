@@ -1,6 +1,6 @@
 import { FileSystem } from "@effect/platform"
 import { Config, ConfigError, ConfigProvider, Effect, Option } from "effect"
-import { secrets } from "../Config.ts"
+import { secrets } from "../ConfigReaders.ts"
 
 /** Bytes. */
 const maxSize = 64 * 1024

@@ -6,6 +6,7 @@ import { ConfigProvider, Duration, Effect, Schema } from "effect"
 import { Api } from "taskchat"
 import * as Yaml from "yaml"
 import * as Settings from "../../src/Config.ts"
+import { secrets } from "../../src/ConfigReaders.ts"
 import { documentOf } from "../support/Documents.ts"
 import { code, rows } from "../support/Markdown.ts"
 import * as Prometheus from "../support/Prometheus.ts"
@@ -20,7 +21,7 @@ const known = new Set([
   // The telemetry library reads it by itself.
   "OTEL_RESOURCE_ATTRIBUTES"
 ])
-const isKnown = (name: string) => known.has(name) || Settings.secrets.some((secret) => `${secret}_FILE` === name)
+const isKnown = (name: string) => known.has(name) || secrets.some((secret) => `${secret}_FILE` === name)
 
 const settings = (variables: Readonly<Record<string, string>>) =>
   Effect.runSync(
@@ -96,7 +97,7 @@ describe("deploy/.env.example", () => {
 
   it("names the secrets that may come from files", () => {
     const text = lines.join(" ").replaceAll(/# /g, "")
-    for (const name of Settings.secrets) assert.include(text.slice(0, text.indexOf("HOST=")), name)
+    for (const name of secrets) assert.include(text.slice(0, text.indexOf("HOST=")), name)
   })
 })
 

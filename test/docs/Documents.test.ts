@@ -5,6 +5,7 @@ import { ConfigProvider, Effect, Either, Predicate, type Schema, SchemaAST } fro
 import * as Taskchat from "taskchat"
 import { CallBegun, CallEnded, Completed, Failed, Text, Turn } from "../../src/api/StreamEvent.ts"
 import * as Settings from "../../src/Config.ts"
+import { secrets } from "../../src/ConfigReaders.ts"
 import { answerTo, type Document, documentOf, documents, notRun } from "../support/Documents.ts"
 import { anchors, type Block, code, links, rows } from "../support/Markdown.ts"
 import { files, read, root } from "../support/Repository.ts"
@@ -74,7 +75,7 @@ describe("every document", () => {
     // The library reads the last one by itself.
     const settings = [
       ...known,
-      ...Settings.secrets.map((name) => `${name}_FILE`),
+      ...secrets.map((name) => `${name}_FILE`),
       "ANTHROPIC_API_KEY",
       "OTEL_RESOURCE_ATTRIBUTES"
     ]
