@@ -3,7 +3,7 @@ import * as OtlpMetrics from "@effect/opentelemetry/OtlpMetrics"
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization"
 import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Cause, Effect, Exit, Layer, Logger, LogLevel, Option, Predicate, Schedule, Tracer } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Predicate, Schedule, Tracer } from "effect"
 import * as Config from "../Config.ts"
 import { isProblem } from "../domain/Problem.ts"
 import * as Sampled from "../runtime/Sampled.ts"
@@ -15,6 +15,8 @@ export const layer = (endpoint: string, { level, otlp }: Config.Settings["loggin
   const to = (signal: "traces" | "metrics" | "logs") => ({
     url: `${endpoint}/v1/${signal}`,
     headers: Option.match(otlp.headers, { onNone: () => ({}), onSome: Config.headersIn }),
+    // What a stop leaves to send; the library gives up after 3 seconds.
+    shutdownTimeout: Duration.seconds(10),
     resource: {
       serviceName: otlp.serviceName,
       serviceVersion: Cli.version,
