@@ -11,6 +11,7 @@
  *   --rounds N                                      so many rounds of each figure
  *   --quick                                         fewer and shorter rounds: less than 3 minutes for all
  *   --json FILE                                     writes every round's values there, too
+ *   --chart FILE                                    draws the CPU beside the last server's, as SVG
  *   --profile FOLDER                                instead: a CPU profile of the first server, for each figure, or what
  *                                                   its memory is for
  */
@@ -18,6 +19,7 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import pg from "pg"
+import { chart } from "./chart.mjs"
 import { check } from "./check.mjs"
 import { groups } from "./figures.mjs"
 import { cpuSummary, heapSummary } from "./profile.mjs"
@@ -31,6 +33,7 @@ const { values: options } = parseArgs({
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
     json: { type: "string" },
+    chart: { type: "string" },
     profile: { type: "string" }
   }
 })
@@ -69,6 +72,7 @@ const measure = async (bench) => {
     console.log(table(title, rows))
   }
   console.log(verdict(all))
+  if (options.chart !== undefined) writeFileSync(options.chart, chart(all))
   if (options.json !== undefined) {
     const values = all.map((row) => ({ ...row, values: Object.fromEntries(row.values) }))
     writeFileSync(options.json, JSON.stringify(values, null, 2))
