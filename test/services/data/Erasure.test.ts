@@ -2,6 +2,7 @@ import { SqlClient, Statement } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, Layer, Option, Schedule } from "effect"
 import { TurnId, UserId } from "../../../src/domain/Id.ts"
+import { Identities } from "../../../src/services/access/Identities.ts"
 import { Erasing } from "../../../src/services/data/Erasing.ts"
 import { Erasure } from "../../../src/services/data/Erasure.ts"
 import * as Retention from "../../../src/services/data/Retention.ts"
@@ -209,6 +210,22 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
       assert.deepStrictEqual(yield* rowsOf(user), {})
       yield* until(Effect.map(Effect.provide(isErasing(user), other), (is) => !is))
     }).pipe(Effect.scoped)
+  )
+
+  it.effect("has the account known by another number afterwards, on every node", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const mapped = Layer.fresh(Layer.provideMerge(Identities.layer, Erasure.layer))
+      const nodes = [yield* Layer.build(mapped), yield* Layer.build(mapped)] as const
+      const userOf = Effect.flatMap(Identities, ({ userOf }) => userOf({ issuer: "https://a.example", subject: "ada" }))
+      const known = Effect.forEach(nodes, (node) => Effect.provide(userOf, node))
+      const [before] = yield* known
+      yield* sql`INSERT INTO tasks (user_id, title) VALUES (${before}, 'Buy milk')`
+      yield* Effect.provide(erase(UserId.make(before ?? 0)), nodes[0])
+      yield* until(Effect.map(known, (after) => after.every((user) => user !== before)))
+      assert.lengthOf(new Set(yield* known), 1)
+      assert.deepStrictEqual(yield* rowsOf(UserId.make(before ?? 0)), {})
+    }).pipe(Effect.scoped, Effect.provide(Database.layer))
   )
 
   it.effect(
