@@ -45,6 +45,15 @@ const whole = async (server, method, user, path, body) => {
 /** The answer as text, unread: what measuring needs. */
 export const get = (server, user, path) => whole(server, "GET", user, path)
 
+/** How many bytes the answer has, which are not kept. */
+export const sizeOf = async (server, user, path) => {
+  let bytes = 0
+  await dispatch(server, "GET", user, path, undefined, (piece) => {
+    bytes += piece.length
+  })
+  return bytes
+}
+
 export const getJson = async (server, user, path) => JSON.parse(await get(server, user, path))
 
 /** Says something, without looking at the answer. */

@@ -1,5 +1,5 @@
 /** The figures, by group. Each gives rows: for every server one value a round. */
-import { chat, forget, get, getJson, say, streamTimes } from "./client.mjs"
+import { chat, forget, get, getJson, say, sizeOf, streamTimes } from "./client.mjs"
 import { seed } from "./seed.mjs"
 import { startServer } from "./servers.mjs"
 import { micros } from "./words.mjs"
@@ -402,6 +402,34 @@ const start = async ({ instances, modelUrl, quick }) => {
   ]
 }
 
+/** Of taskchat alone, with so many messages: what the peak of its memory grows by, and how long it takes. */
+const exporting = async ({ quick, servers }) => {
+  const [server] = servers
+  const user = someUsers(1)[0]
+  const samples = new Map()
+  for (const messages of quick ? [1000, 10_000] : [1000, 1_000_000]) {
+    await seed(server, { first: user, users: 1, conversations: messages / 1000, messages: 1000 })
+    const before = server.peak()
+    const from = performance.now()
+    const { cpu, result } = await cpuOf(server, () => sizeOf(server, user, "/export"))
+    const seconds = (performance.now() - from) / 1000
+    const label = `${messages.toLocaleString("en")} messages`
+    samples.set(label, { grown: server.peak() - before, cpu, seconds, size: result / 2 ** 20 })
+  }
+  const one = (of, label, unit) =>
+    [...samples].map(([size, sample]) => ({
+      label: `${size}: ${label}`,
+      unit,
+      values: new Map([[server.name, [of(sample)]]])
+    }))
+  return [
+    ...one(({ size }) => size, "size", "MiB"),
+    ...one(({ seconds }) => seconds, "time", "s"),
+    ...one(({ cpu }) => cpu, "CPU", "s"),
+    ...one(({ grown }) => grown, "growth of the peak of RSS", "MiB")
+  ]
+}
+
 /** By name; the ones that fill the databases last. */
 export const groups = {
   json: { title: "JSON turns", run: json },
@@ -410,5 +438,6 @@ export const groups = {
   get: { title: "Reading", run: gets },
   memory: { title: "Memory of open streams", run: memory },
   start: { title: "Starting", run: start },
-  size: { title: "Size of what is there", run: size }
+  size: { title: "Size of what is there", run: size },
+  export: { title: "An export", run: exporting }
 }

@@ -37,6 +37,13 @@ export const seed = (server, { conversations, first, messages, users }) =>
         WHERE role = 'user'
         ON CONFLICT DO NOTHING`)
     }
+    const { rows: totals } = await client.query("SELECT to_regclass('user_totals') AS totals")
+    if (totals[0].totals !== null) {
+      await client.query(`
+        INSERT INTO user_totals (user_id, conversations)
+        SELECT user_id, count(*) FROM conversations WHERE user_id >= ${first} AND user_id < ${first + users} GROUP BY user_id
+        ON CONFLICT (user_id) DO UPDATE SET conversations = excluded.conversations`)
+    }
     await client.query("VACUUM (ANALYZE)")
     const { rows } = await client.query(`
       SELECT (array_agg(id ORDER BY id))[1:1000] AS ids FROM conversations

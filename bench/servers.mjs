@@ -178,6 +178,8 @@ export const startServer = async ({ args, env, execArgv = [], file, isTraced, na
     },
     /** After a garbage collection, in bytes: `rss`, and `live`, what is in use. */
     memory: () => ask("memory"),
+    /** The most it has ever had, in MiB of RSS. */
+    peak: () => Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))?.[1]) / 1024,
     startHeapProfile: () => ask("startHeapProfile"),
     stopHeapProfile: (file) => ask("stopHeapProfile", file),
     startProfile: () => ask("startProfile"),
