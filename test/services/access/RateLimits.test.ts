@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Deferred, Effect, Layer, Logger, Redacted, Ref, TestClock } from "effect"
 import { UserId } from "../../../src/domain/Id.ts"
 import { type Limits, type Policy, RateLimits } from "../../../src/services/access/RateLimits.ts"
+import { Erasing } from "../../../src/services/data/Erasing.ts"
 
 const redisUrl = process.env["REDIS_URL"]
 
@@ -75,6 +76,24 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
       assert.deepInclude(yield* take("chat", ada), { allowed: true, remaining: 0 })
     }).pipe(Effect.provide(layer({ ...limits, chat: { limit: 1, window: "1 second" } })))
   )
+
+  it.live("nothing is counted of a user whose data was erased", () => {
+    let ended: ((user?: UserId) => Effect.Effect<void>) | undefined
+    const erasing = Layer.succeed(Erasing, {
+      refuse: () => Effect.void,
+      refresh: Effect.void,
+      listen: (listener) =>
+        Effect.sync(() => {
+          ended = listener.ended
+        })
+    })
+    return Effect.gen(function* () {
+      yield* Effect.all([take("chat", ada), take("chat", ada), take("chat", bob)])
+      yield* ended?.(ada) ?? Effect.void
+      assert.strictEqual((yield* take("chat", ada)).remaining, 4)
+      assert.strictEqual((yield* take("chat", bob)).remaining, 3)
+    }).pipe(Effect.provide(Layer.provide(layer(limits), erasing)))
+  })
 
   it.live("is ready", () =>
     Effect.gen(function* () {
