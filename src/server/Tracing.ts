@@ -2,8 +2,22 @@ import * as OtlpLogger from "@effect/opentelemetry/OtlpLogger"
 import * as OtlpMetrics from "@effect/opentelemetry/OtlpMetrics"
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization"
 import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
+import { HttpClient, HttpClientError } from "@effect/platform"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Predicate, Schedule, Tracer } from "effect"
+import {
+  Cause,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Option,
+  Predicate,
+  Schedule,
+  Tracer
+} from "effect"
 import * as Config from "../Config.ts"
 import { isProblem } from "../domain/Problem.ts"
 import * as Sampled from "../runtime/Sampled.ts"
@@ -31,8 +45,31 @@ export const layer = (endpoint: string, { level, otlp }: Config.Settings["loggin
     OtlpMetrics.layer(to("metrics")),
     Layer.scopedDiscard(Effect.forkScoped(Effect.repeat(Sampled.takeAll, Schedule.spaced("5 seconds")))),
     Logger.addScoped(Effect.map(OtlpLogger.make(to("logs")), (logger) => Logging.exported(logger, options)))
-  ).pipe(Layer.provide([OtlpSerialization.layerJson, NodeHttpClient.layerUndici]))
+  ).pipe(Layer.provide([OtlpSerialization.layerJson, Layer.provide(patient, NodeHttpClient.layerUndici)]))
 }
+
+/**
+ * What is being sent when the service stops is sent to its end: the library interrupts it, and has nothing of it left for its
+ * last request. (0.64)
+ */
+const patient = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.map(
+    HttpClient.HttpClient,
+    HttpClient.transform((sending, request) =>
+      sending.pipe(
+        Effect.timeoutFail({
+          duration: "10 seconds",
+          onTimeout: () => new HttpClientError.RequestError({ request, reason: "Transport", description: "No answer" })
+        }),
+        Effect.interruptible,
+        Effect.forkDaemon,
+        Effect.flatMap(Fiber.join),
+        Effect.uninterruptible
+      )
+    )
+  )
+)
 
 const instanceId = crypto.randomUUID()
 

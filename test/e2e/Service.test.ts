@@ -498,6 +498,10 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           const { text, status } = yield* chat(service, "add zyzzyva", { headers })
           assert.strictEqual(status, 200, text)
           assert.strictEqual((yield* service.call("GET", "/api/me/tasks/99")).status, 404)
+          yield* until(
+            Effect.sync(() => received.has("/v1/logs")),
+            (has) => has
+          )
           yield* service.kill("SIGTERM")
           assert.strictEqual((yield* service.finished).code, 0)
           const spans = received.get("/v1/traces") ?? ""
@@ -515,7 +519,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           // A span without a parent is followed by its name; one of a statement would have the kind 3.
           assert.notMatch(spans, /"spanId":"[^"]*","name":"[^"]*","kind":3/)
           for (const signal of ["traces", "metrics", "logs"]) {
-            const sent = received.get(`/v1/${signal}`)
+            const sent = received.get(`/v1/${signal}`) ?? assert.fail(`no ${signal}`)
             for (const part of ["service.instance.id", "service.version", "api-key abc"]) assert.include(sent, part)
           }
           const { trace_id } = lines(service.stdout())
