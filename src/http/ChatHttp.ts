@@ -10,21 +10,28 @@ import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { hashOf } from "../services/access/Idempotency.ts"
 import { type Answer, Chat } from "../services/turns/Chat.ts"
-import type { TurnRequest } from "../services/turns/TurnTypes.ts"
+import type { IdempotencyKey, TurnRequest } from "../services/turns/TurnTypes.ts"
 import { names } from "./Accept.ts"
 import { annotateRequestLog, setResponseHeaders } from "./Exchange.ts"
 import * as Sse from "./sse/Sse.ts"
 
+interface Headers {
+  readonly "idempotency-key"?: string | undefined
+}
+
 interface Call {
   readonly payload: ChatRequest
-  readonly headers: { readonly "idempotency-key"?: string | undefined }
+  readonly headers: Headers
 }
 
 interface DecisionCall {
   readonly path: { readonly turn_id: TurnId }
-  readonly headers: { readonly "idempotency-key"?: string | undefined }
+  readonly headers: Headers
   readonly request: HttpServerRequest.HttpServerRequest
 }
+
+const keyOf = (scope: string, { "idempotency-key": key }: Headers, body: unknown): IdempotencyKey | null =>
+  key === undefined ? null : { scope, key: unquoted(key), hash: hashOf(body) }
 
 const answered = ({ end, isReplay, message }: Answer) => {
   const told = annotateRequestLog({ turn_id: end.turnId, conversation_id: end.conversationId })
@@ -59,23 +66,14 @@ export const layer = ({ messageMaxLength }: ChatHttpOptions) =>
         if (Either.isLeft(read)) return new InvalidRequest({ errors: [{ path: "message", message: read.left }] })
         const conversationId = payload.conversationId ?? null
         const timeZone = payload.timeZone ?? "UTC"
-        const key = headers["idempotency-key"]
-        return Effect.succeed({
-          user,
-          conversationId,
-          message: read.right,
-          timeZone,
-          key: key === undefined ? null : { scope, key: unquoted(key), hash: hashOf({ ...payload, conversationId }) }
-        })
+        const key = keyOf(scope, headers, { ...payload, conversationId })
+        return Effect.succeed({ user, conversationId, message: read.right, timeZone, key })
       }
 
       const decided = Effect.fnUntraced(function* (decision: Decision, { headers, path, request }: DecisionCall) {
         const { id: user } = yield* CurrentUser
         const { turn_id: decides } = path
-        const key = headers["idempotency-key"]
-        const scope = `turns/${decides}/${decision}`
-        const hash = hashOf(null)
-        const asked = { user, decides, decision, key: key === undefined ? null : { scope, key: unquoted(key), hash } }
+        const asked = { user, decides, decision, key: keyOf(`turns/${decides}/${decision}`, headers, null) }
         const accept = request.headers["accept"]
         if (!names(accept, mediaType)) return yield* answered(yield* chat.answerDecision(asked))
         const reading = yield* chat.decide(asked)
