@@ -116,9 +116,12 @@ const endOfDay = (time: DateTime.Utc) => DateTime.add(DateTime.startOf(time, "da
 /** When a turn began: ids of turns are UUIDv7. */
 const beganAt = (turnId: TurnId) => DateTime.unsafeMake(Number.parseInt(turnId.slice(0, 8) + turnId.slice(9, 13), 16))
 
-const exhausted = (turnId: TurnId) =>
+const exhausted = (turnId: TurnId) => exhaustedUntil(endOfDay(beganAt(turnId)))
+
+/** Nothing is left until then. */
+export const exhaustedUntil = (resetsAt: DateTime.Utc): Effect.Effect<never, BudgetExhausted> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const left = DateTime.toEpochMillis(endOfDay(beganAt(turnId))) - now
+    const left = DateTime.toEpochMillis(resetsAt) - now
     return new BudgetExhausted({ retryAfter: Math.max(1, Math.ceil(left / 1000)) })
   })
 

@@ -1,17 +1,17 @@
 import type { SqlClient, Statement } from "@effect/sql"
-import { DateTime, Effect } from "effect"
+import { Effect } from "effect"
 import { ApprovalClosed, isApproval } from "../../domain/Approval.ts"
 import { ConversationForbidden, ConversationNotFound } from "../../domain/Conversation.ts"
 import type { UserId } from "../../domain/Id.ts"
 import {
-  BudgetExhausted,
+  type BudgetExhausted,
   IdempotencyKeyReused,
   keyLifetime,
   TooManyTurns,
   TurnInProgress,
   TurnNotFound
 } from "../../domain/Turn.ts"
-import type { Budget } from "../access/Budgets.ts"
+import { type Budget, exhaustedUntil } from "../access/Budgets.ts"
 import { type Decides, waits } from "./InsertTurn.ts"
 import { decodeAsked, decodeHasPlace, decodeIds, decodeKey, decodeOwn, type Failure } from "./TurnRows.ts"
 import type { DecisionRefusal, DecisionRequest, ExistingTurn, Refusal, TurnRequest, TurnsOptions } from "./TurnTypes.ts"
@@ -99,12 +99,9 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
   const budgetRefusal = (user: UserId): Effect.Effect<void, BudgetExhausted> =>
     budget === undefined
       ? Effect.void
-      : Effect.gen(function* () {
-          const { remaining, resetsAt } = yield* budget.allowance(user)
-          if (remaining > 0) return
-          const left = DateTime.distance(yield* DateTime.now, resetsAt)
-          return yield* new BudgetExhausted({ retryAfter: Math.max(1, Math.ceil(left / 1000)) })
-        })
+      : Effect.flatMap(budget.allowance(user), ({ remaining, resetsAt }) =>
+          remaining > 0 ? Effect.void : exhaustedUntil(resetsAt)
+        )
 
   /** Why the user could not begin a turn now, wherever. */
   const userRefusal = (user: UserId): Effect.Effect<void, TooManyTurns | BudgetExhausted | Failure> =>
