@@ -59,6 +59,7 @@ export const decodeRenewed = rows(
 )
 export const decodeUndone = rows(Schema.Struct({ status: TurnStatus, reverted: Schema.NullOr(Schema.Array(Reverted)) }))
 const Recorded = Schema.Struct({ call: ToolCall, place: PlaceRow })
+export const decodeKept = rows(Schema.Struct({ call: ToolCall }))
 export const decodeLeftovers = oneRow(Schema.Struct({ said: Schema.String, records: Schema.Array(Recorded) }))
 export const decodeFinished = rows(
   Schema.Struct({

@@ -19,12 +19,13 @@ import type { Ended } from "../../domain/TurnEvent.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
-import { dieOnSql, isTurnLost } from "../../sql/SqlErrors.ts"
+import { dieOnSql, isTurnLost, violated } from "../../sql/SqlErrors.ts"
 import { Budgets } from "../access/Budgets.ts"
 import type { CallPlace } from "../agent/Agent.ts"
 import * as BeginTurn from "./BeginTurn.ts"
 import * as FinishTurn from "./FinishTurn.ts"
 import {
+  decodeKept,
   decodeRenewed,
   decodeStored,
   decodeUndone,
@@ -32,6 +33,7 @@ import {
   encodeReverted,
   encodeSteps,
   type Failure,
+  isSqlError,
   unzip,
   usageOf
 } from "./TurnRows.ts"
@@ -91,7 +93,8 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
     readonly end: (turn: TurnKey, outcome: Outcome) => Effect.Effect<Ended, TurnLost>
     /**
      * Runs a tool call with its record, in one transaction, `offset` being the length of the text before it. With the first
-     * call of a step goes what the turn has cost so far.
+     * call of a step goes what the turn has cost so far. The first that is kept at a place is the one: another is rolled
+     * back, and the answer is the one that was kept.
      */
     readonly record: (
       turn: TurnKey,
@@ -189,6 +192,14 @@ const make = (options: TurnsOptions) =>
         RETURNING id`
       )
     )
+
+    const keptCall = ({ turnId, user }: TurnKey, { position, step }: CallPlace) =>
+      sql`
+        SELECT call FROM tool_calls
+        WHERE user_id = ${user} AND turn_id = ${turnId} AND step = ${step} AND position = ${position}`.pipe(
+        Effect.flatMap(decodeKept),
+        Effect.flatMap(([kept]) => (kept === undefined ? new TurnLost() : Effect.succeed(kept.call)))
+      )
 
     const renew = PreparedStatement.make<{ ids: ReadonlyArray<TurnId> }>(
       sql,
@@ -308,6 +319,11 @@ const make = (options: TurnsOptions) =>
             return Effect.catchIf(inserted, isTurnLost, () => new TurnLost())
           }),
           sql.withTransaction,
+          // An earlier attempt was kept, though its connection was lost before that was known: its outcome is the call's.
+          Effect.catchIf(
+            (error) => isSqlError(error) && violated(error) === "tool_calls_pkey",
+            () => keptCall(turn, { step, position })
+          ),
           dieOnSql,
           Span.withSpan("Turns.record", { attributes: { "turn.id": turn.turnId, step, position } })
         ),

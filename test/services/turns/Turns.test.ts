@@ -658,6 +658,28 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
+  it.scoped("the first tool call that is kept at a place is the one, whoever could not be told so", () =>
+    Effect.gen(function* () {
+      const node = yield* newNode()
+      const user = yield* newUser
+      const sql = yield* SqlClient.SqlClient
+      const turn = yield* begin(node, user)
+      const titled = (title: string) =>
+        Effect.as(
+          Effect.orDie(sql`UPDATE conversations SET title = ${title} WHERE user_id = ${user}`),
+          callNamed(title)
+        )
+      // As after a commit whose answer was lost.
+      const calls = yield* Effect.forEach(["a", "b", "c"], (title) => node.record(turn, at, titled(title)))
+      assert.deepStrictEqual(calls, [callNamed("a"), callNamed("a"), callNamed("a")])
+      assert.strictEqual(
+        yield* count(sql`SELECT count(*)::int AS n FROM conversations WHERE user_id = ${user} AND title = 'a'`),
+        1
+      )
+      assert.deepStrictEqual((yield* node.recorded(user, turn.turnId)).calls, [callNamed("a")])
+    })
+  )
+
   it.scoped("a lapsed turn that is ended and swept at once ends once, and whoever was late knows", () =>
     Effect.gen(function* () {
       const [node, other] = [yield* newNode(), yield* newNode()]
