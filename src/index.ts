@@ -51,7 +51,7 @@ export { ErasureInProgress } from "./domain/Erasure.ts"
 export { ConversationId, MessageId, TaskId, TurnId, UserId } from "./domain/Id.ts"
 export { Identity } from "./domain/Identity.ts"
 export { NewTask, TaskPatch } from "./domain/NewTask.ts"
-export { type AnyProblem, isProblem, Problem } from "./domain/Problem.ts"
+export { type AnyProblem, isProblem, Problem, RequestId } from "./domain/Problem.ts"
 export {
   CurrentUser,
   InternalError,
@@ -64,7 +64,6 @@ export {
   OriginForbidden,
   PayloadTooLarge,
   RateLimited,
-  RequestId,
   TimeZone,
   Unavailable,
   UnsupportedMediaType,

@@ -1,5 +1,10 @@
 import { HttpApiSchema } from "@effect/platform"
-import { type Cause, Data, ParseResult, Predicate, Schema } from "effect"
+import { type Cause, Context, Data, Effect, ParseResult, Predicate, Schema } from "effect"
+
+/** The id of the request that is being answered, as in its `X-Request-Id`, its log lines and its problem document. */
+export class RequestId extends Context.Reference<RequestId>()("taskchat/domain/RequestId", {
+  defaultValue: () => "none"
+}) {}
 
 /** The media type of every error body (RFC 9457). */
 export const contentType = "application/problem+json"
@@ -82,18 +87,20 @@ export const Problem: {
   } as any
 }
 
-/** The document of a problem in the answer to one request. */
-export const documentOf = (
-  { about, code = about.codes[0], detail = about.detail, encodedMembers }: AnyProblem,
-  requestId: string
-) => ({
+/** The members that every problem document has. */
+const commonOf = ({ about, code = about.codes[0], detail = about.detail }: AnyProblem, requestId: string) => ({
   type: typeOf(code),
   title: about.title,
   status: about.status,
   detail,
   code,
-  request_id: requestId,
-  ...encodedMembers
+  request_id: requestId
+})
+
+/** The document of a problem in the answer to one request. */
+export const documentOf = (problem: AnyProblem, requestId: string) => ({
+  ...commonOf(problem, requestId),
+  ...problem.encodedMembers
 })
 
 const common = Schema.Struct({
@@ -118,8 +125,9 @@ const common = Schema.Struct({
 })
 
 /**
- * The wire form of a kind, for OpenAPI and for derived clients, which get the class back. It refuses to encode: a
- * document names the request it answers, so only `http/Problems.ts` writes one.
+ * The wire form of a kind of problem: for OpenAPI, for derived clients, which decode the class from it, and for endpoints
+ * of an app's own on `HttpApiBuilder`, which encode it. Our own endpoints leave that to `http/Problems.ts`, which also sets
+ * the header fields.
  */
 export const wire = <Self extends AnyProblem, Members, Encoded>(kind: {
   new (fields: never): Self
@@ -146,7 +154,8 @@ export const wire = <Self extends AnyProblem, Members, Encoded>(kind: {
       strict: true,
       // `Self` is what `kind` constructs; its declared parameter is erased above to accept every kind.
       decode: (fields) => ParseResult.succeed(new kind(fields as never)),
-      encode: (self, _, ast) => ParseResult.fail(new ParseResult.Forbidden(ast, self, "written by http/Problems.ts"))
+      // Safe: a problem has the members that its class declares.
+      encode: (self) => Effect.map(RequestId, (id) => ({ ...self, ...commonOf(self, id) }) as never)
     }
   )
     .annotations(HttpApiSchema.annotations({ status }))

@@ -6,11 +6,6 @@ import { ToolCalls } from "./ToolCall.ts"
 /** Who asks: always from the verified token, never from a URL, a body or the model. */
 export class CurrentUser extends Context.Tag("taskchat/domain/CurrentUser")<CurrentUser, { readonly id: UserId }>() {}
 
-/** The request that is being answered, as its `X-Request-Id` and every log line of it name it. */
-export class RequestId extends Context.Reference<RequestId>()("taskchat/domain/RequestId", {
-  defaultValue: () => "none"
-}) {}
-
 /** The IANA name of a time zone that this runtime knows. It is checked where it comes in, so `zoneOf` cannot fail later. */
 export const TimeZone = Schema.String.pipe(
   Schema.filter((name) => isZone(name) || "must be an IANA time zone such as Europe/Berlin", {

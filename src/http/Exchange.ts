@@ -1,6 +1,6 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Cause, Context, Effect, Metric, MetricBoundaries, MetricLabel, Option } from "effect"
-import { RequestId } from "../domain/Request.ts"
+import { RequestId } from "../domain/Problem.ts"
 import * as FiberState from "../runtime/FiberState.ts"
 import * as Memo from "../runtime/Memo.ts"
 import * as Span from "../runtime/Span.ts"

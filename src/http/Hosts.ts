@@ -1,7 +1,8 @@
 import { HttpLayerRouter, HttpServerRequest } from "@effect/platform"
 import { Context, Effect, Layer } from "effect"
 import { isLoopback } from "../domain/Loopback.ts"
-import { NotFound, RequestId } from "../domain/Request.ts"
+import { RequestId } from "../domain/Problem.ts"
+import { NotFound } from "../domain/Request.ts"
 import { respond } from "./Problems.ts"
 
 /**
