@@ -1,5 +1,6 @@
-import { HttpApiBuilder, HttpLayerRouter, HttpServer } from "@effect/platform"
+import { HttpApiBuilder, HttpLayerRouter, HttpServer, HttpServerError } from "@effect/platform"
 import { Context, Effect, Layer } from "effect"
+import { InvalidRequest } from "../../dist/domain/Request.js"
 
 export const group = HttpApiBuilder.group
 
@@ -24,7 +25,7 @@ export const mount = (api) => {
               HttpLayerRouter.route(
                 /** @type {any} */ (method),
                 path,
-                Effect.mapInputContext(handler, (input) => Context.merge(context, input)),
+                Effect.mapInputContext(refusingBodies(handler), (input) => Context.merge(context, input)),
                 { uninterruptible }
               )
             )
@@ -33,3 +34,11 @@ export const mount = (api) => {
     )
   ).pipe(Layer.provide(HttpServer.layerContext))
 }
+
+/** A body that is not JSON is a defect in the library, which it answers with 400. */
+const refusingBodies = (handler) =>
+  Effect.catchAllDefect(handler, (defect) =>
+    defect instanceof HttpServerError.RequestError
+      ? new InvalidRequest({ errors: [{ path: "", message: "the body is not JSON" }] })
+      : Effect.die(defect)
+  )

@@ -37,6 +37,7 @@ const systemd = "it changes the machine; test/docs/Deploy.test.ts checks the uni
  */
 export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm test", "it would run itself; .ci/run runs it twice"],
+  ["npm run test:stock", "it would run tests within tests; .ci/run runs it"],
   ["npm run test:browser", "it needs a browser; .ci/run runs it"],
   ["npm run check", "it takes minutes; .ci/run runs each of its parts"],
   ["npm run format", "it would change the files under test"],
