@@ -1,8 +1,8 @@
-import { beforeEach } from "vitest"
+import { beforeEach, type TestContext } from "vitest"
 
 /**
- * What differs where the library's pieces stand in the place of those of `src/runtime`: the tests that fail then, by why.
- * All others pass on both.
+ * The tests that fail on the library's pieces, by the reason, each by the end of its full name. All others pass on both the
+ * library's pieces and ours.
  */
 const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
   "`HttpApiBuilder` reads bodies of any size and type, and with a byte order mark none": [
@@ -32,7 +32,8 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
     "gets no connection back that is within a transaction"
   ],
   "`PgClient` sends BEGIN and COMMIT by themselves": [
-    "a transaction that has not said anything yet holds up nobody",
+    "a PostgreSQL server > traced > a transaction that has not said anything yet holds up nobody",
+    "a PostgreSQL server > untraced > a transaction that has not said anything yet holds up nobody",
     "is asked twice for two statements of which the second is the last, traced: true",
     "is asked twice for two statements of which the second is the last, traced: false"
   ],
@@ -49,9 +50,27 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
   ]
 }
 
-const expected = new Set(Object.values(differences).flat())
+/** Those that fail at times. */
+const races: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "a statement that is left behind in a transaction of `PgClient` may run after it": [
+    "a PostgreSQL server > traced > whoever stays behind in a transaction is refused, and holds up nobody",
+    "a PostgreSQL server > untraced > whoever stays behind in a transaction is refused, and holds up nobody"
+  ],
+  "`PgClient` cancels what its connection runs, which may be the next user's statement": [
+    "a PostgreSQL server > stops what is interrupted, traced, and its connection goes on",
+    "a PostgreSQL server > stops what is interrupted, untraced, and its connection goes on"
+  ]
+}
 
-beforeEach(({ task }) => {
-  // One that passes after all fails, so that the list stays true.
-  if (expected.has(task.name)) Object.assign(task, { fails: true })
+type Named = TestContext["task"] | NonNullable<TestContext["task"]["suite"]>
+
+const nameOf = ({ name, suite }: Named): string => (suite === undefined ? name : `${nameOf(suite)} > ${name}`)
+
+const isOf = (list: Readonly<Record<string, ReadonlyArray<string>>>, task: Named) =>
+  Object.values(list).some((names) => names.some((name) => ` > ${nameOf(task)}`.endsWith(` > ${name}`)))
+
+beforeEach(({ skip, task }) => {
+  if (isOf(races, task)) skip()
+  // A test that passes after all fails, so that the list stays true.
+  if (isOf(differences, task)) Object.assign(task, { fails: true })
 })
