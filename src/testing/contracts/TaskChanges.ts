@@ -3,7 +3,7 @@ import { Array as Arr, Effect, Either, FastCheck as fc, Option, Order as Sort } 
 import { Cause } from "../../domain/Task.ts"
 import { Tasks } from "../../services/tasks/Tasks.ts"
 import { type Fact, gather } from "./Contract.ts"
-import { changeOf, ids, listAll, newTask, newTurn, newUser, patch, request, task } from "./TaskSamples.ts"
+import { changeOf, createTitled, ids, listAll, newTask, newTurn, newUser, patch, request, task } from "./TaskSamples.ts"
 
 const { facts, it } = gather<Tasks>()
 
@@ -17,11 +17,7 @@ it.effect.prop(
     Effect.gen(function* () {
       const tasks = yield* Tasks
       const owner = yield* newUser
-      const created = yield* tasks.createMany(
-        owner,
-        Arr.makeBy(3, (n) => newTask({ title: `${n}` })),
-        request
-      )
+      const created = yield* createTitled(owner, ["0", "1", "2"])
       for (const change of g(fc.array, changeOf(ids(created)), { maxLength: 12 })) yield* change(owner, request)
       for (const id of ids(created)) {
         const { changes, total } = yield* tasks.history(owner, id, { limit: 100 })
@@ -48,11 +44,7 @@ it.effect.prop(
     Effect.gen(function* () {
       const tasks = yield* Tasks
       const owner = yield* newUser
-      const created = yield* tasks.createMany(
-        owner,
-        Arr.makeBy(4, (n) => newTask({ title: `${n}` })),
-        request
-      )
+      const created = yield* createTitled(owner, ["0", "1", "2", "3"])
       const turn = Cause.Turn({ turnId: yield* newTurn, step: 0, position: 0 })
       const changes = g(fc.array, changeOf(ids(created)), { minLength: 4, maxLength: 12 })
       yield* Effect.forEach(changes, (change) => change(owner, turn), { concurrency: 4 })
@@ -152,7 +144,7 @@ it.effect("a task completed 50 times at once has changed once", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
-    const created = yield* tasks.createMany(owner, [newTask({ title: "a" }), newTask({ title: "b" })], request)
+    const created = yield* createTitled(owner, ["a", "b"])
     const answers = yield* Effect.forEach(
       Arr.makeBy(50, (n) => (n % 2 === 0 ? ids(created) : Arr.reverse(ids(created)))),
       (both) => tasks.setCompleted(owner, both, true, request),
@@ -212,11 +204,7 @@ it.effect("a turn with a task that has changed since is not reverted at all, and
     const owner = yield* newUser
     const turnId = yield* newTurn
     const turn = (position: number) => Cause.Turn({ turnId, step: 0, position })
-    const made = yield* tasks.createMany(
-      owner,
-      ["a", "b", "c"].map((title) => newTask({ title })),
-      request
-    )
+    const made = yield* createTitled(owner, ["a", "b", "c"])
     const [a, b, c] = ids(made)
     if (a === undefined || b === undefined || c === undefined) return assert.fail("three were created")
     yield* tasks.setCompleted(owner, [a, b], true, turn(0))
@@ -256,11 +244,7 @@ it.effect("of reverts of the same turn at once, one does it", () =>
     const tasks = yield* Tasks
     const owner = yield* newUser
     const turnId = yield* newTurn
-    const made = yield* tasks.createMany(
-      owner,
-      ["a", "b"].map((title) => newTask({ title })),
-      request
-    )
+    const made = yield* createTitled(owner, ["a", "b"])
     yield* tasks.setCompleted(owner, ids(made), true, Cause.Turn({ turnId, step: 0, position: 0 }))
     const results = yield* Effect.forEach([1, 2, 3, 4], () => Effect.either(tasks.revert(owner, turnId)), {
       concurrency: "unbounded"

@@ -12,6 +12,16 @@ export const newTurn = Effect.sync(() => TurnId.make(crypto.randomUUID()))
 export const request = Cause.Request({ requestId: "test" })
 export const newTask = Schema.decodeUnknownSync(NewTask)
 export const patch = Schema.decodeUnknownSync(TaskPatch)
+/** Creates a task of each title. */
+export const createTitled = (owner: UserId, titles: ReadonlyArray<string>) =>
+  Effect.flatMap(Tasks, (tasks) =>
+    tasks.createMany(
+      owner,
+      titles.map((title) => newTask({ title })),
+      request
+    )
+  )
+
 export const ids = (tasks: ReadonlyArray<Versioned>) => tasks.map(({ task }) => task.id)
 
 /** All tasks that a query finds, read page by page. */
