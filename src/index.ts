@@ -52,6 +52,7 @@ export { ConversationId, MessageId, TaskId, TurnId, UserId } from "./domain/Id.t
 export { Identity } from "./domain/Identity.ts"
 export { NewTask, TaskPatch } from "./domain/NewTask.ts"
 export { type AnyProblem, isProblem, Problem, RequestId } from "./domain/Problem.ts"
+export { ProviderState } from "./domain/ProviderState.ts"
 export {
   CurrentUser,
   InternalError,
@@ -82,7 +83,7 @@ export {
   TaskTitle
 } from "./domain/Task.ts"
 export { TaskChange } from "./domain/TaskChange.ts"
-export { type Place, ProviderState, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./domain/ToolCall.ts"
+export { type Place, ToolCall, ToolCallStarted, ToolCalls, ToolResult } from "./domain/ToolCall.ts"
 export {
   BudgetExhausted,
   IdempotencyInProgress,

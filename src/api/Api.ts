@@ -12,16 +12,19 @@ import { TasksApi } from "./TasksApi.ts"
 import { TurnsApi } from "./TurnsApi.ts"
 import { UsersApi } from "./UsersApi.ts"
 
-/** All that a typed client needs; nothing here runs. */
-export class Api extends Base.make("taskchat")
+/** The groups that are always served. */
+export const usual = Base.make("taskchat")
   .add(ChatApi)
   .add(TurnsApi)
   .add(ConversationsApi)
   .add(TasksApi)
   .add(UsersApi)
   .add(DataApi)
-  .add(ErasureApi)
   .add(OperatingApi)
+
+/** The whole API, with what is served only if it is asked for. A typed client needs no more; nothing here runs. */
+export class Api extends usual
+  .add(ErasureApi)
   .addError(wire(InvalidRequest))
   .addError(wire(InternalError))
   .annotate(OpenApi.Title, "taskchat")

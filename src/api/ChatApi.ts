@@ -107,22 +107,37 @@ export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream"
     'Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has an `id`, opaque and different from the others, to read on from with `Last-Event-ID`. Comments fill long silences. To whoever asks for `text/event-stream; profile="ai-sdk-v1"` a UI message stream, which the AI SDK\'s `useChat` reads.'
 })
 
-const begin = <Name extends string>(name: Name, path: `/${string}`) =>
+/** Why a turn cannot begin. */
+const refusals = Schema.Union(
+  wire(TurnInProgress),
+  wire(TaskChanged),
+  wire(TooManyTurns),
+  wire(BudgetExhausted),
+  wire(IdempotencyKeyReused),
+  wire(MessageNotFound),
+  wire(Unavailable)
+)
+
+/** What may come of a turn in place of its answer, for a request that waits for that. */
+const unanswered = Schema.Union(
+  wire(IdempotencyInProgress),
+  wire(TurnCancelled),
+  wire(TurnInterrupted),
+  wire(TurnFailed),
+  wire(TurnRefused),
+  wire(TurnTimedOut)
+)
+
+const say = <Name extends string>(name: Name, path: `/${string}`) =>
   HttpApiEndpoint.post(name, path)
     .setPath(UserPath)
     .setHeaders(IdempotencyHeaders)
     .setPayload(ChatRequest)
     .addError(wire(ConversationNotFound))
     .addError(wire(ConversationForbidden))
-    .addError(wire(TurnInProgress))
-    .addError(wire(TaskChanged))
-    .addError(wire(TooManyTurns))
-    .addError(wire(BudgetExhausted))
-    .addError(wire(IdempotencyKeyReused))
-    .addError(wire(MessageNotFound))
     .addError(wire(PayloadTooLarge))
     .addError(wire(UnsupportedMediaType))
-    .addError(wire(Unavailable))
+    .addError(refusals)
 
 const decide = <Name extends "approve" | "decline">(name: Name) =>
   HttpApiEndpoint.post(name, `/api/:user_id/turns/:turn_id/${name}`)
@@ -132,30 +147,14 @@ const decide = <Name extends "approve" | "decline">(name: Name) =>
     .addSuccess(EventStream)
     .addError(wire(TurnNotFound))
     .addError(wire(ApprovalClosed))
-    .addError(wire(TurnInProgress))
-    .addError(wire(TaskChanged))
-    .addError(wire(TooManyTurns))
-    .addError(wire(BudgetExhausted))
-    .addError(wire(IdempotencyKeyReused))
-    .addError(wire(MessageNotFound))
-    .addError(wire(IdempotencyInProgress))
-    .addError(wire(TurnCancelled))
-    .addError(wire(TurnInterrupted))
-    .addError(wire(TurnFailed))
-    .addError(wire(TurnRefused))
-    .addError(wire(TurnTimedOut))
-    .addError(wire(Unavailable))
+    .addError(refusals)
+    .addError(unanswered)
 
 export class ChatApi extends HttpApiGroup.make("chat")
   .add(
-    begin("send", "/api/:user_id/chat")
+    say("send", "/api/:user_id/chat")
       .addSuccess(ChatAnswer)
-      .addError(wire(IdempotencyInProgress))
-      .addError(wire(TurnCancelled))
-      .addError(wire(TurnInterrupted))
-      .addError(wire(TurnFailed))
-      .addError(wire(TurnRefused))
-      .addError(wire(TurnTimedOut))
+      .addError(unanswered)
       .annotate(OpenApi.Identifier, "chat")
       .annotate(OpenApi.Summary, "Say something and get the whole answer")
       .annotate(
@@ -164,7 +163,7 @@ export class ChatApi extends HttpApiGroup.make("chat")
       )
   )
   .add(
-    begin("stream", "/api/:user_id/chat/stream")
+    say("stream", "/api/:user_id/chat/stream")
       .addSuccess(EventStream)
       .annotate(OpenApi.Identifier, "chatStream")
       .annotate(OpenApi.Summary, "Say something and read the answer as it is made")

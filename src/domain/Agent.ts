@@ -1,8 +1,12 @@
 import { Data, Duration } from "effect"
 import type { HeldCall } from "./Approval.ts"
 import type { TaskId } from "./Id.ts"
-import type { ProviderState, ToolCall, ToolCallStarted } from "./ToolCall.ts"
+import type { ProviderState } from "./ProviderState.ts"
+import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
 import type { Usage } from "./Turn.ts"
+
+/** Tokens that one answer of the model is reckoned at, and Anthropic's is limited to, where no limit is set. */
+export const defaultMaxOutputTokens = 4096
 
 /** What an agent does, as it happens. JSON answers, SSE frames and storage are readers of this one stream. */
 export type AgentEvent = Data.TaggedEnum<{

@@ -2,7 +2,8 @@ import { type DateTime, Schema } from "effect"
 import { TaskId } from "./Id.ts"
 import { key, Time } from "./Json.ts"
 import { Problem } from "./Problem.ts"
-import { ProviderState, type ToolCall, ToolCallStarted } from "./ToolCall.ts"
+import { ProviderState } from "./ProviderState.ts"
+import { type ToolCall, ToolCallStarted } from "./ToolCall.ts"
 
 /** Which calls of the agent wait for the user's approval: those that delete, those that change anything, or none. */
 export type Confirm = "deletions" | "changes" | "off"

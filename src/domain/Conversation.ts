@@ -3,8 +3,9 @@ import { Awaiting, type Decision, type HeldCall } from "./Approval.ts"
 import { ConversationId, MessageId, TurnId } from "./Id.ts"
 import { key, length, Time, text } from "./Json.ts"
 import { Problem } from "./Problem.ts"
+import type { ProviderState } from "./ProviderState.ts"
 import { beginning } from "./Text.ts"
-import { type Place, type ProviderState, type ToolCall, ToolCalls } from "./ToolCall.ts"
+import { type Place, type ToolCall, ToolCalls } from "./ToolCall.ts"
 import { TurnEnd, type TurnStatus } from "./Turn.ts"
 
 export class Conversation extends Schema.Class<Conversation>("Conversation")(

@@ -56,16 +56,6 @@ export interface Place {
   readonly providerCallId?: string | undefined
 }
 
-/** What a model's provider wants back with its answer in later requests: opaque, and for nobody else. */
-export const ProviderState = Schema.Struct({
-  step: Schema.Int,
-  /** Base URL and model: whom it is for. */
-  origin: Schema.String,
-  /** JSON. */
-  state: Schema.String
-})
-export type ProviderState = typeof ProviderState.Type
-
 /** Tool calls that are run in one step; the others are dropped. */
 export const maxCallsPerStep = 32
 

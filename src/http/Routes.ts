@@ -1,5 +1,6 @@
 import { type HttpApi, type HttpApiGroup, HttpLayerRouter, HttpServer } from "@effect/platform"
 import { Effect, Layer } from "effect"
+import { usual } from "../api/Api.ts"
 import * as Base from "../api/Base.ts"
 import { ChatApi } from "../api/ChatApi.ts"
 import { ConversationsApi } from "../api/ConversationsApi.ts"
@@ -23,16 +24,6 @@ import * as OperatingHttp from "./OperatingHttp.ts"
 import * as TasksHttp from "./TasksHttp.ts"
 import * as TurnsHttp from "./TurnsHttp.ts"
 import * as UsersHttp from "./UsersHttp.ts"
-
-/** All but what is served only if it is asked for. */
-const usual = Base.make("taskchat")
-  .add(ChatApi)
-  .add(TurnsApi)
-  .add(ConversationsApi)
-  .add(TasksApi)
-  .add(UsersApi)
-  .add(DataApi)
-  .add(OperatingApi)
 
 /**
  * The whole API: contract, handlers and docs. Whoever embeds it provides the services. Under a prefix it also answers what

@@ -2,6 +2,7 @@ import { type LanguageModel, type Prompt, Tool } from "@effect/ai"
 import type { AnthropicLanguageModel } from "@effect/ai-anthropic"
 import type * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Context, Effect, type Layer, Option, Redacted } from "effect"
+import { defaultMaxOutputTokens } from "../domain/Agent.ts"
 import { answerTool, wire } from "./AnthropicWire.ts"
 import * as Echo from "./Echo.ts"
 import type { Options } from "./Endpoint.ts"
@@ -50,7 +51,7 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
           const request = {
             model: options.model,
             // A request without a limit is refused.
-            max_tokens: options.maxOutputTokens ?? 4096,
+            max_tokens: options.maxOutputTokens ?? defaultMaxOutputTokens,
             ...Object.fromEntries(Object.entries(optional).filter(([name]) => !without.has(name))),
             stream: true,
             ...(system.length > 0 && { system: system.join("\n\n") }),

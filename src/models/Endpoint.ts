@@ -2,6 +2,7 @@ import type { AiError } from "@effect/ai"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Duration, Effect, Exit, Option, type Redacted, type Scope } from "effect"
 import { factsOf } from "../domain/ModelFailure.ts"
+import type { Lifetime } from "../domain/ProviderState.ts"
 import { CurrentRequestLimit, RequestLimit } from "../domain/RequestLimit.ts"
 import * as Pull from "../runtime/Pull.ts"
 import type { Part } from "../runtime/StreamText.ts"
@@ -27,7 +28,7 @@ export interface Options {
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /** How long the provider wants back what it thought: by its host, unless given. */
-  readonly echoes?: Echo.Lifetime | undefined
+  readonly echoes?: Lifetime | undefined
 }
 
 /** How one API is spoken to. */

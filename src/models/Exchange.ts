@@ -1,6 +1,7 @@
 import type { AiError } from "@effect/ai"
 import type * as Undici from "@effect/platform-node/Undici"
 import { Chunk, type Clock, Effect, Exit, Option } from "effect"
+import type { Lifetime } from "../domain/ProviderState.ts"
 import type { Headers } from "../domain/RetryDelay.ts"
 import type * as Pull from "../runtime/Pull.ts"
 import type { Part } from "../runtime/StreamText.ts"
@@ -19,7 +20,7 @@ export interface Client {
   readonly failures: Failures
   /** Base URL and model: whom what a provider wants back goes to. */
   readonly origin: string
-  readonly echoes: Echo.Lifetime
+  readonly echoes: Lifetime
   /** Milliseconds; infinite, there are no `silences`. */
   readonly idle: number
   readonly silences: Alarms | undefined

@@ -8,8 +8,9 @@ import {
   AgentMessageRefused
 } from "../../domain/Agent.ts"
 import { type FailureKind, factsOf } from "../../domain/ModelFailure.ts"
+import type { ProviderState } from "../../domain/ProviderState.ts"
 import { CurrentRequestLimit, RequestLimit } from "../../domain/RequestLimit.ts"
-import type { ProviderState, ToolCall } from "../../domain/ToolCall.ts"
+import type { ToolCall } from "../../domain/ToolCall.ts"
 import type { BudgetExhausted, TurnLost } from "../../domain/Turn.ts"
 import * as FiberContext from "../../runtime/FiberContext.ts"
 import * as Pull from "../../runtime/Pull.ts"

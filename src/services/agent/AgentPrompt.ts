@@ -1,10 +1,12 @@
 import { Prompt, type Response } from "@effect/ai"
-import { Array as Arr, Effect, Predicate } from "effect"
+import { Array as Arr, Effect } from "effect"
 import { sentence, todayIn } from "../../dates/Dates.ts"
+import { defaultMaxOutputTokens } from "../../domain/Agent.ts"
 import type { Decision, HeldCall } from "../../domain/Approval.ts"
 import type { HistoryMessage } from "../../domain/Conversation.ts"
 import type { FailureKind } from "../../domain/ModelFailure.ts"
-import { maxChangesPerTurn, type ProviderState, type ToolCall } from "../../domain/ToolCall.ts"
+import * as ProviderState from "../../domain/ProviderState.ts"
+import { maxChangesPerTurn, type ToolCall } from "../../domain/ToolCall.ts"
 import type { AgentOptions, AgentTurn } from "./Agent.ts"
 
 // Written out: the library's constructors copy what they are given into objects with computed members, 6 µs each, and a
@@ -69,27 +71,19 @@ export const assistant = (
   options
 })
 
-interface Kept {
-  readonly origin: string
-  readonly state: string
-}
-
 /** As options of a message: what its provider wants back with it. */
-const stateOptions = (kept: Kept | undefined): Prompt.ProviderOptions =>
-  kept === undefined ? none : { taskchat: { origin: kept.origin, state: kept.state } }
+const stateOptions = (kept: ProviderState.ProviderState | undefined): Prompt.ProviderOptions =>
+  kept === undefined ? none : ProviderState.metadataOf({ origin: kept.origin, state: kept.state })
 
 /** What the provider of this answer wants back with it: in later turns, or as long as the turn goes on. */
 export const stateOf = (
   step: number,
-  { taskchat: kept }: Response.ProviderMetadata,
-  lifetime: "conversation" | "turn" = "conversation"
-): ProviderState | undefined =>
-  Predicate.isRecord(kept) &&
-  kept["lifetime"] === lifetime &&
-  Predicate.isString(kept["origin"]) &&
-  Predicate.isString(kept["state"])
-    ? { step, origin: kept["origin"], state: kept["state"] }
-    : undefined
+  metadata: Response.ProviderMetadata,
+  lifetime: ProviderState.Lifetime = "conversation"
+): ProviderState.ProviderState | undefined => {
+  const kept = ProviderState.keptIn(metadata)
+  return kept?.lifetime === lifetime ? { step, origin: kept.origin, state: kept.state } : undefined
+}
 
 /** What came of the calls of a step. */
 export const results = (calls: ReadonlyArray<ToolCall & CallIds>): Prompt.ToolMessage => ({
@@ -147,7 +141,7 @@ export const firstPrompt = (
 })
 
 /** An estimate of the tokens that an answer to this costs. */
-export const costOf = (prompt: StepPrompt, maxOutputTokens = 4096): number =>
+export const costOf = (prompt: StepPrompt, maxOutputTokens = defaultMaxOutputTokens): number =>
   tokensOf(messagesOf(prompt)) + maxOutputTokens
 
 /**
@@ -297,8 +291,7 @@ const contentSize = ({ content }: Prompt.Message): number => {
   return size
 }
 
-const stateSize = ({ options: { taskchat: kept } }: Prompt.Message): number =>
-  Predicate.isRecord(kept) && Predicate.isString(kept["state"]) ? kept["state"].length : 0
+const stateSize = ({ options }: Prompt.Message): number => ProviderState.keptIn(options)?.state.length ?? 0
 
 /**
  * An answer as the steps it was made in: never a call without its result, but for those of a step that was held back. Calls

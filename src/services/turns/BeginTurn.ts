@@ -1,6 +1,7 @@
 import type { SqlClient, Statement } from "@effect/sql"
 import { Cause, Clock, Effect, Either } from "effect"
 import { v7 } from "uuid"
+import { defaultMaxOutputTokens } from "../../domain/Agent.ts"
 import { messageOf } from "../../domain/Approval.ts"
 import { TurnId } from "../../domain/Id.ts"
 import {
@@ -172,7 +173,7 @@ interface BeginOptions {
   readonly estimate?: Estimate | undefined
 }
 
-const defaultEstimate: Estimate = () => 4096
+const defaultEstimate: Estimate = () => defaultMaxOutputTokens
 
 const noneHeld: RunHeld = () => Effect.succeed([])
 

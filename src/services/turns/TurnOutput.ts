@@ -1,6 +1,7 @@
 import { Chunk, type Data, Effect, Option, type Stream } from "effect"
 import type { AgentEvent } from "../../domain/Agent.ts"
-import type { Place, ProviderState, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
+import type { ProviderState } from "../../domain/ProviderState.ts"
+import type { Place, ToolCall, ToolCallStarted } from "../../domain/ToolCall.ts"
 import { addUsage, noUsage, type Usage } from "../../domain/Turn.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
 import * as Pull from "../../runtime/Pull.ts"

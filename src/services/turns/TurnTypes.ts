@@ -2,9 +2,10 @@ import { Data, type DateTime, type Duration, type Effect } from "effect"
 import type { ApprovalClosed, AwaitedCall, Decided, Decision, Held } from "../../domain/Approval.ts"
 import type { ConversationForbidden, ConversationNotFound, HistoryMessage } from "../../domain/Conversation.ts"
 import type { ConversationId, MessageId, TurnId, UserId } from "../../domain/Id.ts"
+import type { ProviderState } from "../../domain/ProviderState.ts"
 import { Unavailable } from "../../domain/Request.ts"
 import type { TaskChanged } from "../../domain/Task.ts"
-import type { Place, ProviderState, ToolCall } from "../../domain/ToolCall.ts"
+import type { Place, ToolCall } from "../../domain/ToolCall.ts"
 import {
   type BudgetExhausted,
   type TooManyTurns,
