@@ -6,7 +6,7 @@
 import { createHmac, randomUUID, timingSafeEqual } from "node:crypto"
 import { Agent, createServer, request as requestTo } from "node:http"
 import pg from "pg"
-import { cursorOf, instructions, pageOf, resultOf, schema, statements, titleOf, tools } from "./service.mjs"
+import { cursorOf, instructions, pageOf, resultOf, schema, statements, taskOf, titleOf, tools } from "./service.mjs"
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 // Straight from PostgreSQL's words to JSON's, without a Date in between; the zone is UTC.
@@ -184,8 +184,22 @@ const conversationsOf = async (user, limit, cursor) => {
     query("conversations", statements.conversations, [user, limit, ...cursorOf(cursor)]),
     query("countConversations", statements.countConversations, [user])
   ])
-  return pageOf(rows, limit, total)
+  return pageOf("conversations", "updated_at", rows, limit, total)
 }
+
+const tasksOf = async (user, limit, cursor) => {
+  const [rows, [{ total }]] = await Promise.all([
+    query("tasks", statements.tasks, [user, limit, ...cursorOf(cursor)]),
+    query("countTasks", statements.countTasks, [user])
+  ])
+  return pageOf("tasks", "created_at", rows.map(publicTaskOf), limit, total)
+}
+
+/** The database knows more of how it repeats than clients do. */
+const publicTaskOf = ({ repeat, ...row }) => ({
+  ...taskOf(row),
+  repeat: repeat && { rule: repeat.rule, text: repeat.text, starts_on: repeat.starts_on }
+})
 
 const answerTo = async (request, response) => {
   const url = new URL(request.url, "http://localhost")
@@ -205,6 +219,8 @@ const answerTo = async (request, response) => {
     }
     case "GET conversations":
       return conversationsOf(user, limit(100), url.searchParams.get("cursor") ?? undefined)
+    case "GET tasks":
+      return tasksOf(user, limit(100), url.searchParams.get("cursor") ?? undefined)
     case "GET conversations/messages":
       return messagesOf(user, Number(second), limit(1000))
     default:

@@ -1,9 +1,11 @@
 /** Whether the servers do the same: what is compared is not measured before they do. */
 import assert from "node:assert/strict"
 import { chat, getJson, stream } from "./client.mjs"
+import { seedTasks } from "./seed.mjs"
 import { answer, taskTitle, toolAnswer } from "./words.mjs"
 
 const user = 900_000_000
+const withTasks = user + 1
 
 /** What one user sees of a server, and the model of the user, less what differs from run to run. */
 const impression = async (server, modelUrl) => {
@@ -43,12 +45,20 @@ const impression = async (server, modelUrl) => {
     conversations: list.conversations.map(({ title }) => title),
     conversationMembers: Object.keys(list.conversations[0]).sort(),
     tasks: tasks.map(({ title }) => title),
+    taskPage: await taskPage(server),
     heard: heard.map(({ content, role, tool_calls }) => ({
       role,
       text: role === "tool" ? "" : (content ?? ""),
       calls: tool_calls?.map(({ function: { name, arguments: text } }) => [name, JSON.parse(text)]) ?? []
     }))
   }
+}
+
+/** Of all kinds of tasks, to the last member of each. */
+const taskPage = async (server) => {
+  await seedTasks(server, { user: withTasks, tasks: 60 })
+  const { tasks, total } = await getJson(server, withTasks, "/tasks?limit=50")
+  return { tasks: tasks.map((task) => ({ ...task, id: typeof task.id })), total }
 }
 
 const callsOf = (calls) =>
@@ -75,6 +85,7 @@ export const check = async (servers, modelUrl) => {
     assert.equal(seen.streams[0].text, toolAnswer, servers[i].name)
     assert.deepEqual(seen.tasks, [taskTitle, taskTitle], servers[i].name)
     assert.equal(seen.total, 8, servers[i].name)
+    assert.equal(seen.taskPage.tasks.length, 50, servers[i].name)
     // Another wire words the same history otherwise.
     const { heard, ...visible } = seen
     const { heard: heardFirst, ...visibleFirst } = impressions[0]

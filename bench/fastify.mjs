@@ -10,7 +10,7 @@ import { generateText, stepCountIs, streamText, tool } from "ai"
 import Fastify from "fastify"
 import pg from "pg"
 import { z } from "zod"
-import { cursorOf, instructions, pageOf, resultOf, schema, statements, titleOf, tools } from "./service.mjs"
+import { cursorOf, instructions, pageOf, resultOf, schema, statements, taskOf, titleOf, tools } from "./service.mjs"
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 const { DATABASE_URL, JWT_SECRET, OPENAI_BASE_URL, PORT } = process.env
@@ -136,7 +136,9 @@ const begin = async (user, { conversation_id: conversation, message }) => {
 const integer = { type: "integer" }
 const string = { type: "string" }
 const anything = { type: "object", additionalProperties: true }
+const stringOrNull = { type: ["string", "null"] }
 const time = { type: "string", format: "date-time" }
+const timeOrNull = { type: ["string", "null"], format: "date-time" }
 const calls = { type: ["array", "null"], items: anything }
 const object = (properties) => ({ type: "object", properties })
 const list = (properties) => ({ type: "array", items: object(properties) })
@@ -170,9 +172,28 @@ const messagePage = object({
   has_more: { type: "boolean" }
 })
 const conversationPage = object({
-  conversations: list({ id: integer, title: { type: ["string", "null"] }, created_at: time, updated_at: time }),
+  conversations: list({ id: integer, title: stringOrNull, created_at: time, updated_at: time }),
   total: integer,
-  next_cursor: { type: ["string", "null"] }
+  next_cursor: stringOrNull
+})
+const taskPage = object({
+  tasks: list({
+    id: integer,
+    title: string,
+    description: stringOrNull,
+    completed: { type: "boolean" },
+    priority: stringOrNull,
+    labels: { type: "array", items: string },
+    due_date: stringOrNull,
+    due_at: timeOrNull,
+    time_zone: stringOrNull,
+    repeat: { ...object({ rule: string, text: string, starts_on: string }), nullable: true },
+    created_at: time,
+    updated_at: time,
+    completed_at: timeOrNull
+  }),
+  total: integer,
+  next_cursor: stringOrNull
 })
 const pageQuery = (most) => object({ limit: { ...integer, minimum: 1, maximum: most, default: most }, cursor: string })
 
@@ -234,7 +255,17 @@ await app.register(
       async ({ query: { cursor, limit }, user: { user_id: user } }) => {
         const { rows } = await pool.query(statements.conversations, [user, limit, ...cursorOf(cursor)])
         const { rows: counted } = await pool.query(statements.countConversations, [user])
-        return pageOf(rows, limit, counted[0].total)
+        return pageOf("conversations", "updated_at", rows, limit, counted[0].total)
+      }
+    )
+
+    api.get(
+      "/tasks",
+      { schema: { querystring: pageQuery(100), response: { 200: taskPage } } },
+      async ({ query: { cursor, limit }, user: { user_id: user } }) => {
+        const { rows } = await pool.query(statements.tasks, [user, limit, ...cursorOf(cursor)])
+        const { rows: counted } = await pool.query(statements.countTasks, [user])
+        return pageOf("tasks", "created_at", rows.map(taskOf), limit, counted[0].total)
       }
     )
 

@@ -1,6 +1,6 @@
 /** The figures, by group. Each gives rows: for every server one value a round. */
-import { chat, forget, get, getJson, say, sizeOf, streamTimes } from "./client.mjs"
-import { seed } from "./seed.mjs"
+import { chat, forget, get, say, sizeOf, streamTimes } from "./client.mjs"
+import { seed, seedTasks } from "./seed.mjs"
 import { startServer } from "./servers.mjs"
 import { micros } from "./words.mjs"
 
@@ -247,38 +247,69 @@ const tokens = async ({ modelUrl, quick, rounds, servers }) => {
 }
 
 const gets = async ({ quick, rounds, servers }) => {
-  const [few, many, list] = [1, 1, 1].map(() => someUsers(1)[0])
+  const [few, short, long, list, doer] = someUsers(5)
   const ids = new Map()
   for (const server of servers) {
-    const [[[short]], [[long]]] = [
-      await seed(server, { first: few, users: 1, conversations: 1, messages: 20 }),
-      await seed(server, { first: many, users: 1, conversations: 1, messages: 1000 })
+    const one = { users: 1, conversations: 1 }
+    const [[[first]], [[second]], [[third]]] = [
+      await seed(server, { ...one, first: few, messages: 20 }),
+      await seed(server, { ...one, first: short, messages: 1000, length: 40 }),
+      await seed(server, { ...one, first: long, messages: 1000, length: 600 })
     ]
-    await seed(server, { first: list, users: 1, conversations: 1000, messages: 2 })
-    ids.set(server, { short, long })
+    await seed(server, { first: list, users: 1, conversations: 50, messages: 2 })
+    await seedTasks(server, { user: doer, tasks: 100 })
+    ids.set(server, { [few]: first, [short]: second, [long]: third })
   }
+  const messages = (user) => (server) => get(server, user, `/conversations/${ids.get(server)[user]}/messages`)
   const reads = {
-    "20 messages": (server) => get(server, few, `/conversations/${ids.get(server).short}/messages`),
-    "1,000 messages": (server) => get(server, many, `/conversations/${ids.get(server).long}/messages`),
-    "1,000 conversations, in 10 pages of 100": async (server) => {
-      let cursor = ""
-      do {
-        const page = await getJson(server, list, `/conversations?limit=100${cursor && `&cursor=${cursor}`}`)
-        cursor = page.next_cursor
-      } while (cursor !== null)
-    }
+    get20: ["20 messages", messages(few)],
+    get40: ["1,000 messages, answers of 40 characters", messages(short)],
+    get600: ["1,000 messages, answers of 600 characters", messages(long)],
+    conversations: ["50 conversations", (server) => get(server, list, "/conversations")],
+    tasks: ["100 tasks", (server) => get(server, doer, "/tasks?limit=100")]
   }
   const rows = []
-  for (const [label, read] of Object.entries(reads)) {
+  for (const [key, [label, read]] of Object.entries(reads)) {
     for (const server of servers) await warmUp(4, quick ? 200 : 500, () => read(server))
     const samples = await alternate(servers, rounds ?? (quick ? 3 : 4), (server) =>
       load(server, 4, quick ? 0.8 : 2, () => read(server))
     )
-    rows.push(
-      cpu(samples, label === "1,000 messages" ? "get" : undefined, label),
-      databaseCpu(samples, label),
-      latency(samples, label, "p50")
-    )
+    rows.push(cpu(samples, key, label), databaseCpu(samples, label), latency(samples, label, "p50"))
+  }
+  return rows
+}
+
+/** Of taskchat alone: what a list costs, with PostgreSQL's part, as the user has more tasks. */
+const lists = async ({ quick, rounds, servers }) => {
+  const own = servers.filter(({ name }) => name !== "bare" && name !== "fastify")
+  const [few, many] = someUsers(2)
+  for (const server of own) {
+    await seedTasks(server, { user: few, tasks: 100, found: 1 })
+    await seedTasks(server, { user: many, tasks: 100_000, found: 1000 })
+  }
+  const reads = {
+    newest: ["first page", "/tasks"],
+    week: ["due this week", "/tasks?status=pending&sort=due&due_after=2026-01-05&due_before=2026-01-11"],
+    search: ["search", "/tasks?q=needle"]
+  }
+  const rows = []
+  for (const [key, [label, path]] of Object.entries(reads)) {
+    for (const [user, tasks] of [
+      [few, 100],
+      [many, 100_000]
+    ]) {
+      const read = (server) => get(server, user, path)
+      for (const server of own) await warmUp(4, 200, () => read(server))
+      const samples = await alternate(own, rounds ?? (quick ? 3 : 4), (server) =>
+        load(server, 4, quick ? 0.8 : 2, () => read(server))
+      )
+      const of = `${label}, of ${tasks.toLocaleString("en")} tasks`
+      rows.push(
+        row(samples, `${key}${tasks}`, `${of}: CPU with PostgreSQL's per 1,000`, "s", (s) => s.cpu + s.databaseCpu),
+        databaseCpu(samples, of),
+        latency(samples, of, "p50")
+      )
+    }
   }
   return rows
 }
@@ -438,6 +469,7 @@ export const groups = {
   get: { title: "Reading", run: gets },
   memory: { title: "Memory of open streams", run: memory },
   start: { title: "Starting", run: start },
+  lists: { title: "Lists of few and of many tasks", run: lists },
   size: { title: "Size of what is there", run: size },
   export: { title: "An export", run: exporting }
 }

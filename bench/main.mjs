@@ -2,7 +2,7 @@
  * Measures taskchat against a bare `node:http` + `pg` ceiling and against Fastify with the AI SDK, in one run on one
  * PostgreSQL (DATABASE_URL), all of them with the same stand-in for the model. Prints tables in Markdown.
  *
- *   --only json,tool,tokens,get,memory,start,size,export   which figures; all when absent
+ *   --only json,tool,tokens,get,memory,start,lists,size,export   which figures; all when absent
  *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/bin/main.js` is another build,
  *                                                   `taskchat-responses` asks the model by OpenAI's Responses,
  *                                                   `taskchat-traced` sends its spans to a collector, `stock` has the

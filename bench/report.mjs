@@ -62,8 +62,21 @@ const targets = [
   ["tool", "turn with a tool call", { bare: 3, fastify: 0.4 }],
   ["tokens100", "streamed token, at 100 streams", { bare: 3, fastify: 0.5 }],
   ["tokens500", "streamed token, at 500 streams", { bare: 3, fastify: 0.5 }],
-  ["get", "GET of 1,000 messages", { bare: 2, fastify: 1 }],
+  ["get20", "20 messages", { fastify: 0.8 }],
+  ["get40", "1,000 messages, answers of 40 characters", { fastify: 0.6 }],
+  ["get600", "1,000 messages, answers of 600 characters", { fastify: 0.6 }],
+  ["conversations", "50 conversations", { fastify: 0.8 }],
+  ["tasks", "100 tasks", { fastify: 0.8 }],
   ["memory", "memory per open stream, RSS", { bare: 1.5, fastify: 0.6 }]
+]
+
+/** By the keys of two rows, the one of more and the one of less: at most so many times. */
+const growth = [
+  ["turn at 20,000 messages / at 10", "messages20000", "messages10", 1.1],
+  ["turn with 1,000,000 conversations there / with 10", "there1000000", "there10", 1.1],
+  ["first page of 100,000 tasks / of 100", "newest100000", "newest100", 3],
+  ["due this week, of 100,000 tasks / of 100", "week100000", "week100", 3],
+  ["search in 100,000 tasks / in 100", "search100000", "search100", 10]
 ]
 
 /** Which targets were measured and reached, for each server that is none of the references. */
@@ -81,16 +94,11 @@ export const verdict = (rows) => {
           : []
       })
     ),
-    ...(byKey.has("messages20000")
-      ? [
-          judge(
-            server,
-            "turn at 20,000 messages / at 10",
-            ratio(byKey.get("messages20000").get(server), byKey.get("messages10").get(server)),
-            1.1
-          )
-        ]
-      : [])
+    ...growth.flatMap(([label, large, small, most]) =>
+      byKey.get(large)?.has(server)
+        ? [judge(server, label, ratio(byKey.get(large).get(server), byKey.get(small).get(server)), most)]
+        : []
+    )
   ])
   const head = ["server", "CPU of the server, or memory", "measured", "target", ""]
   return lines.length === 0 ? "" : ["### Targets", "", line(head), line(head.map(() => "---")), ...lines, ""].join("\n")

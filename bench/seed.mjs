@@ -5,10 +5,10 @@ const turnId = (conversation, number) =>
   `('00000000-0000-7000-8000-' || lpad(to_hex(${conversation} * 32768 + (${number} + 1) / 2), 12, '0'))::uuid`
 
 /**
- * Gives users `first` and following so many conversations each, with so many messages. Returns their ids, by user from
- * `first` on.
+ * Gives users `first` and following so many conversations each, with so many messages, the answers among them of `length`
+ * characters. Returns their ids, by user from `first` on.
  */
-export const seed = (server, { conversations, first, messages, users }) =>
+export const seed = (server, { conversations, first, length = 100, messages, users }) =>
   server.database.use(async (client) => {
     // Every row is right by itself; checking a million references takes minutes.
     await client.query("SET session_replication_role = replica").catch(() => {})
@@ -22,7 +22,8 @@ export const seed = (server, { conversations, first, messages, users }) =>
       )
       INSERT INTO messages (user_id, conversation_id, sequence_number, turn_id, role, content, status, created_at)
       SELECT c.user_id, c.id, s, ${turnId("c.id", "s")}, CASE s % 2 WHEN 1 THEN 'user' ELSE 'assistant' END,
-        'Message ' || s || ' of this conversation, about as long as what people say to each other about their tasks.',
+        CASE s % 2 WHEN 1 THEN 'What about task ' || s || ', is it done by now?'
+          ELSE rpad('Number ' || s || ' is', ${length}, ' not done yet and') END,
         'completed', now() - (${messages} - s) * interval '1 second'
       FROM c, generate_series(1, ${messages}) s`)
     const { rows: tables } = await client.query("SELECT to_regclass('turns') AS turns")
@@ -49,4 +50,35 @@ export const seed = (server, { conversations, first, messages, users }) =>
       SELECT (array_agg(id ORDER BY id))[1:1000] AS ids FROM conversations
       WHERE user_id >= ${first} AND user_id < ${first + users} GROUP BY user_id ORDER BY user_id`)
     return rows.map(({ ids }) => ids.map(Number))
+  })
+
+/**
+ * Gives a user so many tasks, one a minute: with times, descriptions and labels, some that repeat, every fourth of them
+ * done. They are due all through a year; `found` of them have the word "needle".
+ */
+export const seedTasks = (server, { found = 0, tasks, user }) =>
+  server.database.use(async (client) => {
+    const { rows: columns } = await client.query(
+      "SELECT FROM information_schema.columns WHERE table_name = 'tasks' AND column_name = 'title_search'"
+    )
+    const [searched, texts] =
+      columns.length === 0 ? ["", ""] : [", title_search, description_search", ", lower(title), lower(description)"]
+    const repeat = `{"rule": "FREQ=WEEKLY;BYDAY=MO", "text": "every week on Monday", "starts_on": "2026-02-02", "time": null,
+      "time_zone": null, "completed": null, "turn_id": null}`
+    await client.query(`
+      INSERT INTO tasks (user_id, title, description, priority, labels, due_date, due_at, time_zone, repeat, created_at,
+        updated_at, completed_at${searched})
+      SELECT ${user}, title, description, (ARRAY['low', 'medium', 'high', NULL])[n % 4 + 1],
+        CASE n % 3 WHEN 0 THEN '{}' WHEN 1 THEN '{errands}' ELSE '{work,"call back"}' END::text[],
+        due_date, due_at, CASE WHEN due_at IS NOT NULL THEN 'Europe/London' END,
+        CASE n % 5 WHEN 2 THEN '${repeat}'::jsonb END, at, at, CASE n % 4 WHEN 3 THEN at END${texts}
+      FROM (
+        SELECT n, CASE WHEN n < ${found} THEN 'Find the needle ' ELSE 'Call the bank about card ' END || n AS title,
+          CASE n % 2 WHEN 1 THEN 'Ask what it costs, and whether number ' || n || ' can be kept.' END AS description,
+          date '2026-01-01' + n % 365 AS due_date,
+          CASE n % 4 WHEN 2 THEN timestamptz '2026-01-01 09:00Z' + n % 365 * interval '1 day' END AS due_at,
+          timestamptz '2025-12-31 12:00Z' - n * interval '1 minute' AS at
+        FROM generate_series(0, ${tasks} - 1) n
+      ) t`)
+    await client.query("VACUUM (ANALYZE)")
   })

@@ -121,7 +121,7 @@ export const tools = {
   }
 }
 
-const taskOf = ({ completed_at, ...row }) => ({ ...row, completed: completed_at !== null, completed_at })
+export const taskOf = ({ completed_at, ...row }) => ({ ...row, completed: completed_at !== null, completed_at })
 
 /** What a tool answers, from the rows of its statement. */
 export const resultOf = (tool, rows) => {
@@ -179,6 +179,13 @@ export const statements = {
     SELECT id, title, created_at, updated_at FROM conversations
     WHERE user_id = $1 AND deleted_at IS NULL AND (updated_at, id) < ($3::timestamptz, $4::bigint)
     ORDER BY updated_at DESC, id DESC LIMIT $2 + 1`,
+  /** user, how many, the last page's last time and id */
+  tasks: `
+    SELECT ${task} FROM tasks
+    WHERE user_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($3::timestamptz, $4::bigint)
+    ORDER BY created_at DESC, id DESC LIMIT $2 + 1`,
+  /** user */
+  countTasks: "SELECT count(*) AS total FROM tasks WHERE user_id = $1 AND deleted_at IS NULL",
   /** user */
   countConversations: "SELECT count(*) AS total FROM conversations WHERE user_id = $1 AND deleted_at IS NULL"
 }
@@ -186,12 +193,12 @@ export const statements = {
 /** Of the first message, at most 60 characters. */
 export const titleOf = (message) => message.slice(0, 60)
 
-/** A page of the list as clients see it, from one row more than its limit. */
-export const pageOf = (rows, limit, total) => {
-  const conversations = rows.slice(0, limit)
-  const last = rows.length > limit ? conversations.at(-1) : undefined
-  const cursor = last && Buffer.from(`${new Date(last.updated_at).toISOString()}|${last.id}`).toString("base64url")
-  return { conversations, total, next_cursor: cursor ?? null }
+/** A page of a list as clients see it, in the order of the times in `column`, from one row more than its limit. */
+export const pageOf = (list, column, rows, limit, total) => {
+  const page = rows.slice(0, limit)
+  const last = rows.length > limit ? page.at(-1) : undefined
+  const cursor = last && Buffer.from(`${new Date(last[column]).toISOString()}|${last.id}`).toString("base64url")
+  return { [list]: page, total, next_cursor: cursor ?? null }
 }
 
 /** Time and id of the last row before the page; of one behind every row without a cursor. */
