@@ -262,14 +262,14 @@ const gets = async ({ quick, rounds, servers }) => {
   }
   const messages = (user) => (server) => get(server, user, `/conversations/${ids.get(server)[user]}/messages`)
   const reads = {
-    get20: ["20 messages", messages(few)],
-    get40: ["1,000 messages, answers of 40 characters", messages(short)],
-    get600: ["1,000 messages, answers of 600 characters", messages(long)],
-    conversations: ["50 conversations", (server) => get(server, list, "/conversations")],
-    tasks: ["100 tasks", (server) => get(server, doer, "/tasks?limit=100")]
+    get20: { label: "20 messages", read: messages(few) },
+    get40: { label: "1,000 messages, answers of 40 characters", read: messages(short) },
+    get600: { label: "1,000 messages, answers of 600 characters", read: messages(long) },
+    conversations: { label: "50 conversations", read: (server) => get(server, list, "/conversations") },
+    tasks: { label: "100 tasks", read: (server) => get(server, doer, "/tasks?limit=100") }
   }
   const rows = []
-  for (const [key, [label, read]] of Object.entries(reads)) {
+  for (const [key, { label, read }] of Object.entries(reads)) {
     for (const server of servers) await warmUp(4, quick ? 200 : 500, () => read(server))
     const samples = await alternate(servers, rounds ?? (quick ? 3 : 4), (server) =>
       load(server, 4, quick ? 0.8 : 2, () => read(server))
@@ -288,26 +288,28 @@ const lists = async ({ quick, rounds, servers }) => {
     await seedTasks(server, { user: many, tasks: 100_000, found: 1000 })
   }
   const reads = {
-    newest: ["first page", "/tasks"],
-    week: ["due this week", "/tasks?status=pending&sort=due&due_after=2026-01-05&due_before=2026-01-11"],
-    search: ["search", "/tasks?q=needle"]
+    newest: { label: "first page", path: "/tasks" },
+    week: { label: "due this week", path: "/tasks?status=pending&due_after=2026-01-05&due_before=2026-01-11&sort=due" },
+    search: { label: "search", path: "/tasks?q=needle" }
   }
+  const sizes = { 100: few, 100000: many }
   const rows = []
-  for (const [key, [label, path]] of Object.entries(reads)) {
-    for (const [user, tasks] of [
-      [few, 100],
-      [many, 100_000]
-    ]) {
-      const read = (server) => get(server, user, path)
-      for (const server of own) await warmUp(4, 200, () => read(server))
-      const samples = await alternate(own, rounds ?? (quick ? 3 : 4), (server) =>
-        load(server, 4, quick ? 0.8 : 2, () => read(server))
-      )
-      const of = `${label}, of ${tasks.toLocaleString("en")} tasks`
+  for (const [key, { label, path }] of Object.entries(reads)) {
+    for (const server of own) for (const user of [few, many]) await warmUp(4, 200, () => get(server, user, path))
+    const samples = await alternate(own, rounds ?? (quick ? 3 : 4), async (server) => {
+      const bySize = {}
+      for (const [size, user] of Object.entries(sizes)) {
+        bySize[size] = await load(server, 4, quick ? 0.8 : 2, () => get(server, user, path))
+      }
+      return bySize
+    })
+    for (const size of Object.keys(sizes)) {
+      const ofSize = new Map([...samples].map(([name, all]) => [name, all.map((bySize) => bySize[size])]))
+      const of = `${label}, of ${Number(size).toLocaleString("en")} tasks`
       rows.push(
-        row(samples, `${key}${tasks}`, `${of}: CPU with PostgreSQL's per 1,000`, "s", (s) => s.cpu + s.databaseCpu),
-        databaseCpu(samples, of),
-        latency(samples, of, "p50")
+        row(ofSize, `${key}${size}`, `${of}: CPU with PostgreSQL's per 1,000`, "s", (one) => one.cpu + one.databaseCpu),
+        databaseCpu(ofSize, of),
+        latency(ofSize, of, "p50")
       )
     }
   }

@@ -121,6 +121,7 @@ export const tools = {
   }
 }
 
+/** @param {any} row */
 export const taskOf = ({ completed_at, ...row }) => ({ ...row, completed: completed_at !== null, completed_at })
 
 /** What a tool answers, from the rows of its statement. */
