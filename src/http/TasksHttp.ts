@@ -43,13 +43,7 @@ export const layer = HttpApiRoutes.group(Api, "tasks", (handlers) =>
     const publicUrl = yield* PublicUrl
 
     return handlers
-      .handle(
-        "list",
-        Effect.fnUntraced(function* ({ urlParams }) {
-          const page = yield* tasks.list(yield* owner, urlParams)
-          return { ...page, tasks: page.tasks.map(({ task }) => task) }
-        })
-      )
+      .handle("list", ({ urlParams }) => Effect.flatMap(owner, (user) => tasks.list(user, urlParams)))
       .handle(
         "create",
         Effect.fnUntraced(function* ({ headers, payload }) {

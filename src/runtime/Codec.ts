@@ -1,7 +1,7 @@
-import { Either, ParseResult, Predicate, Schema } from "effect"
+import { Either, ParseResult, Predicate, type Schema } from "effect"
 import { joined } from "./Bytes.ts"
 import { decoder, Refusal } from "./CodecDecoder.ts"
-import { encoder } from "./CodecEncoder.ts"
+import { encoder, Written } from "./CodecEncoder.ts"
 
 /**
  * Decoding and encoding by a schema, for values that come by the thousand. Stands for `Schema.decodeUnknownEither` and
@@ -22,19 +22,6 @@ export const decodeUnknown = <A, I>(schema: Schema.Schema<A, I>) => {
   }
 }
 
-/**
- * As `decodeUnknown` of a list, into instances of a class. Its own constructor would look for defaults, of which a row needs
- * none, and that takes as long as all of the decoding.
- */
-export const decodeInstances = <A extends Fields, Fields extends object, I>(
-  type: { readonly prototype: A; new (fields: Fields): A },
-  row: Schema.Schema<Fields, I>
-) => {
-  const decode = decodeUnknown(Schema.Array(row))
-  const instance = (fields: Fields): A => Object.setPrototypeOf(fields, type.prototype)
-  return (rows: unknown) => Either.map(decode(rows), (found) => found.map(instance))
-}
-
 /** Encodes a value that is what its type says: unlike `Schema`, this does not check it again. Excess members are dropped. */
 export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => I) => {
   const run = encoder(schema.ast)
@@ -47,7 +34,7 @@ export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => I) => 
  * bytes of that takes four times as long.
  */
 export const encodeJson = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => string | Uint8Array) => {
-  const run = encoder(schema.ast)
+  const run = encoder(schema.ast, true)
   return (value) => {
     const pieces: Array<Uint8Array> = []
     const rest = write(run(value), (piece) => pieces.push(utf8.encode(piece)))
@@ -64,11 +51,18 @@ const pieceLength = 100
 
 /** Writes an object's long lists to `emit`, and returns what is left to be written. */
 const write = (value: unknown, emit: (piece: string) => void): string => {
-  if (!Predicate.isRecord(value) || !Object.values(value).some(isLong)) return JSON.stringify(value)
+  if (!Predicate.isRecord(value) || !Object.values(value).some((member) => member instanceof Written || isLong(member)))
+    return JSON.stringify(value)
   let text = ""
   for (const [name, member] of Object.entries(value)) {
     if (member === undefined) continue
     text += `${text === "" ? "{" : ","}${JSON.stringify(name)}:`
+    if (member instanceof Written) {
+      emit(`${text}[`)
+      emit(member.items)
+      text = "]"
+      continue
+    }
     if (!isLong(member)) {
       text += JSON.stringify(member)
       continue

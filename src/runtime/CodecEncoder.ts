@@ -41,6 +41,30 @@ const timeLength = "12:00:00.000Z".length
 const twoDigits = Array.from({ length: 100 }, (_, n) => String(n).padStart(2, "0"))
 const two = (n: number) => twoDigits[Math.trunc(n)]
 
+/** A list whose JSON is there already. */
+export class Written {
+  static readonly #known = new WeakMap<object, { readonly item: AST.AST; readonly written: Written }>()
+
+  /** Has a list go out as the JSON of its items, joined by commas, wherever they are to be encoded by this schema. */
+  static of(list: object, item: AST.AST, items: string) {
+    Written.#known.set(list, { item, written: new Written(items) })
+  }
+
+  static get(list: ReadonlyArray<unknown>, item: AST.AST) {
+    const known = Written.#known.get(list)
+    return known?.item === item ? known.written : undefined
+  }
+
+  readonly items: string
+  constructor(items: string) {
+    this.items = items
+  }
+
+  toJSON(): unknown {
+    return JSON.parse(`[${this.items}]`)
+  }
+}
+
 interface Member {
   readonly from: PropertyKey
   readonly to: PropertyKey
@@ -48,24 +72,30 @@ interface Member {
   readonly isOptional: boolean
 }
 
-export const encoder = (ast: AST.AST): Run => {
+/** With `isJson`, lists may be encoded as what is `Written`. */
+export const encoder = (ast: AST.AST, isJson = false): Run => {
+  const encoderOf = (part: AST.AST) => encoder(part, isJson)
   if (isSame(ast)) return identity
   switch (ast._tag) {
     case "Refinement":
-      return encoder(ast.from)
+      return encoderOf(ast.from)
     case "Union": {
       const [only, ...others] = ast.types.filter((member) => !isNothing(member))
       if (only === undefined || others.length > 0) return thoroughly(ast)
-      const run = encoder(only)
+      const run = encoderOf(only)
       return (value) => (value === null || value === undefined ? value : run(value))
     }
     case "TupleType": {
       if (!isArray(ast)) return thoroughly(ast)
-      const run = encoder(ast.rest[0].type)
-      return (value) => (Array.isArray(value) ? value.map((one: unknown) => run(one)) : value)
+      const item = ast.rest[0].type
+      const run = encoderOf(item)
+      return (value) => {
+        if (!Array.isArray(value)) return value
+        return (isJson ? Written.get(value, item) : undefined) ?? value.map((one: unknown) => run(one))
+      }
     }
     case "TypeLiteral":
-      return isClosed(ast) ? encodeStruct(ast, identity) : thoroughly(ast)
+      return isClosed(ast) ? encodeStruct(ast, identity, encoderOf) : thoroughly(ast)
     case "Transformation": {
       const { from, to, transformation } = ast
       if (transformation === fromText) return encodeDate
@@ -73,12 +103,12 @@ export const encoder = (ast: AST.AST): Run => {
         case "TypeLiteralTransformation": {
           const names = renamings(ast)
           return names !== undefined && isClosed(from)
-            ? encodeStruct(from, (name) => names.get(name) ?? name)
+            ? encodeStruct(from, (name) => names.get(name) ?? name, encoderOf)
             : thoroughly(ast)
         }
         case "FinalTransformation": {
-          const before = encoder(to)
-          const after = encoder(from)
+          const before = encoderOf(to)
+          const after = encoderOf(from)
           const thorough = thoroughly(ast)
           return (value) => {
             const encoded = before(value)
@@ -87,8 +117,8 @@ export const encoder = (ast: AST.AST): Run => {
           }
         }
         case "ComposeTransformation": {
-          const before = encoder(to)
-          const after = encoder(from)
+          const before = encoderOf(to)
+          const after = encoderOf(from)
           return (value) => after(before(value))
         }
       }
@@ -104,9 +134,13 @@ export const encoder = (ast: AST.AST): Run => {
 
 const thoroughly = (ast: AST.AST): Run => ParseResult.encodeUnknownSync(Schema.make(ast))
 
-const encodeStruct = (ast: AST.TypeLiteral, rename: (name: PropertyKey) => PropertyKey): Run => {
+const encodeStruct = (
+  ast: AST.TypeLiteral,
+  rename: (name: PropertyKey) => PropertyKey,
+  encoderOf: (part: AST.AST) => Run
+): Run => {
   const members = ast.propertySignatures.map(
-    ({ isOptional, name, type }): Member => ({ from: rename(name), to: name, run: encoder(type), isOptional })
+    ({ isOptional, name, type }): Member => ({ from: rename(name), to: name, run: encoderOf(type), isOptional })
   )
   return (value) => {
     if (!isRecord(value)) return value

@@ -1,14 +1,15 @@
 import { SqlClient, type SqlError } from "@effect/sql"
-import { Array as Arr, Context, Effect, Either, Layer, type ParseResult, Schema } from "effect"
+import { Array as Arr, Context, Effect, type Either, Layer, type ParseResult, Schema } from "effect"
 import { awaitedOf, Held } from "../domain/Approval.ts"
-import { Conversation, ConversationNotFound, Message, MessageNotFound, partsOf, Role } from "../domain/Conversation.ts"
+import { Conversation, ConversationNotFound, Message, MessageNotFound, partsOf } from "../domain/Conversation.ts"
 import { type Cursor, pageOf, startOf } from "../domain/Cursor.ts"
-import { ConversationId, MessageId, TurnId, type UserId } from "../domain/Id.ts"
-import { ToolCall } from "../domain/ToolCall.ts"
-import { TurnEnd } from "../domain/Turn.ts"
+import type { ConversationId, MessageId, UserId } from "../domain/Id.ts"
+import { key, Time } from "../domain/Json.ts"
 import * as Codec from "../runtime/Codec.ts"
+import * as JsonList from "../runtime/JsonList.ts"
 import * as PreparedStatement from "../runtime/PreparedStatement.ts"
 import * as Span from "../runtime/Span.ts"
+import { time } from "../sql/Json.ts"
 import * as Sql from "../sql/Sql.ts"
 import { dieOnSql } from "../sql/SqlErrors.ts"
 
@@ -79,7 +80,8 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
     Conversations,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const columns = sql.literal(`id, title, created_at AS "createdAt", updated_at AS "updatedAt"`)
+      const json = sql.literal(`json_build_object('id', id, 'title', title, 'created_at', ${time("created_at")},
+        'updated_at', ${time("updated_at")})::text AS conversation`)
 
       type Owned = { owner: UserId; id: ConversationId }
 
@@ -87,64 +89,65 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
         sql`user_id = ${owner} AND id = ${id} AND deleted_at IS NULL`
 
       const only = (statement: Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>) =>
-        Effect.flatMap(decoded(statement, decodeConversations), ([conversation]) =>
-          conversation === undefined ? new ConversationNotFound() : Effect.succeed(conversation)
+        Effect.flatMap(decoded(statement, decodeRows), ([row]) =>
+          row === undefined ? new ConversationNotFound() : Effect.succeed(conversationOf(row.conversation))
         )
 
       const selectPage = PreparedStatement.make<{ owner: UserId; time: string; id: number; limit: number }>(
         sql,
         ({ id, limit, owner, time }) => sql`
-          SELECT counted.total, page.*
+          SELECT counted.total, page.conversation
           FROM (
             SELECT coalesce((SELECT conversations FROM user_totals WHERE user_id = ${owner}), 0) AS total
           ) AS counted
           LEFT JOIN (
-            SELECT ${columns} FROM conversations
+            SELECT updated_at, id, ${json} FROM conversations
             WHERE user_id = ${owner} AND deleted_at IS NULL
               AND (updated_at, id) < (${time}::timestamptz, ${id}::bigint)
-            ORDER BY conversations.updated_at DESC, conversations.id DESC
+            ORDER BY updated_at DESC, id DESC
             LIMIT ${limit}
           ) AS page ON true
-          ORDER BY page."updatedAt" DESC, page.id DESC`
+          ORDER BY page.updated_at DESC, page.id DESC`
       )
 
       const select = PreparedStatement.make<Owned>(
         sql,
-        (p) => sql`SELECT ${columns} FROM conversations WHERE ${living(p)}`
+        (p) => sql`SELECT ${json} FROM conversations WHERE ${living(p)}`
       )
 
-      const selectMessages = (order: "ASC" | "DESC") =>
-        PreparedStatement.make<Owned & { after: number; before: number; limit: number; hasParts: boolean }>(
+      const selectMessages = (order: "ASC" | "DESC", columns: string) =>
+        PreparedStatement.make<Owned & { after: number; before: number; limit: number }>(
           sql,
-          ({ after, before, hasParts, id, limit, owner }) => sql`
-            SELECT c.message_count AS total, c.last_sequence_number AS last, m.*
+          ({ after, before, id, limit, owner }) => sql`
+            SELECT c.message_count AS total, row_to_json(m)::text AS message
             FROM (SELECT message_count, last_sequence_number FROM conversations WHERE ${living({ owner, id })}) AS c
-            LEFT JOIN (
-              SELECT id, sequence_number AS "sequenceNumber", role, content, tool_calls AS "toolCalls", status,
-                created_at AS "createdAt", turn_id AS "turnId",
-                CASE WHEN ${hasParts}::boolean THEN tool_places END AS places,
-                CASE WHEN ${hasParts}::boolean AND approval_expires_at > now() THEN awaiting END AS held,
-                approval_expires_at AS "expiresAt"
-              FROM messages
+            LEFT JOIN LATERAL (
+              SELECT ${sql.literal(columns)} FROM messages
               WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
                 AND sequence_number > ${after}::bigint AND sequence_number < ${before}::bigint
               ORDER BY sequence_number ${sql.literal(order)}
               LIMIT ${limit}
             ) AS m ON true
-            ORDER BY m."sequenceNumber"`
+            ORDER BY m.sequence_number`
         )
-      const firstMessages = selectMessages("ASC")
-      const lastMessages = selectMessages("DESC")
+      const selectEach = (columns: string) => ({
+        first: selectMessages("ASC", columns),
+        last: selectMessages("DESC", columns)
+      })
+      const plain = selectEach(messageColumns)
+      const withParts = selectEach(`${messageColumns}, ${partColumns}`)
 
       return Conversations.of({
         list: (owner, { cursor, limit = 50 }) =>
-          selectPage({ owner, ...startOf(cursor), limit: limit + 1 }).pipe(
-            Effect.flatMap(countedOf(decodeConversations)),
-            Effect.map(({ found, total }) => {
-              const { nextCursor, page } = pageOf(found, limit, ({ id, updatedAt }) => ({ time: updatedAt, id }))
-              return { conversations: page, total, nextCursor }
+          decoded(selectPage({ owner, ...startOf(cursor), limit: limit + 1 }), decodePage).pipe(
+            Effect.map((rows) => {
+              const found = rows.flatMap(({ conversation }) => conversation ?? [])
+              const { nextCursor, page } = pageOf(found, limit, (last) => {
+                const { id, updatedAt } = conversationOf(last)
+                return { time: updatedAt, id }
+              })
+              return { conversations: conversationsOf(page), total: rows[0]?.total ?? 0, nextCursor }
             }),
-            dieOnSql,
             Span.withSpan("Conversations.list")
           ),
 
@@ -158,7 +161,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           return yield* only(
             sql`
               UPDATE conversations SET title = ${title === undefined ? sql`title` : sql`${title}`}
-              WHERE ${living({ owner, id })} RETURNING ${columns}`
+              WHERE ${living({ owner, id })} RETURNING ${json}`
           )
         }),
 
@@ -166,7 +169,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
           // In two statements: the second one sees a turn that began while the first one waited for it.
           yield* only(
-            sql`UPDATE conversations SET deleted_at = now() WHERE ${living({ owner, id })} RETURNING ${columns}`
+            sql`UPDATE conversations SET deleted_at = now() WHERE ${living({ owner, id })} RETURNING ${json}`
           ).pipe(
             Effect.zipLeft(sql`
               UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now())
@@ -178,27 +181,28 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
 
         messages: (owner, id, { after, before, include, limit = 1000 }) => {
           const isBackwards = before !== undefined && after === undefined
-          const select = isBackwards ? lastMessages : firstMessages
+          const statements = include === "parts" ? withParts : plain
+          const select = isBackwards ? statements.last : statements.first
+          const listOf = include === "parts" ? messagesWithParts : messagesOf
           const rows = select({
             owner,
             id,
             after: after ?? 0,
             before: before ?? Number.MAX_SAFE_INTEGER,
-            limit: limit + 1,
-            hasParts: include === "parts"
+            limit: limit + 1
           })
-          const decode = include === "parts" ? decodeWithParts : decodeMessages
-          return decoded(rows, (rows) => (rows.length === 0 ? Either.right(undefined) : countedOf(decode)(rows))).pipe(
-            Effect.flatMap((page) =>
-              page === undefined
-                ? new ConversationNotFound()
-                : Effect.succeed({
-                    conversationId: id,
-                    messages: isBackwards ? page.found.slice(-limit) : page.found.slice(0, limit),
-                    total: page.total,
-                    hasMore: page.found.length > limit
-                  })
-            ),
+          return decoded(rows, decodeMessageRows).pipe(
+            Effect.flatMap((rows) => {
+              const [first] = rows
+              if (first === undefined) return new ConversationNotFound()
+              const found = rows.flatMap(({ message }) => message ?? [])
+              return Effect.succeed({
+                conversationId: id,
+                messages: listOf(isBackwards ? found.slice(-limit) : found.slice(0, limit)),
+                total: first.total,
+                hasMore: found.length > limit
+              })
+            }),
             Span.withSpan("Conversations.messages", { attributes: { "conversation.id": id } })
           )
         },
@@ -239,55 +243,43 @@ const decoded = <A>(
   decode: (rows: ReadonlyArray<unknown>) => Either.Either<A, ParseResult.ParseError>
 ) => dieOnSql(Effect.flatMap(statement, decode))
 
-const Time = Schema.DateTimeUtcFromDate
+const decodeRows = Codec.decodeUnknown(Schema.Array(Schema.Struct({ conversation: Schema.String })))
 
-const decodeCounted = Codec.decodeUnknown(Schema.Struct({ total: Schema.Int, id: Schema.NullOr(Schema.Int) }))
+const conversationsOf = JsonList.make(Conversation)
 
-/** Every row of a page tells the total; there is one row without an `id` where the page is empty. */
-const countedOf =
-  <A>(decode: (rows: unknown) => Either.Either<ReadonlyArray<A>, ParseResult.ParseError>) =>
-  (rows: ReadonlyArray<unknown>) =>
-    Either.flatMap(decodeCounted(rows[0]), ({ id, total }) =>
-      Either.map(id === null ? Either.right([]) : decode(rows), (found) => ({ found, total }))
-    )
+const conversationOf = (json: string) => Arr.unsafeGet(conversationsOf([json]), 0)
 
-const decodeConversations = Codec.decodeInstances(
-  Conversation,
-  Schema.Struct({ id: ConversationId, title: Schema.NullOr(Schema.String), createdAt: Time, updatedAt: Time })
+/** Every row of a page tells the total; an empty page has one row without a conversation. */
+const decodePage = Codec.decodeUnknown(
+  Schema.Array(Schema.Struct({ total: Schema.Int, conversation: Schema.NullOr(Schema.String) }))
 )
 
-const decodeMessages = Codec.decodeInstances(
-  Message,
+/** As in a page of conversations; a conversation that is not there has no rows. */
+const decodeMessageRows = Codec.decodeUnknown(
+  Schema.Array(Schema.Struct({ total: Schema.Int, message: Schema.NullOr(Schema.String) }))
+)
+
+const messageColumns = `id, sequence_number, role, content, tool_calls, status, ${time("created_at")} AS created_at, turn_id`
+
+const messagesOf = JsonList.make(Message)
+
+/** What its parts are made of; `held`, the calls that wait for approval, only of the conversation's last message. */
+const partColumns = `tool_places AS places, ${time("approval_expires_at")} AS expires_at,
+  CASE WHEN approval_expires_at > now() AND sequence_number = c.last_sequence_number THEN awaiting END AS held`
+
+const rowsWithParts = JsonList.make(
   Schema.Struct({
-    id: MessageId,
-    sequenceNumber: Schema.Int,
-    role: Role,
-    content: Schema.String,
-    toolCalls: Schema.NullOr(Schema.Array(ToolCall)),
-    status: TurnEnd,
-    createdAt: Time,
-    turnId: TurnId
+    ...Message.fields,
+    places: Schema.NullOr(Schema.Array(Schema.Struct({ offset: Schema.Int }))),
+    held: Schema.NullOr(Held),
+    expiresAt: Schema.NullOr(Time).pipe(key("expires_at"))
   })
 )
 
-const decodeParts = Codec.decodeUnknown(
-  Schema.Array(
-    Schema.Struct({
-      places: Schema.NullOr(Schema.Array(Schema.Struct({ offset: Schema.Int }))),
-      last: Schema.Int,
-      held: Schema.NullOr(Held),
-      expiresAt: Schema.NullOr(Time)
-    })
-  )
-)
-
-const decodeWithParts = (rows: unknown) =>
-  Either.zipWith(decodeMessages(rows), decodeParts(rows), (messages, rows) =>
-    Arr.zipWith(messages, rows, (message, { expiresAt, held, last, places }) => {
-      const parts = partsOf(message, places ?? [])
-      const waits = held !== null && expiresAt !== null && message.sequenceNumber === last
-      return new Message({ ...message, parts, ...(waits && { awaiting: awaitedOf(held, expiresAt) }) })
-    })
-  )
+const messagesWithParts = (texts: ReadonlyArray<string>) =>
+  rowsWithParts(texts).map(({ expiresAt, held, places, ...message }) => {
+    const awaiting = held !== null && expiresAt !== null && { awaiting: awaitedOf(held, expiresAt) }
+    return new Message({ ...message, parts: partsOf(message, places ?? []), ...awaiting })
+  })
 
 const decodeRemoved = Codec.decodeUnknown(Schema.Array(Schema.Struct({ removed: Schema.Boolean })))

@@ -162,7 +162,7 @@ describe("examples/", () => {
       assert.include(said, "milk")
       const { tasks } = yield* (yield* Tasks).list(AgentOnly.me, {})
       assert.deepStrictEqual(
-        Arr.map(tasks, ({ task }) => task.title),
+        Arr.map(tasks, ({ title }) => title),
         ["Buy milk"]
       )
     }).pipe(Effect.provide(Layer.provide(AgentOnly.layer, Database.layer)))

@@ -8,6 +8,7 @@ import { TaskChange } from "../../src/domain/TaskChange.ts"
 import { ToolCall } from "../../src/domain/ToolCall.ts"
 import { Turn } from "../../src/domain/Turn.ts"
 import * as Codec from "../../src/runtime/Codec.ts"
+import * as JsonList from "../../src/runtime/JsonList.ts"
 
 /** Constructs that the domain has none of, or few. */
 const Mixed = Schema.Struct({
@@ -184,5 +185,45 @@ describe("encode", () => {
     const task = { task: { secret: 1, title: "a" }, secret: 2 }
     const schema = Schema.Struct({ task: Schema.Struct({ title: Schema.String }) })
     assert.deepStrictEqual(Codec.encode(schema)(task), { task: { title: "a" } })
+  })
+})
+
+describe("a list that came as JSON", () => {
+  const Page = Schema.Struct({ before: Schema.Int, tasks: Schema.Array(Task), after: Schema.NullOr(Schema.Int) })
+  const encode = Schema.encodeSync(Task)
+  const listOf = JsonList.make(Task)
+  const texts = (tasks: ReadonlyArray<Task>) => tasks.map((task) => JSON.stringify(encode(task)))
+  const tasks = fc.array(Arbitrary.make(Task).filter(isKept), { maxLength: 3 })
+
+  it.prop("is the list of what it is the JSON of", [tasks], ([tasks]) => {
+    const decoded = Schema.decodeUnknownSync(Schema.Array(Task))(json(tasks.map((task) => encode(task))))
+    const list = listOf(texts(tasks))
+    assert.strictEqual(list.length, tasks.length)
+    assert.deepStrictEqual(list, decoded)
+    assert.deepStrictEqual([...list], decoded)
+  })
+
+  it.prop("is written as it came", [tasks], ([tasks]) => {
+    const page = { before: 1, tasks, after: null }
+    const written = text(Codec.encodeJson(Page)({ ...page, tasks: listOf(texts(tasks)) }))
+    assert.deepStrictEqual(JSON.parse(written), json(Codec.encode(Page)(page)))
+    const spaced = texts(tasks).map((one) => ` ${one}`)
+    assert.include(text(Codec.encodeJson(Page)({ ...page, tasks: listOf(spaced) })), `"tasks":[${spaced.join(",")}]`)
+  })
+
+  it("is encoded item by item by any other schema, and within others", () => {
+    const Titles = Schema.Array(Schema.Struct({ title: Schema.String }))
+    const list = JsonList.make(Schema.Struct({ title: Schema.String, secret: Schema.Int }))([
+      '{"title":"a","secret":1}'
+    ])
+    assert.strictEqual(text(Codec.encodeJson(Schema.Struct({ list: Titles }))({ list })), '{"list":[{"title":"a"}]}')
+    assert.deepStrictEqual(Codec.encode(Titles)(list), [{ title: "a" }])
+    const Nested = Schema.Struct({ page: Page })
+    const page = { before: 1, tasks: listOf([]), after: null }
+    assert.strictEqual(text(Codec.encodeJson(Nested)({ page })), '{"page":{"before":1,"tasks":[],"after":null}}')
+  })
+
+  it("that is not what its schema says is refused by whoever looks at it", () => {
+    assert.throws(() => listOf(['{"id":0}']).length, "id")
   })
 })

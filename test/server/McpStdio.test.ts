@@ -69,7 +69,7 @@ layer(services)("McpStdio", (it) => {
       yield* request("tools/call", { name: "create_task", arguments: { title: "b" } })
       const tasks = yield* Tasks
       const page = yield* tasks.list(user, {})
-      const causes = yield* Effect.forEach(page.tasks, ({ task }) =>
+      const causes = yield* Effect.forEach(page.tasks, (task) =>
         Effect.map(tasks.history(user, task.id, {}), ({ changes }) => changes[0]?.cause)
       )
       const ids = causes.map((cause) => (cause?._tag === "Mcp" ? cause.requestId : undefined))

@@ -1,6 +1,7 @@
 import type { SqlClient, SqlError, Statement } from "@effect/sql"
 import { Effect, type ParseResult, Schema } from "effect"
 import type { UserId } from "../../domain/Id.ts"
+import * as Json from "../../sql/Json.ts"
 import { changeJson, taskJson } from "../tasks/TaskStatements.ts"
 
 /** What an export has of one table, `t`. */
@@ -14,7 +15,7 @@ interface Section {
   readonly line: Statement.Fragment
 }
 
-const time = (column: string) => `to_char(t.${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+const time = (column: string) => Json.time(`t.${column}`)
 
 const columns = (...names: ReadonlyArray<string>) => Object.fromEntries(names.map((name) => [name, `t.${name}`]))
 

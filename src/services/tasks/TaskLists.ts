@@ -7,7 +7,7 @@ import type { Priority } from "../../domain/Task.ts"
 import { fold } from "../../domain/Text.ts"
 import * as Memo from "../../runtime/Memo.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
-import { taskJson } from "./TaskStatements.ts"
+import { taskText } from "./TaskStatements.ts"
 
 /** Which tasks to list; an absent or null member lets all through. Dates are `YYYY-MM-DD` and inclusive. */
 export interface TaskQuery {
@@ -111,7 +111,7 @@ export const make = (sql: SqlClient.SqlClient) => {
           SELECT coalesce((SELECT ${given.length === 0 ? sql`tasks` : byState(p)} FROM user_totals WHERE user_id = ${p.owner}), 0)`
         : sql`SELECT count(*)::integer FROM tasks WHERE ${matching}`
       return sql`
-        SELECT total, unfolded, CASE WHEN id IS NOT NULL THEN ${taskJson(sql, "page")} END AS task, version
+        SELECT total, unfolded, CASE WHEN id IS NOT NULL THEN ${taskText(sql, "page")} END AS task
         FROM (
           SELECT (${counted}) AS total, ${given.includes("words") ? unfolded(p) : sql`false`} AS unfolded
         ) AS counted

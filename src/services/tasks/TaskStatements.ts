@@ -6,10 +6,10 @@ import { TaskChange } from "../../domain/TaskChange.ts"
 import * as Text from "../../domain/Text.ts"
 import * as Codec from "../../runtime/Codec.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
+import * as Json from "../../sql/Json.ts"
 import { Series } from "./Recurrence.ts"
 
-const time = (column: string) => (t: string) =>
-  `to_char(${t}.${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+const time = (column: string) => (t: string) => Json.time(`${t}.${column}`)
 
 const itself = (column: string) => (t: string) => `${t}.${column}`
 
@@ -91,12 +91,12 @@ const Written = Schema.Struct({
 export type Written = typeof Written.Type
 export const decodeWritten = Codec.decodeUnknown(Schema.Array(Written))
 
+/** `task` is JSON; null where the page is empty. */
 const Listed = Schema.Struct({
   total: Schema.Int,
   /** Some of the user's texts are to be folded before they are searched. */
   unfolded: Schema.Boolean,
-  task: Schema.NullOr(Task),
-  version: Schema.NullOr(Schema.Int)
+  task: Schema.NullOr(Schema.String)
 })
 export const decodeListed = Codec.decodeUnknown(Schema.Array(Listed))
 
@@ -116,13 +116,22 @@ export const decodeRevertible = Codec.decodeUnknown(
   )
 )
 
-/** A row of `tasks` in JSON. */
-export const taskJson = (sql: SqlClient.SqlClient, t: string) =>
-  sql.literal(
-    `jsonb_build_object(${Object.entries(json)
-      .flatMap(([name, write]) => (write === null ? [] : [`'${name}', ${write(t)}`]))
-      .join(", ")})`
-  )
+type Writers = Readonly<Record<string, ((t: string) => string) | null>>
+
+const members = (of: Writers, t: string) =>
+  Object.entries(of)
+    .flatMap(([name, write]) => (write === null ? [] : [`'${name}', ${write(t)}`]))
+    .join(", ")
+
+/** A row of `tasks` in JSON, with all that it needs to repeat. */
+export const taskJson = (sql: SqlClient.SqlClient, t: string) => sql.literal(`jsonb_build_object(${members(json, t)})`)
+
+const repeat = (t: string) => `CASE WHEN ${t}.repeat IS NOT NULL THEN json_build_object(
+  'rule', ${t}.repeat->'rule', 'text', ${t}.repeat->'text', 'starts_on', ${t}.repeat->'starts_on') END`
+
+/** The JSON of a row of `tasks` as clients see it, as text. */
+export const taskText = (sql: SqlClient.SqlClient, t: string) =>
+  sql.literal(`json_build_object(${members({ ...json, repeat }, t)})::text`)
 
 export const changeJson = (sql: SqlClient.SqlClient, c: string) =>
   sql.literal(`jsonb_build_object(

@@ -51,13 +51,13 @@ export const layer: Layer.Layer<Tool.HandlersFor<(typeof TaskTools)["tools"]>, n
           limit: given.limit == null ? null : Math.min(Math.max(given.limit, 1), maxLimit),
           cursor: yield* cursorOf(given.cursor, sort)
         })
-        const all = page.tasks.map(({ task: { description, ...task } }) =>
+        const all = page.tasks.map(({ description, ...task }) =>
           given.descriptions === true ? { ...task, description } : task
         )
         const listed = fitting(all)
         const last = page.tasks.at(listed.length - 1)
-        const next = listed.length < all.length && last !== undefined ? cursorTo(last.task, sort) : page.nextCursor
-        const isWithout = given.descriptions !== true && page.tasks.some(({ task }) => task.description !== null)
+        const next = listed.length < all.length && last !== undefined ? cursorTo(last, sort) : page.nextCursor
+        const isWithout = given.descriptions !== true && page.tasks.some(({ description }) => description !== null)
         return {
           status,
           tasks: listed,

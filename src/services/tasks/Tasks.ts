@@ -7,6 +7,7 @@ import type { NewTask, TaskPatch } from "../../domain/NewTask.ts"
 import { Cause, Task, TaskChanged, TaskNotFound } from "../../domain/Task.ts"
 import type { TaskChange } from "../../domain/TaskChange.ts"
 import { UndoConflict } from "../../domain/Turn.ts"
+import * as JsonList from "../../runtime/JsonList.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Span from "../../runtime/Span.ts"
 import * as Sql from "../../sql/Sql.ts"
@@ -25,7 +26,7 @@ export interface Versioned {
 }
 
 export interface TaskPage {
-  readonly tasks: ReadonlyArray<Versioned>
+  readonly tasks: ReadonlyArray<Task>
   /** Of all that the query finds, whatever the page. */
   readonly total: number
   readonly nextCursor: Cursor | null
@@ -226,11 +227,11 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
               rows[0]?.unfolded ? Effect.zipRight(fold(sql, owner), page) : Effect.succeed(rows)
             ),
             Effect.map((rows) => {
-              const found = Arr.filterMap(rows, ({ task, version }) =>
-                task === null || version === null ? Option.none() : Option.some({ task, version })
+              const found = rows.flatMap(({ task }) => task ?? [])
+              const { nextCursor, page } = pageOf(found, limit, (last) =>
+                cursorTo(Arr.unsafeGet(tasksOf([last]), 0), query.sort ?? "created")
               )
-              const { nextCursor, page } = pageOf(found, limit, ({ task }) => cursorTo(task, query.sort ?? "created"))
-              return { tasks: page, total: rows[0]?.total ?? 0, nextCursor }
+              return { tasks: tasksOf(page), total: rows[0]?.total ?? 0, nextCursor }
             }),
             Span.withSpan("Tasks.list")
           )
@@ -338,6 +339,8 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
 }
 
 const defaultLimit = 50
+
+const tasksOf = JsonList.make(Task)
 
 /** One task's part of a change. */
 interface Wanted {

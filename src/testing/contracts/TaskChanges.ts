@@ -177,7 +177,7 @@ it.effect.prop(
       const existing = yield* Effect.forEach(g(fc.array, task, { minLength: 1, maxLength: 4 }), (task) =>
         tasks.create(owner, task, request)
       )
-      const content = Effect.map(listAll(owner, {}), (all) => all.map(({ task }) => ({ ...task, updatedAt: null })))
+      const content = Effect.map(listAll(owner, {}), (all) => all.map((task) => ({ ...task, updatedAt: null })))
       const before = yield* content
       const changes = g(fc.array, changeOf(ids(existing)), { maxLength: 8 })
       for (const [position, change] of changes.entries()) {

@@ -107,7 +107,7 @@ it.effect("within one turn a task that repeats moves on once, and undoing the tu
     const owner = yield* newUser
     const given = { ...newTask({ title: "t", due_date: "2101-01-03" }), repeat: every("FREQ=DAILY") }
     const made = yield* tasks.createMany(owner, [given, given, newTask({ title: "once" })], request)
-    const state = Effect.map(listAll(owner, {}), (all) => all.map(({ task }) => ({ ...task, updatedAt: null })))
+    const state = Effect.map(listAll(owner, {}), (all) => all.map((task) => ({ ...task, updatedAt: null })))
     const before = yield* state
     const turns = [yield* newTurn, yield* newTurn]
     for (const [n, turnId] of turns.entries()) {

@@ -2,7 +2,7 @@ import { Array as Arr, DateTime, Effect, FastCheck as fc, Schema, Order as Sort 
 import { Order } from "../../domain/Cursor.ts"
 import { type TaskId, TurnId, UserId } from "../../domain/Id.ts"
 import { NewTask, TaskPatch } from "../../domain/NewTask.ts"
-import { Cause, Priority } from "../../domain/Task.ts"
+import { Cause, Priority, type Task } from "../../domain/Task.ts"
 import { type TaskQuery, Tasks, type Versioned } from "../../services/tasks/Tasks.ts"
 
 /* Users, tasks, queries and changes for the facts about tasks. */
@@ -22,13 +22,14 @@ export const createTitled = (owner: UserId, titles: ReadonlyArray<string>) =>
     )
   )
 
-export const ids = (tasks: ReadonlyArray<Versioned>) => tasks.map(({ task }) => task.id)
+export const ids = (tasks: ReadonlyArray<Task | Versioned>) =>
+  tasks.map((one) => ("task" in one ? one.task.id : one.id))
 
 /** All tasks that a query finds, read page by page. */
 export const listAll = (owner: UserId, query: TaskQuery) =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
-    const found: Array<Versioned> = []
+    const found: Array<Task> = []
     let cursor: TaskQuery["cursor"]
     do {
       const page = yield* tasks.list(owner, { ...query, cursor })
@@ -79,23 +80,21 @@ export const query = fc.record({
 const letters = (text: string) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ς", "σ")
 
 /** What a query is to find, by its definition. */
-export const isFound =
-  (query: TaskQuery) =>
-  ({ task }: Versioned) => {
-    const within = (text: string | null) => text !== null && letters(text).includes(letters(query.query ?? ""))
-    return (
-      (query.status == null || query.status === "all" || task.completed === (query.status === "completed")) &&
-      (query.priority == null || task.priority === query.priority) &&
-      (query.label == null || task.labels.includes(query.label)) &&
-      (query.dueBefore == null || (task.dueDate !== null && task.dueDate <= query.dueBefore)) &&
-      (query.dueAfter == null || (task.dueDate !== null && task.dueDate >= query.dueAfter)) &&
-      (query.query == null || within(task.title) || within(task.description))
-    )
-  }
+export const isFound = (query: TaskQuery) => (task: Task) => {
+  const within = (text: string | null) => text !== null && letters(text).includes(letters(query.query ?? ""))
+  return (
+    (query.status == null || query.status === "all" || task.completed === (query.status === "completed")) &&
+    (query.priority == null || task.priority === query.priority) &&
+    (query.label == null || task.labels.includes(query.label)) &&
+    (query.dueBefore == null || (task.dueDate !== null && task.dueDate <= query.dueBefore)) &&
+    (query.dueAfter == null || (task.dueDate !== null && task.dueDate >= query.dueAfter)) &&
+    (query.query == null || within(task.title) || within(task.description))
+  )
+}
 
 /** Which of two tasks, the newest of which come first, precedes the other. */
 export const inOrder = ({ sort }: TaskQuery) =>
-  Arr.sortWith(({ task: { dueAt, dueDate, priority } }: Versioned) => {
+  Arr.sortWith(({ dueAt, dueDate, priority }: Task) => {
     if (sort === "due") return [dueDate ?? "~", dueAt === null ? "~" : DateTime.formatIso(dueAt)]
     return sort === "priority" ? [String(["high", "medium", "low", null].indexOf(priority))] : []
   }, Sort.array(Sort.string))

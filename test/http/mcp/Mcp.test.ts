@@ -231,7 +231,7 @@ layer(server)("Mcp", (it) => {
       yield* call("create_task", { title: "t" })
       const tasks = yield* Tasks
       const [made] = (yield* tasks.list(user, {})).tasks
-      const { changes } = yield* tasks.history(user, made?.task.id ?? assert.fail("there is one"), {})
+      const { changes } = yield* tasks.history(user, made?.id ?? assert.fail("there is one"), {})
       assert.deepStrictEqual(
         changes.map(({ cause }) => ({ ...cause })),
         [{ _tag: "Mcp", requestId: "mcp-1" }]

@@ -59,7 +59,7 @@ const personWith = (...tasks: ReadonlyArray<NewTask>) =>
         return { text: end.content, calls: end.toolCalls ?? [], turnId: end.turnId }
       })
     /** All there is now, oldest first. */
-    const list = Effect.map(service.list(user, {}), (page) => Arr.reverse(page.tasks.map(({ task }) => task)))
+    const list = Effect.map(service.list(user, {}), (page) => Arr.reverse(page.tasks))
     return { user, say, list }
   })
 

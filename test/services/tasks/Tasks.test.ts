@@ -102,7 +102,7 @@ layer(database)("Tasks", (it) => {
         return yield* Effect.fail("no" as const)
       })
       assert.strictEqual(yield* Effect.flip(sql.withTransaction(all)), "no")
-      assert.deepStrictEqual((yield* tasks.list(owner, {})).tasks, [made])
+      assert.deepStrictEqual((yield* tasks.list(owner, {})).tasks, [made.task])
       assert.strictEqual((yield* tasks.history(owner, made.task.id, {})).total, 1)
     })
   )

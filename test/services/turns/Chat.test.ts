@@ -150,7 +150,7 @@ const lapse = (turnId: TurnId) =>
   ).pipe(Effect.orDie)
 
 const titlesOf = ({ tasks }: Node, user: UserId) =>
-  Effect.map(tasks.list(user, {}), (page) => page.tasks.map(({ task }) => task.title).sort())
+  Effect.map(tasks.list(user, {}), (page) => page.tasks.map(({ title }) => title).sort())
 
 const away = Effect.die(
   new SqlError.SqlError({ message: "Failed", cause: Object.assign(new Error("refused"), { code: "ECONNREFUSED" }) })
@@ -982,7 +982,7 @@ layer(Database.layer)("Chat", (it) => {
       const user = yield* newUser
       const { end } = yield* node.chat.answer(requestOf(user))
       const { tasks } = yield* node.tasks.list(user, { query: "Milk" })
-      const milk = Arr.unsafeGet(tasks, 0).task
+      const milk = Arr.unsafeGet(tasks, 0)
       yield* node.tasks.setCompleted(user, [milk.id], true, { _tag: "Request", requestId: "r" })
       const conflict = yield* Effect.flip(node.chat.undo(user, end.turnId))
       assert.deepInclude(conflict, { _tag: "UndoConflict", tasks: [{ id: milk.id, title: "Milk" }] })
