@@ -92,12 +92,8 @@ export interface RequestedCall {
   readonly changes: number
 }
 
-const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
 /** 9 letters and digits, which is the one form that all known providers accept. */
-const callId = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, letters.length), 9), (indices) =>
-  indices.map((i) => letters[i]).join("")
-)
+const callId = Effect.map(Random.nextIntBetween(0, 36 ** 9), (n) => n.toString(36).padStart(9, "0"))
 
 /** A call as it is kept and shown, and whether it can be run. */
 export const requestedCall = (
