@@ -60,8 +60,8 @@ const unusable = <E>(directory: string, error: E): Effect.Effect<E | DirectoryLo
       })
 
 /** A fresh migrated database in memory, for each use. */
-export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Layer.unwrapEffect(
-  Effect.map(Embedded.emptyImage, (image) => Layer.orDie(layerEmbedded({ memory: true, image })))
+export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Layer.orDie(
+  layerEmbedded({ memory: true })
 )
 
 /** Who is told that a session of the pool was refused a write, as its server is read only. */

@@ -66,7 +66,7 @@ export class TestServer extends Context.Tag("taskchat/testing/TestServer")<
   static readonly layer = (options: Options): Layer.Layer<Everything | SqlClient.SqlClient | Signals> =>
     Layer.provideMerge(TestServer.layerOpen(options), options.database ?? Sql.layerTest)
 
-  /** In a database that tests share, as starting one takes seconds. */
+  /** In a database that tests share, as each takes a second to start. */
   static readonly layerOpen = (options: OpenOptions): Layer.Layer<Everything, never, SqlClient.SqlClient | Signals> =>
     Layer.provideMerge(Layer.scoped(TestServer, make(options)), services(options))
 }

@@ -150,7 +150,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   it.effect("holds what runs, its types and its sources, and nothing else", () =>
     Effect.map(Project, ({ contents }) => {
       const kinds =
-        /^(dist\/.*\.(js|d\.ts)(\.map)?|dist\/bin\/licenses\.txt|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|examples\/.*|deploy\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+        /^(dist\/.*\.(js|d\.ts)(\.map)?|dist\/bin\/licenses\.txt|dist\/database\.tar\.br|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|examples\/.*|deploy\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
       assert.deepStrictEqual(
         contents.filter((file) => !kinds.test(file)),
         []
@@ -161,6 +161,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         "dist/testing.js.map",
         "dist/bin/main.js",
         "dist/bin/licenses.txt",
+        "dist/database.tar.br",
         "dist/http/page/assets/index.html",
         "examples/mounted.ts",
         "deploy/.env.example"

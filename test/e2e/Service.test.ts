@@ -1,14 +1,15 @@
 import { spawnSync } from "node:child_process"
-import { cpSync, readdirSync } from "node:fs"
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import * as path from "node:path"
+import { brotliDecompressSync } from "node:zlib"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import Pg from "pg"
 import { freshUrl, isRealPostgres } from "../support/Database.ts"
 import { code as codeIn, rows } from "../support/Markdown.ts"
 import { call, ModelServer, say, wait } from "../support/ModelServer.ts"
-import { read } from "../support/Repository.ts"
+import { read, root } from "../support/Repository.ts"
 import {
   type CallOptions,
   complaints,
@@ -245,6 +246,32 @@ describe("a first start with nothing set", { timeout }, () => {
         const authorization = `Bearer ${printed.stdout.trim()}`
         const others = yield* second.call("GET", "/api/2/tasks", { headers: { authorization } })
         assert.strictEqual(others.status, 200)
+      })
+    )
+  )
+
+  it.live("begins with the database that the build made, even where a start was cut while it was copied", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        const control = (DATA_DIR: string) => path.join(DATA_DIR, "postgres", "global", "pg_control")
+        const identifiers: Array<Buffer> = []
+        for (const name of ["new", "cut"]) {
+          const DATA_DIR = path.join(folder, name)
+          if (name === "cut") {
+            mkdirSync(path.dirname(control(DATA_DIR)), { recursive: true })
+            writeFileSync(control(DATA_DIR), "half of i")
+          }
+          const service = yield* serve({ DATA_DIR, JWT_SECRET: secret })
+          assert.strictEqual((yield* service.call("GET", "/ready")).status, 200)
+          // What PostgreSQL gives each database that it creates.
+          identifiers.push(readFileSync(control(DATA_DIR)).subarray(0, 8))
+        }
+        assert.deepStrictEqual(identifiers[0], identifiers[1])
+        const image = brotliDecompressSync(readFileSync(path.join(root, "dist", "database.tar.br")))
+        const [content, end] = [512, 1024]
+        // What tells that a database is there has to be written when the rest is.
+        assert.strictEqual(image.toString("latin1", image.length - end - content - 512).split("\0")[0], "PG_VERSION")
       })
     )
   )
