@@ -467,6 +467,62 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
     )
   })
 
+  describe.skipIf(!isRealPostgres)("killed in the middle of an erasure", () => {
+    it.scoped(
+      "goes on with it at the next start, again and again, until nothing of the user is left",
+      () =>
+        Effect.gen(function* () {
+          const environment: Environment = { ...(yield* database), ERASE_ENDPOINT: "on" }
+          const client = yield* Effect.acquireRelease(
+            Effect.promise(async () => {
+              const client = new Pg.Client({ connectionString: environment["DATABASE_URL"] })
+              await client.connect()
+              return client
+            }),
+            (client) => Effect.promise(() => client.end())
+          )
+          const rowsOf = (user: number) =>
+            Effect.promise(async () => {
+              const { rows } = await client.query(
+                `SELECT (SELECT count(*) FROM conversations WHERE user_id = $1)::int + (SELECT count(*) FROM tasks WHERE user_id = $1)::int AS n`,
+                [user]
+              )
+              return Number(rows[0].n)
+            })
+          const erase = (service: Service) => service.call("DELETE", "/api/7/data", { user: 7, body: { confirm: 7 } })
+
+          let service = yield* serve(environment)
+          yield* Effect.promise(() =>
+            client.query(`
+              INSERT INTO conversations (user_id, last_sequence_number, message_count)
+              SELECT 7, 0, 0 FROM generate_series(1, 20000) UNION ALL SELECT 8, 0, 0`)
+          )
+          yield* Effect.promise(() =>
+            client.query("INSERT INTO tasks (user_id, title) SELECT 7, 'Milk' FROM generate_series(1, 20000)")
+          )
+          assert.strictEqual((yield* erase(service)).status, 202)
+          let left = 40_000
+          for (let kills = 0; kills < 2; kills++) {
+            const before = left
+            left = yield* until(rowsOf(7), (rows) => rows < before)
+            yield* service.kill("SIGKILL")
+            yield* service.finished
+            left = yield* rowsOf(7)
+            assert.isAbove(left, 0, "it was killed too late")
+            // As after the 10 seconds for which it is left to the node that began it.
+            yield* Effect.promise(() => client.query("UPDATE erasures SET lease_until = now()"))
+            service = yield* serve(environment)
+            assert.strictEqual((yield* service.call("GET", "/api/7/tasks", { user: 7 })).status, 409)
+            assert.strictEqual((yield* service.call("GET", "/api/8/tasks", { user: 8 })).status, 200)
+          }
+          yield* until(rowsOf(7), (rows) => rows === 0)
+          yield* until(erase(service), ({ status }) => status === 204)
+          assert.strictEqual(yield* rowsOf(8), 1)
+        }),
+      timeout
+    )
+  })
+
   describe("with a fallback model", () => {
     it.scoped(
       "says at its start that conversations go to both services, and answers by it while the first is away",
