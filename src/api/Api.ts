@@ -22,7 +22,7 @@ export const usual = Base.make("taskchat")
   .add(DataApi)
   .add(OperatingApi)
 
-/** The whole API, with what is served only if it is asked for. A typed client needs no more; nothing here runs. */
+/** The whole API, with the groups that are served only on request. A typed client needs nothing else; nothing here runs. */
 export class Api extends usual
   .add(ErasureApi)
   .addError(wire(InvalidRequest))
@@ -32,17 +32,17 @@ export class Api extends usual
   .annotate(OpenApi.Summary, "A conversational task service")
   .annotate(
     OpenApi.Description,
-    `People write what they want in their own words; an agent answers and works on their task list; everything that was
-said and done is kept.
+    `People write what they want in their own words. An agent answers and works on their task list. Every message and every
+change is kept.
 
-- **Who asks** is whoever a request's credentials name; the user in a path has to be the same, or \`me\`, which stands for
+- **The user** is the one in the request's credentials. The user in a path must be the same, or \`me\`, which stands for
   them.
-- **Errors** are problem documents (RFC 9457) with a \`code\` for programs and a sentence for people in \`detail\`. At an
-  address that there is not, the code is \`not_found\`; a method that an address does not take is \`method_not_allowed\`.
-- **Safe to repeat**: with an \`Idempotency-Key\`, sending a message or a new task again within ${keyLifetime} gives the first
-  answer again and does nothing twice.
-- **Limits** are per user and minute, one for chat and one for the rest; headers say how much is left.
-- **Streams** end with exactly one event that has \`done: true\`. One that ends without it was cut and can be read on.`
+- **Errors** are problem documents (RFC 9457) with a \`code\` for programs and a sentence for people in \`detail\`. For an
+  unknown address the code is \`not_found\`, for a wrong method \`method_not_allowed\`.
+- **Safe to repeat**: send an \`Idempotency-Key\` with a message or a new task. For ${keyLifetime} the same key gets the first
+  answer again, and nothing is done twice.
+- **Limits** are per user and minute, one for chat and one for the rest; headers say how many requests are left.
+- **Streams** end with exactly one event that has \`done: true\`. A stream that ends without it was cut; you can read on.`
   )
   .annotate(OpenApi.Servers, [{ url: "/" }])
   .annotate(OpenApi.License, { name: "MIT", url: "https://opensource.org/license/mit" }) {}

@@ -4,7 +4,7 @@ import { ErasureInProgress } from "../domain/Erasure.ts"
 import { wire } from "../domain/Problem.ts"
 import { CurrentUser, InvalidToken, MissingToken, RateLimited, Unavailable, UserMismatch } from "../domain/Request.ts"
 
-/** Finds out who asks, by their token, and that the URL is theirs. */
+/** Identifies the user by the token, and checks that the URL is theirs. */
 export class Authentication extends HttpApiMiddleware.Tag<Authentication>()("taskchat/api/Authentication", {
   failure: Schema.Union(wire(MissingToken), wire(InvalidToken), wire(UserMismatch), wire(Unavailable)),
   provides: CurrentUser,
@@ -21,17 +21,17 @@ export class Authentication extends HttpApiMiddleware.Tag<Authentication>()("tas
 
 const refusals = Schema.Union(wire(RateLimited), wire(ErasureInProgress))
 
-/** Spends one of the user's chat requests; refuses it while the user's data is being erased. */
+/** Counts a chat request of the user, and refuses it over the limit or while the user's data is being erased. */
 export class ChatRateLimit extends HttpApiMiddleware.Tag<ChatRateLimit>()("taskchat/api/ChatRateLimit", {
   failure: refusals
 }) {}
 
-/** Spends one of the user's other requests; refuses it while the user's data is being erased. */
+/** Counts any other request of the user, and refuses it over the limit or while the user's data is being erased. */
 export class ApiRateLimit extends HttpApiMiddleware.Tag<ApiRateLimit>()("taskchat/api/ApiRateLimit", {
   failure: refusals
 }) {}
 
-/** Spends one of the user's other requests, also while the user's data is being erased. */
+/** Counts any other request of the user, and refuses it over the limit only. */
 export class ErasureRateLimit extends HttpApiMiddleware.Tag<ErasureRateLimit>()("taskchat/api/ErasureRateLimit", {
   failure: wire(RateLimited)
 }) {}

@@ -40,10 +40,10 @@ const example = {
 export class ChatRequest extends Schema.Class<ChatRequest>("ChatRequest")(
   {
     message: Schema.String.annotations({
-      description: "What the user says: not blank, 4000 characters at most unless the service is set otherwise"
+      description: "The user's message: not blank, at most 4000 characters unless the service has another limit"
     }),
     conversationId: Schema.optional(Schema.NullOr(ConversationId))
-      .annotations({ description: "Which one to go on with; without it a new one begins" })
+      .annotations({ description: "The conversation to go on with; without it a new one begins" })
       .pipe(Schema.fromKey("conversation_id")),
     timeZone: Schema.optional(TimeZone)
       .annotations({
@@ -63,11 +63,11 @@ export class ChatRequest extends Schema.Class<ChatRequest>("ChatRequest")(
 export class ChatAnswer extends Schema.Class<ChatAnswer>("ChatAnswer")(
   {
     conversationId: ConversationId.pipe(key("conversation_id")),
-    messageId: MessageId.pipe(key("message_id")).annotations({ description: "The assistant message's" }),
-    assistantMessage: Schema.String.annotations({ description: "What the agent says" }).pipe(key("assistant_message")),
+    messageId: MessageId.pipe(key("message_id")).annotations({ description: "The id of the assistant message" }),
+    assistantMessage: Schema.String.annotations({ description: "The agent's text" }).pipe(key("assistant_message")),
     toolCalls: ToolCalls.pipe(key("tool_calls")),
     awaiting: Awaiting,
-    timestamp: Schema.propertySignature(Time).annotations({ description: "The assistant message's" }),
+    timestamp: Schema.propertySignature(Time).annotations({ description: "The time of the assistant message" }),
     turnId: TurnId.pipe(key("turn_id")),
     usage: Usage
   },
@@ -85,7 +85,7 @@ const IdempotencyKey = Schema.String.pipe(
       type: "string",
       minLength: 1,
       maxLength: 257,
-      description: `Makes the request safe to repeat: for ${keyLifetime} the same key with the same body gives the first answer again and runs nothing twice. 1 to 255 visible ASCII characters, bare or quoted.`,
+      description: `Makes the request safe to repeat: for ${keyLifetime} the same key with the same body gets the first answer again, and nothing runs twice. 1 to 255 visible ASCII characters, bare or quoted.`,
       examples: ["5e6ad2f4-5d0c-4a63-b1fb-6b1b6f0a5a5e"]
     }
   })
@@ -96,7 +96,7 @@ export const unquoted = (key: string) => (key.startsWith('"') ? key.slice(1, -1)
 
 export const IdempotencyHeaders = Schema.Struct({ "idempotency-key": Schema.optional(IdempotencyKey) })
 
-/** The user that a URL is about; it has to be the token's. */
+/** The user of a URL, who must be the token's user. */
 export const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
 
 export const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnId })
@@ -104,7 +104,7 @@ export const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: Turn
 /** Server-sent events; `StreamEvent.ts` has each of them, and `UiMessageChunk.ts` those of the AI SDK. */
 export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream" }).annotations({
   description:
-    'Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has an `id`, opaque and different from the others, to read on from with `Last-Event-ID`. Comments fill long silences. To whoever asks for `text/event-stream; profile="ai-sdk-v1"` a UI message stream, which the AI SDK\'s `useChat` reads.'
+    'Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has its own opaque `id`; send it as `Last-Event-ID` to read on. Comments fill long silences. With `Accept: text/event-stream; profile="ai-sdk-v1"` it is a UI message stream, which the AI SDK\'s `useChat` reads.'
 })
 
 /** Why a turn cannot begin. */
@@ -118,7 +118,7 @@ const refusals = Schema.Union(
   wire(Unavailable)
 )
 
-/** What may come of a turn in place of its answer, for a request that waits for that. */
+/** Why a request that waits for the answer may not get it. */
 const unanswered = Schema.Union(
   wire(IdempotencyInProgress),
   wire(TurnCancelled),
@@ -156,38 +156,38 @@ export class ChatApi extends HttpApiGroup.make("chat")
       .addSuccess(ChatAnswer)
       .addError(unanswered)
       .annotate(OpenApi.Identifier, "chat")
-      .annotate(OpenApi.Summary, "Say something and get the whole answer")
+      .annotate(OpenApi.Summary, "Send a message and get the whole answer")
       .annotate(
         OpenApi.Description,
-        "Begins a turn, and a conversation if none is named, and answers at its end. The turn does not depend on the connection: it runs on if the client leaves."
+        "Begins a turn, in a new conversation unless one is given, and answers when the turn ends. The turn does not depend on the connection: it runs on if the client leaves."
       )
   )
   .add(
     say("stream", "/api/:user_id/chat/stream")
       .addSuccess(EventStream)
       .annotate(OpenApi.Identifier, "chatStream")
-      .annotate(OpenApi.Summary, "Say something and read the answer as it is made")
+      .annotate(OpenApi.Summary, "Send a message and read the answer as it is made")
       .annotate(
         OpenApi.Description,
-        "Refusals are HTTP statuses; whatever happens later is the last event. A stream that ends without an event with `done: true` was cut: read on at `/turns/{turn_id}/events` with `Last-Event-ID`."
+        "A refusal is an HTTP status; a later failure is the last event. A stream that ends without an event with `done: true` was cut: read on at `/turns/{turn_id}/events` with `Last-Event-ID`."
       )
   )
   .add(
     decide("approve")
       .annotate(OpenApi.Identifier, "approveTurn")
-      .annotate(OpenApi.Summary, "Approve the calls that a turn left waiting")
+      .annotate(OpenApi.Summary, "Approve a turn's waiting calls")
       .annotate(
         OpenApi.Description,
-        `Begins a turn in which those calls run as they were asked for, and the agent goes on: an answer like that of a chat message, or its stream for \`Accept: text/event-stream\`. The user's message of the turn is “Approve”. Once only, and within ${approvalLifetime}: else 409 \`approval_closed\`. If a task that they are about has changed since, none of them runs: 412 \`task_changed\`. There is no body.`
+        `Begins a turn that runs the waiting calls unchanged, and lets the agent go on. The answer is that of a chat message, or its stream with \`Accept: text/event-stream\`. The turn's user message is “Approve”. It works once, within ${approvalLifetime}; after that it is 409 \`approval_closed\`. If one of the calls' tasks has changed meanwhile, none of them runs: 412 \`task_changed\`. There is no body.`
       )
   )
   .add(
     decide("decline")
       .annotate(OpenApi.Identifier, "declineTurn")
-      .annotate(OpenApi.Summary, "Decline the calls that a turn left waiting")
+      .annotate(OpenApi.Summary, "Decline a turn's waiting calls")
       .annotate(
         OpenApi.Description,
-        "As for approving, but none of the calls runs: the agent is told so, and goes on. The user's message of the turn is “Decline”. Any other message to the conversation declines them too, unless it approves them by being one word such as `yes` or `ok`."
+        "Like approving, but none of the calls runs; the agent learns this and goes on. The turn's user message is “Decline”. Any other message to the conversation also declines the calls, unless it is a single word of approval such as `yes` or `ok`."
       )
   )
   .middleware(ChatRateLimit)

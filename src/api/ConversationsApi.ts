@@ -58,7 +58,7 @@ export const ConversationList = Schema.Struct({
   nextCursor: Paging.nextCursorOf(cursor)
 }).annotations({
   identifier: "ConversationList",
-  description: "A page of conversations, the last to have been spoken in first",
+  description: "A page of conversations, the latest activity first",
   jsonSchema: { examples: [{ conversations: [conversation], total: 1, next_cursor: null }] }
 })
 
@@ -67,7 +67,7 @@ export const MessageList = Schema.Struct({
   messages: Schema.Array(Message),
   total,
   hasMore: Schema.Boolean.annotations({
-    description: "Whether there are more beyond this page, in the direction that was asked for"
+    description: "Whether there are more messages beyond this page, in the requested direction"
   }).pipe(key("has_more"))
 }).annotations({
   identifier: "MessageList",
@@ -103,10 +103,10 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
       )
       .addSuccess(ConversationList)
       .annotate(OpenApi.Identifier, "listConversations")
-      .annotate(OpenApi.Summary, "Conversations, the last to have been spoken in first")
+      .annotate(OpenApi.Summary, "List conversations, the latest activity first")
       .annotate(
         OpenApi.Description,
-        "Page by page: none that was there and stayed untouched is missed or comes twice while others are added."
+        "In pages. While others are added, no unchanged conversation is missed or comes twice."
       )
   )
   .add(
@@ -115,8 +115,8 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
       .addSuccess(Conversation)
       .addError(wire(ConversationNotFound))
       .annotate(OpenApi.Identifier, "getConversation")
-      .annotate(OpenApi.Summary, "A conversation")
-      .annotate(OpenApi.Description, "Without its messages, which have an address of their own.")
+      .annotate(OpenApi.Summary, "Read a conversation")
+      .annotate(OpenApi.Description, "Without its messages, which have their own address.")
   )
   .add(
     HttpApiEndpoint.patch("rename", `${path}/:conversation_id`)
@@ -136,7 +136,7 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
       .addError(wire(ConversationNotFound))
       .annotate(OpenApi.Identifier, "deleteConversation")
       .annotate(OpenApi.Summary, "Delete a conversation")
-      .annotate(OpenApi.Description, "With its messages and turns; the tasks stay.")
+      .annotate(OpenApi.Description, "Its messages and turns are deleted too; the tasks stay.")
   )
   .add(
     HttpApiEndpoint.get("messages", `${path}/:conversation_id/messages`)
@@ -156,10 +156,10 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
       .addSuccess(MessageList)
       .addError(wire(ConversationNotFound))
       .annotate(OpenApi.Identifier, "listMessages")
-      .annotate(OpenApi.Summary, "The messages of a conversation, in order")
+      .annotate(OpenApi.Summary, "List the messages of a conversation, in order")
       .annotate(
         OpenApi.Description,
-        "The first ones, those after a sequence number, the last ones before one, or what lies between two."
+        "The first messages, those after a sequence number, the last ones before one, or those between two."
       )
   )
   .add(
@@ -173,4 +173,4 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
   )
   .middleware(ApiRateLimit)
   .middleware(Authentication)
-  .annotate(OpenApi.Description, "What was said") {}
+  .annotate(OpenApi.Description, "Conversations and their messages") {}

@@ -12,7 +12,7 @@ export class DataApi extends HttpApiGroup.make("data")
       .setPath(UserPath)
       .addSuccess(
         HttpApiSchema.Text({ contentType: ExportLine.contentType }).annotations({
-          description: "An object in each line, by its `type`; the last one is `end`",
+          description: "One object per line, by its `type`; the last one is `end`",
           jsonSchema: {
             type: "string",
             contentMediaType: ExportLine.contentType,
@@ -22,10 +22,10 @@ export class DataApi extends HttpApiGroup.make("data")
         })
       )
       .annotate(OpenApi.Identifier, "exportData")
-      .annotate(OpenApi.Summary, "Everything that is kept about the user")
+      .annotate(OpenApi.Summary, "Export everything stored about the user")
       .annotate(
         OpenApi.Description,
-        "JSON lines, of one moment. An export without a last line of the type `end` was cut. One at a time for each user."
+        "JSON lines from one snapshot. An export whose last line is not of the type `end` was cut. One at a time per user."
       )
   )
   .add(
@@ -44,7 +44,7 @@ export class DataApi extends HttpApiGroup.make("data")
       .annotate(OpenApi.Summary, "The user's tasks as iCalendar")
       .annotate(
         OpenApi.Description,
-        "For programs with to-do lists: due dates, times in their zones, repetition, priority and labels. It counts as an export: one at a time for each user."
+        "For programs with to-do lists: due dates, times in their zones, repetition, priority and labels. It counts as an export: one at a time per user."
       )
   )
   .middleware(ApiRateLimit)

@@ -6,26 +6,26 @@ import { PayloadTooLarge, UnsupportedMediaType } from "../domain/Request.ts"
 import { Authentication, ErasureRateLimit } from "./Authentication.ts"
 
 export const ErasureRequest = Schema.Struct({
-  confirm: UserId.annotations({ description: "The user's id once more, as a number" })
+  confirm: UserId.annotations({ description: "The user's id again, as a number" })
 }).annotations({ identifier: "ErasureRequest", jsonSchema: { examples: [{ confirm: 1 }] } })
 
-/** Served with `ERASE_ENDPOINT=on` alone. */
+/** Only served with `ERASE_ENDPOINT=on`. */
 export class ErasureApi extends HttpApiGroup.make("erasure")
   .add(
     HttpApiEndpoint.del("erase", "/api/:user_id/data")
       .setPath(Schema.Struct({ user_id: fromPath(UserId) }))
       .setPayload(ErasureRequest)
-      .addSuccess(HttpApiSchema.Empty(202).annotations({ description: "It runs; ask again" }))
+      .addSuccess(HttpApiSchema.Empty(202).annotations({ description: "It is still running; send it again" }))
       .addSuccess(HttpApiSchema.NoContent.annotations({ description: "Nothing of the user is left" }))
       .addError(wire(PayloadTooLarge))
       .addError(wire(UnsupportedMediaType))
       .annotate(OpenApi.Identifier, "eraseData")
-      .annotate(OpenApi.Summary, "Erase everything that is kept about the user, for good")
+      .annotate(OpenApi.Summary, "Erase everything stored about the user, for good")
       .annotate(
         OpenApi.Description,
-        "Ends the user's running turns and deletes all of their data. Send it again until the answer is 204. Until then all other requests of the user's get 409 `erasure_in_progress`. It is there if the service is set to `ERASE_ENDPOINT=on`."
+        "Ends the user's running turns and deletes all of their data. Send it again until the answer is 204. Until then all other requests of the user get 409 `erasure_in_progress`. The service has this endpoint only with `ERASE_ENDPOINT=on`."
       )
   )
   .middleware(ErasureRateLimit)
   .middleware(Authentication)
-  .annotate(OpenApi.Description, "The end of all data of the user") {}
+  .annotate(OpenApi.Description, "Erasing all data of the user") {}

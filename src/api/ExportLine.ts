@@ -13,7 +13,7 @@ export const contentType = "application/jsonl"
 
 const deletedAt = {
   deletedAt: Schema.NullOr(Time)
-    .annotations({ description: "Since when it is no longer shown" })
+    .annotations({ description: "When it was deleted; it is no longer shown" })
     .pipe(key("deleted_at"))
 }
 const createdAt = { createdAt: Time.pipe(key("created_at")) }
@@ -42,21 +42,21 @@ export const ExportLine = Schema.Union(
   line("conversation", "ExportedConversation", "A conversation", { ...Conversation.fields, ...deletedAt }),
   line("turn", "ExportedTurn", "A turn, running or ended", {
     ...turn,
-    steps: Schema.NullOr(Schema.Array(Usage)).annotations({ description: "What each call of the model cost" }),
+    steps: Schema.NullOr(Schema.Array(Usage)).annotations({ description: "The cost of each call of the model" }),
     timeZone: Schema.String.annotations({ examples: ["Europe/Berlin"] }).pipe(key("time_zone")),
-    reverted: Schema.NullOr(Schema.Array(Reverted)).annotations({ description: "What undoing it took back" }),
-    decides: Schema.NullOr(TurnId).annotations({ description: "The turn whose calls it decided on" })
+    reverted: Schema.NullOr(Schema.Array(Reverted)).annotations({ description: "The changes that its undo reverted" }),
+    decides: Schema.NullOr(TurnId).annotations({ description: "The turn whose waiting calls it decided on" })
   }),
   line("message", "ExportedMessage", "What was said, with the tool calls of an answer", {
     ...message,
     conversationId: ConversationId.pipe(key("conversation_id")),
     awaiting: Schema.NullOr(Schema.Array(ToolCallStarted)).annotations({
-      description: "Calls that did not run, for the user to decide on"
+      description: "Calls that waited for the user's approval"
     }),
     approvalExpiresAt: Schema.NullOr(Time)
-      .annotations({ description: "Until when they could be approved" })
+      .annotations({ description: "When their approval expires" })
       .pipe(key("approval_expires_at")),
-    decision: Schema.NullOr(Decision).annotations({ description: "What the message decided on such calls" }),
+    decision: Schema.NullOr(Decision).annotations({ description: "The message's decision on waiting calls" }),
     ...deletedAt
   }),
   line("turn_output", "ExportedTurnOutput", "A piece of what a running turn has said so far", {
@@ -89,7 +89,10 @@ export const ExportLine = Schema.Union(
     scope: Schema.String.annotations({ examples: ["tasks"] }),
     key: Schema.String.annotations({ examples: ["0197b3c2"] }),
     turnId: Schema.NullOr(TurnId).pipe(key("turn_id")),
-    response: Schema.Unknown.annotations({ description: "Its answer, if that was no turn's", examples: [null] }),
+    response: Schema.Unknown.annotations({
+      description: "The stored answer, if the request began no turn",
+      examples: [null]
+    }),
     ...createdAt
   }),
   line("end", "ExportEnd", "The last line; without it, the export was cut", {
@@ -97,5 +100,5 @@ export const ExportLine = Schema.Union(
   })
 ).annotations({ identifier: "ExportLine", description: "A line of an export, by its `type`" })
 
-/** An export of somebody who has nothing. */
+/** The export of a user without data. */
 export const example = '{"type":"end","lines":0}\n'

@@ -27,7 +27,7 @@ const JsonRpcMessage = Schema.Struct(
   unknown
 ).annotations({
   identifier: "JsonRpcMessage",
-  description: "A request, or without `id` a notification",
+  description: "A request, or a notification if it has no `id`",
   jsonSchema: {
     type: "object",
     required: ["jsonrpc", "method"],
@@ -61,7 +61,7 @@ const JsonRpcAnswer = Schema.Struct({ jsonrpc: version, id: Schema.NullOr(id) },
   }
 })
 
-/** An answer, as it comes to clients of the revisions before 2026-07-28. */
+/** An answer for clients of the revisions before 2026-07-28. */
 export const event = 'event: message\ndata: {"jsonrpc":"2.0","id":1,"result":{"tools":[]}}\n\n'
 
 const ResourceMetadata = Schema.Struct({
@@ -69,7 +69,7 @@ const ResourceMetadata = Schema.Struct({
   resource_name: Schema.String,
   bearer_methods_supported: Schema.Array(Schema.String),
   authorization_servers: Schema.optional(
-    Schema.Array(Schema.String).annotations({ description: "Who issues tokens, if that is an address" })
+    Schema.Array(Schema.String).annotations({ description: "The issuer of tokens, if it is an address" })
   )
 }).annotations({
   identifier: "ResourceMetadata",
@@ -83,9 +83,9 @@ const metadata = <Name extends string>(name: Name, path: `/${string}`) =>
   HttpApiEndpoint.get(name, path)
     .addSuccess(ResourceMetadata)
     .annotate(OpenApi.Identifier, name)
-    .annotate(OpenApi.Summary, "Where MCP clients learn who issues tokens")
+    .annotate(OpenApi.Summary, "The issuer of tokens, for MCP clients")
 
-/** Documents what `http/Mcp.ts` answers; its messages are the protocol's, and it is no part of the derived client. */
+/** Documents the answers of `http/mcp/Mcp.ts`. It is not part of the derived client. */
 export class McpApi extends HttpApiGroup.make("mcp")
   .add(
     HttpApiEndpoint.post("mcp", "/mcp")
@@ -93,7 +93,7 @@ export class McpApi extends HttpApiGroup.make("mcp")
         Schema.Struct({
           "mcp-protocol-version": Schema.optional(
             Schema.String.annotations({
-              description: "The revision of the protocol, once it is agreed on",
+              description: "The agreed revision of the protocol",
               examples: ["2025-11-25"]
             })
           ),
@@ -102,7 +102,7 @@ export class McpApi extends HttpApiGroup.make("mcp")
       )
       .setPayload(JsonRpcMessage)
       .addSuccess(JsonRpcAnswer)
-      .addSuccess(HttpApiSchema.Accepted.annotations({ description: "A notification was taken" }))
+      .addSuccess(HttpApiSchema.Accepted.annotations({ description: "The notification was accepted" }))
       .addError(wire(MissingToken))
       .addError(wire(InvalidToken))
       .addError(wire(OriginForbidden))
@@ -115,7 +115,7 @@ export class McpApi extends HttpApiGroup.make("mcp")
       .annotate(OpenApi.Summary, "The agent's tools for MCP clients")
       .annotate(
         OpenApi.Description,
-        "The Model Context Protocol over Streamable HTTP, without sessions: use an MCP client. Errors within the protocol are JSON-RPC's, as `application/json` and with the statuses it gives them; the problems here are those that come before it."
+        "The Model Context Protocol over Streamable HTTP, without sessions: use an MCP client. Errors within the protocol are JSON-RPC errors, as `application/json` and with the protocol's statuses; the problem documents here come before it."
       )
       .annotate(OpenApi.Override, { security: [{ bearer: [] }] })
   )
@@ -128,7 +128,7 @@ export class McpApi extends HttpApiGroup.make("mcp")
   .add(
     metadata("mcpMetadata", "/.well-known/oauth-protected-resource/mcp").annotate(
       OpenApi.Description,
-      "The same, where RFC 9728 has it for a resource with a path."
+      "The same, at RFC 9728's address for a resource with a path."
     )
   )
   .annotate(OpenApi.Description, "The tasks for MCP clients") {}

@@ -31,12 +31,12 @@ class Docs extends HttpApiGroup.make("docs")
         })
       )
       .annotate(OpenApi.Identifier, "docs")
-      .annotate(OpenApi.Summary, "This document as a page to try it with")
+      .annotate(OpenApi.Summary, "This document as an interactive page")
       .annotate(OpenApi.Description, "It loads nothing from anywhere else.")
   )
-  .annotate(OpenApi.Description, "What you are reading") {}
+  .annotate(OpenApi.Description, "This document") {}
 
-/** The API as it is documented, which is with its documentation. */
+/** The API with the endpoints of its own documentation. */
 export class DocumentedApi extends Api.add(McpApi)
   .add(Docs)
   .annotate(HttpApi.AdditionalSchemas, [
@@ -53,23 +53,23 @@ export class DocumentedApi extends Api.add(McpApi)
 /** The OpenAPI 3.1 document of the whole API. */
 export const openApi = OpenApi.fromApi(DocumentedApi, { additionalPropertiesStrategy: "allow" })
 
-/** How clients say who they are, as OpenAPI describes it. */
+/** How clients authenticate, as OpenAPI describes it. */
 export type SecurityScheme = OpenApi.OpenAPISecurityScheme
 
 /** Where and how an API is served that is mounted into an app. */
 export interface Served {
-  /** What the app's own paths begin with for clients, and those of the API within the app; each empty or `/…`. */
+  /** The prefix of the app's paths for clients, and of the API's paths within the app; each empty or `/…`. */
   readonly root: string
   readonly prefix: string
-  /** The groups that are there. */
+  /** The mounted groups. */
   readonly groups: ReadonlySet<string>
-  /** `undefined` if the document is to say nothing of it. */
+  /** `undefined` leaves it out of the document. */
   readonly scheme: SecurityScheme | undefined
 }
 
 const metadata = "/.well-known/oauth-protected-resource"
 
-/** The document of an API as it is served. */
+/** The document of a mounted API. */
 export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.OpenAPISpec => {
   const name = scheme === ownScheme ? "bearer" : "app"
   const paths = Object.entries(openApi.paths).flatMap(([path, item]) => {
@@ -82,7 +82,7 @@ export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.Op
     if (operations.length === 0) return []
     const there = Object.fromEntries(operations)
     if (prefix === "" || !path.startsWith(metadata)) return [[path, there]]
-    // It has its place at the app's root, whatever the prefix.
+    // It is always at the app's root, whatever the prefix.
     return path === metadata
       ? []
       : [[path.replace(metadata, metadata + prefix), { servers: [serverAt(root)], ...there }]]

@@ -11,18 +11,18 @@ const Status = Schema.Struct({ status: Schema.Literal("ok") }).annotations({
 const Readiness = Schema.Struct({
   ...Status.fields,
   redis: Schema.optional(Schema.Literal("away")).annotations({
-    description: "Present while Redis does not count requests: each process counts for itself"
+    description: "Present while Redis is away: each process counts requests for itself"
   })
 }).annotations({ identifier: "Readiness", description: "It can take requests" })
 
-/** For whoever runs the service: no token, no limit. */
+/** For operators: no token, no limit. */
 export class OperatingApi extends HttpApiGroup.make("operating")
   .add(
     HttpApiEndpoint.get("health", "/health")
       .addSuccess(Status)
       .annotate(OpenApi.Identifier, "health")
       .annotate(OpenApi.Summary, "Is the process alive?")
-      .annotate(OpenApi.Description, "Asks nothing of the database: a process must not be restarted for its absence.")
+      .annotate(OpenApi.Description, "Does not ask the database: its absence is no reason to restart the process.")
   )
   .add(
     HttpApiEndpoint.get("ready", "/ready")
@@ -32,7 +32,7 @@ export class OperatingApi extends HttpApiGroup.make("operating")
       .annotate(OpenApi.Summary, "Can it take requests?")
       .annotate(
         OpenApi.Description,
-        "503 while the database does not answer or accepts no writes, and from the first moment of a shutdown. A missing Redis is told, but is no reason for it."
+        "503 while the database does not answer or accepts no writes, and from the beginning of a shutdown. Without Redis it is 200, with a note."
       )
   )
   .add(
@@ -49,7 +49,7 @@ export class OperatingApi extends HttpApiGroup.make("operating")
         })
       )
       .annotate(OpenApi.Identifier, "metrics")
-      .annotate(OpenApi.Summary, "What the process has counted, in Prometheus' text format")
-      .annotate(OpenApi.Description, "Names no user, and nothing that anyone wrote.")
+      .annotate(OpenApi.Summary, "Metrics of this process, in Prometheus' text format")
+      .annotate(OpenApi.Description, "No user ids and no text from people.")
   )
-  .annotate(OpenApi.Description, "For whoever runs the service") {}
+  .annotate(OpenApi.Description, "For operators") {}

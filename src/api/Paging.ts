@@ -1,7 +1,7 @@
 import { Schema } from "effect"
 import { Cursor, type cursorOf } from "../domain/Cursor.ts"
 
-/** In decimal digits only: what `Number` would take besides (`1e3`, `0x10`, ` 7`, `+7`) is refused. */
+/** Decimal digits only: other forms that `Number` accepts (`1e3`, `0x10`, ` 7`, `+7`) are refused. */
 export const integer = (min: number, max: number, jsonSchema: object = {}) =>
   Schema.String.pipe(
     Schema.filter((text) => {
@@ -12,21 +12,21 @@ export const integer = (min: number, max: number, jsonSchema: object = {}) =>
     Schema.transform(Schema.Int, { strict: true, decode: Number, encode: String })
   )
 
-/** How many rows a page of a list has at most. */
+/** The most rows on a page. */
 export const limit = (max: number, byDefault: number) =>
-  Schema.optional(integer(1, max, { default: byDefault, description: "How many there are on a page, at most" }))
+  Schema.optional(integer(1, max, { default: byDefault, description: "The most items on a page" }))
 
-/** How many rows the list has. */
+/** The number of rows in the list. */
 export const total = (description: string) =>
   Schema.Int.annotations({ description, jsonSchema: { type: "integer", minimum: 0, description, examples: [1] } })
 
-/** Which page: the first one when absent. */
+/** The page; the first one when absent. */
 export const cursor = Schema.optional(Cursor)
 
 /** The cursor of the next page. */
 export const nextCursorOf = (cursor: ReturnType<typeof cursorOf>) =>
   Schema.NullOr(cursor)
-    .annotations({ description: "Give it as `cursor` for the next page; null on the last one" })
+    .annotations({ description: "Send it as `cursor` to get the next page; null on the last page" })
     .pipe(Schema.propertySignature, Schema.fromKey("next_cursor"))
 
 export const nextCursor = nextCursorOf(Cursor)

@@ -13,7 +13,7 @@ const last = { done: Schema.Literal(true) }
 const turnId = { turnId: TurnId.pipe(key("turn_id")) }
 const conversationId = { conversationId: ConversationId.pipe(key("conversation_id")) }
 
-/** What an event's `data` is, and in TypeScript also which one it is. */
+/** The `data` of an event; in TypeScript with a tag that names the event. */
 const dataOf = <const Tag extends string, Fields extends Schema.Struct.Fields>(
   tag: Tag,
   fields: Fields,
@@ -34,7 +34,7 @@ export const Text = dataOf(
   "Text",
   {
     content: Schema.String.annotations({
-      description: "The next piece; all of them joined are exactly the assistant message"
+      description: "The next piece of text; joined they are exactly the assistant message"
     }),
     ...more
   },
@@ -76,13 +76,13 @@ export const Failed = dataOf(
     ...last,
     ...turnId,
     toolCalls: ToolCalls.pipe(key("tool_calls")).annotations({
-      description: "Those that ran and took effect; null when there were none"
+      description: "The calls that ran; null when there were none"
     })
   },
   "The last event of a turn that failed, ran out of time, was cancelled or was interrupted"
 )
 
-/** A frame has a name and JSON; one that is sent without a name is a `message`, as readers of SSE have it. */
+/** A frame has a name and JSON; without a name it is a `message`, as in the SSE standard. */
 const frame = <const Name extends string, A, I>(event: Name, data: Schema.Schema<A, I>) =>
   Schema.transform(
     Schema.Struct({ event: Schema.Literal(event), data: Schema.parseJson(data) }),
@@ -98,7 +98,7 @@ export const StreamEvent = Schema.Union(
   frame("tool_result", CallEnded)
 ).annotations({
   identifier: "StreamEvent",
-  description: "One event; `message` stands for those that are sent without an `event` field"
+  description: "One event; `message` means a frame without an `event` field"
 })
 export type StreamEvent = typeof StreamEvent.Type
 
@@ -117,7 +117,7 @@ const piece = (content: string): typeof Text.Encoded => ({ content, done: false 
 
 const at = (calls: number, begun: boolean, text: number) => cursorId({ calls, begun, text })
 
-/** A whole stream, as it is on the wire. */
+/** The bytes of a whole stream. */
 export const example = [
   `: ok\nid: ${cursorId(start)}\nevent: turn\ndata: ${JSON.stringify(begun)}`,
   `id: ${at(0, true, 0)}\nevent: tool_call\ndata: ${JSON.stringify({ tool_call: Example.call, done: false })}`,

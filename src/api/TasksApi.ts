@@ -15,11 +15,11 @@ import * as Paging from "./Paging.ts"
 
 const TaskPath = Schema.Struct({ user_id: fromPath(UserId), task_id: fromPath(TaskId) })
 
-/** Which versions of a task a change is meant for; none when absent or `*`: then it is meant for whatever is there. */
+/** The versions of a task that a change applies to; when absent or `*`, any version. */
 const Conditions = Schema.Struct({
   "if-match": Schema.optional(
     Schema.String.annotations({
-      description: "The `ETag` of the task as you know it; 412 if it has changed since",
+      description: "The `ETag` of the task as you read it; 412 if it has changed since",
       examples: ['"1"']
     })
   )
@@ -41,7 +41,7 @@ export class TaskHistory extends Schema.Class<TaskHistory>("TaskHistory")(
     total: Paging.total("Of all changes of the task, whatever the page"),
     nextCursor: Paging.nextCursor
   },
-  [undefined, { identifier: "TaskHistory", description: "A page of what changed a task, newest first" }]
+  [undefined, { identifier: "TaskHistory", description: "A page of a task's changes, newest first" }]
 ) {}
 
 export class TasksApi extends HttpApiGroup.make("tasks")
@@ -92,7 +92,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
       .annotate(OpenApi.Summary, "List tasks")
       .annotate(
         OpenApi.Description,
-        "Parameters narrow the list. `due_before` and `due_after` are inclusive. Pages stay right while tasks are added. A cursor is for the same `sort`."
+        "The parameters filter the list. `due_before` and `due_after` are inclusive. Pages stay right while tasks are added. Use a cursor with the same `sort`."
       )
   )
   .add(
@@ -118,7 +118,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
       .addError(wire(TaskNotFound))
       .annotate(OpenApi.Identifier, "getTask")
       .annotate(OpenApi.Summary, "Read a task")
-      .annotate(OpenApi.Description, "Its `ETag` names the version, for `If-Match`.")
+      .annotate(OpenApi.Description, "Its `ETag` is the version, for `If-Match`.")
   )
   .add(
     HttpApiEndpoint.patch("update", "/api/:user_id/tasks/:task_id")
@@ -134,7 +134,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
       .annotate(OpenApi.Summary, "Change a task")
       .annotate(
         OpenApi.Description,
-        "An absent member stays as it is, null clears. `due_date` alone keeps the time of day, and null clears the time and `repeat` too. A task that repeats is not completed but moves on to its next due date, which is the first after both today and the present one; name the `occurrence` to make that safe to repeat. Another due date moves this occurrence only; `repeat` begins anew."
+        "An absent member stays as it is; null clears it. `due_date` alone keeps the time of day; as null it also clears the time and `repeat`. Completing a repeating task moves it to its next due date, the first one after both today and the present one; send the `occurrence` to make this safe to repeat. A new due date moves only this occurrence; a new `repeat` starts a new series."
       )
   )
   .add(
@@ -155,12 +155,12 @@ export class TasksApi extends HttpApiGroup.make("tasks")
       .addSuccess(TaskHistory)
       .addError(wire(TaskNotFound))
       .annotate(OpenApi.Identifier, "taskHistory")
-      .annotate(OpenApi.Summary, "What changed a task, newest first")
+      .annotate(OpenApi.Summary, "List the changes of a task, newest first")
       .annotate(
         OpenApi.Description,
-        "One record per version: what kind of change, by which turn, request or MCP call, and the task before and after. Deleted tasks have one too."
+        "One record per version: the kind of change, the turn, request or MCP call that made it, and the task before and after. Deleted tasks have a history too."
       )
   )
   .middleware(ApiRateLimit)
   .middleware(Authentication)
-  .annotate(OpenApi.Description, "Things to do, the same that the agent works on") {}
+  .annotate(OpenApi.Description, "The user's tasks, the same ones that the agent works on") {}

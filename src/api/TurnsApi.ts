@@ -14,7 +14,7 @@ export class Undone extends Schema.Class<Undone>("Undone")(
     turnId: TurnId.pipe(key("turn_id")),
     reverted: Schema.Array(Reverted)
   },
-  [undefined, { identifier: "Undone", description: "What was taken back" }]
+  [undefined, { identifier: "Undone", description: "The reverted changes" }]
 ) {}
 
 export class TurnsApi extends HttpApiGroup.make("turns")
@@ -24,8 +24,8 @@ export class TurnsApi extends HttpApiGroup.make("turns")
       .addSuccess(Turn)
       .addError(wire(TurnNotFound))
       .annotate(OpenApi.Identifier, "getTurn")
-      .annotate(OpenApi.Summary, "A turn, running or ended")
-      .annotate(OpenApi.Description, "Of a running turn, what has been kept so far.")
+      .annotate(OpenApi.Summary, "Read a turn, running or ended")
+      .annotate(OpenApi.Description, "For a running turn, what is stored so far.")
   )
   .add(
     HttpApiEndpoint.get("events", "/api/:user_id/turns/:turn_id/events")
@@ -34,21 +34,23 @@ export class TurnsApi extends HttpApiGroup.make("turns")
         Schema.Struct({
           "last-event-id": Schema.optional(
             Schema.String.annotations({
-              description: "The id of the last event that was read; the rest is sent",
+              description: "The id of the last event that you have read; the answer has the rest",
               examples: [cursorId(start)]
             })
           )
         })
       )
       .addSuccess(EventStream)
-      .addSuccess(HttpApiSchema.NoContent.annotations({ description: "The last event has been read: nothing follows" }))
+      .addSuccess(
+        HttpApiSchema.NoContent.annotations({ description: "You have read the last event; there are no more" })
+      )
       .addError(wire(TurnNotFound))
       .addError(wire(MessageNotFound))
       .annotate(OpenApi.Identifier, "turnEvents")
-      .annotate(OpenApi.Summary, "Read a turn's events, from the start or from where you left")
+      .annotate(OpenApi.Summary, "Read a turn's events, from the start or from any event")
       .annotate(
         OpenApi.Description,
-        "Live while the turn runs, on whichever node. Text may come in other pieces than the first time; nothing is missing and nothing comes twice. 404 `message_not_found` once the answer was deleted."
+        "Live while the turn runs, on any node. Text may come in other pieces than the first time; nothing is missing and nothing comes twice. 404 `message_not_found` if the answer was deleted."
       )
   )
   .add(
@@ -61,7 +63,7 @@ export class TurnsApi extends HttpApiGroup.make("turns")
       .annotate(OpenApi.Summary, "Stop a turn")
       .annotate(
         OpenApi.Description,
-        "202: the turn is being stopped; what it has said and done is kept. 200: it had already ended and is unchanged."
+        "202: the turn is being stopped; its text and tool calls so far are kept. 200: it had already ended and is unchanged."
       )
   )
   .add(
@@ -72,8 +74,8 @@ export class TurnsApi extends HttpApiGroup.make("turns")
       .addError(wire(TurnInProgress))
       .addError(wire(UndoConflict))
       .annotate(OpenApi.Identifier, "undoTurn")
-      .annotate(OpenApi.Summary, "Take back the task changes of an ended turn")
-      .annotate(OpenApi.Description, "All or none. Repeating it is harmless and gives the same answer.")
+      .annotate(OpenApi.Summary, "Undo the task changes of an ended turn")
+      .annotate(OpenApi.Description, "Reverts all of them or none. Repeating it is harmless and gives the same answer.")
   )
   .middleware(ApiRateLimit)
   .middleware(Authentication)

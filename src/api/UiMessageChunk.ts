@@ -6,16 +6,16 @@ import { cursorId, endId, start } from "../domain/TurnEvent.ts"
 
 export const mediaType = "text/event-stream"
 
-/** Names the form in which the `useChat` of Vercel's AI SDK reads a turn. */
+/** The profile of the stream that `useChat` of Vercel's AI SDK reads. */
 export const profile = "ai-sdk-v1"
 
-/** To ask for a turn in that form, and what it then is. */
+/** The media type, in `Accept` and in the answer. */
 export const contentType = `${mediaType}; profile="${profile}"`
 
-/** What the AI SDK's own servers say of such a stream. */
+/** A response header that the AI SDK's own servers send. */
 export const protocol = { "x-vercel-ai-ui-message-stream": "v1" }
 
-// The names are the AI SDK's; what it leaves to the application has names as everywhere else here.
+// The names are the AI SDK's; members that it leaves to the application are in snake_case.
 const chunk = <const Type extends string, Fields extends Schema.Struct.Fields>(
   type: Type,
   fields: Fields,
@@ -30,7 +30,7 @@ const id = { id: Schema.String.annotations({ description: "Of the part of text",
 
 const toolCallId = { toolCallId: Schema.String.annotations({ examples: ["k3Xb9QzT7"] }) }
 
-/** The tools are the service's: none of them is the page's to run, and their names are not known beforehand. */
+/** The service runs the tools, not the page, and their names are not known beforehand. */
 const ours = { providerExecuted: Schema.Literal(true), dynamic: Schema.Literal(true) }
 
 /** Metadata at the start. */
@@ -38,14 +38,14 @@ const Begun = Schema.Struct({
   turn_id: TurnId,
   conversation_id: ConversationId,
   user_message_id: MessageId
-}).annotations({ identifier: "UiTurnBegun", description: "Which turn this is, and where its messages go" })
+}).annotations({ identifier: "UiTurnBegun", description: "The turn and its conversation" })
 
 /** Metadata at the end. */
 const Over = Schema.Struct({
   status: TurnEnd,
   message_id: Schema.optional(MessageId),
   timestamp: Schema.optional(Schema.encodedSchema(Time)).annotations({
-    description: "The assistant message's, if the turn left one"
+    description: "The id of the assistant message, if there is one"
   }),
   usage: Schema.encodedSchema(Usage),
   error: Schema.optional(TurnError)
@@ -99,15 +99,15 @@ export const UiMessageChunk = Schema.Union(
   )
 ).annotations({
   identifier: "UiMessageChunk",
-  description: "What an event of a UI message stream holds; behind the last one comes `[DONE]`, which is no JSON"
+  description: "The data of an event of a UI message stream. After the last one comes `[DONE]`, which is not JSON"
 })
 export type UiMessageChunk = typeof UiMessageChunk.Encoded
 
-/** As it is on the wire: the last chunk that came of an event of the turn has that event's id. */
+/** A frame. The last chunk of an event of the turn has that event's id. */
 export const frames = (chunks: ReadonlyArray<UiMessageChunk>, id: string) =>
   chunks.map((chunk, i) => `${i === chunks.length - 1 ? `id: ${id}\n` : ""}data: ${JSON.stringify(chunk)}\n\n`).join("")
 
-/** Behind the last chunk. */
+/** After the last chunk. */
 export const done = "data: [DONE]\n\n"
 
 const turn_id = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"

@@ -10,9 +10,9 @@ import { UserPath } from "./ChatApi.ts"
 
 const Allowance = Schema.Struct({
   limit: Schema.Int.annotations({ description: "Requests in a window", examples: [600] }),
-  remaining: Schema.Int.annotations({ description: "How many are left in this window", examples: [599] }),
+  remaining: Schema.Int.annotations({ description: "Requests left in this window", examples: [599] }),
   resetsAt: Time.pipe(key("resets_at"))
-}).annotations({ identifier: "Allowance", description: "How many requests the user may still send" })
+}).annotations({ identifier: "Allowance", description: "The user's limit of requests, and what is left of it" })
 
 export class Me extends Schema.Class<Me>("Me")(
   {
@@ -20,7 +20,7 @@ export class Me extends Schema.Class<Me>("Me")(
     limits: Schema.Struct({ chat: Allowance, api: Allowance }),
     usage: Usage.annotations({
       identifier: "UsageToday",
-      description: "Tokens of the model, of the ended turns that began since midnight in UTC"
+      description: "Tokens of the model of all ended turns that began since midnight UTC"
     })
   },
   [undefined, { identifier: "Me", description: "The token's user" }]
@@ -28,17 +28,17 @@ export class Me extends Schema.Class<Me>("Me")(
 
 export class UsageReport extends Schema.Class<UsageReport>("UsageReport")(
   {
-    days: Schema.Array(UsageDay).annotations({ description: "Every day that was asked for, earliest first" }),
+    days: Schema.Array(UsageDay).annotations({ description: "Every requested day, earliest first" }),
     limit: Schema.NullOr(Schema.Int).annotations({
-      description: "Tokens that the user may spend a day, input, output and estimates; null where there is no limit",
+      description: "The user's daily budget in tokens (input, output and estimates); null without a limit",
       examples: [200_000]
     }),
     remaining: Schema.NullOr(Schema.Int).annotations({
-      description: "What is left of today's, less what is set aside for turns that run; null where there is no limit",
+      description: "What is left of it today, less the reservations of running turns; null without a limit",
       examples: [187_400]
     })
   },
-  [undefined, { identifier: "UsageReport", description: "What the user's turns have cost, day by day" }]
+  [undefined, { identifier: "UsageReport", description: "The cost of the user's turns per day" }]
 ) {}
 
 export class UsersApi extends HttpApiGroup.make("users")
@@ -46,10 +46,10 @@ export class UsersApi extends HttpApiGroup.make("users")
     HttpApiEndpoint.get("me", "/api/me")
       .addSuccess(Me)
       .annotate(OpenApi.Identifier, "getMe")
-      .annotate(OpenApi.Summary, "Who am I?")
+      .annotate(OpenApi.Summary, "Read the token's user")
       .annotate(
         OpenApi.Description,
-        "The token's user, with what is left of their limits and what they have used. In every other path `me` stands for that user, too."
+        "The token's user, what is left of their limits, and their usage. In every other path `me` also stands for that user."
       )
   )
   .add(
@@ -65,12 +65,12 @@ export class UsersApi extends HttpApiGroup.make("users")
       )
       .addSuccess(UsageReport)
       .annotate(OpenApi.Identifier, "getUsage")
-      .annotate(OpenApi.Summary, "What have I used?")
+      .annotate(OpenApi.Summary, "Read the user's usage")
       .annotate(
         OpenApi.Description,
-        "Of ended turns, by the day in UTC on which they began; both days are included, and there are at most 92. Days without a turn are listed too. It stays when conversations and turns are deleted."
+        "Ended turns, by the UTC day on which they began. Both days are included; the range has at most 92 days. Days without a turn are listed too. The counts stay when conversations and turns are deleted."
       )
   )
   .middleware(ApiRateLimit)
   .middleware(Authentication)
-  .annotate(OpenApi.Description, "Who asks") {}
+  .annotate(OpenApi.Description, "The token's user") {}

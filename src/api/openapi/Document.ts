@@ -63,7 +63,7 @@ const events = (contentMediaType: string, event: string, example: string): Media
   example
 })
 
-/** A turn's stream in each of its forms. */
+/** A turn's stream in each format. */
 const stream: Content = {
   "text/event-stream": events("text/event-stream", "StreamEvent", StreamEvent.example),
   [UiMessageChunk.contentType]: events("text/event-stream", "UiMessageChunk", UiMessageChunk.example)
@@ -71,29 +71,29 @@ const stream: Content = {
 
 const mcpEvent: Content = { "text/event-stream": events("text/event-stream", "JsonRpcAnswer", McpApi.event) }
 
-/** What answers may have that are not always streams. */
+/** Headers of answers that are not always streams. */
 const unrequired = (...names: ReadonlyArray<Header>) =>
   Record.fromIterableWith(names, (name) => [name, { ...headers[name], required: false }])
 
 const requestId: Parameter = {
   name: "X-Request-Id",
   in: "header",
-  description: "The caller's name for the request, 1 to 128 visible ASCII characters; others are replaced",
+  description: "The caller's id for the request, 1 to 128 visible ASCII characters; an invalid one is replaced",
   required: false,
   schema: { type: "string", examples: [headers["X-Request-Id"].example] }
 }
 
-/** Says what platform's own document leaves out: examples, headers, codes, and the real form of errors and streams. */
+/** Adds what the platform's document leaves out: examples, headers, codes, and the real format of errors and streams. */
 export function complete<Rest extends Document>({ components, paths, ...rest }: Rest) {
   const tidied = tidy(components.schemas)
   const schemas = Record.map(components.schemas, tidied)
-  // Its own form of an invalid request, which nobody gets to see.
+  // The platform's error for invalid requests, which is never sent.
   const platforms = reachable([refTo("HttpApiDecodeError")], components.schemas)
   const isPlatforms = (name: string) => platforms.has(name)
   const schemaOf = (ref: JsonSchema) => schemas[nameOf(ref) ?? ""] ?? {}
   const example = exampleOf(schemas)
 
-  // A schema that was given a status has lost its name on the way.
+  // A schema with a status annotation has lost its name.
   const names = new Map(Object.entries(schemas).map(([name, schema]) => [JSON.stringify(schema), name]))
   const named = (schema: JsonSchema) => {
     const name = names.get(JSON.stringify(schema))
@@ -113,7 +113,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
       ...(description === undefined ? {} : { description }),
       required: given.required,
       schema,
-      // What may be left out has its example in its schema alone: pages to try things with would send it.
+      // Examples of optional members stay in their schema: interactive pages would send them.
       ...(given.required ? { example: example(schema) } : {})
     }
   }
@@ -169,7 +169,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
     }
   }
 
-  /** Many operations refuse in the same words, so each such answer is written once. */
+  /** Many operations have the same refusals, so each is written once. */
   const problems = new Map<string, Response>()
   const refuse = (names: ReadonlyArray<string>, traits: Traits): Ref => {
     const name = `${traits.isSecured ? "" : "Public"}${names.map((name) => name.replace(/Problem$/, "")).join("Or")}`
@@ -201,7 +201,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
               ? ["4XX", refuse(["NotFoundProblem", "MethodNotAllowedProblem"], traits)]
               : [status, failure(response, traits)]
         ),
-        // Of the listener, before anyone has looked at what is asked.
+        // From the listener, before the request is read.
         408: refuse(["RequestTimeoutProblem"], noTraits),
         431: refuse(["HeadersTooLargeProblem"], noTraits)
       }

@@ -1,26 +1,26 @@
 const seconds = { type: "integer", minimum: 1 }
 
-/** Every header field of an answer that this API speaks of. */
+/** Every response header that the document describes. */
 export const headers = {
   "X-Request-Id": {
-    description: "The request's, if it brought one that is valid, else a fresh one; also in every log line about it",
+    description: "The request's id if it was valid, else a new one; it is also in the request's log lines",
     required: true,
     schema: { type: "string" },
     example: "2f1c7f0e-6f4b-4a47-9a53-0d7a4b9f6f10"
   },
   "X-Content-Type-Options": {
-    description: "The body is what `Content-Type` says, and nothing else",
+    description: "Browsers must not guess another type than `Content-Type`",
     required: true,
     schema: { type: "string", enum: ["nosniff"] },
     example: "nosniff"
   },
   "X-RateLimit-Limit": {
-    description: "How many requests the user may send in a window",
+    description: "The user's limit of requests in a window",
     schema: { type: "integer" },
     example: 600
   },
   "X-RateLimit-Remaining": {
-    description: "How many are left in this window",
+    description: "Requests left in this window",
     schema: { type: "integer", minimum: 0 },
     example: 599
   },
@@ -36,13 +36,13 @@ export const headers = {
     example: '"api";r=599;t=60'
   },
   "RateLimit-Policy": {
-    description: 'The policy (`"chat"` or `"api"`), how many requests (`q`), in a window of how many seconds (`w`)',
+    description: 'The policy (`"chat"` or `"api"`), its requests (`q`) and its window in seconds (`w`)',
     schema: { type: "string" },
     example: '"api";q=600;w=60'
   },
   "Retry-After": { description: "Seconds to wait before the next attempt", schema: seconds, example: 1 },
   "Idempotent-Replayed": {
-    description: "Present when the answer was given before to the same `Idempotency-Key`, and nothing has run again",
+    description: "Present on a repeated answer to the same `Idempotency-Key`; nothing has run again",
     schema: { type: "string", enum: ["true"] },
     example: "true"
   },
@@ -53,7 +53,7 @@ export const headers = {
     example: '"1"'
   },
   Location: {
-    description: "The address of what was created",
+    description: "The address of the created resource",
     required: true,
     schema: { type: "string", format: "uri-reference" },
     example: "/api/1/tasks/7"
@@ -70,7 +70,7 @@ export const headers = {
     example: "Permission denied"
   },
   Allow: {
-    description: "Of a 405: the methods that the address takes",
+    description: "With 405: the methods of the address",
     schema: { type: "string" },
     example: "GET, HEAD, PATCH, DELETE"
   },
@@ -81,24 +81,24 @@ export const headers = {
     example: "private, no-cache"
   },
   "Content-Disposition": {
-    description: "To be saved as a file, under this name",
+    description: "Save as a file with this name",
     required: true,
     schema: { type: "string" },
     example: 'attachment; filename="taskchat-1-2026-01-31.jsonl"'
   },
   "X-Accel-Buffering": {
-    description: "Nor hold it up",
+    description: "Proxies must not buffer it",
     required: true,
     schema: { type: "string" },
     example: "no"
   },
   "X-Vercel-AI-UI-Message-Stream": {
-    description: "Of a UI message stream: its version",
+    description: "The version of a UI message stream",
     schema: { type: "string", enum: ["v1"] },
     example: "v1"
   },
   "Content-Security-Policy": {
-    description: "What the page may load: nothing from anywhere else",
+    description: "What the page may load: nothing from other origins",
     required: true,
     schema: { type: "string" },
     example: "default-src 'none'"
@@ -116,7 +116,7 @@ export const rateLimit = [
   "RateLimit-Policy"
 ] as const satisfies ReadonlyArray<Header>
 
-/** Names of request headers as they are usually written; HTTP does not mind, readers do. */
+/** The usual spelling of request headers; HTTP ignores case, readers do not. */
 export const capitals: Readonly<Record<string, string>> = {
   "idempotency-key": "Idempotency-Key",
   "if-match": "If-Match",

@@ -26,7 +26,7 @@ const folder = "#/components/schemas/"
 
 export const refTo = (name: string): JsonSchema => ({ $ref: `${folder}${name}` })
 
-/** The name that a reference refers to. */
+/** The name in a reference. */
 export const nameOf = ({ $ref }: JsonSchema) => $ref?.slice(folder.length)
 
 const resolve = (schema: JsonSchema, all: Schemas): JsonSchema => {
@@ -36,7 +36,7 @@ const resolve = (schema: JsonSchema, all: Schemas): JsonSchema => {
 
 const isSchema = (part: boolean | JsonSchema | undefined): part is JsonSchema => typeof part === "object"
 
-/** The schemas that a schema is made of. */
+/** The schemas within a schema. */
 const parts = (schema: JsonSchema): ReadonlyArray<JsonSchema> => [
   ...Object.values(schema.properties ?? {}),
   ...[schema.items, schema.additionalProperties, schema.contentSchema].filter(isSchema),
@@ -56,30 +56,30 @@ const mapParts = (schema: JsonSchema, f: (part: JsonSchema) => JsonSchema): Json
   ...(schema.allOf && { allOf: schema.allOf.map(f) })
 })
 
-/** What Effect says of its own kinds of schema, which tells others nothing. */
+/** Descriptions that Effect adds to its built-in schemas, which help no reader. */
 const isBuiltIn = (text: unknown) =>
   typeof text === "string" && /^(an? (string|number|integer|boolean)|int|unknown|maxItems\(\d+\))$/.test(text)
 
-/** A schema as one would write it by hand. */
+/** A schema as written by hand. */
 export const tidy =
   (all: Schemas) =>
   (schema: JsonSchema): JsonSchema => {
     const { $id, allOf = [], ...given } = mapParts(schema, tidy(all))
     const [only, ...others] = allOf
-    // A reference repeats what it refers to.
+    // A reference repeats its target's annotations.
     const referred = only !== undefined && others.length === 0 ? resolve(only, all) : {}
     const said = Record.filter(
       given,
       (value, keyword) =>
         !isBuiltIn(value) &&
-        // Objects are open anyway; said aloud, generated types take any member for known.
+        // Objects are open by default; with the keyword, generated types would accept any member.
         !(keyword === "additionalProperties" && value === true) &&
         JSON.stringify(value) !== JSON.stringify(referred[keyword])
     )
     return { ...(others.length === 0 ? only : { allOf }), ...said }
   }
 
-/** An example of what a schema describes: one that it brings, else one made of its parts' examples. */
+/** An example of a schema: its own, else one made from its parts' examples. */
 export const exampleOf =
   (all: Schemas) =>
   (schema: JsonSchema): unknown => {
@@ -101,7 +101,7 @@ export const exampleOf =
     return type === "boolean" ? false : null
   }
 
-/** The names of the schemas that these refer to, directly or not. */
+/** The names of the schemas that these refer to, also indirectly. */
 export const reachable = (from: ReadonlyArray<JsonSchema>, all: Schemas): ReadonlySet<string> => {
   const found = new Set<string>()
   const visit = (schema: JsonSchema): void => {
@@ -116,6 +116,6 @@ export const reachable = (from: ReadonlyArray<JsonSchema>, all: Schemas): Readon
   return found
 }
 
-/** One of several, if there are several. */
+/** A union, if there are several. */
 export const oneOf = ([only, ...others]: ReadonlyArray<JsonSchema>): JsonSchema =>
   only === undefined || others.length > 0 ? { oneOf: [only ?? {}, ...others] } : only

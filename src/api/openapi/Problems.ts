@@ -14,7 +14,7 @@ import { InternalError } from "../../domain/Request.ts"
 import { headers } from "./Headers.ts"
 import { exampleOf, type JsonSchema, type Schemas } from "./JsonSchema.ts"
 
-/** The sentences of codes that share a class. */
+/** The details of codes that share a class. */
 const sentences = new Map<string, string>(
   [
     new AgentBusy({}),
@@ -38,7 +38,7 @@ export interface ProblemExample {
 
 const isCodes = Schema.is(Schema.Array(Schema.String))
 
-/** An example of a problem for each of its codes, from what `wire` wrote into its schema. */
+/** An example of a problem for each of its codes, from the schema that `wire` made. */
 export const examplesOf = (problem: JsonSchema, all: Schemas): ReadonlyArray<ProblemExample> => {
   const { properties = {}, required = [] } = problem
   const { code: codes, detail: _, request_id: __, type: ___, ...members } = properties
@@ -53,7 +53,7 @@ export const examplesOf = (problem: JsonSchema, all: Schemas): ReadonlyArray<Pro
   })
 }
 
-/** Whether an answer with this code says when to try again. */
+/** Whether an answer with this code has `Retry-After`. */
 export const isPassing = (code: string) =>
   [
     "agent_busy",
@@ -66,6 +66,6 @@ export const isPassing = (code: string) =>
     "unavailable"
   ].includes(code)
 
-/** Whether a turn may end so: such an answer is given again for the same key. */
+/** Whether a turn can end with this code: the same key gets such an answer again. */
 export const isTurnEnd = (code: string) =>
   ["agent_failed", "agent_timeout", "turn_cancelled", "turn_interrupted"].includes(code)
