@@ -8,6 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, w
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { brotliCompressSync, constants } from "node:zlib"
+import { PGlite } from "@electric-sql/pglite"
 
 const file = "dist/database.tar.br"
 const migrations = "src/sql/migrations"
@@ -49,12 +50,16 @@ const archive = (folder) => {
   return Buffer.concat([...entries, Buffer.alloc(1024)])
 }
 
-const make = (folder) => {
+const make = async (folder) => {
   // Without V8's optimising compiler, which does not pay for the seconds that this takes.
   execFileSync(process.execPath, ["--liftoff-only", "dist/bin/main.js", "migrate"], {
     stdio: "pipe",
     env: { DATA_DIR: folder }
   })
+  // A secret has to be drawn for each copy (`src/sql/Sql.ts`).
+  const db = await PGlite.create(join(folder, "postgres"))
+  await db.exec("DELETE FROM erased_usage_key")
+  await db.close()
   return brotliCompressSync(archive(join(folder, "postgres")), {
     params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 24 }
   })
@@ -68,7 +73,7 @@ if (sources.some((source) => changed(source) > changed(file))) {
   const folder = mkdtempSync(join(tmpdir(), "taskchat-image-"))
   try {
     const aside = `${file}.${process.pid}`
-    writeFileSync(aside, make(folder))
+    writeFileSync(aside, await make(folder))
     renameSync(aside, file)
   } finally {
     rmSync(folder, { recursive: true })

@@ -1,4 +1,4 @@
-import { type Migrator, type SqlClient, SqlError } from "@effect/sql"
+import { type Migrator, SqlClient, SqlError } from "@effect/sql"
 import { Deferred, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import Pg from "pg"
 import * as PgClient from "../runtime/PgClient.ts"
@@ -25,6 +25,17 @@ export interface Options {
 const migrated = <A, E>(database: Layer.Layer<SqlClient.SqlClient | A, E>) =>
   Layer.provideMerge(Layer.effectDiscard(Migrations.run), database)
 
+/** New embedded databases are copies of one, in which the secrets that a migration draws are left out. */
+const withSecrets = Effect.flatMap(
+  SqlClient.SqlClient,
+  (sql) => sql`
+    INSERT INTO erased_usage_key (key)
+    VALUES (decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'))
+    ON CONFLICT DO NOTHING`
+)
+const migratedEmbedded = (options: Embedded.Options) =>
+  Layer.provideMerge(Layer.effectDiscard(Effect.zipRight(Migrations.run, withSecrets)), Embedded.layer(options))
+
 /** A migrated PostgreSQL, version 14 or later. */
 export const layer = (
   options: Options
@@ -44,10 +55,10 @@ export const layerEmbedded = (
   SqlError.SqlError | Migrator.MigrationError | DirectoryLock.DirectoryInUse | DirectoryLock.DirectoryUnusable
 > =>
   "dataDir" in options
-    ? Layer.catchAll(migrated(Embedded.layer(options)), (error) =>
+    ? Layer.catchAll(migratedEmbedded(options), (error) =>
         Layer.unwrapEffect(Effect.flatMap(unusable(options.dataDir, error), Effect.fail))
       )
-    : migrated(Embedded.layer(options))
+    : migratedEmbedded(options)
 
 /** What keeps a database from being opened or brought up to date in a directory is the directory's. */
 const unusable = <E>(directory: string, error: E): Effect.Effect<E | DirectoryLock.DirectoryUnusable> =>

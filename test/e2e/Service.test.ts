@@ -3,9 +3,11 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "nod
 import { createServer, type Server } from "node:http"
 import * as path from "node:path"
 import { brotliDecompressSync } from "node:zlib"
+import { SqlClient } from "@effect/sql"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import Pg from "pg"
+import * as Sql from "../../src/sql/Sql.ts"
 import { freshUrl, isRealPostgres } from "../support/Database.ts"
 import { code as codeIn, rows } from "../support/Markdown.ts"
 import { call, ModelServer, say, wait } from "../support/ModelServer.ts"
@@ -256,6 +258,7 @@ describe("a first start with nothing set", { timeout }, () => {
         const folder = yield* temporaryFolder
         const control = (DATA_DIR: string) => path.join(DATA_DIR, "postgres", "global", "pg_control")
         const identifiers: Array<Buffer> = []
+        const secrets: Array<string> = []
         for (const name of ["new", "cut"]) {
           const DATA_DIR = path.join(folder, name)
           if (name === "cut") {
@@ -266,8 +269,18 @@ describe("a first start with nothing set", { timeout }, () => {
           assert.strictEqual((yield* service.call("GET", "/ready")).status, 200)
           // What PostgreSQL gives each database that it creates.
           identifiers.push(readFileSync(control(DATA_DIR)).subarray(0, 8))
+          yield* service.kill("SIGTERM")
+          yield* service.finished
+          const found = yield* SqlClient.SqlClient.pipe(
+            Effect.flatMap((sql) => sql<{ key: string }>`SELECT encode(key, 'hex') AS key FROM erased_usage_key`),
+            Effect.provide(Sql.layerEmbedded({ dataDir: DATA_DIR })),
+            Effect.orDie
+          )
+          secrets.push(...found.map(({ key }) => key))
         }
         assert.deepStrictEqual(identifiers[0], identifiers[1])
+        // What the database alone may know is its own.
+        assert.strictEqual(new Set(secrets).size, 2)
         const image = brotliDecompressSync(readFileSync(path.join(root, "dist", "database.tar.br")))
         const [content, end] = [512, 1024]
         // What tells that a database is there has to be written when the rest is.
