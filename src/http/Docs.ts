@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { HttpApiSwagger, HttpLayerRouter, HttpServerResponse } from "@effect/platform"
+import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option } from "effect"
 import { DocumentedApi, documentOf } from "../api/OpenApi.ts"
 import { Scheme } from "./Authentication.ts"
@@ -60,12 +60,28 @@ SwaggerUIBundle = (options) =>
   bundle({ ...options, plugins: [{ statePlugins: { spec: { wrapActions: { executeRequest } } } }] })
 `
 
+/** The library's page. It has 2 MB, and is loaded when it is asked for. */
+const libraryPage = Effect.gen(function* () {
+  const { layerHttpLayerRouter } = yield* Effect.promise(() => import("@effect/platform/HttpApiSwagger"))
+  const router = yield* HttpLayerRouter.make
+  const docs = layerHttpLayerRouter({ api: DocumentedApi, path: "/docs" })
+  yield* Layer.build(Layer.provide(docs, Layer.succeed(HttpLayerRouter.HttpRouter, router)))
+  const request = HttpServerRequest.fromWeb(new Request("http://localhost/docs"))
+  const answer = router.asHttpEffect()
+  const response = yield* Effect.provideService(answer, HttpServerRequest.HttpServerRequest, request)
+  return yield* Effect.promise(() => HttpServerResponse.toWeb(response).text())
+}).pipe(Effect.scoped, Effect.orDie, Effect.uninterruptible)
+
 /** The page of a document: the library's own, with this document in it, and with streams that show as they come. */
 const pageOf = (page: string, document: object) => {
   const text = JSON.stringify(document).replaceAll("<", "\\u003c")
-  return page
+  const html = page
     .replace(specification, (_, before: string, after: string) => `${before}${text}${after}`)
     .replace(/(?=<\/body>\s*<\/html>\s*$)/, () => `<script>${liveStreams}</script>\n`)
+  return HttpServerResponse.text(html, {
+    contentType: "text/html",
+    headers: { "content-security-policy": policyOf(html) }
+  })
 }
 
 /** `/openapi.json`, and at `/docs` a page to try it with, which needs nothing from anywhere else. */
@@ -82,26 +98,11 @@ export const layer = Layer.unwrapEffect(
     const document = () => documentOf({ root, prefix, groups: new Set([...groups, "docs"]), scheme })
     // What is mounted is known once the app serves, and the same for every request from then on.
     const json = yield* Effect.cached(Effect.sync(() => HttpServerResponse.unsafeJson(document())))
-    let page: HttpServerResponse.HttpServerResponse | undefined
-
-    const guarded = HttpLayerRouter.middleware(
-      Effect.succeed(
-        Effect.map((response: HttpServerResponse.HttpServerResponse) => {
-          if (page !== undefined || response.body._tag !== "Uint8Array") return page ?? response
-          const html = pageOf(new TextDecoder().decode(response.body.body), document())
-          page = HttpServerResponse.setHeader(
-            HttpServerResponse.text(html, { contentType: "text/html" }),
-            "content-security-policy",
-            policyOf(html)
-          )
-          return page
-        })
-      )
-    ).combine(Hosts.guard)
+    const page = yield* Effect.cached(Effect.map(libraryPage, (page) => pageOf(page, document())))
 
     return Layer.merge(
       HttpLayerRouter.add("GET", "/openapi.json", json),
-      Layer.provide(HttpApiSwagger.layerHttpLayerRouter({ api: DocumentedApi, path: "/docs" }), guarded.layer)
+      Layer.provide(HttpLayerRouter.add("GET", "/docs", page), Hosts.guard.layer)
     )
   })
 )
