@@ -17,7 +17,7 @@ export type Decision = typeof Decision.Type
 /** A call that waits for the user's approval. */
 export const AwaitedCall = Schema.Struct({
   ...ToolCallStarted.fields,
-  expiresAt: Time.pipe(key("expires_at")).annotations({ description: "Until when it can be approved" })
+  expiresAt: Time.pipe(key("expires_at")).annotations({ description: "When its approval expires" })
 }).annotations({ identifier: "AwaitedCall", description: "A call that waits for the user's approval" })
 export type AwaitedCall = typeof AwaitedCall.Type
 
@@ -29,7 +29,7 @@ export const Awaiting = Schema.NullOr(Schema.Array(AwaitedCall)).annotations({
 export const HeldCall = Schema.Struct({
   ...ToolCallStarted.fields,
   step: Schema.Int,
-  /** The provider's own id of the call, for nobody but that provider. */
+  /** The provider's own id of the call, only sent back to that provider. */
   providerCallId: Schema.optional(Schema.String),
   needsApproval: Schema.Boolean
 })
@@ -40,8 +40,8 @@ export const TaskVersion = Schema.Struct({ id: TaskId, version: Schema.NullOr(Sc
 export type TaskVersion = typeof TaskVersion.Type
 
 /**
- * What a turn leaves to the user's decision: all calls that it held back, the tasks they are about as they were, and what
- * the provider wants back with the turn's steps if it goes on.
+ * What a turn leaves for the user's decision: all calls that it held back, the versions of their tasks, and the provider
+ * state to send back with the turn's steps.
  */
 export const Held = Schema.Struct({
   calls: Schema.Array(HeldCall),
@@ -65,13 +65,13 @@ const approvingWords = new Set([
   "sí"
 ])
 
-/** Whether a message, where calls wait for approval, approves them. Any other declines them. */
+/** Whether a message approves waiting calls. Any other message declines them. */
 export const isApproval = (message: string) => approvingWords.has(message.trim().toLowerCase())
 
-/** What the user says in a turn that began with a decision and not with a message. */
+/** The user message of a turn that begins with a decision. */
 export const messageOf = (decision: Decision) => (decision === "approved" ? "Approve" : "Decline")
 
-/** The calls that wait for the user's approval among those that were held back. */
+/** Those of the held back calls that need the user's approval. */
 export const awaitedOf = (held: Held | null | undefined, expiresAt: DateTime.Utc): ReadonlyArray<AwaitedCall> | null =>
   held == null
     ? null
@@ -79,13 +79,13 @@ export const awaitedOf = (held: Held | null | undefined, expiresAt: DateTime.Utc
         .filter(({ needsApproval }) => needsApproval)
         .map(({ id, parameters, tool }) => ({ id, tool, parameters, expiresAt }))
 
-/** What a turn began with: the decision, and the approved calls, which ran as it began. */
+/** The decision that began a turn, and the approved calls, which ran when it began. */
 export interface Decided {
   readonly decision: Decision
   readonly calls: ReadonlyArray<ToolCall>
 }
 
-/** Nothing waits for approval: it was decided, has expired or was overtaken by a later turn. */
+/** Nothing waits for approval: there was a decision, it expired, or a later turn closed it. */
 export class ApprovalClosed extends Problem("ApprovalClosed", {
   status: 409,
   codes: ["approval_closed"],

@@ -16,7 +16,7 @@ export class Conversation extends Schema.Class<Conversation>("Conversation")(
     }),
     createdAt: Time.pipe(key("created_at")),
     updatedAt: Time.pipe(key("updated_at")).annotations({
-      description: "When something was last said in it; renaming does not count"
+      description: "The time of the last message or turn; renaming does not count"
     })
   },
   // The name of its JSON in the docs.
@@ -25,10 +25,10 @@ export class Conversation extends Schema.Class<Conversation>("Conversation")(
 
 export const ConversationTitle = text(1, 200, "ConversationTitle", "Buy milk")
 
-export const Role = Schema.Literal("user", "assistant").annotations({ description: "Who said it" })
+export const Role = Schema.Literal("user", "assistant").annotations({ description: "The author" })
 export type Role = typeof Role.Type
 
-/** What an answer is made of: a piece of its text, or the id of one of its tool calls. */
+/** A part of an answer: a piece of its text, or the id of one of its tool calls. */
 export const MessagePart = Schema.Union(
   Schema.Struct({ type: Schema.Literal("text"), text: Schema.String.annotations({ examples: ["I've added it."] }) }),
   Schema.Struct({
@@ -65,8 +65,8 @@ export class Message extends Schema.Class<Message>("Message")(
 ) {}
 
 /**
- * A message's text and tool calls in the order in which they came. Calls whose place is not known come first; the texts
- * joined are the content, whatever the places say.
+ * A message's text and tool calls in order. Calls without a recorded position come first; the joined texts are always the
+ * content.
  */
 export const partsOf = (
   { content, toolCalls }: Pick<Message, "content" | "toolCalls">,
@@ -86,20 +86,20 @@ export const partsOf = (
   return parts
 }
 
-/** A message as the agent is reminded of it. */
+/** A message of the history that the agent gets. */
 export interface HistoryMessage {
   readonly sequenceNumber: number
   readonly role: Role
   readonly content: string
   readonly toolCalls: ReadonlyArray<ToolCall> | null
   readonly places: ReadonlyArray<Place> | null
-  /** Of an assistant's message: what the provider wants back with its steps. */
+  /** Assistant messages: the provider state to send back with the steps. */
   readonly states?: ReadonlyArray<ProviderState> | null | undefined
-  /** Of an assistant's message: the calls that did not run, as they needed the user's approval. */
+  /** Assistant messages: the calls that were held back for the user's approval. */
   readonly held?: ReadonlyArray<HeldCall> | null | undefined
-  /** What the provider wants back with that message's steps if its turn goes on. */
+  /** The provider state to send back with the message's steps if its held calls are decided on. */
   readonly heldStates?: ReadonlyArray<ProviderState> | null | undefined
-  /** Of a user's message: what it decided on the calls that the message before it held back. */
+  /** User messages: the decision on the calls that the message before it held back. */
   readonly decision?: Decision | null | undefined
   /** How the message's turn ended; `refused`: the model's provider refused this message even by itself. */
   readonly turnStatus: TurnStatus | "refused"

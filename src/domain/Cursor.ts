@@ -1,18 +1,18 @@
 import { DateTime, Either, Encoding, ParseResult, Schema } from "effect"
 import { LocalDate, Priority, type Task } from "./Task.ts"
 
-/** How a list of tasks is sorted; where that leaves ties, and in every other list, the newest comes first. */
+/** The order of a list of tasks. With equal keys, and in every other list, the newest comes first. */
 export const Order = Schema.Literal("created", "due", "priority")
 export type Order = typeof Order.Type
 
 /**
- * Where a page of a list ended: the sort key of its last row, by value, so that the next page stays right while rows are
- * added and removed. Opaque to clients.
+ * The end of a page: the sort key of its last row, by value, so that the next page stays right while rows are added and
+ * removed. Opaque to clients.
  */
 export interface Cursor {
   readonly time: DateTime.Utc
   readonly id: number
-  /** What comes before the time in the list's order: nothing if it is by time alone. */
+  /** The sort key before the time; empty if the list is sorted by time only. */
   readonly key?: Due | Rank
 }
 
@@ -28,10 +28,10 @@ interface Rank {
   readonly rank: number
 }
 
-/** Of which order a cursor is. */
+/** The order that a cursor belongs to. */
 export const orderOf = ({ key }: Cursor): Order => key?.order ?? "created"
 
-/** Names a task in a list of that order. */
+/** The cursor of a task in a list of that order. */
 export const cursorTo = ({ createdAt, dueAt, dueDate, id, priority }: Task, order: Order): Cursor => {
   const newest = { time: createdAt, id }
   if (order === "created") return newest
@@ -39,9 +39,7 @@ export const cursorTo = ({ createdAt, dueAt, dueDate, id, priority }: Task, orde
   return { ...newest, key: { order, rank: priority === null ? 0 : Priority.literals.indexOf(priority) + 1 } }
 }
 
-/**
- * A page of rows that were read one further than it reaches: whether there is a next page is whether there is one more.
- */
+/** A page from rows that were read with one extra: if the extra row is there, there is a next page. */
 export const pageOf = <A>(
   rows: ReadonlyArray<A>,
   limit: number,
@@ -52,7 +50,7 @@ export const pageOf = <A>(
   return { page, nextCursor: last === undefined ? null : cursorOf(last) }
 }
 
-/** The sort key after which a page begins, for SQL. Without a cursor it is before all rows. */
+/** The sort key after which a page begins, for SQL. Without a cursor it sorts before all rows. */
 export const startOf = (cursor: Cursor | null | undefined) => {
   if (cursor == null) {
     const { MAX_SAFE_INTEGER: id } = Number
@@ -68,7 +66,7 @@ export const startOf = (cursor: Cursor | null | undefined) => {
   }
 }
 
-// The time is up to the year 5138, and those of a due date from 1 to 9999: what the database takes, too.
+// Times go up to the year 5138, due dates from 1 to 9999: the database accepts these too.
 const form =
   /^([a-z_]+)\.([0-9]{1,14})\.([0-9]{1,16})(?:\.priority\.([0-3])|\.due\.(\d{4}-\d\d-\d\d)?\.(-?\d{1,15})?)?$/
 
@@ -99,7 +97,7 @@ const write = (kind: string, { id, key, time }: Cursor) => {
 }
 const example = (kind: string) => write(kind, { time: DateTime.unsafeMake("2026-01-31T12:00:00.000Z"), id: 7 })
 
-/** A cursor as clients carry it. One list's means nothing to another of a different kind. */
+/** The cursor that clients get. It is invalid for another kind of list. */
 export const cursorOf = (kind: "conversation" | "task") =>
   Schema.String.pipe(
     Schema.annotations({ jsonSchema: { type: "string", examples: [example(kind)] } }),
@@ -122,5 +120,5 @@ export const cursorOf = (kind: "conversation" | "task") =>
     })
   )
 
-/** Of lists of tasks and of their changes. */
+/** For lists of tasks and of their changes. */
 export const Cursor = cursorOf("task")

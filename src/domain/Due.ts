@@ -7,13 +7,13 @@ const inZone = (instant: DateTime.DateTime, timeZone: string) => DateTime.setZon
 export const dayIn = (instant: DateTime.DateTime, timeZone: string): string =>
   DateTime.formatIsoDate(inZone(instant, timeZone))
 
-/** What a clock in a zone shows at an instant: `HH:MM:SS.sss`. */
+/** The local time in a zone at an instant: `HH:MM:SS.sss`. */
 export const timeIn = (instant: DateTime.DateTime, timeZone: string): string =>
   DateTime.formatIsoOffset(inZone(instant, timeZone)).slice(11, 23)
 
 /**
- * The instant at which a clock in a zone shows that time on that day, if it is within the years 1 to 9999. A time that the
- * clocks skip moves forward by as much as they do; of two with the same name it is the earlier.
+ * The instant of a local time on a day in a zone, if it is within the years 1 to 9999. A time that is skipped when the
+ * clocks change moves forward by the skipped amount; of two equal local times it is the earlier.
  */
 export const instantOf = (day: string, time: string, timeZone: string): DateTime.Utc | null =>
   DateTime.makeZoned(`${day}T${time}Z`, {

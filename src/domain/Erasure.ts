@@ -1,6 +1,6 @@
 import { Problem } from "./Problem.ts"
 
-/** All of the user's data is being erased; until that is done, nothing of it is read or written. */
+/** All of the user's data is being erased; meanwhile it can be neither read nor written. */
 export class ErasureInProgress extends Problem("ErasureInProgress", {
   status: 409,
   codes: ["erasure_in_progress"],

@@ -12,7 +12,7 @@ const bigintId = <const Brand extends string>(brand: Brand, description: string,
     })
   )
 
-/** Issued by whoever signs the tokens; there is no users table. */
+/** Comes from the token; there is no table of users. */
 export const UserId = bigintId("UserId", "The user, as the token names them", 1)
 export type UserId = typeof UserId.Type
 
@@ -43,7 +43,7 @@ export const TurnId = Schema.UUID.pipe(
 export type TurnId = typeof TurnId.Type
 
 /**
- * An id in a path or query: decimal digits only, so that `1e3`, `0x10`, ` 7` and `+7`, which `Number` would take, are refused.
+ * An id in a path or query: decimal digits only. Other forms that `Number` accepts (`1e3`, `0x10`, ` 7`, `+7`) are refused.
  */
 export const fromPath = <A extends number, R>(id: Schema.Schema<A, number, R>) =>
   Schema.String.pipe(

@@ -1,12 +1,12 @@
 import { Either, Option, ParseResult, Schema, SchemaAST } from "effect"
 
-/** Names a member in JSON where TypeScript calls it something else: `turnId: TurnId.pipe(key("turn_id"))`. */
+/** Gives a member another name in JSON: `turnId: TurnId.pipe(key("turn_id"))`. */
 export const key =
   <const Key extends string>(name: Key) =>
   <A, I, R>(schema: Schema.Schema<A, I, R>) =>
     Schema.propertySignature(schema)
       .pipe(Schema.fromKey(name))
-      // Else the docs describe what the value is in TypeScript.
+      // Without this the document would describe the TypeScript type.
       .annotations(
         Option.match(SchemaAST.getDescriptionAnnotation(schema.ast), {
           onNone: () => ({}),
@@ -31,20 +31,20 @@ export const storable = (text: string) => text.toWellFormed().replaceAll("\0", "
 
 const controls = /(?![\t\n])\p{Cc}/gu
 
-/** UTF-16 units that each character of a limit may take before it is normalised: NFC shortens no text to less than a quarter. */
+/** UTF-16 units allowed per character of a limit before normalising: NFC never shortens a text to less than a quarter. */
 const unitsPerCharacter = 4
 
-/** As many as Unicode's Stream-Safe Text Format allows. NFC sorts each run of them, which takes the square of its length. */
+/** The limit of Unicode's Stream-Safe Text Format. NFC sorts each run, which takes time quadratic in its length. */
 const maxMarks = 30
 
-/** Nothing in it is seen: spaces, joiners, fillers and the like. */
+/** Text without visible characters: spaces, joiners, fillers and the like. */
 const isInvisible = /^[\s\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]*$/u
 
 const tooManyMarks = new RegExp(`\\p{M}{${maxMarks + 1}}`, "u")
 
 /**
- * What people type, as it is kept: NFC, no control characters but tab and newline, trimmed, `min` to `max` code points.
- * Else why it is refused. All text from outside comes in through here: its size is checked before it is normalised.
+ * Text from people as it is stored: NFC, no control characters but tab and newline, trimmed, `min` to `max` code points.
+ * Left is the reason of a refusal. All text from outside passes here: its size is checked before it is normalised.
  */
 export const readText = (given: string, min: number, max: number): Either.Either<string, string> => {
   const outside = Either.left(
@@ -59,7 +59,7 @@ export const readText = (given: string, min: number, max: number): Either.Either
   return n >= min && n <= max && !isBlank ? Either.right(text) : outside
 }
 
-/** Length in code points, which is how limits count. */
+/** Length in code points, the unit of all limits. */
 export const length = (text: string) => {
   let n = text.length
   for (let i = 0; i < text.length - 1; i++) {
@@ -68,7 +68,7 @@ export const length = (text: string) => {
   return n
 }
 
-/** Text as `readText` reads it. */
+/** A schema of text that `readText` reads. */
 export const text = (min: number, max: number, identifier: string, example: string) =>
   Schema.String.pipe(
     Schema.annotations({ jsonSchema: { type: "string", minLength: min, maxLength: max, examples: [example] } }),

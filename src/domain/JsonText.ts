@@ -1,14 +1,14 @@
 import { Either } from "effect"
 
-/** Deeper JSON is no request of ours, and would overflow whoever walks it. */
+/** No valid request is deeper; deeper JSON could overflow the stack. */
 export const maxDepth = 64
 
-/** Members and items, at any depth: some ten times as many as any request of ours has. */
+/** Members and items, at any depth: some ten times more than any valid request. */
 export const maxValues = 5000
 
 /**
- * The value of a JSON text that somebody else wrote, or what is wrong with it. Its depth and the number of its values are
- * counted before anything is made of it; its length is the caller's to bound.
+ * Parses untrusted JSON. Left says what is wrong. Depth and number of values are counted before parsing; the caller limits
+ * the length.
  */
 export const parseJson = (text: string): Either.Either<unknown, string> => {
   const { deepest, values } = measure(text)
@@ -21,7 +21,7 @@ export const parseJson = (text: string): Either.Either<unknown, string> => {
   }
 }
 
-/** How deeply a JSON text is nested and how many values it has, at least as far as it is JSON. */
+/** The depth of a JSON text and the number of its values, as far as it is valid. */
 const measure = (text: string) => {
   let depth = 0
   let deepest = 0

@@ -1,7 +1,7 @@
 import { Predicate } from "effect"
 
 /**
- * What a provider's error means for what is done next:
+ * What a provider's error means for the next request:
  * - `quota`: nothing is left to spend
  * - `tool-call`: the provider refuses a call that its model wrote
  * - `length`: the request is too long for the model
@@ -9,9 +9,9 @@ import { Predicate } from "effect"
  */
 export type FailureKind = "quota" | "tool-call" | "length" | "content"
 
-/** The facts in a provider's error. Its words stay out: they may quote the prompt or the key. */
+/** The facts in a provider's error, without its message, which may quote the prompt or the key. */
 export interface ProviderError {
-  /** The HTTP status that it names, or that it would have had. */
+  /** The HTTP status in the error, or the one it stands for. */
   readonly status: number
   /** Machine-readable; matches `[A-Za-z0-9_.-]{1,64}`. */
   readonly code: string | undefined
@@ -66,7 +66,7 @@ export const parse = (text: string | undefined): unknown => {
   }
 }
 
-/** All that an error says for people, in lower case. It is for looking things up in; it is shown to nobody. */
+/** All messages of an error, in lower case. Only for classifying it; never shown or logged. */
 export const wordsOf = (body: unknown): string =>
   errorsIn(body)
     .flatMap(({ error_message, message, msg }) => [message, msg, error_message])
@@ -108,7 +108,7 @@ export interface FailedCall {
   readonly body?: string | undefined
 }
 
-/** A failed call as the log and the span have it: never in the provider's words. */
+/** A failed call for the log and the span, without the provider's message. */
 export const factsOf = ({
   _tag,
   body,
@@ -130,7 +130,7 @@ const kindOf = (status: number, names: ReadonlyArray<string>, words: string): Fa
     const known = isKind(name) ? name : kinds.get(name.toLowerCase())
     if (known !== undefined) return known
   }
-  // What a busy or broken service says of limits is about its own.
+  // In an error of an overloaded or broken service, limits are the service's own.
   if (status === 401 || status === 403 || status === 429 || status >= 500) return undefined
   if (status === 413) return "length"
   return phrases.find(([phrase]) => phrase.test(words))?.[1]
@@ -185,7 +185,7 @@ const phrases: ReadonlyArray<readonly [RegExp, FailureKind]> = [
   ]
 ]
 
-/** Of an error that came with a status that is no error's. */
+/** For an error whose HTTP status is not an error status. */
 const statusOf = (
   errors: ReadonlyArray<Record<string, unknown>>,
   names: ReadonlyArray<string>,

@@ -8,7 +8,7 @@ const rfc3339 = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2
 
 const isDate = Schema.is(LocalDate)
 
-/** An instant that a client gives, in any offset. */
+/** An instant from a client, with any offset. */
 const Instant = Schema.String.pipe(
   Schema.annotations({
     jsonSchema: {
@@ -53,8 +53,8 @@ const due = {
 }
 
 /**
- * A day and an instant given together have to agree. Without a zone they do if anywhere on earth the instant falls on that
- * day: offsets go from −12 to +14 hours.
+ * A day and an instant given together must agree. Without a zone they agree if the instant is on that day anywhere on
+ * earth: offsets go from −12 to +14 hours.
  */
 const isConsistent = ({ dueAt, dueDate, timeZone }: Due) => {
   if (dueAt == null || dueDate == null) return true
@@ -66,7 +66,7 @@ const isConsistent = ({ dueAt, dueDate, timeZone }: Due) => {
 
 const maxRepeatLength = 300
 
-/** How a task shall repeat, as people write it. */
+/** How a task repeats, as people write it. */
 export const RepeatText = text(1, maxRepeatLength, "RepeatText", "every monday").annotations({
   description: 'Words ("every monday", "every 2 weeks") or an RFC 5545 RRULE ("FREQ=WEEKLY;BYDAY=MO")'
 })
@@ -97,7 +97,7 @@ const patch = {
   title: Schema.optional(TaskTitle),
   completed: Schema.optional(Schema.Boolean),
   occurrence: Schema.optional(Schema.NullOr(LocalDate)).annotations({
-    description: "Which due date of a task that repeats is completed: one that already is changes nothing"
+    description: "The due date of a repeating task to complete; if it is already completed, nothing changes"
   })
 }
 
@@ -130,7 +130,7 @@ export const TaskPatchBody = Schema.Struct({ ...patch, repeat }).pipe(
   Schema.annotations({ identifier: "TaskPatch" })
 )
 
-/** How a task shall repeat: a rule, with the time and the first day if the words for it named them. */
+/** How a task repeats: a rule, with the time and the first day if the words named them. */
 export interface Repeat {
   /** An RRULE that `readRepeat` of `services/tasks/Recurrence.ts` has read. */
   readonly rule: string

@@ -9,27 +9,27 @@ export class RequestId extends Context.Reference<RequestId>()("taskchat/domain/R
 /** The media type of every error body (RFC 9457). */
 export const contentType = "application/problem+json"
 
-/** What one kind of problem says of itself, apart from the fields of an occurrence. */
+/** The constant part of one kind of problem. */
 export interface About {
   readonly status: number
-  /** For programs; stable. Several where one class stands for a family, the first being the usual one. */
+  /** For programs; stable. Several if one class stands for a family; the first is the default. */
   readonly codes: readonly [string, ...ReadonlyArray<string>]
   readonly title: string
-  /** The sentence for people, unless the occurrence brings its own. */
+  /** The sentence for people, unless an occurrence has its own. */
   readonly detail: string
 }
 
-/** What any occurrence may bring along. */
+/** The optional fields of any occurrence. */
 interface Occurrence {
   readonly code?: string
   readonly detail?: string
-  /** Seconds; leaves as the header `Retry-After`. */
+  /** Seconds; sent as the header `Retry-After`. */
   readonly retryAfter?: number
-  /** Further header fields of the answer. */
+  /** More headers of the answer. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Any problem, as the one place that writes them (`http/Problems.ts`) sees it. */
+/** Any problem, as `http/Problems.ts` writes it. */
 export interface AnyProblem extends Occurrence {
   readonly _tag: string
   readonly about: About
@@ -67,7 +67,7 @@ export const Problem: {
     members: Schema.Schema<Members, Encoded>
   ): ProblemClass<Tag, Members, Encoded>
 } = (tag: string, about: About, members: Schema.Schema.AnyNoContext = none) => {
-  // A struct without members would let every field of the error through.
+  // A struct without members would encode every field of the error.
   const encode = members === none ? () => ({}) : Schema.encodeUnknownSync(members)
   return class extends Data.TaggedError(tag)<Occurrence> {
     static readonly about = about

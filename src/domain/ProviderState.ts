@@ -1,6 +1,6 @@
 import { Predicate, Schema } from "effect"
 
-/** What a model's provider wants back with its answer in later requests: opaque, and for nobody else. */
+/** State that a model's provider wants back with its answer in later requests. Opaque, and only sent to that provider. */
 export const ProviderState = Schema.Struct({
   step: Schema.Int,
   /** The base URL and the model that it came from, and is sent back to. */
@@ -10,20 +10,20 @@ export const ProviderState = Schema.Struct({
 })
 export type ProviderState = typeof ProviderState.Type
 
-/** How long a provider wants it back: in the turn that it came in, or in later turns too. */
+/** How long it is sent back: within its turn, or in later turns too. */
 export type Lifetime = "turn" | "conversation"
 
-/** The part of it that models are given and give. */
+/** The part that model layers produce and receive. */
 export interface Kept extends Pick<ProviderState, "origin" | "state"> {
   readonly lifetime?: Lifetime
 }
 
-/** Where it is carried: metadata of an answer's `finish`, and options of its message in later prompts. */
+/** Carries it as metadata of an answer's `finish`, and as options of its message in later prompts. */
 export const metadataOf = ({ lifetime, origin, state }: Kept) => ({
   taskchat: { origin, ...(lifetime !== undefined && { lifetime }), state }
 })
 
-/** What is carried in metadata or options, if anything is. */
+/** Reads it from metadata or options. */
 export const keptIn = ({ taskchat: kept }: { readonly [key: string]: unknown }): Kept | undefined =>
   isKept(kept) ? kept : undefined
 

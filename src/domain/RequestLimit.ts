@@ -1,12 +1,9 @@
 import { Context, Option } from "effect"
 
-/** Requests for one answer of a model, the first one included. */
+/** Requests for one answer of a model, including the first one. */
 const maxRequests = 4
 
-/**
- * Counts the requests that are sent for one answer, by whoever sends them: a client that repairs a request shares the limit
- * with the caller who tries again.
- */
+/** Counts all requests for one answer: the client that repairs a request and the caller that retries it share the limit. */
 export class RequestLimit {
   #sent = 0
 
@@ -18,7 +15,7 @@ export class RequestLimit {
     return maxRequests - this.#sent
   }
 
-  /** Whether one more may be sent, which is then counted. */
+  /** Counts one more request, and says whether it may be sent. */
   take(): boolean {
     if (this.left === 0) return false
     this.#sent++
@@ -26,7 +23,7 @@ export class RequestLimit {
   }
 }
 
-/** The limit of the answer that is asked for; its first request is counted by the caller. None: the client has its own. */
+/** The limit for the current answer; the caller counts its first request. Without one the client has its own. */
 export class CurrentRequestLimit extends Context.Reference<CurrentRequestLimit>()("taskchat/domain/RequestLimit", {
   defaultValue: (): Option.Option<RequestLimit> => Option.none()
 }) {}

@@ -5,9 +5,9 @@ import { errorsIn, wordsOf } from "./ModelFailure.ts"
 export type Headers = Readonly<Record<string, string>>
 
 /**
- * The seconds that a provider asks to be left alone for, in any form that one documents: `Retry-After` (seconds or a
- * date), `retry-after-ms`, the time at which a limit that is used up begins anew, a member of the error, or its words.
- * Dates are read against the sender's own clock, so that ours does not matter.
+ * The seconds that a provider asks us to wait, in any documented form: `Retry-After` (seconds or a date), `retry-after-ms`,
+ * the reset time of an exhausted limit, a member of the error, or its message. Dates are compared with the sender's own
+ * clock, not ours.
  */
 export const retryDelay = (headers: Headers, body: unknown): number | undefined => {
   const found = fromHeaders(headers) ?? fromMembers(body) ?? fromWords(wordsOf(body))
@@ -21,7 +21,7 @@ const fromHeaders = (headers: Headers): number | undefined => {
   return decimal(after) ?? until(after, headers) ?? duration(after) ?? fromLimits(headers)
 }
 
-/** Of the limits that have nothing left, the one that takes longest. */
+/** Of the exhausted limits, the one with the latest reset. */
 const fromLimits = (headers: Headers): number | undefined => {
   const waits: Array<number> = []
   for (const [name, value] of Object.entries(headers)) {
@@ -29,7 +29,7 @@ const fromLimits = (headers: Headers): number | undefined => {
     if (match === null || !name.includes("remaining") || decimal(value) !== 0) continue
     const reset = headers[name.replace("remaining", "reset")]
     const wait = decimal(reset) ?? duration(reset) ?? until(reset, headers)
-    // Some name the moment, in Unix seconds or milliseconds; nobody's clock is known well enough for those.
+    // Some send a moment in Unix seconds or milliseconds; clocks differ too much for those.
     if (wait !== undefined && wait < 1e6) waits.push(wait)
   }
   return waits.length === 0 ? undefined : Math.max(...waits)

@@ -1,6 +1,6 @@
 import { Context, Effect } from "effect"
 
-/** Whether there is room on the disk for what is written next. A database server looks after its own. */
+/** Whether the disk has room for the next writes. A database server watches its own disk. */
 export class Room extends Context.Reference<Room>()("taskchat/domain/Room", {
   defaultValue: () => ({ isLeft: Effect.succeed(true) })
 }) {}

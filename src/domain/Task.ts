@@ -9,7 +9,7 @@ export const Label = text(1, 50, "Label", "errands")
 
 export const Labels = list(Label, 10, "labels").annotations({ identifier: "Labels", description: "Up to 10 labels" })
 
-/** What to look for in titles and descriptions: nothing longer is in them. */
+/** A search text; titles and descriptions are no longer than its limit. */
 export const SearchText = text(0, 2000, "SearchText", "milk")
 
 export const Priority = Schema.Literal("low", "medium", "high").annotations({
@@ -91,7 +91,7 @@ export class Task extends Schema.Class<Task>("Task")(
         jsonSchema: {
           type: "string",
           format: "date",
-          description: "In the answer to completing a task that repeats: the due date that is done",
+          description: "In the answer to completing a repeating task: the completed due date",
           examples: ["2026-02-02"]
         }
       })
@@ -108,7 +108,7 @@ export class TaskNotFound extends Problem("TaskNotFound", {
   detail: "Task not found"
 }) {}
 
-/** The task is no longer the one that `If-Match` names. */
+/** The task's version is no longer the one in `If-Match`. */
 export class TaskChanged extends Problem("TaskChanged", {
   status: 412,
   codes: ["task_changed"],
@@ -116,10 +116,13 @@ export class TaskChanged extends Problem("TaskChanged", {
   detail: "The task has changed since you read it. Read it again and decide anew."
 }) {}
 
-/** Who changed a task, and in the course of what. Every change takes one and records it in the same transaction. */
+/**
+ * What changed a task: a request, a turn, an MCP call or an undo. Every change takes one and records it in the same
+ * transaction.
+ */
 export type Cause = Data.TaggedEnum<{
   Turn: { readonly turnId: TurnId; readonly step: number; readonly position: number }
-  /** `turnId` is the turn whose changes were taken back. */
+  /** `turnId` is the turn whose changes were undone. */
   Undo: { readonly turnId: TurnId }
   Request: { readonly requestId: string }
   Mcp: { readonly requestId: string }

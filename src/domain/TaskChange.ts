@@ -23,7 +23,7 @@ const requestId = {
 }
 const turnId = { turnId: TurnId.pipe(key("turn_id")) }
 
-/** `Cause` as clients see it. */
+/** `Cause` on the wire. */
 const TaskCause = Schema.Union(
   cause(
     "turn",
@@ -31,7 +31,7 @@ const TaskCause = Schema.Union(
     {
       ...turnId,
       step: Schema.Int.annotations({ description: "The step of the turn", examples: [1] }),
-      position: Schema.Int.annotations({ description: "The tool call's place within the step", examples: [0] })
+      position: Schema.Int.annotations({ description: "The position of the tool call within the step", examples: [0] })
     },
     "A tool call of the agent"
   ),
@@ -40,21 +40,21 @@ const TaskCause = Schema.Union(
   cause("mcp", "Mcp", requestId, "A tool call over MCP")
 ).annotations({
   identifier: "TaskCause",
-  description: "In the course of what the task was changed"
+  description: "What changed the task"
 })
 
-/** What made one version of a task. `before` is null where there was no task, `after` where there is none any more. */
+/** The change that made one version of a task. `before` is null if there was no task, `after` if it was deleted. */
 export class TaskChange extends Schema.Class<TaskChange>("TaskChange")(
   {
     version: Schema.Int.annotations({ description: "The version that the change made: 1, 2, 3 …", examples: [1] }),
     kind: TaskChangeKind,
     before: Schema.NullOr(Task).annotations({
-      description: "Null where there was no task",
+      description: "Null if there was no task",
       jsonSchema: { examples: [null] }
     }),
-    after: Schema.NullOr(Task).annotations({ description: "Null where there is none any more" }),
+    after: Schema.NullOr(Task).annotations({ description: "Null if the task was deleted" }),
     cause: TaskCause,
     at: Time
   },
-  [undefined, { identifier: "TaskChange", description: "What made one version of a task" }]
+  [undefined, { identifier: "TaskChange", description: "The change that made one version of a task" }]
 ) {}

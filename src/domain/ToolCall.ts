@@ -48,15 +48,15 @@ export const ToolCalls = Schema.NullOr(Schema.Array(ToolCall)).annotations({
   description: "In order; null when there were none"
 })
 
-/** Where a call stands in its turn: which step asked for it, and how much text (UTF-16 units) came before. */
+/** The position of a call in its turn: the step that asked for it, and the length of the text before it (UTF-16 units). */
 export interface Place {
   readonly step: number
   readonly offset: number
-  /** The provider's own id of the call, for nobody but that provider. */
+  /** The provider's own id of the call, only sent back to that provider. */
   readonly providerCallId?: string | undefined
 }
 
-/** Tool calls that are run in one step; the others are dropped. */
+/** Tool calls that run in one step; further ones are dropped. */
 export const maxCallsPerStep = 32
 
 /** Changes of tasks that one turn may make. */

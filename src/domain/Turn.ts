@@ -5,7 +5,7 @@ import { key, Time } from "./Json.ts"
 import { Problem } from "./Problem.ts"
 import { ToolCalls } from "./ToolCall.ts"
 
-/** How a turn can end; each ends in exactly one of them. */
+/** The ways a turn can end; every turn ends in exactly one of them. */
 export const TurnEnd = Schema.Literal("completed", "failed", "timed_out", "cancelled", "interrupted").annotations({
   identifier: "TurnEnd",
   description: "How a turn ended"
@@ -24,8 +24,7 @@ export const Usage = Schema.Struct({
   outputTokens: Schema.Int.annotations({ examples: [38] }).pipe(key("output_tokens")),
   estimatedTokens: Schema.optionalWith(
     Schema.Int.annotations({
-      description:
-        "Beside these, an estimate for calls of the model that did not tell what they cost; absent without such",
+      description: "In addition, an estimate for calls of the model without a reported cost; absent if there are none",
       examples: [4508]
     }),
     { exact: true }
@@ -44,7 +43,7 @@ export const addUsage = (a: Usage, b: Usage): Usage => {
   }
 }
 
-/** Why a turn did not complete: the code for programs, the sentence for people. */
+/** Why a turn did not complete: a code for programs, a sentence for people. */
 export const TurnError = Schema.Struct({
   code: Schema.String.annotations({ description: "For programs; stable", examples: ["agent_unreachable"] }),
   detail: Schema.String.annotations({
@@ -62,7 +61,7 @@ export class Turn extends Schema.Class<Turn>("Turn")(
     status: TurnStatus,
     userMessageId: MessageId.pipe(key("user_message_id")),
     messageId: Schema.NullOr(MessageId)
-      .annotations({ description: "The assistant message's, if the turn left one" })
+      .annotations({ description: "The id of the assistant message, if there is one" })
       .pipe(key("message_id")),
     toolCalls: ToolCalls.pipe(key("tool_calls")),
     awaiting: Awaiting,
@@ -71,7 +70,7 @@ export class Turn extends Schema.Class<Turn>("Turn")(
       examples: ["openai:gpt-4.1-mini"]
     }),
     usage: Schema.NullOr(Usage),
-    steps: Schema.Array(Usage).annotations({ description: "What each step cost, in order" }),
+    steps: Schema.Array(Usage).annotations({ description: "The cost of each step, in order" }),
     error: Schema.NullOr(TurnError).annotations({
       description: "Null while it runs and when it completed",
       jsonSchema: { examples: [null] }
@@ -84,13 +83,13 @@ export class Turn extends Schema.Class<Turn>("Turn")(
 
 const turnId = { turnId: TurnId.pipe(key("turn_id")) }
 
-/** What a turn that did not complete tells its caller, so that nobody has to guess what changed. */
+/** The members of a problem of an unfinished turn, so that the caller knows what changed. */
 const unfinished = Schema.Struct({
   ...turnId,
   toolCalls: ToolCalls.pipe(key("tool_calls"))
 })
 
-/** The turn is no longer this process's to work on: its lease was lost, and another may have ended it. */
+/** This process no longer holds the turn's lease; another node may have ended the turn. */
 export class TurnLost extends Data.TaggedError("TurnLost")<{}> {}
 
 export class TurnNotFound extends Problem("TurnNotFound", {
@@ -112,7 +111,7 @@ export class TurnInProgress extends Problem(
   Schema.Struct(turnId)
 ) {}
 
-/** The user has as many running turns as one user may. */
+/** The user has reached the limit of running turns. */
 export class TooManyTurns extends Problem("TooManyTurns", {
   status: 429,
   codes: ["too_many_turns"],
@@ -120,7 +119,7 @@ export class TooManyTurns extends Problem("TooManyTurns", {
   detail: "You have as many running turns as one user may. Wait for one to end."
 }) {}
 
-/** The user's tokens are used up: a turn cannot begin, or ended after the step that used up the rest. */
+/** The user's tokens are used up: a turn cannot begin, or it ended after the step that used up the rest. */
 export class BudgetExhausted extends Problem(
   "BudgetExhausted",
   {
@@ -143,7 +142,7 @@ export class TurnCancelled extends Problem(
   unfinished
 ) {}
 
-/** The turn that this request waited for ended with its node. */
+/** The turn that this request waited for was interrupted by its node's stop or death. */
 export class TurnInterrupted extends Problem(
   "TurnInterrupted",
   {
@@ -174,7 +173,7 @@ export class TurnFailed extends Problem(
   unfinished
 ) {}
 
-/** The provider refuses what the user said, or its length. */
+/** The provider refuses the user's message, or the input is too long. */
 export class TurnRefused extends Problem(
   "TurnRefused",
   {
@@ -215,7 +214,7 @@ export const Reverted = Schema.Struct({
 }).annotations({ identifier: "Reverted", description: "One task change that was taken back" })
 export type Reverted = typeof Reverted.Type
 
-/** Tasks that the turn changed have changed again since; nothing was reverted. */
+/** Some of the turn's tasks have changed since; nothing was reverted. */
 export class UndoConflict extends Problem(
   "UndoConflict",
   {

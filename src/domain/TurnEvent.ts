@@ -15,29 +15,29 @@ import {
   type Usage
 } from "./Turn.ts"
 
-/** How a turn ended, and all that its callers are told about it. */
+/** The end of a turn, with everything that callers get. */
 export interface Ended {
   readonly turnId: TurnId
   readonly conversationId: ConversationId
   readonly status: TurnEnd
   readonly content: string
   readonly toolCalls: ReadonlyArray<ToolCall> | null
-  /** Calls that waited for the user's approval when the turn ended. */
+  /** Calls that wait for the user's approval. */
   readonly awaiting: ReadonlyArray<AwaitedCall> | null
   /** The model that answered, if one did. */
   readonly model: string | null
   readonly usage: Usage
-  /** The assistant message's, if the turn left one. */
+  /** The id of the assistant message, if there is one. */
   readonly message: { readonly id: MessageId; readonly createdAt: DateTime.Utc } | null
   readonly error: TurnError | null
-  /** Seconds, where the model's service named them. */
+  /** Seconds, if the model's service sent them. */
   readonly retryAfter: number | null
 }
 
-/** What the readers of a turn are told, in order; exactly one `Ended`, and it is the last. */
+/** An event for the readers of a turn. Exactly one is `Ended`, and it is the last. */
 export type TurnEvent = Data.TaggedEnum<{
   Text: { readonly text: string }
-  /** `step` is the agent's that asked for the call. */
+  /** `step` is the agent's step that asked for the call. */
   ToolCallStarted: { readonly call: ToolCallStarted; readonly step: number }
   ToolCallEnded: { readonly call: ToolCall }
   Ended: { readonly end: Ended }
@@ -45,8 +45,8 @@ export type TurnEvent = Data.TaggedEnum<{
 export const TurnEvent = Data.taggedEnum<TurnEvent>()
 
 /**
- * A place between two events of a turn: how many tool calls had ended, whether the next had begun, and how much text
- * (UTF-16 units) had been said. It needs no log of events: what the turn leaves behind is enough to go on from it.
+ * A position between two events of a turn: the number of ended tool calls, whether the next has begun, and the length of
+ * the text (UTF-16 units). The turn's text and calls are enough to go on from it, without a log of events.
  */
 export interface Cursor {
   readonly calls: number
@@ -56,7 +56,7 @@ export interface Cursor {
 
 export const start: Cursor = { calls: 0, begun: false, text: 0 }
 
-/** Whether `place` lies behind `cursor`, so that what led to it is news to a reader at `cursor`. */
+/** Whether `place` is after `cursor`, so that a reader at `cursor` has not seen it. */
 export const isBehind = (place: Cursor, cursor: Cursor) =>
   place.calls > cursor.calls ||
   place.text > cursor.text ||
@@ -84,7 +84,7 @@ export const invalidCursor = new InvalidRequest({
   errors: [{ path: "Last-Event-ID", message: "is not the id of an event of this turn" }]
 })
 
-/** The problem that a turn which did not complete is to whoever waited for it, or asks for its answer again. */
+/** The problem for requests that wait for an unfinished turn, or repeat its request. */
 export const problemOf = (end: Ended, isReplay = false) => {
   const about = {
     turnId: end.turnId,

@@ -4,10 +4,10 @@ import { InvalidRequest } from "./Request.ts"
 import { LocalDate } from "./Task.ts"
 import { Usage } from "./Turn.ts"
 
-/** What one model has told of its calls. */
+/** The reported usage of one model. */
 const ModelUsage = Schema.Struct({
   model: Schema.String.annotations({
-    description: "`provider:model`; `unnamed` where the turn does not say",
+    description: "`provider:model`; `unnamed` if the turn does not name it",
     examples: ["openai:gpt-4.1-mini"]
   }),
   ...Usage.pick("inputTokens", "outputTokens").fields
@@ -15,12 +15,12 @@ const ModelUsage = Schema.Struct({
 
 const count = Schema.Int.annotations({ examples: [3] })
 
-/** What a user's turns that began on one day have cost, once they have ended. */
+/** The cost of a user's ended turns that began on one day. */
 export const UsageDay = Schema.Struct({
-  date: LocalDate.annotations({ description: "In UTC: the day on which the turns began" }),
+  date: LocalDate.annotations({ description: "The UTC day on which the turns began" }),
   ...Usage.pick("inputTokens", "outputTokens").fields,
   estimatedTokens: Schema.Int.annotations({
-    description: "Beside these, an estimate for calls of the model that did not tell what they cost",
+    description: "In addition, an estimate for calls of the model without a reported cost",
     examples: [0]
   }).pipe(key("estimated_tokens")),
   turns: Schema.Struct({
@@ -29,9 +29,9 @@ export const UsageDay = Schema.Struct({
     timedOut: count.pipe(key("timed_out")),
     cancelled: count,
     interrupted: count
-  }).annotations({ description: "How many, by how they ended" }),
-  models: Schema.Array(ModelUsage).annotations({ description: "The same tokens but the estimates, by model" })
-}).annotations({ identifier: "UsageDay", description: "What the turns that began on one day have cost" })
+  }).annotations({ description: "The number of turns, by their end" }),
+  models: Schema.Array(ModelUsage).annotations({ description: "The reported tokens, by model" })
+}).annotations({ identifier: "UsageDay", description: "The cost of the turns that began on one day" })
 export type UsageDay = typeof UsageDay.Type
 
 /** Days in UTC, both included. */
@@ -42,10 +42,10 @@ export interface UsageRange {
 
 const maxDays = 92
 
-/** Before it, no date can be written as clients write them. */
+/** The first year that clients can write in a date. */
 const firstDay = DateTime.unsafeMake("0001-01-01")
 
-/** The days that are asked for: the last 30 if none are named, and never more than 92. */
+/** The requested days: the last 30 by default, at most 92. */
 export const usageRange = (
   { from, to }: { readonly from?: string | undefined; readonly to?: string | undefined },
   now: DateTime.Utc
@@ -60,7 +60,7 @@ export const usageRange = (
   return Either.right({ from: first, to: last })
 }
 
-/** Every day from `from` to `to`, with what there is of it. */
+/** Every day from `from` to `to`; empty days are added. */
 export const everyDay = ({ from, to }: UsageRange, known: ReadonlyArray<UsageDay>): ReadonlyArray<UsageDay> => {
   const byDate = new Map(known.map((day) => [day.date, day]))
   const days: Array<UsageDay> = []
