@@ -32,7 +32,7 @@ import type {
   TurnsOptions
 } from "./TurnTypes.ts"
 
-/** Begins turns, or says why not, and finds the turn of a request that comes again with its Idempotency-Key. */
+/** Begins turns or refuses them, and finds the turn of a repeated request by its Idempotency-Key. */
 export const make = (
   sql: SqlClient.SqlClient,
   node: string,
@@ -45,19 +45,22 @@ export const make = (
   const refusals = TurnRefusals.make(sql, options, budget)
   const { approvedBy, askedFor, budgetRefusal, decidedBy, existing, refusalOf, running } = refusals
 
-  /** With a decision the approved calls run in the same transaction, which the caller begins: both are kept, or neither. */
+  /**
+   * With a decision the approved calls run in the same transaction, which the caller begins: both commit, or neither does.
+   */
   const insertDeciding = (request: TurnRequest, turnId: TurnId, decides: InsertTurn.Decides, runHeld: RunHeld) =>
     Effect.gen(function* () {
       const turn = yield* insertTurn({ ...request, timeZone: decides.timeZone }, turnId, decides)
       if (turn === undefined) return undefined
-      // What is left is looked at before they run, and reserved after: as in any turn, tasks are locked before the usage.
+      // The budget is checked before the calls run and reserved after them: as in any turn, tasks are locked before the
+      // usage.
       yield* budgetRefusal(request.user)
       const { decision, held } = decides
       const calls = decision === "approved" ? yield* runHeld(turn, held) : []
       return { ...turn, decided: { decision, calls } }
     })
 
-  /** The turn with what its budget has set aside for it: both, or neither. */
+  /** Inserts the turn and its budget's reservation: both, or neither. */
   const withinBudget = <E>(
     { reserve, settle }: Budget,
     inserting: Effect.Effect<BegunTurn | undefined, E>,
@@ -117,7 +120,7 @@ export const make = (
           if (refusal._tag !== "TooManyTurns") return yield* refusal
           const lapsed = yield* lapse(sql`AND t.user_id = ${request.user}`)
           if (lapsed.length > 0) break
-          // What was to be decided may have been decided, or overtaken, in that very moment.
+          // Another decision or turn may just have closed the approval.
           if (decided !== null && (yield* decides) === null) break
           const turn = request.conversationId === null ? undefined : yield* running(request)
           return yield* turn === undefined ? refusal : new TurnInProgress({ turnId: turn, retryAfter: 1 })
@@ -139,7 +142,7 @@ export const make = (
         default:
           return yield* Effect.dieMessage(`A new turn violated ${constraint}`)
       }
-      // The place, the conversation or the key was taken or freed in that very moment.
+      // Another request has just taken or freed the slot, the conversation or the key.
       if (tries >= maxTries) return yield* new TooManyTurns({ retryAfter: 1 })
       return yield* attempt(request, decides, options, tries + 1)
     })
@@ -179,5 +182,5 @@ const noneHeld: RunHeld = () => Effect.succeed([])
 
 const notFound = () => new TurnNotFound()
 
-/** A turn that loses so many races in a row is refused. */
+/** A turn that loses this many races in a row is refused. */
 const maxTries = 50

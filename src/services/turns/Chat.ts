@@ -35,21 +35,21 @@ import {
 } from "./TurnTypes.ts"
 
 export interface ChatOptions {
-  /** For the whole turn. */
+  /** Time limit of a whole turn. */
   readonly timeout: Duration.Duration
-  /** Of this node; more are refused as `Unavailable`. */
+  /** Running turns of this node; more are refused as `Unavailable`. */
   readonly maxRunning: number
   /** As for `Turns`: how long to retry the final write of a turn. */
   readonly lease: Duration.Duration
 }
 
-/** A turn that can be read, wherever it runs or ran. */
+/** A turn that can be read, on any node. */
 export interface Reading {
   readonly turnId: TurnId
   readonly conversationId: ConversationId
   readonly userMessageId: MessageId
   readonly output: TurnOutput
-  /** Whether it runs on another node, so that its latest text may not be here yet, or was lost with it. */
+  /** Whether it runs on another node: its latest text may not have arrived yet, or may be lost with the node. */
   readonly isElsewhere: boolean
   /** Whether an earlier request with the same Idempotency-Key began it. */
   readonly isReplay: boolean
@@ -62,8 +62,8 @@ export interface Answer {
 }
 
 /**
- * Conversations with the agent: the one module that knows how turns, the agent and the readers of its output fit
- * together. A turn runs in this layer's scope, never in a request's: whoever began it may leave.
+ * Conversations with the agent: connects turns, the agent and the readers of its output. A turn runs in this layer's scope,
+ * never in a request's, so its client may leave.
  */
 export class Chat extends Context.Tag("taskchat/services/Chat")<
   Chat,
@@ -84,13 +84,13 @@ export class Chat extends Context.Tag("taskchat/services/Chat")<
       | Unavailable
       | ReturnType<typeof problemOf>
     >
-    /** A turn, to be read from any place in it, unless its answer was deleted. The scope is that of the reading. */
+    /** Opens a turn for reading from any position, unless its answer was deleted. The scope is the reading's. */
     readonly read: (user: UserId, turnId: TurnId) => Effect.Effect<Reading, TurnNotFound | MessageNotFound, Scope.Scope>
-    /** As `start`, where the user decides on the calls that a turn held back. */
+    /** As `start`, with a decision on a turn's waiting calls instead of a message. */
     readonly decide: (
       request: DecisionRequest
     ) => Effect.Effect<Reading, DecisionRefusal | IdempotencyKeyReused | MessageNotFound | Unavailable, Scope.Scope>
-    /** As `answer`, where the user decides on the calls that a turn held back. */
+    /** As `answer`, with a decision on a turn's waiting calls instead of a message. */
     readonly answerDecision: (
       request: DecisionRequest
     ) => Effect.Effect<
@@ -102,23 +102,23 @@ export class Chat extends Context.Tag("taskchat/services/Chat")<
       | Unavailable
       | ReturnType<typeof problemOf>
     >
-    /** The calls that a turn left to the user's decision, whatever has become of them. */
+    /** The calls that a turn held back for approval, whether or not there was a decision. */
     readonly awaited: (user: UserId, turnId: TurnId) => Effect.Effect<ReadonlyArray<AwaitedCall>, TurnNotFound>
     readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<Turn, TurnNotFound>
     /** Stops a turn wherever it runs; returns whether it was still running. */
     readonly cancel: (user: UserId, turnId: TurnId) => Effect.Effect<boolean, TurnNotFound>
-    /** Takes back the task changes of an ended turn, all or none; again: the same answer. */
+    /** Undoes the task changes of an ended turn, all or none. Repeating it gives the same answer. */
     readonly undo: (
       user: UserId,
       turnId: TurnId
     ) => Effect.Effect<ReadonlyArray<Reverted>, TurnNotFound | TurnInProgress | UndoConflict>
-    /** Turns that run on this node. */
+    /** The number of turns that run on this node. */
     readonly running: Effect.Effect<number>
-    /** Whether new turns are taken. */
+    /** Whether the node accepts new turns. */
     readonly isAccepting: Effect.Effect<boolean>
     /**
-     * Refuses new turns, gives the running ones `grace` to end and ends the rest as `interrupted`. Then readings of turns
-     * on other nodes end, without the turn's end: they can go on elsewhere.
+     * Refuses new turns, gives the running ones `grace` to end and ends the rest as `interrupted`. Then readings of other
+     * nodes' turns end without a last event, so that readers go on elsewhere.
      */
     readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
   }
@@ -273,10 +273,10 @@ const make = (options: ChatOptions) =>
     })
   })
 
-/** The conversation of a turn that is asked for again may have been deleted since. */
+/** The conversation of a repeated request's turn may have been deleted since. */
 const gone = () => new ConversationNotFound()
 
-/** A stream that says nothing for so long gets a sign of life; proxies close what is silent for longer. */
+/** Silent streams get a keep-alive this often; proxies close connections that are silent for longer. */
 const silence = "10 seconds"
 
 const isTurnId = Schema.is(TurnId)

@@ -23,9 +23,9 @@ const turnsLapsed = Metric.counter("taskchat_turns_lapsed_total", {
   incremental: true
 })
 
-/** What running turns leave in the database, and how at their end it becomes a message. */
+/** Ends turns: their rows of text and tool calls become a message. */
 export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
-  /** What a turn has left in the tables of running turns: what was flushed of its words, and its tool calls. */
+  /** A turn's rows in the tables of running turns: its flushed text and its tool calls. */
   const left = (user: Statement.Fragment, turnId: Statement.Fragment) => ({
     said: sql`(
       SELECT coalesce(string_agg(o.text, '' ORDER BY o.part), '') FROM turn_output o
@@ -50,9 +50,9 @@ export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
     )
 
   /**
-   * Ends a running turn, if `fence` still holds, in one statement: turn, conversation, message, leftovers. Who asked for
-   * it to be stopped before that was promised that it would be. Where the usage is not known, what the turn has reported so
-   * far counts, or else what was reserved for it.
+   * Ends a running turn in one statement, if `fence` still holds: turn, conversation, message and the rows of the running
+   * turn. A cancellation that came before always wins. If the usage is unknown, the turn's last report counts, or else its
+   * reservation.
    */
   const finish = (fence: Statement.Fragment) => {
     const update = (holds: boolean) =>
@@ -164,9 +164,9 @@ export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
   const finishAny = finish(sql`true`)
 
   /**
-   * Ends turns whose lease has lapsed, `batch` at most. Waits for no one: one whose rows are held is being ended, or
-   * worked on, by their holder. In the order of `finish`, and all before any end. The ends are in one order too: each
-   * also locks the usage of its user's day.
+   * Ends turns whose lease has lapsed, at most `batch`. It skips locked rows: their holder is ending the turn or working on
+   * it. It locks rows in the order of `finish`, and all of them before any end; the ends are ordered too, as each also
+   * locks the usage of its user's day.
    */
   const lapse = (filter: Statement.Fragment) =>
     sql`
@@ -180,9 +180,9 @@ export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
       Effect.flatMap(
         Effect.forEach(({ turnId, user }) =>
           leftovers(user, turnId).pipe(
-            // Read after the row was locked, so that a tool call which was just committing is in it.
+            // Read after the row was locked, to include a tool call that was just committing.
             Effect.flatMap(({ calls, content, places }) => {
-              // Of a node that died the last words may be missing, though not what it did after them.
+              // If the node died, its last text may be missing, but not the tool calls after it.
               const kept = places.map((place) => ({ ...place, offset: Math.min(place.offset, content.length) }))
               return finishAny(user, turnId, { calls, content, places: kept, usage: null, ...interrupted })
             }),
@@ -204,7 +204,7 @@ export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
       )
     )
 
-  /** A flush whose node lost its connection may go on, and arrive while the turn is being ended. */
+  /** The flush of a node that lost its connection may still run, and arrive while the turn is being ended. */
   const forget = Effect.asVoid(sql`
     DELETE FROM turn_output o USING turns t
     WHERE t.user_id = o.user_id AND t.id = o.turn_id AND t.status <> 'running'`)
@@ -229,7 +229,7 @@ type Finish = {
   readonly steps: string | null
   readonly states: string | null
   readonly held: string | null
-  /** Null where nobody knows what the turn has cost since it last told. */
+  /** Null if the cost since the last report is unknown. */
   readonly inputTokens: number | null
   readonly outputTokens: number | null
   readonly estimatedTokens: number | null
@@ -239,5 +239,5 @@ const expiryAfter = (finishedAt: DateTime.Utc) => DateTime.addDuration(finishedA
 
 export type TurnArchive = ReturnType<typeof make>
 
-/** So many turns at most end in one transaction, which keeps their rows to itself. */
+/** The most turns that end in one transaction, which locks their rows. */
 export const batch = 50

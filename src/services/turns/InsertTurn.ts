@@ -13,16 +13,16 @@ export interface Decides extends Asked {
   readonly decision: Decision
 }
 
-/** Whether calls of the turn wait: as long as its message is the conversation's last and has not expired. */
+/** Whether the turn's calls wait: while its message is the conversation's last one and has not expired. */
 export const waits = (sql: SqlClient.SqlClient, turnId: Statement.Fragment) => sql`
   m.user_id = c.user_id AND m.conversation_id = c.id AND m.sequence_number = c.last_sequence_number
     AND m.turn_id = ${turnId} AND m.awaiting IS NOT NULL AND m.deleted_at IS NULL AND m.approval_expires_at > now()`
 
-/** The statements that begin a turn, if nothing stands in the way. */
+/** The statements that begin a turn, if nothing prevents it. */
 export const make = (sql: SqlClient.SqlClient, node: string, lease: Statement.Fragment, options: TurnsOptions) => {
   /**
-   * The conversation's last messages as one JSON value, so that they come along with whatever asks for them. What is decided
-   * on has to be among them, with all that is needed to go on.
+   * The conversation's last messages as one JSON value, so that any statement can return them too. They include the held
+   * back calls that are decided on, with all that is needed to go on.
    */
   const history = (
     user: Statement.Fragment,
@@ -46,9 +46,9 @@ export const make = (sql: SqlClient.SqlClient, node: string, lease: Statement.Fr
       LIMIT ${decides ? Math.max(options.historyLimit, 2) : options.historyLimit}
     ) h`
 
-  // One statement: a place among the user's running turns, the conversation's next number, the turn, its message and
-  // key, and what was said before. If there is no place or no such conversation, or what is to be decided does not wait
-  // any more, nothing happens and no row comes.
+  // One statement takes a slot of the user, the conversation's next number and the key, inserts the turn and its
+  // message, and reads the history. Without a free slot, the conversation or the waiting calls it changes nothing and
+  // returns no row.
   const insert = (isNew: boolean, hasKey: boolean, decides = false) =>
     PreparedStatement.make<NewTurnRow>(sql, (p) => {
       const conversation = isNew
@@ -69,7 +69,7 @@ export const make = (sql: SqlClient.SqlClient, node: string, lease: Statement.Fr
         SELECT ${p.user}::bigint, ${p.scope}, ${p.key}, ${p.hash}, ${p.turnId}::uuid FROM turn
       )`
         : sql``
-      // As they are where nothing is decided.
+      // Unchanged if there is no decision.
       const [turnColumn, turnValue, messageColumn, messageValue] = decides
         ? [sql`, decides`, sql`, ${p.decides}::uuid`, sql`, decision`, sql`, ${p.decision}`]
         : [sql``, sql``, sql``, sql``]
@@ -136,7 +136,7 @@ export const make = (sql: SqlClient.SqlClient, node: string, lease: Statement.Fr
       Effect.map(([row]) => row.history)
     )
 
-  /** Begins the turn, if nothing stands in the way. */
+  /** Begins the turn, if nothing prevents it. */
   const insertTurn = (request: TurnRequest, turnId: TurnId, decides: Decides | null = null) =>
     Effect.flatMap(
       Effect.flatMap(inserted(request, turnId, decides), decodeBegun),
@@ -145,7 +145,7 @@ export const make = (sql: SqlClient.SqlClient, node: string, lease: Statement.Fr
         const { conversationId, history, sequenceNumber, userMessageId } = row
         const { message, timeZone, user } = request
         const begun = { user, turnId, conversationId, userMessageId, message, timeZone }
-        // Having waited for another turn's end, the statement's view is from before it: look again.
+        // After waiting for another turn's end, the statement's snapshot is older than that end: read again.
         return sequenceNumber > 1 && history.at(-1)?.sequenceNumber !== sequenceNumber - 1
           ? Effect.map(historyBefore(user, conversationId, sequenceNumber), (history) => ({ ...begun, history }))
           : Effect.succeed({ ...begun, history })

@@ -9,7 +9,7 @@ import { TurnOutput } from "./TurnOutput.ts"
 import type { Turns } from "./Turns.ts"
 import { cancelled, type StoredTurn } from "./TurnTypes.ts"
 
-/** A turn's output as the database has it, and the row it was first found with. */
+/** A turn's output from the database, and the row at the first reading. */
 export interface Copy {
   readonly stored: StoredTurn
   readonly output: TurnOutput
@@ -18,15 +18,15 @@ export interface Copy {
 class Key extends Data.Class<{ readonly user: UserId; readonly turnId: TurnId }> {}
 
 /**
- * The outputs of turns that do not run here: of ended ones whole, of those on other nodes kept up with as long as
- * someone here reads them, one copy for all its readers.
+ * The outputs of turns that do not run on this node. Those of ended turns are complete; those of other nodes' turns are
+ * updated while someone here reads them, in one copy for all readers.
  */
 export const make = (turns: typeof Turns.Service, signals: typeof Signals.Service) =>
   Effect.gen(function* () {
     const followed = new Map<TurnId, { readonly output: TurnOutput; readonly said: Queue.Queue<void> }>()
     let isLeaving = false
 
-    /** Signals make it quick; without them it still keeps up. */
+    /** Signals make updates fast; without them polling finds them. */
     const follow = (key: Key, { output, stored }: Copy, said: Queue.Queue<void>) => {
       const ask = Effect.zipRight(turns.watch(key.user, key.turnId), signals.publish(`watch ${key.turnId}`))
       const look = Effect.map(turns.find(key.user, key.turnId), (now) => update(output, now))
@@ -34,7 +34,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
         Effect.timeoutOption("500 millis"),
         Effect.zipRight(orLater(false)(look)),
         Effect.repeat({ until: (isOver) => isOver }),
-        // Its conversation was deleted, and it is being stopped.
+        // Its conversation was deleted, and the turn is being stopped.
         Effect.catchTag("TurnNotFound", () => Effect.sync(() => output.end(stopped(stored)))),
         Effect.race(Effect.repeat(orLater<void>(undefined)(ask), Schedule.spaced("5 seconds")))
       )
@@ -60,7 +60,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
     })
 
     return {
-      /** As it is in the database now. Held, and kept up with, as long as the scope is open. */
+      /** The output now in the database, updated as long as the scope is open. */
       get: (user: UserId, turnId: TurnId) =>
         Effect.suspend(() => {
           const copy = RcMap.get(copies, new Key({ user, turnId }))
@@ -68,14 +68,14 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
             ? Effect.tap(copy, ({ output }) => Effect.map(turns.find(user, turnId), (now) => update(output, now)))
             : copy
         }),
-      /** There is news of a turn, if anyone here reads it. */
+      /** Updates a turn's output, if anyone here reads it. */
       said: (turnId: TurnId) => {
         followed.get(turnId)?.said.unsafeOffer(undefined)
       },
       wake: () => {
         for (const { output } of followed.values()) output.wake()
       },
-      /** Ends the readings of turns that run on elsewhere, those to come too. */
+      /** Ends all readings of other nodes' turns, later ones too. */
       leave: () => {
         isLeaving = true
         for (const { output } of followed.values()) output.leave()
@@ -83,7 +83,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
     }
   })
 
-/** For work that is repeated anyway: if the database fails this time, gives `otherwise` and leaves it to the next time. */
+/** For repeated work: if the database fails, returns `otherwise` and leaves it to the next run. */
 export const orLater =
   <A>(otherwise: A) =>
   <E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -96,7 +96,7 @@ export const orLater =
       )
     )
 
-/** Brings `output` to what is stored; returns whether the turn is over. */
+/** Updates `output` from the database; returns whether the turn has ended. */
 const update = (output: TurnOutput, stored: StoredTurn): boolean => {
   if (output.isOver) return true
   const addUntil = (end: number) => {
@@ -105,7 +105,7 @@ const update = (output: TurnOutput, stored: StoredTurn): boolean => {
   }
   for (let i = output.calls.length; i < stored.calls.length; i++) {
     const [call, place] = [stored.calls[i], stored.places[i]]
-    // The words before it are still to come.
+    // The text before it has not arrived yet.
     if (call === undefined || place === undefined || place.offset > stored.content.length) return false
     addUntil(place.offset)
     output.callEnded(call, place)
@@ -117,7 +117,7 @@ const update = (output: TurnOutput, stored: StoredTurn): boolean => {
   return true
 }
 
-/** How a stored turn ended, if it has. */
+/** The end of a stored turn, if it has ended. */
 export const endOf = ({ awaiting, calls, content, createdAt, retryAfter, turn }: StoredTurn): Ended | undefined =>
   turn.status === "running"
     ? undefined

@@ -7,29 +7,29 @@ import type { RunningTurn } from "./TurnRegistry.ts"
 import type { Turns } from "./Turns.ts"
 import { Stopped } from "./TurnTypes.ts"
 
-/** How much of a running turn other nodes can read. */
+/** What other nodes can read of a running turn. */
 interface Progress {
   readonly turn: RunningTurn
-  /** How much of the text (UTF-16 units) is in the database. */
+  /** The length of the flushed text (UTF-16 units). */
   readonly text: number
-  /** How many tool calls other nodes were told of. */
+  /** The number of tool calls that other nodes were notified of. */
   readonly calls: number
-  /** Whether somebody reads it on another node. */
+  /** Whether another node reads it. */
   readonly isWatched: boolean
-  /** It is about to be ended: it is neither flushed nor renewed any more. */
+  /** It is being ended: no more flushes or renewals. */
   readonly isEnding: boolean
 }
 
 /**
- * Keeps what other nodes have to know of this node's turns up to date: once a second their leases and their text, and the
- * text several times a second while somebody reads it on another node.
+ * Renews the leases of this node's turns and flushes their text, once a second. Flushes the text several times a second
+ * while another node reads it.
  */
 export const make = (turns: typeof Turns.Service, signals: typeof Signals.Service) =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope
     const progress = new Map<TurnId, Progress>()
     const flushing = yield* Effect.makeSemaphore(1)
-    /** The flush that is on its way to the database. */
+    /** The flush in flight. */
     let inFlight: { readonly turns: ReadonlySet<TurnId>; readonly done: Deferred.Deferred<void> } | undefined
     let isHurrying = false
 
@@ -76,7 +76,7 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
       )
     )
 
-    /** Flushes the turn often, as long as somebody reads it on another node. */
+    /** Flushes the turn often, while another node reads it. */
     const watch = (turnId: TurnId) =>
       Effect.suspend(() => {
         if (!progress.has(turnId)) return Effect.void
@@ -111,15 +111,15 @@ export const make = (turns: typeof Turns.Service, signals: typeof Signals.Servic
           progress.set(turn.turnId, { turn, text: 0, calls: 0, isWatched: false, isEnding: false })
         }),
       /**
-       * Flushes the turn no more, and waits for the flush in flight: the turn's end removes what it sees of what was
-       * flushed, and would not see what is just arriving.
+       * Stops flushing the turn, and waits for the flush in flight: the statement that ends the turn deletes the flushed
+       * rows, and would miss one that is just arriving.
        */
       settle: ({ turnId }: RunningTurn) =>
         Effect.suspend(() => {
           update(turnId, { isEnding: true })
           return inFlight?.turns.has(turnId) === true ? Deferred.await(inFlight.done) : Effect.void
         }),
-      /** Lets go of the turn, and tells its readers on other nodes that it has ended. */
+      /** Removes the turn, and notifies its readers on other nodes of its end. */
       remove: ({ turnId }: RunningTurn) =>
         Effect.suspend(() => {
           const isWatched = progress.get(turnId)?.isWatched === true

@@ -6,22 +6,22 @@ import { addUsage, noUsage, type Usage } from "../../domain/Turn.ts"
 import { type Cursor, type Ended, isBehind, start, TurnEvent } from "../../domain/TurnEvent.ts"
 import * as Pull from "../../runtime/Pull.ts"
 
-/** An event and the place right behind it. */
+/** An event and the position after it. */
 export interface Positioned {
   readonly event: TurnEvent
   readonly after: Cursor
 }
 
-/** Nothing was said for a while: time for a sign of life. */
+/** There was no event for a while: time for a keep-alive. */
 export interface Silence {
   readonly _tag: "Silence"
 }
 
 /**
- * What one turn has said and done so far: one writer, any number of readers that cost it nothing. A reader holds only
- * its place, so a slow one is given more at a time, not more memory.
+ * The output of one turn so far, with one writer and any number of readers. A reader holds only a position, so a slow one
+ * gets more at a time and costs no memory.
  *
- * Writes are synchronous and wake the readers at once; a mutable class, because every token passes here.
+ * Writes are synchronous and wake the readers at once. It is a mutable class because every token passes here.
  */
 export class TurnOutput {
   private readonly items: Array<Positioned> = []
@@ -31,25 +31,25 @@ export class TurnOutput {
   private isLeft = false
   private openCall: (() => number) | undefined
   private readonly untilEnd: Array<(end: Effect.Effect<Ended>) => void> = []
-  /** The calls that ended, and their places. */
+  /** The ended calls, and their positions. */
   readonly calls: Array<ToolCall> = []
   readonly places: Array<Place> = []
-  /** The model that answers, once it has begun. */
+  /** The model that answers, once its answer has begun. */
   model: string | null = null
   /** The sum over the steps so far. */
   usage: Usage = noUsage
   /** Of each step that ended. */
   readonly steps: Array<Usage> = []
-  /** Calls that did not run, for want of the user's approval. */
+  /** Calls that were held back for the user's approval. */
   held: Data.TaggedEnum.Value<AgentEvent, "CallsHeld"> | undefined
-  /** What the provider wants back in later turns. */
+  /** The provider state to send back in later turns. */
   readonly states: Array<ProviderState> = []
 
   get text() {
     return this.said
   }
 
-  /** How the turn ended, if it has. */
+  /** The turn's end, if it has ended. */
   get ended(): Ended | undefined {
     const event = this.items.at(-1)?.event
     return event?._tag === "Ended" ? event.end : undefined
@@ -59,7 +59,7 @@ export class TurnOutput {
     return this.ended !== undefined
   }
 
-  /** What the agent says or does. */
+  /** Adds an event of the agent. */
   add(event: AgentEvent) {
     switch (event._tag) {
       case "Text":
@@ -83,7 +83,7 @@ export class TurnOutput {
     }
   }
 
-  /** A model is asked; or, without an estimate of what that costs, the last time it was cost nothing. */
+  /** A request is sent to the model, with its estimated cost; without an estimate, the last request cost nothing. */
   asked(estimate: (() => number) | undefined) {
     if (estimate === undefined) this.openCall = undefined
     else {
@@ -92,7 +92,7 @@ export class TurnOutput {
     }
   }
 
-  /** No more is heard of the model that was asked last: if it has not told what that cost, the estimate counts. */
+  /** The last request to the model is over: if its cost was not reported, the estimate counts. */
   closeCall() {
     const estimate = this.openCall
     this.openCall = undefined
@@ -125,13 +125,13 @@ export class TurnOutput {
     for (const resume of this.untilEnd.splice(0)) resume(Effect.succeed(end))
   }
 
-  /** Ends every reading behind what there is: the turn goes on elsewhere, and there its readers can go on. */
+  /** Ends every reading after the events so far: the turn runs on another node, where readers can go on. */
   leave() {
     this.isLeft = true
     this.wake()
   }
 
-  /** Has readers that wait look up once, though nothing was said. */
+  /** Wakes waiting readers once, without an event. */
   wake() {
     for (const resume of [...this.waiting]) resume()
   }
@@ -145,12 +145,12 @@ export class TurnOutput {
     })
   }
 
-  /** Whether the turn has been at `cursor`: between two events, or within a piece of text, however it was cut. */
+  /** Whether `cursor` is a position of this turn: between two events, or within a piece of text. */
   hasReached(cursor: Cursor): boolean {
     const next = this.indexAfter(cursor)
     const before = next === 0 ? start : (this.items[next - 1]?.after ?? start)
     if (isSame(before, cursor)) return true
-    // A call that had begun when the turn was cut off is not among what is kept.
+    // A call that had begun when the turn was cut off is not stored.
     if (this.isOver && isSame({ ...this.last, begun: true }, cursor)) return true
     return (
       this.items[next]?.event._tag === "Text" &&
@@ -162,15 +162,15 @@ export class TurnOutput {
   }
 
   /**
-   * Everything after `cursor`, then what comes. Pieces of text that wait for a reader reach it as one. `Silence` comes
-   * when `wake` did and nothing else. A cursor may lie ahead: of a turn elsewhere, the latest words may not have arrived
-   * yet, or were lost with their node.
+   * All events after `cursor`, then new ones. Waiting pieces of text are joined into one. `Silence` comes when only `wake`
+   * was called. A cursor may be ahead of the output: another node's latest text may not have arrived yet, or may be lost
+   * with the node.
    */
   events(cursor: Cursor): Stream.Stream<Positioned | Silence> {
     return Pull.toStream(() => this.reader(cursor, Chunk.unsafeFromArray))
   }
 
-  /** As `events`, for one reader, who is given what `write` makes of them. */
+  /** As `events`, for one reader, encoded by `write`. */
   reader<A>(
     cursor: Cursor,
     write: (items: ReadonlyArray<Positioned | Silence>) => Chunk.Chunk<A>
@@ -179,19 +179,19 @@ export class TurnOutput {
     let isOver = false
     let wake = () => {}
 
-    /** What lies before the reader, if anything does. */
+    /** The events that the reader has not seen, if any. */
     const look = () => {
       const [items, seen] = this.since(index, cursor)
       index = seen
       isOver = items.at(-1)?.event._tag === "Ended"
       return items.length === 0 ? undefined : Effect.succeed(write(items))
     }
-    // Made once, as every token comes this way.
+    // Created once, as every token passes here.
     const pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<never>> = Effect.suspend(() =>
       isOver ? ended : (look() ?? (this.isLeft ? ended : wait))
     )
     const wait = Effect.async<Chunk.Chunk<A>, Option.Option<never>>((resume) => {
-      // The writer may have come between the reader's look and here.
+      // The writer may have added events since the reader looked.
       if (this.items.length > index || this.isLeft) return resume(pull)
       wake = () => {
         this.waiting.delete(wake)
@@ -203,15 +203,15 @@ export class TurnOutput {
     return { pull, close: () => Effect.sync(() => this.waiting.delete(wake)) }
   }
 
-  /** Of the first event behind `cursor`. */
+  /** The index of the first event after `cursor`. */
   private indexAfter(cursor: Cursor) {
     const index = this.items.findIndex(({ after, event }) => event._tag === "Ended" || isBehind(after, cursor))
     return index < 0 ? this.items.length : index
   }
 
   /**
-   * What a reader at `index` has before it, text joined, and without what lies before `cursor`; and where to go on. Only so
-   * much at once: what a slow reader is given waits with it, in memory of its own.
+   * The next events for a reader at `index`, with text joined and without anything before `cursor`; and the next index.
+   * Limited in size, since what a slow reader has taken waits in its own memory.
    */
   private since(index: number, cursor: Cursor): readonly [Array<Positioned>, number] {
     const out: Array<Positioned> = []

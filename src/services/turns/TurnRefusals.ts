@@ -16,9 +16,9 @@ import { type Decides, waits } from "./InsertTurn.ts"
 import { decodeAsked, decodeHasPlace, decodeIds, decodeKey, decodeOwn, type Failure } from "./TurnRows.ts"
 import type { DecisionRefusal, DecisionRequest, ExistingTurn, Refusal, TurnRequest, TurnsOptions } from "./TurnTypes.ts"
 
-/** What keeps a turn from beginning, and what it would decide on. */
+/** Why a turn cannot begin, and the calls that it would decide on. */
 export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Budget | undefined) => {
-  /** The turn that the request's key stands for, if it was used in the last day. */
+  /** The turn of the request's Idempotency-Key, if the key was used in the last 24 hours. */
   const existing = ({
     key,
     user
@@ -43,7 +43,7 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
       Effect.map(([row]) => row?.id)
     )
 
-  /** Why no row came: the conversation is not there, is another's, or the user's places are taken. */
+  /** Why no row was inserted: the conversation is missing or another user's, or no slot is free. */
   const refusalOf = (
     request: TurnRequest
   ): Effect.Effect<ConversationNotFound | ConversationForbidden | TooManyTurns, Failure> =>
@@ -71,7 +71,7 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
       Effect.map(([row]) => row)
     )
 
-  /** The turn that a message approves, if it can be read so. */
+  /** The turn whose calls a message approves, if it is an approval. */
   const approvedBy = ({ conversationId, message, user }: TurnRequest): Effect.Effect<Decides | null, Failure> =>
     conversationId === null || !isApproval(message)
       ? nothing
@@ -83,7 +83,7 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
           (turn) => (turn?.held == null ? null : { ...turn, held: turn.held, decision: "approved" })
         )
 
-  /** The turn that is decided on, if it still waits for that. */
+  /** The turn to decide on, if its calls still wait. */
   const decidedBy = (request: DecisionRequest) =>
     Effect.flatMap(askedFor(request), (turn): Effect.Effect<Decides, TurnInProgress | ApprovalClosed> => {
       if (turn.status === "running") return new TurnInProgress({ turnId: turn.turnId, retryAfter: 1 })
@@ -103,7 +103,7 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
           remaining > 0 ? Effect.void : exhaustedUntil(resetsAt)
         )
 
-  /** Why the user could not begin a turn now, wherever. */
+  /** Why the user cannot begin a turn in any conversation now. */
   const userRefusal = (user: UserId): Effect.Effect<void, TooManyTurns | BudgetExhausted | Failure> =>
     Effect.gen(function* () {
       const [{ hasPlace }] = yield* decodeHasPlace(
@@ -114,7 +114,7 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
       return yield* hasPlace ? budgetRefusal(user) : new TooManyTurns({ retryAfter: 1 })
     })
 
-  /** Why a turn could not begin now, on whichever node. */
+  /** Why a turn cannot begin now, on any node. */
   const refusal: (
     request: TurnRequest
   ) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused | Failure> = Effect.fnUntraced(
@@ -132,7 +132,7 @@ export const make = (sql: SqlClient.SqlClient, options: TurnsOptions, budget: Bu
     }
   )
 
-  /** Why a turn could not begin with this decision now, on whichever node. */
+  /** Why a turn cannot begin with this decision now, on any node. */
   const decisionRefusal = (
     request: DecisionRequest
   ): Effect.Effect<ExistingTurn | null, DecisionRefusal | IdempotencyKeyReused | Failure> =>

@@ -14,7 +14,7 @@ export interface RunningTurn extends Omit<BegunTurn, "history"> {
   readonly reason: Effect.Effect<void, Stopped | TurnLost>
 }
 
-/** A turn that the current fiber runs. */
+/** The turn that the current fiber runs. */
 const runningTurn = ({ history: _, ...begun }: BegunTurn): Effect.Effect<RunningTurn> =>
   Effect.map(Deferred.make<never, Stopped | TurnLost>(), (stopped) => {
     const fiber = Option.getOrThrow(Fiber.getCurrentFiber())
@@ -66,7 +66,7 @@ export const make = (maxRunning: number) =>
             return Exit.map(exit, Option.some)
           })
         }),
-      /** Holds the turn for as long as `use` runs, in this fiber. */
+      /** Registers the turn while `use` runs in this fiber. */
       withTurn: <A, E, R>(begun: BegunTurn, use: (turn: RunningTurn) => Effect.Effect<A, E, R>) =>
         Effect.flatMap(runningTurn(begun), (turn) => {
           turns.set(turn.turnId, turn)
@@ -81,7 +81,7 @@ export const make = (maxRunning: number) =>
         const turn = turns.get(turnId)
         return turn?.user === user ? turn : undefined
       },
-      /** Stops a turn, if it runs here; says whether it does. */
+      /** Stops a turn if it runs here; returns whether it does. */
       stop: (turnId: TurnId, reason: Stopped | TurnLost) =>
         Effect.suspend(() => {
           const turn = turns.get(turnId)
@@ -89,11 +89,11 @@ export const make = (maxRunning: number) =>
         }),
       count: Effect.sync(() => turns.size),
       isAccepting: Effect.sync(() => isAccepting),
-      /** Sends every reader a sign of life. */
+      /** Sends every reader a keep-alive. */
       wakeReaders: Effect.sync(() => {
         for (const { output } of turns.values()) output.wake()
       }),
-      /** Takes no more turns, gives the running ones `grace` to end, and ends the rest as interrupted. */
+      /** Refuses new turns, gives the running ones `grace` to end, and ends the rest as interrupted. */
       drain: (grace: Duration.Duration) =>
         Effect.suspend(() => {
           isAccepting = false

@@ -46,7 +46,7 @@ const AskedRow = Schema.Struct({
   status: TurnStatus,
   held: Schema.NullOr(Held)
 })
-/** A turn, and the calls that it held back, as long as they wait. */
+/** A turn, and its held back calls while they wait. */
 export type Asked = typeof AskedRow.Type
 export const decodeAsked = rows(AskedRow)
 export const decodeHistory = oneRow(Schema.Struct({ history: Schema.Array(HistoryRow) }))
@@ -109,7 +109,7 @@ const json = <A, I>(schema: Schema.Schema<A, I>) => {
 }
 
 export const encodeCalls = json(ToolCalls)
-/** A tool call's record: the call as its readers see it, and the provider's id, for that provider alone. */
+/** A tool call's record: the call, and the provider's id, which is only sent back to that provider. */
 export const encodeRecord = json(
   Schema.Struct({
     ...ToolCall.fields,
@@ -124,7 +124,7 @@ export const isSqlError = (u: unknown): u is SqlError.SqlError => u instanceof S
 
 export type Failure = SqlError.SqlError | ParseResult.ParseError
 
-/** What a turn has cost, as its row has it. */
+/** A turn's cost in its row. */
 export const usageOf = (row: {
   readonly inputTokens: number | null
   readonly outputTokens: number | null
@@ -135,7 +135,7 @@ export const usageOf = (row: {
   ...(row.estimatedTokens > 0 && { estimatedTokens: row.estimatedTokens })
 })
 
-/** Calls and their places, as everything but the records has them. */
+/** Calls and their positions, in the form of everything but the records. */
 export const unzip = (records: ReadonlyArray<typeof Recorded.Type>) => ({
   calls: records.map(({ call }) => call),
   places: records.map(({ place }) => place)

@@ -34,10 +34,10 @@ import {
 /** The node is draining or full. */
 class NodeFull extends Data.TaggedError("NodeFull")<{}> {}
 
-/** The database does not answer at the moment. */
+/** The database is away. */
 class DatabaseAway extends Data.TaggedError("DatabaseAway")<{}> {}
 
-/** Runs turns from their beginning to their end, each in a fiber that no request owns. */
+/** Runs turns from beginning to end, each in a fiber that no request owns. */
 export const make = (
   options: { readonly timeout: Duration.Duration; readonly lease: Duration.Duration },
   turns: typeof Turns.Service,
@@ -47,8 +47,8 @@ export const make = (
   flusher: TurnFlusher
 ) => {
   /**
-   * Begins a turn in a fiber of its own: whoever asked may leave at any moment, and between the turn's beginning in the
-   * database and here nobody would own it. Of what that fiber does, only the turn's work can be interrupted.
+   * Begins a turn in its own fiber. The client may leave at any moment, and a turn that has just begun in the database must
+   * still have an owner. Only the turn's work in that fiber is interruptible.
    */
   const start = <E>(
     begin: Effect.Effect<BegunTurn | ExistingTurn, E>
@@ -88,7 +88,7 @@ export const make = (
       FiberState.annotateSpans({ "gen_ai.conversation.id": String(turn.conversationId) })
     )
 
-  /** Runs approved calls as the turn that approves them begins, if the tasks are as they were when the calls were made. */
+  /** Runs approved calls when the approving turn begins, if the tasks' versions are still those of the calls. */
   const runHeld: RunHeld = ({ timeZone, ...turn }, { calls, tasks: before }) =>
     Effect.gen(function* () {
       const now = yield* tasks.versions(
@@ -103,7 +103,7 @@ export const make = (
       return yield* Effect.orDie(agent.runHeld({ id: turn.turnId, user: turn.user, timeZone, record }, approved))
     })
 
-  /** The turn's work, until its time is up or it is stopped: then it is interrupted, and fails with the reason. */
+  /** The turn's work. At the timeout or a stop it is interrupted, and fails with the reason. */
   const limitedWork = (turn: RunningTurn, begun: BegunTurn) =>
     work(turn, begun).pipe(
       Effect.timeoutFail({
@@ -114,7 +114,7 @@ export const make = (
       Effect.tapErrorCause((cause) => (Cause.isInterrupted(cause) ? turn.reason : Effect.void))
     )
 
-  /** Everything that the agent says and does goes into the turn's output. */
+  /** Runs the agent and adds its events to the turn's output. */
   const work = (turn: RunningTurn, { decided, history, message, timeZone }: BegunTurn) =>
     Effect.clockWith((clock) =>
       Pull.runForEachChunk(
@@ -138,7 +138,7 @@ export const make = (
       )
     )
 
-  /** Writes the turn's end and tells its readers, whatever happens. */
+  /** Writes the turn's end and notifies its readers, in any case. */
   const conclude = (turn: RunningTurn, exit: WorkExit) => {
     turn.output.closeCall()
     return endingOf(exit).pipe(
@@ -147,7 +147,7 @@ export const make = (
         onSuccess: (ending) =>
           retryWhileAway(Effect.catchTag(writeEnd(turn, ending), "TurnLost", () => storedEnd(turn)))
       }),
-      // It stays `running` in the database, for a sweep to end once its lease is over.
+      // It stays `running` in the database until a sweep ends it after its lease.
       Effect.catchAllCause((cause) =>
         Effect.as(Effect.logError("A turn's end could not be written", cause), unwrittenEnd(turn, unavailable))
       ),
@@ -163,7 +163,7 @@ export const make = (
       isUnavailable(defect) ? Option.some(Effect.fail(new DatabaseAway())) : Option.none()
     )
     const retried = Effect.retry(tried, Schedule.spaced(pause).pipe(Schedule.upTo(options.lease)))
-    // A schedule is begun once there is something to retry: it takes as long as the attempt.
+    // Start the schedule only when there is something to retry: it costs as much as the attempt.
     return Effect.catchAll(tried, () => Effect.delay(retried, pause))
   }
 
@@ -179,7 +179,7 @@ export const make = (
       const { calls, states, tasks: about } = output.held
       return Effect.flatMap(tasks.versions(turn.user, about), (tasks) => write({ calls, tasks, states }))
     }
-    // Of a turn that was cut off, the database knows best which tool calls took effect.
+    // After a cut-off the database has the right list of tool calls: one may have committed without an answer.
     return Effect.flatMap(turns.recorded(turn.user, turn.turnId), ({ calls, places }) => {
       for (let i = output.calls.length; i < calls.length; i++) {
         const [call, place] = [calls[i], places[i]]
@@ -189,7 +189,7 @@ export const make = (
     })
   }
 
-  /** The turn is not ours any more: the node that ended it knows how. */
+  /** This node has lost the turn; the node that ended it has the outcome. */
   const storedEnd = (turn: RunningTurn) =>
     turns.find(turn.user, turn.turnId).pipe(
       Effect.map((stored) => endOf(stored) ?? unwrittenEnd(turn, interrupted)),
@@ -210,7 +210,7 @@ const changed = "A task that these calls are about has changed since. Nothing wa
 type WorkError = AgentError | AgentTimeout | Stopped | TurnLost | BudgetExhausted
 type WorkExit = Exit.Exit<void, WorkError>
 
-/** How a turn ends by what became of its work. Fails if the turn is not ours to end. */
+/** A turn's end from the exit of its work. Fails if this node has lost the turn. */
 const endingOf = (exit: WorkExit): Effect.Effect<Ending, TurnLost> => {
   if (Exit.isSuccess(exit)) return Effect.succeed(completed)
   const failure = Cause.failureOption(exit.cause)
@@ -243,7 +243,7 @@ const endingOfError = (error: WorkError): Effect.Effect<Ending, TurnLost> => {
   }
 }
 
-/** An end that is not in the database: told to those who wait, so that nobody waits in vain. */
+/** An end that could not be written to the database, for the readers that wait. */
 const unwrittenEnd = ({ conversationId, output, turnId }: RunningTurn, ending: Ending): Ended => ({
   ...ending,
   turnId,
@@ -269,7 +269,7 @@ const usedTokens = Metric.counter("taskchat_model_tokens_total", {
   incremental: true
 })
 
-// To tag a metric anew takes as long as ten updates.
+// Tagging a metric costs as much as ten updates.
 const turnsEnded = Memo.byText((status) => Metric.tagged(endedTurns, "status", status))
 const toolCallsEnded = Memo.byText((status) => Metric.tagged(endedCalls, "status", status))
 const inputTokensUsed = Memo.byText((model) => tokensUsed("input", model))

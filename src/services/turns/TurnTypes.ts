@@ -19,7 +19,7 @@ import {
   type Usage
 } from "../../domain/Turn.ts"
 
-/** A key of the client's that makes a request safe to repeat; `scope` is the endpoint, `hash` that of the body. */
+/** A client's key that makes a request safe to repeat; `scope` is the endpoint, `hash` the body's hash. */
 export interface IdempotencyKey {
   readonly scope: string
   readonly key: string
@@ -36,7 +36,7 @@ export interface TurnRequest {
   readonly key: IdempotencyKey | null
 }
 
-/** The user decides on the calls that a turn held back, which begins another turn of its conversation. */
+/** A user's decision on a turn's waiting calls, which begins another turn of the conversation. */
 export interface DecisionRequest {
   readonly user: UserId
   /** The turn whose calls are decided on. */
@@ -45,33 +45,33 @@ export interface DecisionRequest {
   readonly key: IdempotencyKey | null
 }
 
-/** Names a turn, with its owner first. */
+/** Identifies a turn, the owner first. */
 export interface TurnKey {
   readonly user: UserId
   readonly turnId: TurnId
 }
 
-/** A turn that has begun: its user message is durable, and its lease is this node's. */
+/** A turn that has begun: its user message is durable, and this node holds its lease. */
 export interface BegunTurn extends TurnKey {
   readonly conversationId: ConversationId
   readonly userMessageId: MessageId
   readonly message: string
   readonly timeZone: string
   readonly history: ReadonlyArray<HistoryMessage>
-  /** If it began with a decision. */
+  /** The decision that it began with, if any. */
   readonly decided?: Decided | undefined
 }
 
-/** Runs the calls that a turn held back, in the transaction in which the turn that approves them begins. */
+/** Runs a turn's held back calls, in the transaction that begins the approving turn. */
 export type RunHeld = (
   turn: TurnKey & { readonly timeZone: string },
   held: Held
 ) => Effect.Effect<ReadonlyArray<ToolCall>, TaskChanged>
 
-/** How many tokens the first step of a turn may cost. */
+/** Estimates the tokens of a turn's first step. */
 export type Estimate = (turn: BegunTurn) => number
 
-/** The turn that an Idempotency-Key already stands for. */
+/** The turn of an Idempotency-Key that was used before. */
 export interface ExistingTurn {
   readonly turnId: TurnId
 }
@@ -85,12 +85,12 @@ export interface Ending {
   readonly isMessageRefused?: boolean | undefined
 }
 
-/** How a turn ends, and what it leaves behind. */
+/** The end of a turn, with its output. */
 export interface Outcome extends Ending {
   readonly content: string
   readonly calls: ReadonlyArray<ToolCall>
   readonly places: ReadonlyArray<Place>
-  /** Calls that it leaves to the user's decision, if it completes. */
+  /** Calls that it holds back for approval, if it completes. */
   readonly held?: Held | undefined
   /** The model that answered, if one did. */
   readonly model?: string | null | undefined
@@ -126,7 +126,7 @@ export const cancelled: Ending = {
 /** The turn has to stop before its end. */
 export class Stopped extends Data.TaggedError("Stopped")<{ readonly status: "cancelled" | "interrupted" }> {}
 
-/** What the database has of a turn: of a running one what was flushed, of an ended one all. */
+/** A turn from the database: the flushed part of a running one, or all of an ended one. */
 export interface StoredTurn {
   readonly turn: Turn
   readonly content: string
@@ -137,23 +137,23 @@ export interface StoredTurn {
   readonly node: string
   readonly createdAt: DateTime.Utc | null
   readonly retryAfter: number | null
-  /** Whether the message it left was deleted since. What it said and did is then there for undo alone. */
+  /** Whether its message was deleted since; then its tool calls are only for undo. */
   readonly isDeleted: boolean
 }
 
-/** A turn whose lease was renewed, and what other nodes have asked of it. */
+/** A turn with a renewed lease, and the requests of other nodes. */
 export interface Renewed {
   readonly turnId: TurnId
   readonly isCancelled: boolean
-  /** Whether somebody reads it on another node. */
+  /** Whether another node reads it. */
   readonly isWatched: boolean
 }
 
 export interface TurnsOptions {
-  /** How many messages of the conversation the agent sees. */
+  /** The number of messages of the conversation that the agent gets. */
   readonly historyLimit: number
   readonly maxRunningPerUser: number
-  /** How long a node that does not renew keeps its turns. */
+  /** How long a lease lasts without renewal. */
   readonly lease: Duration.Duration
 }
 

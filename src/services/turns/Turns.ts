@@ -54,16 +54,16 @@ import type {
 } from "./TurnTypes.ts"
 
 /**
- * The turns' rows. One turn at a time in a conversation, and so many of a user's at once, are constraints. A running turn
- * belongs to the node that has its lease; every write to it is fenced by that, so a node that lost a lease can no longer
- * write. What a running turn said and did is in `turn_output` and `tool_calls`; its end moves it into its message.
+ * The turns' rows. Constraints allow one turn at a time in a conversation, and a limited number per user. A running turn
+ * belongs to the node that holds its lease; the lease fences every write, so a node that has lost it can no longer write.
+ * The output of a running turn is in `turn_output` and `tool_calls`; its end moves it into a message.
  *
- * A database that is away is a defect here, as in every service; `http/Problems.ts` tells it from the others.
+ * A database that is away is a defect here, as in every service; `http/Problems.ts` recognises it.
  */
 export class Turns extends Context.Tag("taskchat/services/Turns")<
   Turns,
   {
-    /** Names this process in leases. */
+    /** Identifies this process in leases. */
     readonly node: string
     /**
      * Fails, and changes nothing, if the turn cannot begin. An Idempotency-Key that is known comes before any refusal. Where
@@ -76,15 +76,15 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
       runHeld?: RunHeld,
       estimate?: Estimate
     ) => Effect.Effect<BegunTurn | ExistingTurn, Refusal | IdempotencyKeyReused>
-    /** As `begin`, for a turn that decides on the calls of another. One decision counts, whoever else decides. */
+    /** As `begin`, for a turn that decides on another turn's waiting calls. Only one decision counts. */
     readonly decide: (
       request: DecisionRequest,
       runHeld: RunHeld,
       estimate?: Estimate
     ) => Effect.Effect<BegunTurn | ExistingTurn, DecisionRefusal | IdempotencyKeyReused>
-    /** Whether the turn may take another step, having cost so much; absent without a budget. */
+    /** Whether the budget allows another step after this cost; absent without a budget. */
     readonly goOn?: ((turn: TurnKey, used: Usage) => Effect.Effect<void, BudgetExhausted>) | undefined
-    /** Why a turn could not begin now, if for a reason of the conversation's or the user's. */
+    /** Why a turn cannot begin now, because of the conversation or the user. */
     readonly refusal: (request: TurnRequest) => Effect.Effect<ExistingTurn | null, Refusal | IdempotencyKeyReused>
     readonly decisionRefusal: (
       request: DecisionRequest
@@ -102,17 +102,16 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
       call: Effect.Effect<ToolCall>,
       cost?: Pick<Outcome, "model" | "steps" | "usage">
     ) => Effect.Effect<ToolCall, TurnLost>
-    /** The calls that are recorded of a running turn, in order. */
+    /** The recorded calls of a running turn, in order. */
     readonly recorded: (
       user: UserId,
       turnId: TurnId
     ) => Effect.Effect<{ readonly calls: ReadonlyArray<ToolCall>; readonly places: ReadonlyArray<Place> }>
     /**
-     * Renews the leases of these turns, and returns what other nodes ask of them; one that is missing is no longer this
-     * node's.
+     * Renews the leases of these turns, and returns the requests of other nodes. A missing turn is no longer this node's.
      */
     readonly renew: (turns: ReadonlyArray<TurnId>) => Effect.Effect<ReadonlyArray<Renewed>>
-    /** Keeps the text that turns of this node have added since the last flush. */
+    /** Flushes the text that this node's turns have added since the last flush. */
     readonly flush: (
       parts: ReadonlyArray<{
         readonly user: UserId
@@ -121,7 +120,7 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
         readonly text: string
       }>
     ) => Effect.Effect<void>
-    /** Ends turns whose lease has lapsed, on whichever node they ran, and returns them. */
+    /** Ends turns of any node whose lease has lapsed, and returns them. */
     readonly sweep: Effect.Effect<ReadonlyArray<ExistingTurn>>
     readonly find: (user: UserId, turnId: TurnId) => Effect.Effect<StoredTurn, TurnNotFound>
     /** Asks the turn's node to stop it; an ended turn stays as it is. */
@@ -129,15 +128,15 @@ export class Turns extends Context.Tag("taskchat/services/Turns")<
     /** Asks the turn's node to flush its text often, for the next 10 seconds. */
     readonly watch: (user: UserId, turnId: TurnId) => Effect.Effect<void>
     /**
-     * Takes back what an ended turn did, once: `revert` runs in the transaction that records its result, and a second
-     * time the record is the answer.
+     * Undoes an ended turn, once: `revert` runs in the transaction that records its result, and a repeated undo returns the
+     * record.
      */
     readonly undo: <E>(
       user: UserId,
       turnId: TurnId,
       revert: Effect.Effect<ReadonlyArray<Reverted>, E>
     ) => Effect.Effect<ReadonlyArray<Reverted>, E | TurnNotFound | TurnInProgress>
-    /** Forgets Idempotency-Keys older than a day, and what reached the database of a turn after its end. */
+    /** Deletes Idempotency-Keys older than a day, and rows of turns that arrived after their end. */
     readonly prune: Effect.Effect<void>
   }
 >() {
@@ -166,8 +165,8 @@ const make = (options: TurnsOptions) =>
 
     type Call = { user: UserId; turnId: TurnId; step: number; position: number; offset: number; call: string }
     type Cost = { input: number; output: number; estimated: number; model: string | null; steps: string }
-    // The turn's row is locked against its end. If this node no longer holds the turn, the statement fails: that it inserted
-    // no row would be known only after the commit that travels with it.
+    // Locks the turn's row against its end. If this node no longer holds the turn, the statement fails: an empty result
+    // would come too late, as `COMMIT` is sent along.
     const insertedCall = (p: PreparedStatement.Given<keyof Call>, turn: Statement.Fragment) => sql`
       WITH turn AS (${turn})
       INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call)
@@ -235,7 +234,7 @@ const make = (options: TurnsOptions) =>
 
     const stored = PreparedStatement.make<{ user: UserId; turnId: TurnId }>(sql, ({ turnId, user }) => {
       const { records, said } = finishTurn.left(sql`t.user_id`, sql`t.id`)
-      // What a running turn has said and done comes from the same view as that it is running.
+      // The output of a running turn comes from the same snapshot as its status.
       return sql`
         SELECT t.id AS "turnId", t.conversation_id AS "conversationId", t.status, t.node,
           t.user_message_id AS "userMessageId", t.message_id AS "messageId", t.error_code AS "errorCode",
