@@ -9,7 +9,7 @@ import * as Codec from "../runtime/Codec.ts"
 import * as JsonList from "../runtime/JsonList.ts"
 import * as PreparedStatement from "../runtime/PreparedStatement.ts"
 import * as Span from "../runtime/Span.ts"
-import { time } from "../sql/Json.ts"
+import * as Json from "../sql/Json.ts"
 import * as Sql from "../sql/Sql.ts"
 import { dieOnSql } from "../sql/SqlErrors.ts"
 
@@ -80,8 +80,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
     Conversations,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const json = sql.literal(`json_build_object('id', id, 'title', title, 'created_at', ${time("created_at")},
-        'updated_at', ${time("updated_at")})::text AS conversation`)
+      const json = sql.literal(`${conversationJson} AS conversation`)
 
       type Owned = { owner: UserId; id: ConversationId }
 
@@ -115,14 +114,14 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
         (p) => sql`SELECT ${json} FROM conversations WHERE ${living(p)}`
       )
 
-      const selectMessages = (order: "ASC" | "DESC", columns: string) =>
+      const selectMessages = (order: "ASC" | "DESC", members: Readonly<Record<string, string>>) =>
         PreparedStatement.make<Owned & { after: number; before: number; limit: number }>(
           sql,
           ({ after, before, id, limit, owner }) => sql`
-            SELECT c.message_count AS total, row_to_json(m)::text AS message
+            SELECT c.message_count AS total, m.message
             FROM (SELECT message_count, last_sequence_number FROM conversations WHERE ${living({ owner, id })}) AS c
             LEFT JOIN LATERAL (
-              SELECT ${sql.literal(columns)} FROM messages
+              SELECT sequence_number, ${sql.literal(Json.object(members))} AS message FROM messages
               WHERE user_id = ${owner} AND conversation_id = ${id} AND deleted_at IS NULL
                 AND sequence_number > ${after}::bigint AND sequence_number < ${before}::bigint
               ORDER BY sequence_number ${sql.literal(order)}
@@ -130,12 +129,12 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
             ) AS m ON true
             ORDER BY m.sequence_number`
         )
-      const selectEach = (columns: string) => ({
-        first: selectMessages("ASC", columns),
-        last: selectMessages("DESC", columns)
+      const selectEach = (members: Readonly<Record<string, string>>) => ({
+        first: selectMessages("ASC", members),
+        last: selectMessages("DESC", members)
       })
-      const plain = selectEach(messageColumns)
-      const withParts = selectEach(`${messageColumns}, ${partColumns}`)
+      const plain = selectEach(messageMembers)
+      const withParts = selectEach({ ...messageMembers, ...partMembers })
 
       return Conversations.of({
         list: (owner, { cursor, limit = 50 }) =>
@@ -245,6 +244,13 @@ const decoded = <A>(
 
 const decodeRows = Codec.decodeUnknown(Schema.Array(Schema.Struct({ conversation: Schema.String })))
 
+const conversationJson = Json.object({
+  id: Json.plain("id"),
+  title: Json.any("title"),
+  created_at: Json.word(Json.time("created_at")),
+  updated_at: Json.word(Json.time("updated_at"))
+})
+
 const conversationsOf = JsonList.make(Conversation)
 
 const conversationOf = (json: string) => Arr.unsafeGet(conversationsOf([json]), 0)
@@ -259,13 +265,27 @@ const decodeMessageRows = Codec.decodeUnknown(
   Schema.Array(Schema.Struct({ total: Schema.Int, message: Schema.NullOr(Schema.String) }))
 )
 
-const messageColumns = `id, sequence_number, role, content, tool_calls, status, ${time("created_at")} AS created_at, turn_id`
+const messageMembers = {
+  id: Json.plain("id"),
+  sequence_number: Json.plain("sequence_number"),
+  role: Json.word("role"),
+  content: Json.any("content"),
+  tool_calls: Json.plain("tool_calls"),
+  status: Json.word("status"),
+  created_at: Json.word(Json.time("created_at")),
+  turn_id: Json.word("turn_id")
+}
 
 const messagesOf = JsonList.make(Message)
 
 /** What its parts are made of; `held`, the calls that wait for approval, only of the conversation's last message. */
-const partColumns = `tool_places AS places, ${time("approval_expires_at")} AS expires_at,
-  CASE WHEN approval_expires_at > now() AND sequence_number = c.last_sequence_number THEN awaiting END AS held`
+const partMembers = {
+  places: Json.plain("tool_places"),
+  expires_at: Json.word(Json.time("approval_expires_at")),
+  held: Json.plain(
+    "CASE WHEN approval_expires_at > now() AND sequence_number = c.last_sequence_number THEN awaiting END"
+  )
+}
 
 const rowsWithParts = JsonList.make(
   Schema.Struct({

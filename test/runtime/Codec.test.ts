@@ -203,12 +203,18 @@ describe("a list that came as JSON", () => {
     assert.deepStrictEqual([...list], decoded)
   })
 
-  it.prop("is written as it came", [tasks], ([tasks]) => {
+  it.prop("is written as the JSON of its items", [tasks], ([tasks]) => {
     const page = { before: 1, tasks, after: null }
     const written = text(Codec.encodeJson(Page)({ ...page, tasks: listOf(texts(tasks)) }))
     assert.deepStrictEqual(JSON.parse(written), json(Codec.encode(Page)(page)))
-    const spaced = texts(tasks).map((one) => ` ${one}`)
-    assert.include(text(Codec.encodeJson(Page)({ ...page, tasks: listOf(spaced) })), `"tasks":[${spaced.join(",")}]`)
+  })
+
+  it("is passed on as it came", () => {
+    const list = listOf([" 1", "2 "])
+    assert.strictEqual(
+      text(Codec.encodeJson(Page)({ before: 1, tasks: list, after: null })),
+      '{"before":1,"tasks":[ 1,2 ],"after":null}'
+    )
   })
 
   it("is encoded item by item by any other schema, and within others", () => {

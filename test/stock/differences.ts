@@ -45,6 +45,7 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
     "wrong arguments, unknown tools, failures and defects go back to the model, and the turn goes on"
   ],
   "`Schema` loses a member `__proto__`": ["is one like any other"],
+  "`Schema` encodes a list that came as JSON": ["is passed on as it came"],
   "`Effect` restores a fiber's references, and has nothing to let go of them": [
     "are services and annotations, until it forgets them"
   ]

@@ -1,5 +1,5 @@
 import type { SqlClient, Statement } from "@effect/sql"
-import { Schema } from "effect"
+import { Option, Record, Schema } from "effect"
 import { TaskId, type TurnId, type UserId } from "../../domain/Id.ts"
 import { type Cause, Task } from "../../domain/Task.ts"
 import { TaskChange } from "../../domain/TaskChange.ts"
@@ -9,32 +9,34 @@ import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import * as Json from "../../sql/Json.ts"
 import { Series } from "./Recurrence.ts"
 
-const time = (column: string) => (t: string) => Json.time(`${t}.${column}`)
+const time = (column: string) => (t: string) => Json.word(Json.time(`${t}.${column}`))
 
-const itself = (column: string) => (t: string) => `${t}.${column}`
+const plain = (column: string) => (t: string) => Json.plain(`${t}.${column}`)
+
+const any = (column: string) => (t: string) => Json.any(`${t}.${column}`)
 
 /**
  * The one list of what a task is made of: every column that a change may write, with what it is in JSON, for clients and
  * records alike; null if it is not for them. Inserts, updates, comparisons, records and answers follow from it.
  */
 const content = {
-  title: itself("title"),
+  title: any("title"),
   title_search: null,
-  description: itself("description"),
+  description: any("description"),
   description_search: null,
-  priority: itself("priority"),
-  labels: itself("labels"),
-  due_date: itself("due_date"),
+  priority: any("priority"),
+  labels: any("labels"),
+  due_date: any("due_date"),
   due_at: time("due_at"),
-  time_zone: itself("time_zone"),
-  repeat: itself("repeat")
+  time_zone: any("time_zone"),
+  repeat: plain("repeat")
 }
 
 /** What else is in a task's JSON. */
 const json = {
-  id: itself("id"),
+  id: plain("id"),
   ...content,
-  completed: (t: string) => `${t}.completed_at IS NOT NULL`,
+  completed: (t: string) => Json.plain(`${t}.completed_at IS NOT NULL`),
   created_at: time("created_at"),
   updated_at: time("updated_at"),
   completed_at: time("completed_at")
@@ -118,24 +120,24 @@ export const decodeRevertible = Codec.decodeUnknown(
 
 type Writers = Readonly<Record<string, ((t: string) => string) | null>>
 
-const members = (of: Writers, t: string) =>
-  Object.entries(of)
-    .flatMap(([name, write]) => (write === null ? [] : [`'${name}', ${write(t)}`]))
-    .join(", ")
+const object = (writers: Writers, t: string) =>
+  Json.object(Record.filterMap(writers, (write) => Option.map(Option.fromNullable(write), (write) => write(t))))
 
 /** A row of `tasks` in JSON, with all that it needs to repeat. */
-export const taskJson = (sql: SqlClient.SqlClient, t: string) => sql.literal(`jsonb_build_object(${members(json, t)})`)
+export const taskJson = (sql: SqlClient.SqlClient, t: string) => sql.literal(`(${object(json, t)})::jsonb`)
 
-const repeat = (t: string) => `CASE WHEN ${t}.repeat IS NOT NULL THEN json_build_object(
-  'rule', ${t}.repeat->'rule', 'text', ${t}.repeat->'text', 'starts_on', ${t}.repeat->'starts_on') END`
+const repeat = (t: string) => {
+  const members = { rule: "rule", text: "text", starts_on: "starts_on" }
+  return `CASE WHEN ${t}.repeat IS NOT NULL
+  THEN ${Json.object(Record.map(members, (name) => Json.plain(`${t}.repeat->'${name}'`)))} END`
+}
 
 /** The JSON of a row of `tasks` as clients see it, as text. */
-export const taskText = (sql: SqlClient.SqlClient, t: string) =>
-  sql.literal(`json_build_object(${members({ ...json, repeat }, t)})::text`)
+export const taskText = (sql: SqlClient.SqlClient, t: string) => sql.literal(object({ ...json, repeat }, t))
 
 export const changeJson = (sql: SqlClient.SqlClient, c: string) =>
   sql.literal(`jsonb_build_object(
-    'version', ${c}.version, 'kind', ${c}.kind, 'before', ${c}.before, 'after', ${c}.after, 'at', ${time("at")(c)},
+    'version', ${c}.version, 'kind', ${c}.kind, 'before', ${c}.before, 'after', ${c}.after, 'at', ${Json.time(`${c}.at`)},
     'cause', jsonb_strip_nulls(jsonb_build_object('type', ${c}.cause, 'turn_id', ${c}.turn_id, 'step', ${c}.step,
       'position', ${c}.position, 'request_id', ${c}.request_id)))`)
 
