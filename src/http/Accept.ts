@@ -1,15 +1,15 @@
-/** One of the media types that a client takes, as an `Accept` field has them. */
+/** One media range of an `Accept` header. */
 interface Range {
   readonly type: string
   /** By lower-case names, `q` left out. */
   readonly parameters: ReadonlyMap<string, string>
-  /** How much it is liked, from 0, not at all, to 1. */
+  /** Its preference, from 0 (not acceptable) to 1. */
   readonly q: number
 }
 
 /**
- * Whether a client would rather have `type` in `profile` than `type` alone. It has to name the profile: to take anything
- * is to take the usual.
+ * Whether a client prefers `type` with `profile` to `type` alone. It must name the profile: a wildcard means the usual
+ * format.
  */
 export const prefersProfile = (accept: string | undefined, type: string, profile: string): boolean => {
   if (accept === undefined) return false
@@ -22,7 +22,7 @@ export const prefersProfile = (accept: string | undefined, type: string, profile
   return named.q >= (plain?.q ?? 0)
 }
 
-/** Whether a client takes `type` at all: the closest range that fits it decides. Without the field it takes anything. */
+/** Whether a client accepts `type`: the most specific matching range decides. Without the header it accepts anything. */
 export const accepts = (accept: string | undefined, type: string): boolean => {
   if (accept === undefined || accept.trim() === "") return true
   const ranges = rangesOf(accept)
@@ -32,11 +32,11 @@ export const accepts = (accept: string | undefined, type: string): boolean => {
   return closest !== undefined && closest.q > 0
 }
 
-/** Whether a client names `type` itself as one that it takes. */
+/** Whether a client accepts `type` by name. */
 export const names = (accept: string | undefined, type: string): boolean =>
   accept !== undefined && rangesOf(accept).some((range) => range.type === type && range.q > 0)
 
-/** What makes no sense is left out. */
+/** Malformed ranges are left out. */
 const rangesOf = (accept: string): ReadonlyArray<Range> =>
   split(accept, ",").flatMap((element) => {
     const [type = "", ...rest] = split(element, ";").map((part) => part.trim())
@@ -54,7 +54,7 @@ const parameterOf = (text: string): ReadonlyArray<readonly [string, string]> => 
   return [[text.slice(0, at).trim().toLowerCase(), quoted === undefined ? value : quoted.replace(/\\(.)/gs, "$1")]]
 }
 
-/** The parts between separators that do not stand in a quoted string. */
+/** Splits at separators outside of quoted strings. */
 const split = (text: string, separator: string): ReadonlyArray<string> => {
   const parts: Array<string> = []
   let from = 0

@@ -16,7 +16,7 @@ import { Tokens } from "../services/access/Tokens.ts"
 import { Erasing } from "../services/data/Erasing.ts"
 import { Additions, setResponseHeaders } from "./Exchange.ts"
 
-/** Who asks, by the Bearer token of the request. */
+/** Identifies the user by the Bearer token of the request. */
 const authenticate = (tokens: typeof Tokens.Service): Identify =>
   Effect.flatMap(
     HttpServerRequest.HttpServerRequest,
@@ -26,7 +26,7 @@ const authenticate = (tokens: typeof Tokens.Service): Identify =>
     }
   )
 
-/** Spends one request of the user's, or several; the answer, whatever it is, says what is left. */
+/** Counts requests of the user, one by default. The answer has the limit headers in any case. */
 export const spend = (
   limits: typeof RateLimits.Service,
   policy: Policy,
@@ -49,22 +49,22 @@ const fieldsOf = (policy: Policy, { limit, remaining, resetAt, resetSeconds, win
   "ratelimit-policy": `"${policy}";q=${limit};w=${windowSeconds}`
 })
 
-/** The answer is for whoever sent the token, and may be another for another token. */
+/** The answer is private to the token's user, and depends on the token. */
 const toItsUserAlone = { "cache-control": "private, no-cache", vary: "Authorization" }
 
-/** A URL of someone else's is one. What is no number at all is refused later, as such. */
+/** Whether the URL's user is another one. A value that is not a number is refused later, as 400. */
 const isForeign = (inUrl: string | undefined, user: UserId) =>
   inUrl !== undefined && /^[0-9]+$/.test(inUrl) && inUrl !== String(user)
 
-/** Has the answer say what is left to the user, and spends nothing of it. */
+/** Sets the limit headers without counting a request. */
 export const showLimits = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
   Effect.flatMap(limits.take(policy, user, 0), (standing) => setResponseHeaders(fieldsOf(policy, standing)))
 
-/** Spends nobody's quota. */
+/** Refuses without counting a request. */
 const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
   Effect.zipRight(showLimits(limits, policy, user), new UserMismatch())
 
-/** A middleware's type cannot ask for what another provides, though every group has `Authentication` around this. */
+/** A middleware's type cannot require what another one provides; `Authentication` is around this one in every group. */
 const spendOwn = <E>(policy: Policy, refuse: (user: UserId) => Effect.Effect<void, E>) =>
   Effect.map(RateLimits, (limits) =>
     Effect.contextWithEffect((context: Context.Context<never>) => {
@@ -73,26 +73,26 @@ const spendOwn = <E>(policy: Policy, refuse: (user: UserId) => Effect.Effect<voi
     })
   )
 
-/** Finds out who sent a request. It may read the request however it likes: a token, a cookie, a header of a proxy's. */
+/** Identifies the sender of a request, by anything in it: a token, a cookie, a header of a proxy. */
 export type Identify = Effect.Effect<
   { readonly id: UserId },
   MissingToken | InvalidToken | Unavailable,
   HttpServerRequest.HttpServerRequest
 >
 
-/** How clients say who they are, as the document and its page tell it; by a token, unless it is set. */
+/** How clients authenticate, for the document and its page; by a token, unless it is set. */
 export class Scheme extends Context.Reference<Scheme>()("taskchat/http/Authentication/Scheme", {
   defaultValue: (): { readonly scheme: SecurityScheme | undefined } => ({ scheme: ownScheme })
 }) {}
 
 export interface IdentifyOptions {
-  /** How clients say who they are, for `/openapi.json` and `/docs`, which say nothing of it when absent. */
+  /** How clients authenticate, for `/openapi.json` and `/docs`, which do not mention it when absent. */
   readonly scheme?: SecurityScheme
 }
 
 /**
- * Every endpoint's `Authentication` and limits, with users of one's own. That the URL is theirs is checked here. It is also
- * what `Mcp.layerOpen` needs.
+ * `Authentication` and the limits of every endpoint, for an app's own users. It also checks that the URL is the user's.
+ * `Mcp.layerOpen` needs it too.
  */
 export const layerOf = <E, R>(
   identify: Effect.Effect<Identify, E, R>,
@@ -113,7 +113,7 @@ export const layerOf = <E, R>(
               const { id } = yield* identity
               additions.log({ user_id: id })
               const { params, route } = yield* HttpLayerRouter.RouteContext
-              // Before anything reads the path: whatever depends on it is the same as with the number.
+              // Before anything reads the path, so that `me` works exactly like the number.
               if (params["user_id"] === "me") Object.assign(params, { user_id: String(id) })
               if (!isForeign(params["user_id"], id)) return { id }
               return yield* refuse(limits, /\/(chat(\/stream)?|approve|decline)$/.test(route.path) ? "chat" : "api", id)
@@ -135,5 +135,5 @@ export const layerOf = <E, R>(
     )
   )
 
-/** Who asks is whoever the token names. */
+/** The users are those of the tokens. */
 export const layer = layerOf(Effect.map(Tokens, authenticate), ownScheme && { scheme: ownScheme })

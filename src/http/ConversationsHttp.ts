@@ -6,7 +6,7 @@ import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Conversations } from "../services/Conversations.ts"
 import { annotateRequestLog } from "./Exchange.ts"
 
-/** Who asks, while the request's log line names the conversation. */
+/** The user; also adds the conversation to the request's log line. */
 const ownerOf = (path: { readonly conversation_id: ConversationId }) =>
   Effect.zipRight(
     annotateRequestLog({ conversation_id: path.conversation_id }),

@@ -6,7 +6,7 @@ import { exchange, withHeaders } from "./Exchange.ts"
 const methods = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
 
 const allowed = [
-  // With a quoted profile in it, it is not among those that pages may send anyway.
+  // A value with a quoted profile is not CORS-safelisted.
   "Accept",
   "Authorization",
   "Content-Type",
@@ -37,7 +37,7 @@ const exposed = [
 
 const toPages = { "access-control-expose-headers": exposed.join(", ") }
 
-/** Seconds for which a browser may remember what it was told. */
+/** Seconds for which a browser may cache a preflight answer. */
 const maxAge = 600
 
 const toPreflights = {
@@ -47,13 +47,13 @@ const toPreflights = {
 }
 
 /**
- * Lets pages of these origins call the API and read every answer, refusals included; none, when there are none. An origin
- * that is not among them is not told of those that are.
+ * Lets pages of these origins call the API and read every answer, also refusals. Other origins do not learn which ones are
+ * allowed.
  */
 export const layer = (origins: ReadonlyArray<string>) =>
   origins.length === 0 ? Layer.empty : welcoming((origin) => origins.includes(origin))
 
-/** Lets pages in that are served on this machine, on whatever port: a front end that is being developed. */
+/** Allows pages of loopback origins with any port, such as a front end in development. */
 export const layerLoopback = Layer.suspend(() =>
   welcoming((origin) => URL.canParse(origin) && isLoopback(new URL(origin).hostname))
 )
@@ -65,7 +65,7 @@ const welcoming = (includes: (origin: string) => boolean) =>
         const origin = headers["origin"]
         const isWelcome = origin !== undefined && includes(origin)
         const about = {
-          // For caches, of every answer: it may be another for another origin.
+          // On every answer, for caches: it depends on the origin.
           vary: "Origin",
           ...(isWelcome && { "access-control-allow-origin": origin })
         }

@@ -6,7 +6,7 @@ import { CurrentUser } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { type Copy, Exports } from "../services/data/Exports.ts"
 
-/** To be saved, under a name that says whose it is and of which day. */
+/** The browser saves it as a file with the user and the day in its name. */
 const download = (copy: Copy, contentType: string, name: string) =>
   HttpServerResponse.stream(copy, {
     contentType,

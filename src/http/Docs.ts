@@ -7,8 +7,8 @@ import * as Hosts from "./Hosts.ts"
 import { addressIn, Mount, mountedHere, PublicUrl } from "./Mount.ts"
 
 /**
- * The page's own scripts and style are written into it, and its requests go to this service. Any other script, and
- * whatever else it could be made to load, by a link or by a document that somebody smuggles in, is refused.
+ * The page contains its own scripts and styles, and sends requests only to this service. Any other script or resource, as
+ * from a link or a manipulated document, is refused.
  */
 const policyOf = (page: string) =>
   [
@@ -24,7 +24,7 @@ const policyOf = (page: string) =>
     "frame-ancestors 'none'"
   ].join("; ")
 
-/** Those that run: one with a type is data. */
+/** Scripts that run: one with a type is data. */
 const scriptsIn = (page: string) => Array.from(page.matchAll(/<script>(.*?)<\/script>/gs), ([, script = ""]) => script)
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("base64")
@@ -32,8 +32,8 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest("base6
 const specification = /(<script id="swagger-spec" type="application\/json">).*?(<\/script>)/s
 
 /**
- * Swagger UI shows an answer once all of it is there. This gives it what has come of a stream again with every piece, as
- * the answer so far. It begins after the bundle and before the page's `onload`, which makes the UI.
+ * Swagger UI shows an answer when it is complete. For a stream, this passes it the answer so far with every piece. It runs
+ * after the bundle and before the page's `onload`, which creates the UI.
  */
 const liveStreams = `
 const bundle = SwaggerUIBundle
@@ -72,7 +72,7 @@ const libraryPage = Effect.gen(function* () {
   return yield* Effect.promise(() => HttpServerResponse.toWeb(response).text())
 }).pipe(Effect.scoped, Effect.orDie, Effect.uninterruptible)
 
-/** The page of a document: the library's own, with this document in it, and with streams that show as they come. */
+/** The page of a document: the library's page with this document, and with streams shown live. */
 const pageOf = (page: string, document: object) => {
   const text = JSON.stringify(document).replaceAll("<", "\\u003c")
   const html = page
@@ -84,7 +84,7 @@ const pageOf = (page: string, document: object) => {
   })
 }
 
-/** `/openapi.json`, and at `/docs` a page to try it with, which needs nothing from anywhere else. */
+/** `/openapi.json`, and at `/docs` an interactive page, which loads nothing from elsewhere. */
 export const layer = Layer.unwrapEffect(
   Effect.gen(function* () {
     const { prefix } = yield* Mount
@@ -96,7 +96,7 @@ export const layer = Layer.unwrapEffect(
       onSome: (url) => addressIn(url, "").slice(url.origin.length)
     })
     const document = () => documentOf({ root, prefix, groups: new Set([...groups, "docs"]), scheme })
-    // What is mounted is known once the app serves, and the same for every request from then on.
+    // The mounted groups are known once the app serves, and do not change after that.
     const json = yield* Effect.cached(Effect.sync(() => HttpServerResponse.unsafeJson(document())))
     const page = yield* Effect.cached(Effect.map(libraryPage, (page) => pageOf(page, document())))
 

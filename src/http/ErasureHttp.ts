@@ -5,7 +5,7 @@ import { CurrentUser, InvalidRequest } from "../domain/Request.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { Erasure } from "../services/data/Erasure.ts"
 
-/** How long a request waits for an erasure that runs. */
+/** How long a request waits for a running erasure. */
 const patience = "5 seconds"
 
 const running = HttpServerResponse.empty({ status: 202, headers: { "retry-after": "1" } })

@@ -16,13 +16,13 @@ const seconds = Metric.histogram(
   "Until the answer's head was ready, by route; of JSON answers, its body too"
 )
 
-/** The caller's, if it is 1 to 128 visible ASCII characters, else a fresh one. */
+/** The caller's id, if it has 1 to 128 visible ASCII characters, else a new one. */
 const requestIdOf = (request: HttpServerRequest.HttpServerRequest) => {
   const given = request.headers["x-request-id"]
   return given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given) ? given : crypto.randomUUID()
 }
 
-/** No browser is to take an answer for anything but what its `Content-Type` says. */
+/** Browsers must not guess another type than `Content-Type`. */
 const onEvery = { "x-content-type-options": "nosniff" }
 
 /** What handlers add to the request's log line and to its response, whether it succeeds or fails. */
@@ -56,7 +56,10 @@ export const annotateRequestLog = (fields: Readonly<Record<string, string | numb
 export const setResponseHeaders = (headers: Readonly<Record<string, string>>): Effect.Effect<void> =>
   Effect.map(Additions, (additions) => additions.setHeaders(headers))
 
-/** The counter of a route's responses with one status. With both labels at once: of two tags, every update makes a key anew. */
+/**
+ * The counter of a route's responses with one status. Both labels are set at once: with two tags every update would build a
+ * new key.
+ */
 const responsesOf = Memo.byText((route) =>
   Memo.byText((status) =>
     Metric.taggedWithLabels(requests, [MetricLabel.make("route", route), MetricLabel.make("status", status)])
@@ -66,8 +69,8 @@ const responsesOf = Memo.byText((route) =>
 const secondsOf = Memo.byText((route) => Metric.tagged(seconds, "route", route))
 
 /**
- * One request and its response: gives the request its id, turns every failure into a problem, counts the response and
- * writes its log line. `route` is the path's template, which names nobody.
+ * Handles one request and its response: gives the request its id, turns every failure into a problem, counts the response
+ * and writes its log line. `route` is the path's template, without ids.
  */
 export const exchange = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
@@ -98,7 +101,7 @@ export const exchange = <E, R>(
     })
   )
 
-/** A refusal is the caller's to know; of a defect they learn that there was one. */
+/** The caller gets the reason of a refusal; of a defect only that there was one. */
 const answerTo = (cause: Cause.Cause<unknown>, requestId: string) => {
   const failure = Option.getOrUndefined(Cause.failureOption(cause))
   if (isFailure(failure)) return Effect.succeed(respond(problemOf(failure), requestId))
@@ -109,7 +112,7 @@ const answerTo = (cause: Cause.Cause<unknown>, requestId: string) => {
   return Effect.as(Effect.logError(problem.about.title, defect), respond(problem, requestId))
 }
 
-/** Adds header fields. What a response itself says of caching stands; what it varies by is added to. */
+/** Adds header fields. The response's own `Cache-Control` stays; `Vary` is extended. */
 export const withHeaders = (
   response: HttpServerResponse.HttpServerResponse,
   headers: Readonly<Record<string, string>>
@@ -122,7 +125,10 @@ export const withHeaders = (
   })
 }
 
-/** Every span of the request has its id. The platform's own has the whole URL, and so what people look for with `q`. */
+/**
+ * Adds the request's id to all of its spans. Replaces the whole URL in the platform's span, as `q` may hold text from
+ * people.
+ */
 const annotateSpans =
   (requestId: string, route: string) =>
   <A, E, R>(self: Effect.Effect<A, E, R>) =>
@@ -131,7 +137,7 @@ const annotateSpans =
       Span.annotate({ "request.id": requestId, "url.full": route, "url.path": route, "url.query": "" })
     )
 
-/** Has every route it is provided to answer so. */
+/** Applies `exchange` to every route that it is provided to. */
 export const middleware = HttpLayerRouter.middleware(
   <E, R>(
     handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>

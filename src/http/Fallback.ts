@@ -14,11 +14,11 @@ interface Known {
 
 const known = (method: string, path: string): Known => ({
   method,
-  // As the router reads paths: without regard to case, to a slash at the end, and to how many there are in a row.
+  // As the router matches paths: ignoring case, a trailing slash and repeated slashes.
   pattern: new RegExp(`^${path.replaceAll(/:([^/]+)/g, "(?<$1>[^/]+)")}/?$`, "i")
 })
 
-/** What there is besides the API's endpoints. */
+/** Paths besides the API's endpoints. */
 const others = [
   "/",
   "/openapi.json",
@@ -35,14 +35,14 @@ const routes: ReadonlyArray<Known> = [
   known("POST", "/mcp")
 ]
 
-/** Of a path that there is, the methods it takes. */
+/** The methods of a known path. */
 const methodsOf = (path: string) => {
   const methods = new Set(routes.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method))
   if (methods.has("GET")) methods.add("HEAD")
   return Array.from(methods)
 }
 
-/** The path in a request's target, whatever was sent as one. */
+/** The path in a request's target, which may be malformed. */
 const pathOf = (target: string) => {
   const path = target
     .replace(/^https?:\/\/[^/?#]*/i, "")
@@ -57,7 +57,7 @@ const pathOf = (target: string) => {
 
 const isRouteNotFound = (u: unknown) => u instanceof HttpServerError.RouteNotFound
 
-/** The part of a path below the place where the API is mounted, if it is below. */
+/** The part of a path below the API's prefix, if it is below. */
 const below = (prefix: string, path: string) => {
   const [above, rest] = [path.slice(0, prefix.length), path.slice(prefix.length)]
   const isBelow = prefix === "" || (above.toLowerCase() === prefix.toLowerCase() && /^(\/|$)/.test(rest))
@@ -74,13 +74,10 @@ const longValues = (method: string, path: string) =>
     .flatMap(({ pattern }) => Object.entries(pattern.exec(path)?.groups ?? {}))
     .flatMap(([name, value]) => (value.length > maxValueLength ? [name] : []))
 
-/** Stands for the route that there is not. */
+/** Stands for the missing route. */
 const nowhere = HttpRouter.makeRoute("GET", "/*", HttpServerResponse.empty())
 
-/**
- * What `layer` does, for whoever embeds the API and says who asks. Where it is mounted under a prefix, what lies elsewhere
- * is left to the app.
- */
+/** As `layer`, for apps with their own authentication. Under a prefix, paths elsewhere are left to the app. */
 export const layerOpen = Layer.fresh(
   HttpLayerRouter.middleware(
     Effect.gen(function* () {
@@ -100,7 +97,7 @@ export const layerOpen = Layer.fresh(
             message: `must have at most ${maxValueLength} characters`
           }))
           if (errors.length > 0) return yield* new InvalidRequest({ errors })
-          // What would have been found if it were mounted is not.
+          // A known endpoint that is not mounted here.
           if (methods.length === 0 || methods.includes(method)) return yield* new NotFound()
           return yield* new MethodNotAllowed({ headers: { allow: methods.join(", ") } })
         }).pipe(
@@ -125,7 +122,7 @@ export const layerOpen = Layer.fresh(
 )
 
 /**
- * Answers what no route does: 401 first for whatever lies under `/api` and `/mcp`, so that strangers learn nothing of
- * what there is; then 405 with `Allow`, 400 for a value that is too long to be one, or 404.
+ * Answers requests without a route: first 401 for everything under `/api` and `/mcp`, so that requests without a token
+ * cannot find out what exists; then 405 with `Allow`, 400 for a value that is too long, or 404.
  */
 export const layer = Layer.provide(layerOpen, Users.layer)

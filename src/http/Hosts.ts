@@ -6,15 +6,15 @@ import { NotFound } from "../domain/Request.ts"
 import { respond } from "./Problems.ts"
 
 /**
- * For which `Host` headers pages are served: all, unless `layer` says which. A page that was opened under a name of someone
- * else's is of their origin (DNS rebinding), whoever serves it.
+ * The `Host` headers for which pages are served: all, unless `layer` is used. A page opened under another site's name has
+ * that site's origin (DNS rebinding).
  */
 export class Hosts extends Context.Reference<Hosts>()("taskchat/http/Hosts", {
   defaultValue: () => ({ includes: (_host: string | undefined): boolean => true })
 }) {}
 
 export interface HostsOptions {
-  /** Of the interface that the service listens on. */
+  /** The interface that the service listens on. */
   readonly host: string
   /** Where clients find the service, if that is set. */
   readonly publicUrl: URL | undefined
@@ -22,7 +22,7 @@ export interface HostsOptions {
 
 const nameOf = (host: string) => host.replace(/:\d*$/, "")
 
-/** That of `publicUrl`, and where only this machine is served, the machine's own names. */
+/** The host of `publicUrl` and, on a loopback interface, the machine's own names. */
 export const layer = ({ host, publicUrl }: HostsOptions) =>
   isLoopback(host) || publicUrl !== undefined
     ? Layer.succeed(Hosts, {

@@ -1,6 +1,6 @@
 import { Context } from "effect"
 
-/** Whether the node is about to stop. It still serves, but is no longer ready, so that balancers send new requests elsewhere. */
+/** Whether the node is stopping: it still serves, but is not ready, so that load balancers send new requests elsewhere. */
 export class Leaving extends Context.Reference<Leaving>()("taskchat/http/Leaving", {
   defaultValue: (): { readonly isLeaving: boolean } => ({ isLeaving: false })
 }) {}

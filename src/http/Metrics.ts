@@ -1,10 +1,7 @@
 import { Effect, Metric, MetricKeyType, type MetricPair, MetricState, Option } from "effect"
 import * as Sampled from "../runtime/Sampled.ts"
 
-/**
- * Everything that was counted, in Prometheus' text format 0.0.4
- * (https://prometheus.io/docs/instrumenting/exposition_formats).
- */
+/** All metrics in Prometheus' text format 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats). */
 export const text: Effect.Effect<string> = Effect.map(Effect.zipRight(Sampled.takeAll, Metric.snapshot), (pairs) => {
   const families = new Map<string, Array<string>>()
   for (const pair of pairs) {
@@ -20,7 +17,7 @@ export const text: Effect.Effect<string> = Effect.map(Effect.zipRight(Sampled.ta
 
 const write = ({ metricKey, metricState }: MetricPair.MetricPair.Untyped) => {
   const { keyType } = metricKey
-  // One that may go down is a gauge; a counter's name has to say so.
+  // A metric that can decrease is a gauge; a counter's name ends in `_total`.
   const isCounter = MetricKeyType.isCounterKey(keyType) && keyType.incremental
   const given = metricKey.name.replaceAll(/[^\w:]/g, "_")
   const name = isCounter && !given.endsWith("_total") ? `${given}_total` : given
@@ -40,7 +37,7 @@ const write = ({ metricKey, metricState }: MetricPair.MetricPair.Untyped) => {
     name,
     type: "histogram",
     lines: [
-      // The last one, without a bound, holds all that was counted.
+      // The last bucket, without a bound, counts everything.
       ...metricState.buckets
         .filter(([boundary]) => Number.isFinite(boundary))
         .map(([boundary, count]) => line("_bucket", count, `le="${boundary}"`)),

@@ -2,12 +2,12 @@ import { HttpLayerRouter, type HttpServerRequest } from "@effect/platform"
 import { Context, Effect, Layer, Option } from "effect"
 import { isLoopback } from "../domain/Loopback.ts"
 
-/** Where routes are being mounted. */
+/** The place where routes are mounted. */
 export class Mount extends Context.Reference<Mount>()("taskchat/http/Mount", {
   defaultValue: (): {
-    /** What their paths begin with; empty for those of an app of their own. */
+    /** The prefix of their paths; empty at the app's root. */
     readonly prefix: string
-    /** The app's router, for what has its place at the root, if it is another than theirs. */
+    /** The app's router, for routes at the root, if it is not their own router. */
     readonly root: HttpLayerRouter.HttpRouter | undefined
   } => ({ prefix: "", root: undefined })
 }) {}
@@ -31,10 +31,10 @@ export const under =
       )
     )
 
-/** The groups of the API that are mounted in each place of an app. */
+/** The mounted groups of the API in each place of an app. */
 const mounted = new WeakMap<HttpLayerRouter.HttpRouter, Map<string, Set<string>>>()
 
-/** Those that are mounted in this place; more may come until the app serves. */
+/** The groups that are mounted here; more may follow until the app serves. */
 export const mountedHere: Effect.Effect<Set<string>, never, HttpLayerRouter.HttpRouter> = Effect.gen(function* () {
   const router = yield* HttpLayerRouter.HttpRouter
   const { prefix, root = router } = yield* Mount
@@ -45,7 +45,7 @@ export const mountedHere: Effect.Effect<Set<string>, never, HttpLayerRouter.Http
   return here
 })
 
-/** Tells that groups are mounted in this place. */
+/** Registers groups as mounted here. */
 export const tell = (...groups: ReadonlyArray<string>) =>
   Layer.effectDiscard(
     Effect.map(mountedHere, (here) => {
@@ -53,17 +53,17 @@ export const tell = (...groups: ReadonlyArray<string>) =>
     })
   )
 
-/** Where clients reach the root of the app, if that is set: a proxy may stand before it. */
+/** The address of the app's root for clients, if it is set: there may be a proxy in front. */
 export class PublicUrl extends Context.Reference<PublicUrl>()("taskchat/http/PublicUrl", {
   defaultValue: (): Option.Option<URL> => Option.none()
 }) {}
 
-/** The address of a path of the app's, such as `/api/1/tasks/7`. */
+/** The address of a path of the app, such as `/api/1/tasks/7`. */
 export const addressIn = ({ origin, pathname }: URL, path: string) => `${origin}${pathname.replace(/\/+$/, "")}${path}`
 
 /**
- * The app's root as the sender of a request knows it. A `Host` is whatever the sender wrote, so without `PublicUrl` it is
- * believed only where it names the machine itself.
+ * The app's root for the sender of a request. The sender can write any `Host`, so without `PublicUrl` only a loopback one
+ * is used.
  */
 export const rootOf = (publicUrl: Option.Option<URL>, { headers }: HttpServerRequest.HttpServerRequest) =>
   Option.orElse(publicUrl, () => {

@@ -19,8 +19,8 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
     const leaving = yield* Leaving
     const room = yield* Room
 
-    // Refused by a server that is read only, it changes nothing on any other. The first attempt gives up the sessions of one
-    // that others have taken over from, even if nobody else writes.
+    // A read-only server refuses it, and it changes nothing on any other. The first attempt closes the sessions of a
+    // server that another has replaced, even if nothing else writes.
     const databaseAcceptsWrites = sql`DELETE FROM idempotency_keys WHERE false`.pipe(
       Effect.retry({ times: 1 }),
       Effect.timeout("2 seconds"),

@@ -11,32 +11,32 @@ export type Failure = AnyProblem | HttpApiError.HttpApiDecodeError | HttpServerE
 export const isFailure = (u: unknown): u is Failure =>
   isProblem(u) || u instanceof HttpApiError.HttpApiDecodeError || u instanceof HttpServerError.RouteNotFound
 
-/** The one place where a failure becomes a problem, by its type. */
+/** Turns a failure into a problem, by its type. Nothing else does. */
 export const problemOf = (failure: Failure): AnyProblem => {
   if (isProblem(failure)) return failure
   return failure._tag === "HttpApiDecodeError" ? invalid(failure) : new NotFound()
 }
 
-/** Everything else is a defect, and ours, unless it is that the database is away or takes nothing of this user. */
+/** Everything else is a defect of ours, unless the database is away or refuses the user's rows during an erasure. */
 export const problemOfDefect = (cause: Cause.Cause<unknown>): AnyProblem => {
   const defects = Cause.defects(cause)
   if (Chunk.some(defects, isErasing)) return new ErasureInProgress({ retryAfter: 1 })
   return Chunk.some(defects, isUnavailable) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
 }
 
-/** What a schema says is wrong ends with the value that is: people's words, which no error repeats. */
+/** A schema's message ends with the invalid value, which may be text from people; it is cut off. */
 const invalid = ({ issues }: HttpApiError.HttpApiDecodeError) => {
   const errors = new Map<string, string>()
   for (const { message, path } of issues) {
     const name = path.map(String).join(".")
-    // What may also be null is wrong once more as a whole, after what is wrong within it.
+    // A nullable value has a second issue as a whole, after the issues within it.
     const isKnown = Array.from(errors.keys()).some((known) => known === name || known.startsWith(`${name}.`))
     if (!isKnown) errors.set(name, message.replace(/, actual .*$/s, "").slice(0, 300))
   }
   return new InvalidRequest({ errors: Array.from(errors, ([path, message]) => ({ path, message })) })
 }
 
-/** The answer that a problem is. */
+/** The response for a problem. */
 export const respond = (problem: AnyProblem, requestId: string) => {
   const { about } = problem
   const body = documentOf(problem, requestId)
@@ -53,7 +53,7 @@ export const respond = (problem: AnyProblem, requestId: string) => {
   })
 }
 
-/** RFC 6750, section 3: a request without a token is told no more than the scheme. */
+/** RFC 6750, section 3: a request without a token gets only the scheme. */
 const challenge = (code: string, detail: string) =>
   code === "missing_token"
     ? 'Bearer realm="taskchat"'

@@ -26,12 +26,12 @@ import * as TurnsHttp from "./TurnsHttp.ts"
 import * as UsersHttp from "./UsersHttp.ts"
 
 /**
- * The whole API: contract, handlers and docs. Whoever embeds it provides the services. Under a prefix it also answers what
- * it does not have; else that is the app's, or `Fallback`'s.
+ * The whole API with its documentation, for users with tokens. It requires the services. Under a prefix it also answers
+ * unknown paths; at the root the app or `Fallback` does.
  */
 export const layer = (options: ChatHttp.ChatHttpOptions) => Layer.provide(layerOpen(options), Authentication.layer)
 
-/** The whole API as `layer` has it, but whoever embeds it says who asks: `authentication` makes a layer that does. */
+/** As `layer`, for apps with their own authentication: `authentication` makes a layer for it. */
 export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
   Layer.mergeAll(
     HttpApiRoutes.mount(usual).pipe(
@@ -56,11 +56,11 @@ const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, 
   api: HttpApi.HttpApi<Id, Groups, E, R>
 ) => Layer.merge(Layer.provide(HttpApiRoutes.mount(api), Exchange.middleware.layer), tell(...Object.keys(api.groups)))
 
-/** One group, to be mounted by itself; like the following ones it leaves open who asks. */
+/** A single group. Like the following ones it requires `authentication`. */
 export const chat = (options: ChatHttp.ChatHttpOptions) =>
   Layer.provide(mount(part.add(ChatApi)), ChatHttp.layer(options))
 
-// Fresh, as a layer is else built once, and would be mounted in one of the places where it is to be.
+// Fresh, since a layer is otherwise built once, and could be mounted in one place only.
 
 export const turns = Layer.fresh(Layer.provide(mount(part.add(TurnsApi)), TurnsHttp.layer))
 
@@ -74,18 +74,18 @@ export const users = Layer.fresh(Layer.provide(mount(part.add(UsersApi)), UsersH
 /** `/api/{user_id}/export`. */
 export const data = Layer.fresh(Layer.provide(mount(part.add(DataApi)), DataHttp.layer))
 
-/** `DELETE /api/{user_id}/data`, which is no part of `layer`. */
+/** `DELETE /api/{user_id}/data`, which is not part of `layer`. */
 export const erasure = Layer.fresh(Layer.provide(mount(part.add(ErasureApi)), ErasureHttp.layer))
 
-/** `/health`, `/ready` and `/metrics`, for everybody. */
+/** `/health`, `/ready` and `/metrics`, without authentication. */
 export const operating = Layer.fresh(Layer.provide(mount(part.add(OperatingApi)), OperatingHttp.layer))
 
-/** `/openapi.json` and `/docs` of the groups that are mounted in the same place, for everybody. */
+/** `/openapi.json` and `/docs` of the groups that are mounted in the same place, without authentication. */
 export const docs = Layer.fresh(Layer.provide(Docs.layer, Exchange.middleware.layer))
 
 /**
- * Serves routes on a server that listens once they, and all that they need, are there. Like the rest it writes one line of the
- * log for each request, the routes' own.
+ * Serves routes on a server that listens once the routes and their requirements are built. Each request writes one log
+ * line, the routes' own.
  */
 export const serve = <A, E, R, S, SE, SR>(
   routes: Layer.Layer<A, E, R>,

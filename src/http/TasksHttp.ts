@@ -14,7 +14,7 @@ import { Tasks, type Versioned } from "../services/tasks/Tasks.ts"
 import { setResponseHeaders } from "./Exchange.ts"
 import { addressIn, PublicUrl } from "./Mount.ts"
 
-/** The owner is who asks, never the URL. */
+/** The owner is the authenticated user, never the one in the URL. */
 const owner = Effect.map(CurrentUser, ({ id }) => id)
 
 const cause = Effect.map(RequestId, (requestId) => Cause.Request({ requestId }))
@@ -22,8 +22,8 @@ const cause = Effect.map(RequestId, (requestId) => Cause.Request({ requestId }))
 const withTag = ({ task, version }: Versioned) => Effect.as(setResponseHeaders({ etag: `"${version}"` }), task)
 
 /**
- * The versions that `If-Match` names; `undefined` if it lets any through. A tag that is none of ours matches nothing, nor
- * does a weak one (RFC 9110, section 13.1.1).
+ * The versions in `If-Match`; `undefined` if it allows any. An unknown tag matches nothing, nor does a weak one (RFC 9110,
+ * section 13.1.1).
  */
 const expectedBy = ({ "if-match": tags }: { readonly "if-match"?: string | undefined }) =>
   tags === undefined || tags.trim() === "*"

@@ -3,11 +3,11 @@ import type { ConnectionOptions } from "node:tls"
 import type Pg from "pg"
 
 /**
- * What a `postgres://` URL says, as PostgreSQL's own client reads it. The driver's own reading differs in `sslmode`, writes
- * warnings, and takes no IPv6 address. Throws an `Error` that says what is wrong without repeating the URL.
+ * Reads a `postgres://` URL like PostgreSQL's own client. The driver's parser differs in `sslmode`, prints warnings, and
+ * accepts no IPv6 address. Throws an `Error` that does not repeat the URL.
  */
 export const read = (text: string): Pg.ClientConfig => {
-  // Without a host, credentials make no URL; the host is then among the parameters.
+  // A URL with credentials but no host does not parse; the host is then a parameter.
   const url = new URL(text.replace(/^([a-z]+:\/\/[^/?]*@)(?=[/?]|$)/, "$1localhost"))
   const hasNoHost = /^[a-z]+:\/\/(?:[^/?]*@)?(?=[/?]|$)/.test(text)
   const { searchParams } = url
@@ -28,10 +28,10 @@ export const read = (text: string): Pg.ClientConfig => {
 
 const modes = ["disable", "require", "verify-ca", "verify-full"] as const
 
-/** Where nothing is said of it, nothing is encrypted. */
+/** Without `sslmode` nothing is encrypted. */
 const sslOf = (parameters: URLSearchParams): ConnectionOptions | false => {
   const asked = parameters.get("sslmode") ?? "disable"
-  // The driver's name for what PostgreSQL's client calls "require".
+  // The driver's name for PostgreSQL's "require".
   const mode = modes.find((one) => one === (asked === "no-verify" ? "require" : asked))
   if (mode === undefined) throw new Error(`its sslmode should be one of ${modes.join(", ")}`)
   if (mode === "disable") return false
@@ -47,7 +47,7 @@ const sslOf = (parameters: URLSearchParams): ConnectionOptions | false => {
   }
   return {
     ...Object.fromEntries(pems),
-    // Encrypted only, unless there is an authority to check by: then as with "verify-ca".
+    // Only encrypted; with an authority as "verify-ca".
     ...(mode === "require" && root === null && { rejectUnauthorized: false }),
     ...(mode !== "verify-full" && { checkServerIdentity: () => undefined })
   }

@@ -8,7 +8,7 @@ import { makeDirectory } from "./MakeDirectory.ts"
 /** Another process has the directory open. */
 export class DirectoryInUse extends Data.TaggedError("DirectoryInUse")<{
   readonly directory: string
-  /** The other process's id, as it says. */
+  /** The other process's id, as it reports it. */
   readonly holder: string
 }> {
   override get message() {
@@ -28,9 +28,9 @@ export class DirectoryUnusable extends Data.TaggedError("DirectoryUnusable")<{
 }
 
 /**
- * Creates a private directory (0700) and holds it for this process alone until the scope closes. The lock is a listening
- * socket within it, which the kernel closes however the process ends: unlike a file with a process id, what a killed
- * process leaves behind cannot be taken for a living one.
+ * Creates a private directory (0700) and locks it for this process until the scope closes. The lock is a listening socket
+ * in it, which the kernel closes however the process ends, so that a killed process never seems alive, as it could with a
+ * file of its process id.
  */
 export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse | DirectoryUnusable, Scope.Scope> =>
   Effect.acquireRelease(
@@ -42,13 +42,13 @@ export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse |
   )
 
 /**
- * A dead socket is not removed to make room, as it might be another's new one by then: the next number is taken instead.
- * Each first listens and then looks for others, so that of two at least one sees the other and steps back, however long
- * either is held up at any point.
+ * A dead socket is not removed, as it might be another process's new one by then; the next number is used instead. Each
+ * process first listens and then looks for others, so that at least one of two sees the other and gives up, with any
+ * timing.
  */
 const lock = async (directory: string): Promise<() => Promise<void>> => {
   await makeDirectory(directory)
-  // What is there may be no directory, and is not to be changed then.
+  // The path may be no directory, which must not be changed.
   const handle = await Fs.promises.open(directory, Fs.constants.O_RDONLY | (Fs.constants.O_DIRECTORY ?? 0))
   const addressOf = addressesIn(directory, handle.fd)
   try {
@@ -83,7 +83,7 @@ const lock = async (directory: string): Promise<() => Promise<void>> => {
 
 const isWindows = process.platform === "win32"
 
-/** Whose sockets there are, dead or alive. Windows' pipes are nowhere to be found, and none outlives its process. */
+/** The sockets in the directory, dead or alive. Windows' pipes cannot be listed, and none outlives its process. */
 const numbersIn = async (directory: string): Promise<ReadonlyArray<number>> => {
   if (isWindows) return [0]
   const names = await Fs.promises.readdir(directory)
@@ -117,7 +117,7 @@ const listen = (address: string) =>
     server.listen(address, () => resolve(server.unref()))
   })
 
-/** The holder's process id, or `undefined` when nobody answers. Asked twice: a socket exists before it listens. */
+/** The holder's process id, or `undefined` if there is no answer. Asked twice, since a socket exists before it listens. */
 const ask = async (address: string): Promise<string | undefined> => {
   const once = () =>
     new Promise<string | undefined>((resolve) => {
@@ -127,7 +127,7 @@ const ask = async (address: string): Promise<string | undefined> => {
       socket.on("data", (part: string) => {
         answer += part
       })
-      // A holder that is too busy to answer, or stopped, still holds.
+      // A holder that is too busy to answer, or stopped, still has the lock.
       socket.on("end", () => resolve(answer || "unknown"))
       socket.on("error", (error: NodeJS.ErrnoException) =>
         resolve(error.code === "ECONNREFUSED" || error.code === "ENOENT" ? undefined : "unknown")

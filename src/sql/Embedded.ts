@@ -21,9 +21,8 @@ import * as Signals from "./Signals.ts"
 export type Options = { readonly dataDir: string } | { readonly memory: true; readonly image?: Blob }
 
 /**
- * PostgreSQL within this process. It runs on the event loop: statements here take well under a millisecond, which a
- * worker thread would double with its messages, and who needs the loop kept free of slow ones has outgrown an embedded
- * database.
+ * PostgreSQL within this process. It runs on the event loop: its statements take well under a millisecond, and a worker
+ * thread's messages would double that. If slow statements block the loop, use a PostgreSQL server.
  */
 export const layer = (
   options: Options
@@ -88,7 +87,7 @@ const open = (options: Options, turnstile: Effect.Semaphore) =>
     return yield* Effect.acquireRelease(
       attempt(async () => {
         setFlagsFromString(`--wasm-tiering-budget=${tieringBudget}`)
-        // Loaded only where it is used: its code alone takes a good part of a second.
+        // Loaded on use: its code takes a good part of a second.
         const { PGlite } = await import("@electric-sql/pglite")
         const directory = "dataDir" in options ? `${options.dataDir}/postgres` : undefined
         const image = "memory" in options ? options.image : undefined
@@ -99,12 +98,12 @@ const open = (options: Options, turnstile: Effect.Semaphore) =>
             loadDataDir: image ?? (await startingImage())
           })
         })
-        // Parameters come as text, written as `pg` writes them; PGlite's own writers differ from it.
+        // Parameters are text as `pg` writes it; PGlite's own serializers differ.
         db.serializers = {}
         return db
       }, "Failed to open the embedded database"),
       (db) =>
-        // What runs is waited for, but not a transaction that nobody ends. Whoever comes later is told that it is closed.
+        // Waits for running statements, but not for an open transaction. Later statements fail as closed.
         turnstile
           .withPermits(1)(Effect.void)
           .pipe(
@@ -116,8 +115,8 @@ const open = (options: Options, turnstile: Effect.Semaphore) =>
   })
 
 /**
- * There is one session. Outside of a transaction each statement holds the turnstile while it runs, or it would land in
- * another fiber's transaction; a transaction holds it from BEGIN to COMMIT.
+ * There is one session. Outside of a transaction each statement holds the turnstile while it runs, so that it does not
+ * become part of another fiber's transaction; a transaction holds it from BEGIN to COMMIT.
  */
 const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
   const inTransaction = connection(db)
@@ -189,7 +188,7 @@ const listen = (db: PGlite, onPayload: (payload: string) => void) =>
 const attempt = <A>(run: () => Promise<A>, message: string) =>
   Effect.tryPromise({ try: run, catch: (cause) => new SqlError.SqlError({ cause: withoutValues(cause), message }) })
 
-/** PGlite puts the statement's parameters on its errors, where people's texts would reach the log. */
+/** PGlite puts the statement's parameters on its errors, and so text from people into the log. */
 const withoutValues = (cause: unknown) => {
   if (cause instanceof Error)
     for (const name of ["query", "params", "queryOptions"]) Reflect.deleteProperty(cause, name)

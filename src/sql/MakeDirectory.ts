@@ -3,8 +3,8 @@ import { dirname } from "node:path"
 import { Predicate } from "effect"
 
 /**
- * Makes a directory for its owner alone, with those above it, unless it is there. Node's own recursion never ends where a
- * file system takes no directories, such as `/proc`.
+ * Creates a directory for its owner only, with its parents, unless it exists. Node's own recursion never ends on a file
+ * system that allows no directories, such as `/proc`.
  */
 export const makeDirectory = async (directory: string): Promise<void> => {
   const make = () =>

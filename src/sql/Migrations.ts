@@ -32,12 +32,10 @@ const loader = Migrator.fromRecord({
 /** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */
 const table = "taskchat_migrations"
 
-/** Any number that nobody else locks. */
+/** Any number that nothing else locks. */
 const lock = 7_303_011_020
 
-/**
- * Brings the schema up to date, all of it or nothing. Nodes that start at once wait for whoever is first.
- */
+/** Runs all missing migrations or none. Nodes that start at once wait for the first one. */
 export const run: Effect.Effect<
   ReadonlyArray<readonly [id: number, name: string]>,
   Migrator.MigrationError | SqlError.SqlError,
@@ -56,7 +54,7 @@ export const run: Effect.Effect<
     Effect.gen(function* () {
       yield* sql`SET LOCAL statement_timeout = 0`
       yield* sql`SELECT pg_advisory_xact_lock(${lock})`
-      // The migrator would create it by itself, but by way of an error, which a transaction does not survive.
+      // The migrator would create the table after an error, which aborts a transaction.
       yield* sql`
         CREATE TABLE IF NOT EXISTS ${sql(table)} (
           migration_id integer PRIMARY KEY,

@@ -12,8 +12,8 @@ class SharedSessions extends Data.TaggedError("SharedSessions")<{}> {
 }
 
 /**
- * Fails where connections have no session of their own: of a pool in transaction mode, which would only show later, in
- * statements that fail now and then. Two connections to a server are never one process of it.
+ * Fails if connections have no session of their own, as with a pooler in transaction mode, which would otherwise only show
+ * later, in occasional failures. Two real sessions always have different server processes.
  */
 export const required = (config: Pg.ClientConfig): Effect.Effect<void, SqlError.SqlError> =>
   Effect.gen(function* () {
@@ -21,7 +21,7 @@ export const required = (config: Pg.ClientConfig): Effect.Effect<void, SqlError.
     const first = yield* processOf(one)
     yield* query(other, "BEGIN")
     const second = yield* processOf(other)
-    // While the other one is within a transaction, another process would serve the first one.
+    // While the other connection is in a transaction, a pooler would serve the first by another process.
     const isShared = first === second || first !== (yield* processOf(one))
     if (isShared) return yield* new SqlError.SqlError({ cause: new SharedSessions(), message: "No session" })
   }).pipe(Effect.scoped)

@@ -2,22 +2,19 @@ import { SqlClient } from "@effect/sql"
 import { Context, Effect, PubSub, type Scope, Stream } from "effect"
 import * as PreparedStatement from "../runtime/PreparedStatement.ts"
 
-/** The one channel of LISTEN and NOTIFY; a statement may also call `pg_notify` on it by itself. */
+/** The channel of LISTEN and NOTIFY; statements may also call `pg_notify` on it. */
 export const channel = "taskchat"
 
-/** PostgreSQL takes less than 8,000 bytes. */
+/** PostgreSQL allows less than 8,000 bytes. */
 const maxBytes = 7_900
 
-/**
- * Wakes other fibers and nodes. Delivery is likely, not certain: nothing may depend on a signal but how soon something is
- * noticed.
- */
+/** Wakes other fibers and nodes. Delivery is not guaranteed: signals may only make something faster. */
 export class Signals extends Context.Tag("taskchat/sql/Signals")<
   Signals,
   {
     /** At most 7,900 bytes. Inside a transaction it is sent by the commit. Never fails: a lost signal only delays. */
     readonly publish: (payload: string) => Effect.Effect<void>
-    /** Of all nodes, this one too, from when the stream is run. A slow reader loses the oldest. */
+    /** Signals of all nodes, also this one, from the start of the stream. A slow reader loses the oldest. */
     readonly changes: Stream.Stream<string>
   }
 >() {}

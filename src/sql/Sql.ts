@@ -13,7 +13,7 @@ import * as Signals from "./Signals.ts"
 
 /** A PostgreSQL server of its own. */
 export interface Options {
-  /** `postgres://…`. It must lead to a session: statements are prepared by name, and one connection listens. */
+  /** `postgres://…`. It must lead to real sessions: statements are prepared by name, and one connection listens. */
   readonly url: Redacted.Redacted
   /** Connections; 10 when absent. One more listens. */
   readonly poolSize?: number
@@ -21,7 +21,7 @@ export interface Options {
   readonly connectTimeout?: Duration.DurationInput
 }
 
-/** Brings the schema up to date on whatever `SqlClient` it is given. */
+/** Runs the migrations on a `SqlClient`. */
 const migrated = <A, E>(database: Layer.Layer<SqlClient.SqlClient | A, E>) =>
   Layer.provideMerge(Layer.effectDiscard(Migrations.run), database)
 
@@ -60,7 +60,7 @@ export const layerEmbedded = (
       )
     : migratedEmbedded(options)
 
-/** What keeps a database from being opened or brought up to date in a directory is the directory's. */
+/** A failure to open or migrate a database in a directory is the directory's failure. */
 const unusable = <E>(directory: string, error: E): Effect.Effect<E | DirectoryLock.DirectoryUnusable> =>
   error instanceof DirectoryLock.DirectoryInUse || error instanceof DirectoryLock.DirectoryUnusable
     ? Effect.succeed(error)
@@ -75,7 +75,7 @@ export const layerTest: Layer.Layer<SqlClient.SqlClient | Signals.Signals> = Lay
   layerEmbedded({ memory: true })
 )
 
-/** Who is told that a session of the pool was refused a write, as its server is read only. */
+/** Called when a server refuses a write of the pool because it is read only. */
 interface ReadOnly {
   onFound: () => void
 }
@@ -86,8 +86,7 @@ const client = (options: Options, connection: Pg.ClientConfig, readOnly: ReadOnl
     onReadOnly: () => readOnly.onFound(),
     max: options.poolSize ?? 10,
     statement_timeout: 30_000,
-    // A node that stops within a transaction (a frozen machine, say) must not hold its rows for longer than the others
-    // wait for its turns' leases.
+    // A node that freezes within a transaction must not lock rows for longer than its turns' leases last.
     idle_in_transaction_session_timeout: 10_000
   })
 
@@ -128,12 +127,12 @@ const signals = (connection: Pg.ClientConfig, readOnly: ReadOnly) =>
 
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
-/** Milliseconds for which a connection is kept, whatever is said of its server. */
+/** Milliseconds for which a new connection is kept, even if its server is read only. */
 const minAge = 1000
 
 /**
- * Listens until the scope closes; the answer resolves when the connection has ended before that, or is to be given up: nobody
- * notifies a server that others have taken over from.
+ * Listens until the scope closes. The returned promise resolves if the connection ends before that or must be replaced: a
+ * server that another has replaced gets no notifications.
  */
 const listen = (connection: Pg.ClientConfig, readOnly: ReadOnly, onPayload: (payload: string) => void) =>
   Effect.gen(function* () {

@@ -11,7 +11,7 @@ export const violated = (error: SqlError): string | undefined =>
     ? property(error.cause, "constraint")?.replace(/_\d+(?=_|$)/, "")
     : undefined
 
-/** Whether a statement called `turn_lost()`: the turn that it was to write for is no longer held by this node. */
+/** Whether a statement called `turn_lost()`: this node no longer holds the turn's lease. */
 export const isTurnLost = (error: SqlError): boolean => property(error.cause, "code") === "TC001"
 
 /** Whether `erasure_fence()` refused a row: the data of its user is being erased. Takes any value, as `isUnavailable` does. */
@@ -19,8 +19,7 @@ export const isErasing = (error: unknown): boolean =>
   error instanceof SqlError && property(error.cause, "code") === "TC002"
 
 /**
- * Turns a failed statement, and rows that are not what the schema promises, into defects: callers of a service can do
- * nothing about either.
+ * Turns failed statements, and rows that do not match their schema, into defects: a service's callers cannot act on either.
  */
 export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.catchIf(
@@ -31,8 +30,8 @@ export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   )
 
 /**
- * Is the database away, so that trying again later may help? Everything else is a defect of ours. Takes any value, so
- * that a defect can be asked too.
+ * Whether the database is away, so that a later retry may help. Everything else is a defect of ours. Takes any value, so
+ * that defects can be checked too.
  */
 export const isUnavailable = (error: unknown): boolean => error instanceof SqlError && isAway(error.cause)
 
@@ -47,9 +46,9 @@ const isAway = (cause: unknown): boolean => {
 }
 
 /**
- * Connection exceptions (08), a transaction rolled back for another's sake (40), out of memory, disk or connections (53),
- * shutdown, crash and start (57P), a session ended for its idle transaction (25P03), read only because the other server
- * took over (25006).
+ * Connection exceptions (08), a transaction rolled back because of another one (40), out of memory, disk or connections
+ * (53), shutdown, crash and start (57P), a session ended for its idle transaction (25P03), read only after a failover
+ * (25006).
  */
 const sqlStates = /^(08...|40...|53...|57P..|25P03|25006)$/
 
@@ -68,7 +67,7 @@ const network = new Set([
   "ENOENT" // the server's Unix socket
 ])
 
-/** What the drivers say without a code. */
+/** The drivers' messages without a code. */
 const driver =
   /^(Connection terminated|timeout (exceeded when trying to connect|expired)|Client (has encountered|was closed)|Cannot use a pool after|Query read timeout|PGlite is clos)/
 

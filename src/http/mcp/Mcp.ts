@@ -15,9 +15,9 @@ import { addressIn, Mount, PublicUrl, rootOf, tell } from "../Mount.ts"
 import * as Messages from "./Messages.ts"
 
 export interface McpOptions {
-  /** Pages of these may call it, besides those on the machine itself, whatever their port. */
+  /** Origins whose pages may call it, besides loopback origins with any port. */
   readonly origins: ReadonlyArray<string>
-  /** Who issues the tokens, if clients can be sent there (an OAuth authorization server). */
+  /** The issuer of tokens, if it is an OAuth authorization server for clients. */
   readonly issuer?: string | undefined
 }
 
@@ -25,12 +25,12 @@ const path = "/mcp"
 const metadataPath = "/.well-known/oauth-protected-resource"
 
 /**
- * The tasks for MCP clients: Streamable HTTP without sessions, so that any node answers any request. Who asks, how often
- * and from where is checked as everywhere; the rest is the protocol's.
+ * The tasks for MCP clients: Streamable HTTP without sessions, so that any node answers any request. Authentication, limits
+ * and origins are checked as everywhere; the protocol does the rest.
  */
 export const layer = (options: McpOptions) => Layer.provide(layerOpen(options), Users.layer)
 
-/** As `layer`, but whoever embeds it says who asks: `Routes.authentication` makes a layer that does. */
+/** As `layer`, for apps with their own authentication: `Routes.authentication` makes a layer for it. */
 export const layerOpen = ({ issuer, origins }: McpOptions) =>
   HttpLayerRouter.use((router) =>
     Effect.gen(function* () {
@@ -38,7 +38,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
       const limits = yield* RateLimits
       const erasing = yield* Erasing
       const toolkit = Effect.succeed(yield* TaskTools)
-      // The protocol is loaded for the first who speaks it.
+      // The protocol's code is loaded with the first request.
       const protocol = yield* Effect.cached(
         Effect.gen(function* () {
           const [{ createMcpHandler }, McpServer] = yield* Effect.promise(() =>
@@ -72,7 +72,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
         const form = Messages.formFor(request.headers["accept"])
         if (form === undefined) return yield* new NotAcceptable()
         const { createMcpHandler, serverFor } = yield* protocol
-        // A handler of its own for each request, which is cheap, as all that it does is for one user.
+        // A new handler for each request, since it works for one user; this is cheap.
         const handler = createMcpHandler(() => serverFor(Effect.succeed(admitted), runtime))
         const headers = { ...request.headers, accept: "application/json, text/event-stream" }
         const response = yield* Effect.promise((signal) =>
@@ -80,9 +80,9 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
             parsedBody: body.right
           })
         )
-        // There is nothing to subscribe to, so that is said and the stream ends, instead of staying open for nothing.
+        // There are no subscriptions, so the stream says so and ends.
         if (isSubscription(body.right)) yield* Effect.promise(() => handler.close())
-        // Whether the connection stays open is for the listener and the client.
+        // The listener and the client decide whether the connection stays open.
         response.headers.delete("connection")
         return form === "json"
           ? yield* Messages.asJson(response, Array.isArray(body.right))
@@ -96,23 +96,23 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
           resource: addressIn(root.value, resource),
           resource_name: "taskchat",
           bearer_methods_supported: ["header"],
-          // An issuer is any text to a JWT, but an address to OAuth.
+          // In a JWT an issuer is any text, in OAuth an address.
           ...(issuer !== undefined && /^https?:\/\//.test(issuer) && { authorization_servers: [issuer] })
         })
       })
 
       for (const method of ["GET", "POST", "DELETE"] as const) yield* router.add(method, path, serve)
-      // Where RFC 9728 has it for a resource with a path: before the path, whatever the prefix.
+      // RFC 9728's address for a resource with a path: before the path, whatever the prefix.
       yield* root.add("GET", `${metadataPath}${resource}`, metadata)
       if (prefix === "") yield* root.add("GET", metadataPath, metadata)
     })
   ).pipe(Layer.provide(Exchange.middleware.layer), Layer.merge(tell("mcp")))
 
-/** Where RFC 9728 has what is to be known of a resource: before its path. */
+/** RFC 9728's address of a resource's metadata: before its path. */
 const metadataOf = (resource: string) => (root: URL) =>
   `${root.origin}${metadataPath}${addressIn(root, resource).slice(root.origin.length)}`
 
-/** RFC 9728, section 5.1: a refusal says where to learn who issues tokens, if that address is known. */
+/** RFC 9728, section 5.1: a refusal points to the resource's metadata, if the address is known. */
 const pointTo = (metadata: Option.Option<string>) =>
   Option.match(metadata, {
     onNone: () => Effect.void,
@@ -127,7 +127,7 @@ const pointTo = (metadata: Option.Option<string>) =>
 
 const local = ["localhost", "127.0.0.1", "[::1]"]
 
-/** Browsers name the page that asks. Other clients name none. */
+/** Browsers send the page's `Origin`. Other clients send none. */
 const isWelcome = (origin: string | undefined, origins: ReadonlyArray<string>) =>
   origin === undefined || origins.includes(origin) || (URL.canParse(origin) && local.includes(new URL(origin).hostname))
 
@@ -143,7 +143,7 @@ const wrongTimeZone = new InvalidRequest({
   errors: [{ path: "time-zone", message: "must be an IANA time zone such as Europe/Berlin" }]
 })
 
-/** The message, read within the same limits as every body; what is no JSON is for the protocol to refuse. */
+/** The message, read within the limits of every body. The protocol refuses invalid JSON. */
 const bodyOf = (request: HttpServerRequest.HttpServerRequest) =>
   JsonBody.json(request).pipe(
     Effect.map(Either.right),

@@ -2,20 +2,20 @@ import { HttpServerResponse } from "@effect/platform"
 import { Effect } from "effect"
 import { accepts, names } from "../Accept.ts"
 
-/** Refuses what is not a message of the protocol, before the protocol sees it. */
+/** Refuses invalid messages before the SDK sees them. */
 export const refusal = (code: -32700 | -32600, message: string) =>
   HttpServerResponse.unsafeJson({ jsonrpc: "2.0", id: null, error: { code, message } }, { status: 400 })
 
-/** The only revision that has batches. Its clients send no header for the revision yet. */
+/** The only revision with batches. Its clients do not send the revision's header yet. */
 const batchRevision = "2025-03-26"
 
-/** Why an array of messages is refused, if it is. */
+/** The reason to refuse an array of messages, if any. */
 export const batchRefusal = (messages: ReadonlyArray<unknown>, revision = batchRevision) => {
   if (revision !== batchRevision) return refusal(-32600, "This revision has no batches: send one message per request")
   return messages.length === 0 ? refusal(-32600, "A batch needs at least one message") : undefined
 }
 
-/** How to answer a client: the protocol has clients take both forms, but those who ask for JSON or anything get JSON. */
+/** The format of the answer. Clients of the protocol must accept both; those that ask for JSON or anything get JSON. */
 export const formFor = (accept: string | undefined): "stream" | "json" | undefined => {
   if (names(accept, "text/event-stream")) return "stream"
   return accepts(accept, "application/json") ? "json" : undefined

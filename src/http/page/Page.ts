@@ -5,7 +5,7 @@ import * as Exchange from "../Exchange.ts"
 import * as Hosts from "../Hosts.ts"
 
 export interface PageOptions {
-  /** `offline` where no language model answers: the page then says so. */
+  /** With `offline` the page says that no language model answers. */
   readonly model: string
 }
 
@@ -16,7 +16,7 @@ const types: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml"
 }
 
-/** Scripts and styles are files of ours, and text that anyone wrote can become neither. */
+/** Scripts and styles are our own files, and text from people can become neither. */
 const policy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -38,14 +38,14 @@ const headers = {
   "cache-control": "no-cache"
 }
 
-/** The page's files: those of the sources when these run, else the copies that the build puts into `dist`. */
+/** The page's files: those beside the sources, else the build's copies in `dist`. */
 const folder = Effect.gen(function* () {
   const path = yield* Path.Path
   const root = path.dirname(createRequire(import.meta.url).resolve("taskchat/package.json"))
   return path.join(root, import.meta.url.endsWith(".ts") ? "src" : "dist", "http", "page", "assets")
 })
 
-/** A chat page at `/`, and its files under `/page/`. It knows no more of the service than the public API tells it. */
+/** A chat page at `/`, and its files under `/page/`. It uses only the public API. */
 export const layer = ({ model }: PageOptions) =>
   Layer.unwrapEffect(
     Effect.gen(function* () {

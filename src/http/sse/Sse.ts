@@ -9,20 +9,19 @@ import { prefersProfile } from "../Accept.ts"
 import * as StreamEvents from "./StreamEvents.ts"
 import * as UiMessages from "./UiMessages.ts"
 
-/** How one turn is written for one reader. */
+/** The encoder of one turn for one reader. */
 export interface Encoding {
   readonly headers: Readonly<Record<string, string>>
-  /** Where the turn has to be read from. */
+  /** Where to begin reading the turn. */
   readonly from: Cursor
-  /** What the reader gets at once. */
+  /** Sent at once. */
   readonly head: string
   readonly frame: (item: Positioned) => string
 }
 
 /**
- * A turn as server-sent events, from behind `cursor` or from its start, in the form that the `Accept` field asks for. The
- * status is 200 before the first one leaves, so whatever becomes of the turn is an event, and the last one says so. A
- * closed connection ends the reading, never the turn.
+ * A turn as server-sent events, after `cursor` or from its start, in the format that `Accept` asks for. The status is 200
+ * before the first event, so a later failure is the last event. A closed connection ends the reading, never the turn.
  */
 export const respond = (
   accept: string | undefined,
@@ -33,7 +32,7 @@ export const respond = (
   const form = prefersProfile(accept, mediaType, profile) ? UiMessages : StreamEvents
   const { frame, from, head, headers } = form.encoding(reading, cursor, continued)
   const written = (text: string, item: Positioned | Silence) => text + ("_tag" in item ? keepAlive : frame(item))
-  // A source, as each layer of stream would cost every token as much again.
+  // A source, since each further stream layer would double the cost per token.
   const bytes = Pull.toStream(() => {
     const { close, pull } = reading.output.reader(from, (items) => encode(items.reduce(written, "")))
     let next: typeof pull = Effect.suspend(() => {
@@ -56,9 +55,9 @@ const encoder = new TextEncoder()
 
 const encode = (text: string) => (text === "" ? Chunk.empty() : Chunk.of(encoder.encode(text)))
 
-// No empty line ends a comment: there are readers that take it for the end of an event, one without data.
+// Without an empty line after a comment: some readers take it for the end of an event without data.
 
-// The head of the answer leaves with its first byte.
+// The response headers are sent with its first byte.
 const opening = ": ok\n"
 
 const keepAlive = ": keep-alive\n"

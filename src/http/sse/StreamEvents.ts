@@ -13,7 +13,7 @@ const encodeCalls = Schema.encodeSync(ToolCalls)
 const encodeAwaiting = Schema.encodeSync(Awaiting)
 const encodeUsage = Schema.encodeSync(Usage)
 
-/** A turn in this service's own events, from behind `cursor` or from its start. */
+/** A turn in this service's own events, after `cursor` or from its start. */
 export const encoding = (reading: Reading, cursor?: Cursor): Encoding => ({
   headers: { "content-type": "text/event-stream" },
   from: cursor ?? start,
@@ -46,7 +46,7 @@ const frame = ({ after, event }: Positioned): string => {
   }
 }
 
-// Written by hand: a schema would take longer over a piece of text than the model.
+// Written by hand: a schema would take longer for a piece of text than the model.
 const ended = ({
   awaiting,
   conversationId,

@@ -8,15 +8,15 @@ import type { Encoding } from "./Sse.ts"
 
 const encodeUsage = Schema.encodeSync(Usage)
 
-/** A turn that decided on calls of the message before, which goes on with it. */
+/** A turn that decided on waiting calls, and continues the message that has them. */
 export interface Continued {
   /** The ids of the calls that were declined. */
   readonly declined: ReadonlyArray<string>
 }
 
 /**
- * A turn as a UI message stream, from behind `cursor` or from its start. The turn is read from its start in any case:
- * which part a piece belongs to is told by what came before it.
+ * A turn as a UI message stream, after `cursor` or from its start. The turn is always read from its start: the events
+ * before a piece determine its part.
  */
 export const encoding = (reading: Reading, cursor?: Cursor, continued?: Continued): Encoding => {
   const message = new UiMessage(continued !== undefined)
@@ -52,16 +52,16 @@ const begun = (
       ]
 }
 
-/** The tools are the service's: none of them is the page's to run, and their names are not known beforehand. */
+/** The service runs the tools, not the page, and their names are not known beforehand. */
 const ours = { providerExecuted: true, dynamic: true } as const
 
-/** A message in the making: what each event of its turn adds to it. */
+/** Builds a message: maps each event of the turn to chunks. */
 class UiMessage {
-  /** Whether it goes on with a message that has the calls of the turn's first step already. */
+  /** Whether it continues a message that already has the calls of the turn's first step. */
   private readonly isContinued: boolean
   private chunks: Array<UiMessageChunk> = []
   private isInStep = false
-  /** Which of the agent's steps asked for the calls of the step that is open, if it has any. */
+  /** The agent's step that asked for the calls of the open step, if it has any. */
   private calling: number | undefined
   private texts = 0
   private isSpeaking = false
@@ -93,11 +93,11 @@ class UiMessage {
   }
 
   private say(piece: string) {
-    // The empty line between the words of two steps would be a gap at the head of a part.
+    // The empty line between two steps' texts would be a gap at the start of a part.
     const text = this.isSpeaking ? piece : piece.replace(/^\n+/, "")
     if (text === "") return
     if (!this.isSpeaking) {
-      // Within a step the words come first.
+      // Within a step the text comes first.
       if (this.calling !== undefined) this.leaveStep()
       this.enterStep()
       this.isSpeaking = true
@@ -121,7 +121,7 @@ class UiMessage {
     this.chunks.push({ type: "tool-input-available", toolCallId, toolName: tool, input: parameters, ...ours })
   }
 
-  /** The call's id, unless another call of the message has it: there are models that count anew in every step. */
+  /** The call's id, unless another call of the message has it: some models restart their count in every step. */
   private own(id: string) {
     this.calls++
     const own = this.ids.has(id) ? `${id}#${this.calls}` : id
@@ -139,7 +139,7 @@ class UiMessage {
     )
   }
 
-  /** The calls that wait are a step of their own, which readers take for the last one. */
+  /** Waiting calls are a step of their own, which readers treat as the last one. */
   private wait(awaiting: NonNullable<Ended["awaiting"]>) {
     if (this.calling !== undefined) this.leaveStep()
     this.enterStep()
@@ -169,7 +169,7 @@ class UiMessage {
       this.chunks.push({ type: "finish", finishReason: "stop", messageMetadata })
       return
     }
-    // Before the error, as readers stop there.
+    // Before the error, since readers stop there.
     this.chunks.push({ type: "message-metadata", messageMetadata })
     if (status === "cancelled") this.chunks.push({ type: "abort" })
     else {
