@@ -20,6 +20,8 @@ const options = [
   "--target=node20.19",
   "--external:@electric-sql/pglite",
   "--external:pg-native",
+  // As later versions of Node.js have it. `pg`, which asks for it, else loads all of `fetch` to learn where it runs.
+  '--define:navigator={"userAgent":"Node.js"}',
   // Half a second of a start is to read and compile it. Names stay, for stack traces.
   "--minify-syntax",
   "--minify-whitespace",
@@ -30,7 +32,7 @@ const options = [
 ]
 
 const words = ["esbuild", "src/main.ts", ...options, `--outdir=${aside}`, `--metafile=${metafile}`]
-execSync(words.map((word) => `"${word}"`).join(" "), { stdio: "inherit" })
+execSync(words.map((word) => JSON.stringify(word)).join(" "), { stdio: "inherit" })
 
 /** Files made, each with the sources that are in it. */
 const { outputs } = JSON.parse(readFileSync(metafile, "utf8"))
