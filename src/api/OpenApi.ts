@@ -50,8 +50,13 @@ export class DocumentedApi extends Api.add(McpApi)
   ])
   .annotate(OpenApi.Transform, ({ components, paths, ...rest }) => complete({ ...rest, paths, components })) {}
 
-/** The OpenAPI 3.1 document of the whole API. */
-export const openApi = OpenApi.fromApi(DocumentedApi, { additionalPropertiesStrategy: "allow" })
+let whole: OpenApi.OpenAPISpec | undefined
+
+/** The OpenAPI 3.1 document of the whole API, which is made when it is first asked for. */
+export const openApi = (): OpenApi.OpenAPISpec => {
+  whole ??= OpenApi.fromApi(DocumentedApi, { additionalPropertiesStrategy: "allow" })
+  return whole
+}
 
 /** How clients authenticate, as OpenAPI describes it. */
 export type SecurityScheme = OpenApi.OpenAPISecurityScheme
@@ -71,8 +76,9 @@ const metadata = "/.well-known/oauth-protected-resource"
 
 /** The document of a mounted API. */
 export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.OpenAPISpec => {
+  const { components, tags, ...rest } = openApi()
   const name = scheme === ownScheme ? "bearer" : "app"
-  const paths = Object.entries(openApi.paths).flatMap(([path, item]) => {
+  const paths = Object.entries(rest.paths).flatMap(([path, item]) => {
     const operations = Object.entries(item)
       .filter(([, { tags }]) => tags.some((tag) => groups.has(tag)))
       .map(([method, operation]) => [
@@ -88,15 +94,18 @@ export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.Op
       : [[path.replace(metadata, metadata + prefix), { servers: [serverAt(root)], ...there }]]
   })
   return {
-    ...openApi,
+    ...rest,
     servers: [serverAt(root + prefix)],
-    tags: openApi.tags.filter(({ name }) => groups.has(name)),
+    tags: tags.filter(({ name }) => groups.has(name)),
     paths: Object.fromEntries(paths),
-    components: { ...openApi.components, securitySchemes: scheme === undefined ? {} : { [name]: scheme } }
+    components:
+      scheme === ownScheme
+        ? components
+        : { ...components, securitySchemes: scheme === undefined ? {} : { [name]: scheme } }
   }
 }
 
 const serverAt = (path: string) => ({ url: path === "" ? "/" : path })
 
-/** A token. */
-export const ownScheme: SecurityScheme | undefined = openApi.components.securitySchemes["bearer"]
+/** A token, as the whole API's document describes it. */
+export const ownScheme: SecurityScheme = { type: "http", scheme: "bearer" }

@@ -136,4 +136,4 @@ export const layerOf = <E, R>(
   )
 
 /** The users are those of the tokens. */
-export const layer = layerOf(Effect.map(Tokens, authenticate), ownScheme && { scheme: ownScheme })
+export const layer = layerOf(Effect.map(Tokens, authenticate), { scheme: ownScheme })

@@ -52,7 +52,7 @@ export interface Operation extends Located {
 
 type Members = Readonly<Record<string, unknown>>
 
-const document: Members = JSON.parse(JSON.stringify(openApi))
+const document: Members = JSON.parse(JSON.stringify(openApi()))
 
 const membersOf = (value: unknown): Members => (Predicate.isRecord(value) ? value : {})
 const listOf = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
