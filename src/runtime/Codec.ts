@@ -4,10 +4,10 @@ import { decoder, Refusal } from "./CodecDecoder.ts"
 import { encoder, Written } from "./CodecEncoder.ts"
 
 /**
- * Decoding and encoding by a schema, for values that come by the thousand. Stands for `Schema.decodeUnknownEither` and
- * `Schema.encodeSync`, which keep the trail of a failure that hardly ever comes, and check what every transformation returns
- * once more. The same schema runs here without that; the parts of it that are not known here are left to `Schema`. What is
- * refused is decoded no further than the first failure, and once: that failure is the one that `Schema` would tell of.
+ * Decodes and encodes thousands of values by a schema. Stands for `Schema.decodeUnknownEither` and `Schema.encodeSync`,
+ * which record a trail for rare failures, and check the result of every transformation again. The same schema runs here
+ * without both; unknown kinds of schema are left to `Schema`. Decoding stops at the first failure, which is the one that
+ * `Schema` would report.
  * Saves: `npm run bench -- --only json,get --servers taskchat,stock-Codec`.
  * Delete when: that row shows less than 5 %.
  */
@@ -22,10 +22,12 @@ export const decodeUnknown = <A, I>(schema: Schema.Schema<A, I>) => {
   }
 }
 
-/** Encodes a value that is what its type says: unlike `Schema`, this does not check it again. Excess members are dropped. */
+/**
+ * Encodes a value of the schema's type. Unlike `Schema`, this does not check the value again. Excess members are dropped.
+ */
 export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => I) => {
   const run = encoder(schema.ast)
-  // Safe: it does to an `A` what the schema does to it.
+  // Safe: it encodes an `A` as the schema does.
   return (value) => run(value) as I
 }
 

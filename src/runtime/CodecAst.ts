@@ -1,6 +1,6 @@
 import { SchemaAST as AST, Either, identity, type ParseResult } from "effect"
 
-/** What `CodecDecoder` and `CodecEncoder` know of a schema's shape. Part of `Codec`. */
+/** Shapes of schemas, for `CodecDecoder` and `CodecEncoder`. Part of `Codec`. */
 
 export type Run = (value: unknown) => unknown
 
@@ -8,7 +8,7 @@ export type Issue = ParseResult.ParseIssue
 
 export const options: AST.ParseOptions = {}
 
-// Safe: the steps of a schema fail with issues alone. One that takes time is an effect.
+// Safe: the steps of a schema fail only with issues. An asynchronous step is an effect.
 export const isEither = (step: unknown): step is Either.Either<unknown, Issue> => Either.isEither(step)
 
 export const transformationOf = (ast: AST.AST) => (AST.isTransformation(ast) ? ast.transformation : undefined)
@@ -17,17 +17,17 @@ export type ArrayType = AST.TupleType & { readonly rest: readonly [AST.Type] }
 
 export const isArray = (ast: AST.TupleType): ast is ArrayType => ast.elements.length === 0 && ast.rest.length === 1
 
-/** It has the members it names; one that names none takes anything. */
+/** A struct with named members; one without members accepts anything. */
 export const isClosed = (ast: AST.AST): ast is AST.TypeLiteral =>
   AST.isTypeLiteral(ast) && ast.indexSignatures.length === 0 && ast.propertySignatures.length > 0
 
-/** It has whatever members come. */
+/** A record with any members. */
 export const isOpen = (ast: AST.TypeLiteral) =>
   ast.indexSignatures.some(({ parameter, type }) => AST.isStringKeyword(parameter) && AST.isUnknownKeyword(type)) &&
   ast.indexSignatures.length === 1 &&
   ast.propertySignatures.every(({ type }) => isSame(type))
 
-/** Encoded and decoded it is the same. */
+/** Its encoded and decoded forms are the same. */
 export const isSame = (ast: AST.AST): boolean => {
   switch (ast._tag) {
     case "Transformation":
@@ -48,14 +48,14 @@ export const isSame = (ast: AST.AST): boolean => {
   }
 }
 
-/** Which member becomes which, if nothing else happens to them. */
+/** The renaming of members, if the transformation does nothing else. */
 export const renamings = ({ transformation }: AST.Transformation) =>
   AST.isTypeLiteralTransformation(transformation) &&
   transformation.propertySignatureTransformations.every((p) => p.decode === identity && p.encode === identity)
     ? new Map(transformation.propertySignatureTransformations.map((p) => [p.from, p.to]))
     : undefined
 
-/** Nothing that is null or undefined is of this type. */
+/** Null and undefined are not of this type. */
 export const isSomething = (ast: AST.AST) =>
   AST.isStringKeyword(ast) ||
   AST.isNumberKeyword(ast) ||

@@ -18,7 +18,7 @@ import {
 
 /** Decoding by a schema's parts. Part of `Codec`. */
 
-/** Why a value is refused, worked out when somebody asks: another member of a union may take it. */
+/** The reason of a refusal, computed on demand: another member of a union may accept the value. */
 export class Refusal {
   readonly issueOf: (value: unknown) => Issue
   constructor(issueOf: (value: unknown) => Issue) {
@@ -32,7 +32,7 @@ const bySchema = (ast: AST.AST): Run => {
   return (value) => Either.match(decode(value), { onLeft: (issue) => new Refusal(() => issue), onRight: identity })
 }
 
-/** Takes the values that `accepts` says are of the type. */
+/** Accepts the values for which `accepts` is true. */
 const when = (ast: AST.AST, accepts: (value: unknown) => boolean): Run => {
   const refusal = new Refusal((value) => new ParseResult.Type(ast, value))
   return (value) => (accepts(value) ? value : refusal)
@@ -84,11 +84,11 @@ export const decoder = (ast: AST.AST): Run => {
   }
 }
 
-/** Annotations change how it is decoded. */
+/** Annotations change the decoding. */
 const isSpecial = (ast: AST.AST) =>
   Option.isSome(AST.getParseOptionsAnnotation(ast)) || Option.isSome(AST.getDecodingFallbackAnnotation(ast))
 
-/** Takes what `accepts` does, and has `Schema` say why it refuses the rest. */
+/** Accepts what `accepts` does, and lets `Schema` explain other refusals. */
 const unless = (accepts: (value: unknown) => boolean, ast: AST.AST): Run => {
   const whole = bySchema(ast)
   return (value) => (accepts(value) ? value : whole(value))
@@ -109,11 +109,11 @@ const decodeRefinement = (ast: AST.Refinement): Run => {
   }
 }
 
-/** The first member that takes it has it. */
+/** The first member that accepts the value decodes it. */
 const decodeUnion = (ast: AST.Union): Run => {
   const members = ast.types.map(decoder)
   const whole = ast.types.some(isStruct) ? bySchema(ast) : undefined
-  // Half of what a row has is null, which no other member has to look at.
+  // Half of a row's values are null, which the other members need not check.
   const nothing = ast.types.every((type) => isNothing(type) || isSomething(AST.encodedAST(type)))
     ? ast.types.filter(isNothing).map((type) => (AST.isLiteral(type) ? type.literal : undefined))
     : []
@@ -125,7 +125,7 @@ const decodeUnion = (ast: AST.Union): Run => {
       if (!(decoded instanceof Refusal)) return decoded
       refusals.push(decoded)
     }
-    // Of structs, `Schema` looks for the one that is meant.
+    // For structs, `Schema` finds the right one.
     if (whole !== undefined) return whole(value)
     return new Refusal((value) => unionIssue(ast, value, refusals))
   }
@@ -185,16 +185,16 @@ const decodeSteps = (
   }
 }
 
-// There are two times in each row; what the schema does in several steps is one.
+// Each row has two times; this does the schema's several steps in one.
 const fromDate = transformationOf(Schema.DateTimeUtcFromDate.ast)
 
 const isDate = (value: unknown): value is Date => value instanceof Date && !Number.isNaN(value.getTime())
 
-/** There are several in each row, for which a filter of the library's takes ten times as long. */
+/** Each row has several; the library's filter takes ten times as long. */
 const isInt = (ast: AST.Refinement) =>
   ast.annotations[AST.SchemaIdAnnotationId] === Schema.IntSchemaId && AST.isNumberKeyword(ast.from)
 
-/** Rows that follow each other have the same turn, the same user. */
+/** Consecutive rows have the same turn and the same user. */
 const remembering = (check: (value: unknown) => Option.Option<Issue>) => {
   let accepted: unknown
   return (value: unknown): Issue | undefined => {
@@ -205,7 +205,7 @@ const remembering = (check: (value: unknown) => Option.Option<Issue>) => {
   }
 }
 
-/** UTF-16 units: an id is remembered, a text that someone wrote is not. */
+/** UTF-16 units: ids are cached, longer texts are not. */
 const maxRemembered = 40
 
 const at = (ast: AST.AST, value: unknown, place: PropertyKey, issue: Issue) =>

@@ -14,7 +14,7 @@ import {
 
 /** Encoding by a schema's parts. Part of `Codec`. */
 
-// There are two times in each row; what the schema does in several steps is one.
+// Each row has two times; this does the schema's several steps in one.
 const fromText = transformationOf(Schema.DateTimeUtc.ast)
 
 const encodeDate: Run = (value) => (DateTime.isDateTime(value) ? isoOf(value.epochMillis) : value)
@@ -23,7 +23,7 @@ const dayLength = 24 * 60 * 60 * 1000
 let knownDay = Number.NaN
 let knownDate = ""
 
-/** As `Date.toISOString`, a quarter of whose time this takes. The day is mostly that of the time before. */
+/** As `Date.toISOString`, in a quarter of the time. The day is mostly the same as before. */
 const isoOf = (millis: number) => {
   const day = Math.floor(millis / dayLength)
   if (day !== knownDay) {
@@ -124,7 +124,7 @@ export const encoder = (ast: AST.AST, isJson = false): Run => {
       }
       return thoroughly(ast)
     }
-    // A class or another container: what it is made of is encoded by the transformation around it.
+    // A class or another container: the transformation around it encodes its members.
     case "Declaration":
       return AST.getSurrogateAnnotation(ast)._tag === "Some" ? identity : thoroughly(ast)
     default:

@@ -1,15 +1,15 @@
 import { Effect, type FiberRef, type FiberRefs } from "effect"
 
-/** A fiber with what Effect's own modules use of it: the public type has nothing that sets a reference. */
+/** A fiber with the methods that Effect's own modules use: the public type cannot set a reference. */
 export interface Fiber {
-  /** As they are now; the public `getFiberRefs` makes new ones. */
+  /** The current references; the public `getFiberRefs` makes a copy. */
   readonly _fiberRefs: FiberRefs.FiberRefs
   readonly getFiberRef: <A>(ref: FiberRef.FiberRef<A>) => A
   readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
 }
 
-/** What `f` makes of the fiber that runs it. */
+/** Runs `f` with the current fiber. */
 export const withFiber = <A, E, R>(f: (fiber: Fiber) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   // Safe: all fibers are of one class, which has these methods.
   Effect.withFiberRuntime((fiber) => f(fiber as unknown as Fiber))

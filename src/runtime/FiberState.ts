@@ -2,11 +2,12 @@ import { Context, Effect, FiberRef, FiberRefs, HashMap } from "effect"
 import { withFiber } from "./Fiber.ts"
 
 /**
- * What a fiber holds. V8 makes functions that are assigned to members in old space, as Effect does with those that a fiber
- * waits with, is interrupted by and restores its references with: until the next full garbage collection they keep the
- * fiber and the effects in them, and each minor one copies what these had. So the fiber of a request or a turn restores
- * nothing, and lets go at its end. To restore a reference also takes 24 operations, where to set one takes one.
- * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-FiberState`. Delete when: that row shows less than 5 %.
+ * Sets a fiber's references without restoring them. V8 allocates functions that are assigned to members in old space, as
+ * Effect does to wait, to interrupt and to restore references. Until the next full garbage collection these keep the fiber
+ * and its effects alive, and each minor collection copies what they reach. So the fiber of a request or a turn restores
+ * nothing, and drops its references at its end. Restoring a reference also takes 24 operations, setting one takes one.
+ * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-FiberState`. Delete when: that row shows less than 5
+ * %.
  */
 
 type Annotations = Readonly<Record<string, unknown>>
@@ -30,7 +31,7 @@ export const annotateLogs =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     update(effect, FiberRef.currentLogAnnotations, add(values))
 
-/** As `Effect.annotateSpans`, for the last effect of a fiber: the annotations stay, where somebody traces. */
+/** As `Effect.annotateSpans`, for the last effect of a fiber: the annotations stay. Only with a tracer. */
 export const annotateSpans =
   (values: Annotations) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -56,7 +57,7 @@ export const provide =
       effect as Effect.Effect<A, E, Services | Exclude<R, Services>>
     )
 
-/** Lets go of all references, as the last thing a fiber does. Stands for nothing of the library's. */
+/** Drops all references, as a fiber's last step. The library has nothing like it. */
 export const forget: Effect.Effect<void> = withFiber((fiber) => {
   fiber.setFiberRefs(FiberRefs.empty())
   return Effect.void

@@ -16,9 +16,9 @@ import * as FiberState from "./FiberState.ts"
 import * as JsonBody from "./JsonBody.ts"
 
 /**
- * Runs the endpoints of an `HttpApi`. Stands for `HttpApiBuilder.group` and `HttpLayerRouter.addHttpApi`, whose types it
- * has. Differs in that failures are passed on as they are, for `http/Exchange.ts` to answer, and in that bodies have
- * limits. Optional middleware, bodies other than JSON and parameters that may come several times are not offered.
+ * Runs the endpoints of an `HttpApi`. Stands for `HttpApiBuilder.group` and `HttpLayerRouter.addHttpApi`, and has their
+ * types. It passes failures on for `http/Exchange.ts` to answer, and limits bodies. It does not support optional
+ * middleware, bodies other than JSON and repeated parameters.
  * Saves: `npm run bench -- --only json,get --servers taskchat,stock-HttpApiRoutes`.
  * Delete when: that row shows less than 5 %, and `HttpApiBuilder` leaves failures and the reading of bodies to middleware.
  */
@@ -74,7 +74,7 @@ const groupOf = (
     routesOf(api.identifier, name),
     Effect.gen(function* () {
       const context = yield* Effect.context<never>()
-      // Safe: the type of `group` lets no name through but those of the API's groups.
+      // Safe: the type of `group` allows only names of the API's groups.
       const { endpoints, middlewares } = api.groups[name] as HttpApiGroup.HttpApiGroup.AnyWithProps
       const built = build(new Handlers(endpoints))
       const { items } = Effect.isEffect(built) ? yield* built : built
@@ -83,10 +83,10 @@ const groupOf = (
   )
 
 /** As `HttpApiBuilder.group`. */
-// Its own type is what checks handlers, their contexts and their errors; what is behind it need not know them.
+// The library's type checks handlers, their contexts and their errors; the implementation need not know them.
 export const group = groupOf as unknown as typeof HttpApiBuilder.group
 
-/** Puts the routes of an API's groups into the app's router, as `HttpLayerRouter.addHttpApi` does. */
+/** Adds the routes of an API's groups to the app's router, as `HttpLayerRouter.addHttpApi` does. */
 export const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
   api: HttpApi.HttpApi<Id, Groups, E, R>
 ): Layer.Layer<never, never, HttpLayerRouter.HttpRouter | R | HttpApiGroup.HttpApiGroup.ToService<Id, Groups>> =>
@@ -95,7 +95,7 @@ export const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGrou
       Effect.forEach(Object.keys(api.groups), (name) => Effect.flatMap(routesOf(api.identifier, name), router.addAll), {
         discard: true
       })
-    // The type names each group apart.
+    // The type has one tag per group.
   ) as Layer.Layer<never, never, HttpLayerRouter.HttpRouter | R | HttpApiGroup.HttpApiGroup.ToService<Id, Groups>>
 
 type Step = Effect.Effect<Response, unknown, HttpLayerRouter.Provided>
@@ -111,7 +111,7 @@ const routeOf = (
   return HttpLayerRouter.route(
     endpoint.method as Exclude<typeof endpoint.method, "HEAD">,
     endpoint.path,
-    // What a middleware provides comes together with the rest: to make a context is to copy one.
+    // A middleware's service is provided together with the rest, since every new context is a copy.
     middlewares.some(({ provides }) => provides !== undefined) ? steps : provided(context, Context.empty())(steps),
     { uninterruptible }
   )
@@ -128,7 +128,7 @@ const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<nev
   if (tag.optional) throw new Error(`${tag.key} is optional, which is not offered`)
   const effect = middlewareOf(tag, context)
   const { provides } = tag
-  // What it provides is known to the handlers' types alone.
+  // Only the handlers' types know what it provides.
   return provides === undefined
     ? Effect.zipRight(effect, next)
     : Effect.flatMap(effect, (service) => provided(context, Context.make(provides, service))(next))
@@ -136,14 +136,14 @@ const before = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<nev
 
 type Middleware = Effect.Effect<unknown, unknown>
 
-// A tag of any middleware says no more of its service than whether it has schemes.
+// The type of any middleware's tag only says whether its service has schemes.
 const middlewareOf = (tag: HttpApiMiddleware.TagClassAny, context: Context.Context<never>) => {
   const service: unknown = Context.unsafeGet(context, tag)
   if (!HttpApiMiddleware.isSecurity(tag)) return service as Middleware
   const handlers = service as Readonly<Record<string, (credentials: unknown) => Middleware>>
   const [first, ...others] = Object.entries(tag.security).flatMap(([name, scheme]) => {
     const handler = handlers[name]
-    // What reading credentials needs is what every request has.
+    // Reading credentials needs only what every request has.
     return handler === undefined ? [] : [Effect.flatMap(HttpApiBuilder.securityDecode(scheme), handler) as Middleware]
   })
   return others.reduce((one, other) => Effect.catchAll(one, () => other), first ?? Effect.void)
@@ -180,7 +180,7 @@ const call = (endpoint: Endpoint, handler: Handler, isRaw: boolean): Step => {
   })
 }
 
-/** Puts a member into a call, or says what is wrong with it. */
+/** Decodes a member into a call, or fails. */
 type Decode = (call: Call, input: unknown) => Effect.Effect<never, HttpApiError.HttpApiDecodeError> | undefined
 
 const member = (name: string, schema: Option.Option<Schema.Schema.All>): Decode | undefined => {
@@ -210,7 +210,7 @@ const encoder = ({ ast }: Schema.Schema.All): ((value: unknown) => Response) => 
   return (value) => answer(String(encode(value)), { status, contentType })
 }
 
-/** Text rather than bytes, which would be written apart from the head, unless there is so much of it. */
+/** Text is written together with the headers; bytes, for long answers, are written separately. */
 const answer = (
   body: string | Uint8Array,
   options: { readonly status: number; readonly contentType: string | undefined }

@@ -15,10 +15,9 @@ type Request = HttpServerRequest.HttpServerRequest
 type Response = HttpServerResponse.HttpServerResponse
 
 /**
- * Answers one request, whatever becomes of it, as the last effect of a fiber. Stands for `HttpApp.toHandled`, and goes with
- * `HttpServer.ts`. The app gets the request, its scope and its span at once, where the library changes the fiber's context
- * for each of them, and a span has of the headers only what says nothing of whoever sent them. `respond` may be called
- * again when there is an answer already.
+ * Handles one request to its end, as the last effect of a fiber. Stands for `HttpApp.toHandled`; `HttpServer.ts` needs it.
+ * It provides the request, its scope and its span in one step, where the library changes the fiber's context for each.
+ * Spans have only headers that reveal nothing about the sender. `respond` may be called again after an answer.
  */
 export const toHandled = (
   app: HttpApp.Default<unknown, Scope.Scope>,
@@ -37,7 +36,7 @@ export const toHandled = (
       Cause.isEmptyType(rest) ? answer(response) : Effect.zipRight(answer(response), Effect.failCause(rest))
     )
   )
-  // What a middleware answers by itself is not sent yet.
+  // A middleware's own answer is not sent yet.
   const handled: HttpApp.Default<unknown, Scope.Scope> =
     middleware === undefined
       ? answered
@@ -65,7 +64,7 @@ export const toHandled = (
 
 const servicesOf = (request: Request, scope: Scope.Scope, span: Tracer.Span | undefined) => {
   const services = Context.make(HttpServerRequest.HttpServerRequest, request).pipe(Context.add(Scope.Scope, scope))
-  // Safe: nobody asks for a span by its type.
+  // Safe: nothing requires a span by its type.
   return span === undefined ? services : Context.add(services, Tracer.ParentSpan, span)
 }
 
@@ -81,7 +80,7 @@ const spanOf = (request: Request) =>
     }
   )
 
-/** Headers that say nothing of whoever sent them. */
+/** Headers that reveal nothing about the sender. */
 const headerNames = ["content-length", "content-type", "retry-after"]
 
 const tellHeaders = (span: Tracer.Span, of: "request" | "response", headers: Headers.Headers) => {

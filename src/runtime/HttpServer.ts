@@ -18,9 +18,9 @@ import { maxWait } from "./JsonBody.ts"
 import * as Pull from "./Pull.ts"
 
 /**
- * Serves over a listener of Node.js. Stands for `NodeHttpServer.make`. Writes a stream that was made of a source straight
- * from it (`Pull.ts`), and text with its head in one write. Requests of one connection are handled one after another, so
- * that thousands in one packet hold up nobody else.
+ * Serves over a listener of Node.js. Stands for `NodeHttpServer.make`. Writes a stream directly from its source
+ * (`Pull.ts`), and text together with the headers in one write. Handles the requests of a connection one after another, so
+ * that thousands in one packet do not delay others.
  * Saves: `npm run bench -- --only json,tokens --servers taskchat,stock-HttpServer`.
  * Delete when: that row shows less than 5 %.
  */
@@ -81,10 +81,10 @@ const handler = (
 
 type Handle = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
-/** Requests that wait for the answer to another one of their connection. */
+/** Requests of a connection that wait for the one before them. */
 const maxWaiting = 100
 
-/** Handles a request when those before it on its connection are answered, and others have had their turn. */
+/** Handles a request after those before it on its connection, and lets other connections run in between. */
 const inTurn = (handle: Handle): Handle => {
   const waiting = new WeakMap<Socket, Array<readonly [IncomingMessage, ServerResponse]>>()
   const begin: Handle = (incoming, outgoing) => {
@@ -103,7 +103,7 @@ const inTurn = (handle: Handle): Handle => {
       begin(incoming, outgoing)
     } else if (before.length < maxWaiting) before.push([incoming, outgoing])
     else {
-      // Its client asks again for what is not answered before the connection closes (RFC 9112, section 9.3.2).
+      // The client repeats requests without an answer when the connection closes (RFC 9112, section 9.3.2).
       const last = before.at(-1)
       if (last !== undefined) last[1].shouldKeepAlive = false
     }
@@ -111,8 +111,8 @@ const inTurn = (handle: Handle): Handle => {
 }
 
 /**
- * Whether the client is still sending a body that nobody has read, over a connection that the answer ends: to close it then
- * would reset it, and the client might never see the answer. Over any other, Node.js reads past what is left.
+ * Whether the client is still sending an unread body over a connection that closes after the answer. Closing it then would
+ * reset it, and the client might not see the answer. On other connections Node.js discards the rest of the body.
  */
 const isCutShort = (incoming: IncomingMessage, outgoing: ServerResponse) =>
   !incoming.complete &&
@@ -134,7 +134,7 @@ const readPast = (incoming: IncomingMessage) =>
     incoming.on("data", count).once("end", over).once("close", over)
   })
 
-/** Writes an answer, unless there is one already or nobody to read it. */
+/** Writes an answer, unless one was sent already or the client has left. */
 const write = (
   outgoing: ServerResponse,
   request: ServerRequest,
@@ -157,14 +157,14 @@ const write = (
         outgoing.end(body.body)
         return Effect.void
       case "Stream":
-        // Open for long, and many at once: nothing of the request is kept for it.
+        // There are many long streams: keep nothing of the request for them.
         return Effect.locally(pump(outgoing, body.stream), FiberRef.currentContext, runtime.context)
       default: {
         if (body._tag === "Raw" && typeof body.body === "string") {
           outgoing.end(body.body)
           return Effect.void
         }
-        // Files and forms, which are for the web's own types to read.
+        // Files and forms, which the web types can read.
         const web = HttpServerResponse.toWeb(response, { runtime })
         return Effect.tryPromise({
           try: (signal) => pipeline(web.body === null ? [] : Readable.fromWeb(web.body), outgoing, { signal }),
@@ -177,7 +177,7 @@ const write = (
 const headersOf = ({ cookies, headers }: HttpServerResponse.HttpServerResponse): OutgoingHttpHeaders =>
   Cookies.isEmpty(cookies) ? headers : { ...headers, "set-cookie": Cookies.toSetCookieHeaders(cookies) }
 
-/** Writes a stream piece by piece, the next one when the reader has taken the last. */
+/** Writes a stream piece by piece, with backpressure. */
 const pump = <E>(outgoing: ServerResponse, stream: Stream.Stream<Uint8Array, E>): Effect.Effect<void> =>
   Effect.suspend(() => {
     let source: Pull.Source<Uint8Array, E> | undefined

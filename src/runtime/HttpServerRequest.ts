@@ -18,7 +18,7 @@ interface Modified {
   readonly remoteAddress?: string
 }
 
-/** A request as Node.js has it, for `HttpServer.ts`, with which it goes. Its body is read once, by one reader; nothing here reads forms or leaves HTTP. */
+/** A request of Node.js, for `HttpServer.ts`. Its body can be read once. It supports neither forms nor upgrades. */
 export class ServerRequest extends Inspectable.Class implements HttpServerRequest.HttpServerRequest {
   readonly [HttpServerRequest.TypeId]: HttpServerRequest.TypeId = HttpServerRequest.TypeId
   readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
@@ -36,7 +36,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   }
 
   get method() {
-    // Node.js reads no methods but those there are, and has them in capital letters.
+    // Node.js only parses known methods, in upper case.
     return this.source.method as HttpMethod.HttpMethod
   }
 
@@ -49,7 +49,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   }
 
   get headers() {
-    // Names in lower case and, but for `set-cookie`, which no request has, one value each.
+    // Names are in lower case with one value each, except `set-cookie`, which requests do not have.
     return this.modified.headers ?? (this.source.headers as Headers.Headers)
   }
 
@@ -61,7 +61,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     return Option.fromNullable(this.modified.remoteAddress ?? this.source.socket.remoteAddress)
   }
 
-  /** All of it, whatever its length: how much a client may send is for the reader to know beforehand. */
+  /** The whole body, of any length: the caller must check the length first. */
   get arrayBuffer(): Effect.Effect<ArrayBuffer, HttpServerError.RequestError> {
     return Effect.async((resume) => {
       const { source } = this
@@ -89,7 +89,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
         pull: Effect.flatMap(next, ({ done, value }) =>
           done ? Effect.fail(Option.none()) : Effect.succeed(Chunk.of(value))
         ),
-        // What is left of it is read past by Node.js, so that the connection can be used on.
+        // Node.js discards the rest, so that the connection stays usable.
         close: () => Effect.void
       }
     })

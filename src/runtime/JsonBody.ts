@@ -8,8 +8,8 @@ import * as Pull from "./Pull.ts"
 export const maxBody = 256 * 1024
 
 /**
- * A client has to have sent its body before it reads what is wrong with it. One that says beforehand that it is longer than
- * this is told at once.
+ * Bytes. Clients read the answer after they have sent the body, so a body that is too long is read to its end first. One
+ * that is declared longer than this is refused at once.
  */
 export const maxWait = 8 * 1024 * 1024
 
@@ -19,7 +19,7 @@ type Refusal = InvalidRequest | PayloadTooLarge | UnsupportedMediaType
 export const json = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<unknown, Refusal> =>
   isJson(request) ? Effect.flatMap(text(request), parse) : new UnsupportedMediaType()
 
-/** Without a word on what it is, it is taken for what it has to be. */
+/** A body without `Content-Type` is taken for JSON. */
 const isJson = ({ headers }: HttpServerRequest.HttpServerRequest) =>
   /^\s*application\/json\s*(;|$)/i.test(headers["content-type"] ?? "application/json") &&
   /^\s*(identity)?\s*$/i.test(headers["content-encoding"] ?? "")
@@ -34,11 +34,11 @@ const text = (
 ): Effect.Effect<string, InvalidRequest | PayloadTooLarge> => {
   const declared = Number(request.headers["content-length"])
   if (declared > maxWait) return new PayloadTooLarge()
-  // A body that the listener holds to a length it may have comes all at once.
+  // A body whose declared length is allowed is read at once; the listener enforces the length.
   return declared <= maxBody ? Effect.flatMap(orLeave(request.arrayBuffer), decode) : pieces(request)
 }
 
-/** It broke off: there is nobody left to answer. */
+/** The body broke off: there is no client left to answer. */
 const orLeave = <A, E>(body: Effect.Effect<A, E>) => Effect.catchAll(body, () => Effect.interrupt)
 
 const decoder = new TextDecoder("utf-8", { fatal: true })
@@ -66,7 +66,7 @@ const pieces = (request: HttpServerRequest.HttpServerRequest) =>
         body = undefined
       }
     }
-    // Read to its end, however long: to stop in the middle would close the connection, and the answer with it.
+    // Read to the end, however long: stopping in the middle would close the connection before the answer.
     const all = Pull.runForEachChunk(request.stream, (chunk) => {
       for (const piece of chunk) {
         size += piece.length

@@ -1,8 +1,8 @@
-/** `make` of each object, made once and kept for as long as the object is in use. */
+/** Caches `make` of each object while the object is in use. */
 export const byObject = <Key extends object, Value>(make: (key: Key) => Value): ((key: Key) => Value) =>
   kept(new WeakMap<Key, Value>(), make)
 
-/** `make` of each text, made once and kept for ever: for texts of which there are few. */
+/** Caches `make` of each text for ever, so only for few texts. */
 export const byText = <Value>(make: (key: string) => Value): ((key: string) => Value) =>
   kept(new Map<string, Value>(), make)
 

@@ -9,17 +9,17 @@ interface Field {
 }
 
 /**
- * Statements on a connection of `pg` that are sent together and run in order, none after one that fails: one round trip for
- * all. It is a pipeline of the protocol's with one Sync, at its end; what `pg` calls so has one after each statement, so
- * that those after a BEGIN that failed would run without it. Values are text, as `PgTypes.encode` makes it. Stands for
- * `pg`'s own queries, one after another.
+ * Sends statements together on a connection of `pg`, in one round trip. They run in order, none after one that fails. It is
+ * a pipeline of the protocol with one Sync at its end; `pg`'s own pipeline has one after each statement, so that those
+ * after a failed BEGIN would run outside of it. Values are text, as `PgTypes.encode` makes it. Stands for separate queries
+ * of `pg`.
  * Saves: two round trips of a tool call, `npm run bench -- --only tool --servers taskchat,stock-PgClient`.
  * Delete when: `pg` can send several statements with one Sync.
  *
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
  */
 export class Batch implements Submittable {
-  /** Given the rows of each, or why one failed; `pg` puts its own around it where it watches the time. */
+  /** Called with the rows of each statement, or with a failure; `pg` wraps it for its timeout. */
   callback: (error: unknown, rows: ReadonlyArray<ReadonlyArray<Row>>) => void
   readonly #statements: ReadonlyArray<QueryConfig>
   readonly #rows: ReadonlyArray<Array<Row>>
@@ -33,7 +33,7 @@ export class Batch implements Submittable {
     this.callback = callback
   }
 
-  /** How many have been run, also of one that failed. */
+  /** The number of statements that ran, including a failed one. */
   get done() {
     return this.#at
   }

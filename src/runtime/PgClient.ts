@@ -14,11 +14,11 @@ export interface Options extends Pg.PoolConfig {
 }
 
 /**
- * A client on a pool of connections to a PostgreSQL server. Stands for `PgClient.layer` of `@effect/sql-pg`. The server keeps
- * the plans of statements, a transaction begins with its first statement (`SqlClient.ts`), and who is interrupted waits until
- * the statement was cancelled, where the library's late cancellation could stop the next user's.
+ * A client on a pool of connections to a PostgreSQL server. Stands for `PgClient.layer` of `@effect/sql-pg`. Statements are
+ * prepared by name, a transaction begins with its first statement (`SqlClient.ts`), and an interruption waits until its
+ * statement is cancelled, where the library's late cancellation could stop the connection's next statement.
  * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-PgClient`.
- * Delete when: that row shows less than 5 %, and the library cancels nothing but what it is to.
+ * Delete when: that row shows less than 5 %, and the library cancels the right statement.
  */
 export const layer = ({ onReadOnly, ...config }: Options): Layer.Layer<SqlClient.SqlClient> =>
   Layer.scoped(
@@ -29,7 +29,7 @@ export const layer = ({ onReadOnly, ...config }: Options): Layer.Layer<SqlClient
     ).pipe(Effect.tap(measured), Effect.flatMap(makeClient))
   ).pipe(Layer.provide(Reactivity.layer))
 
-/** A pool, less the sessions of a server that others have taken over from. */
+/** A pool that closes its sessions after a failover. */
 class Pool extends Pg.Pool {
   readonly #openedAt = new Map<Pg.PoolClient, number>()
   readonly #outdated = new WeakSet<Pg.PoolClient>()
@@ -39,7 +39,7 @@ class Pool extends Pg.Pool {
   constructor(config: Pg.PoolConfig, onReadOnly: () => void) {
     super(config)
     this.#onReadOnly = onReadOnly
-    // A connection that breaks reports so to whoever uses it; without listeners the event would end the process.
+    // A broken connection fails its current statement; without listeners the event would end the process.
     this.on("error", () => {})
     this.on("connect", (client) => {
       this.#openedAt.set(client, performance.now())
@@ -48,7 +48,7 @@ class Pool extends Pg.Pool {
     this.on("remove", (client) => void this.#openedAt.delete(client))
   }
 
-  /** A session that was not given up. */
+  /** Takes a session that is not outdated. */
   take(done: (error: unknown, client: Pg.PoolClient | undefined) => void) {
     this.connect((error, client) => {
       if (client === undefined || !this.#outdated.has(client)) return done(error, client)
@@ -57,14 +57,14 @@ class Pool extends Pg.Pool {
     })
   }
 
-  /** One that is broken, given up or within a transaction is closed instead. */
+  /** Returns a session. One that is broken, outdated or within a transaction is closed. */
   giveBack(client: Pg.PoolClient, isBroken: boolean) {
     client.release(isBroken || this.#outdated.has(client) || client.getTransactionStatus() !== "I")
   }
 
   /**
-   * A session of a server that became read only stays so, even if new ones lead to a server that can be written to. All are
-   * given up but those just opened, which new ones would not differ from.
+   * Sessions of a server that became read only stay read only, while new ones may reach a writable server. Marks all
+   * sessions as outdated, except those just opened.
    */
   giveUpReadOnly() {
     const until = performance.now() - 1000
@@ -141,12 +141,12 @@ const makeClient = (pool: Pool) => {
   })
 }
 
-/** Texts made from parts (lists of changing length) must not fill the server's memory. */
+/** Statements with changing texts (lists of any length) must not fill the server's memory. */
 const maxPrepared = 500
 
 /**
- * Names by which the server parses and plans each statement with parameters once per connection: about half of a small
- * one's time. They are the pool's, so that all its connections call a statement by the same one.
+ * Names for prepared statements: the server then parses and plans each statement with parameters once per connection, which
+ * is about half of a small statement's time. All connections of the pool share the names.
  */
 const queries = () => {
   const known = new Map<string, string>()
@@ -165,10 +165,10 @@ const queries = () => {
 
 type QueryOf = ReturnType<typeof queries>
 
-/** Sends one thing to a client, and tells what came of it. */
+/** Sends a query to a client, and calls back with the result. */
 type Send<A> = (client: Pg.PoolClient, done: (error: unknown, answer: A | undefined) => void) => void
 
-/** Has it sent on some client. */
+/** Runs a `Send` on some client. */
 type Via = <A>(send: Send<A>) => Effect.Effect<A, SqlError.SqlError>
 
 const one =
@@ -192,12 +192,12 @@ const connection = (queryOf: QueryOf, via: Via): Connection => {
       const query: Pg.QueryArrayConfig = { text, values: values.map(encode), rowMode: "array" }
       return via(one(query, (result) => result.rows))
     },
-    // All at once: nothing here needs a cursor.
+    // Reads all rows at once: nothing here needs a cursor.
     executeStream: (text, values, transform) => Stream.fromIterableEffect(prepared(text, values, transform))
   }
 }
 
-/** What came of each; what the client itself fails with, such as a lost connection, is that of the one that ran. */
+/** The outcome of each statement. A failure of the client, such as a lost connection, is the outcome of the running one. */
 const batch = (via: Via, statements: ReadonlyArray<Pg.QueryConfig>) =>
   Effect.orDie(
     via<ReadonlyArray<Client.Outcome>>((client, done) => {
@@ -217,7 +217,7 @@ const sqlError = (cause: unknown, message = "Failed to execute statement") => ne
 
 const failed = (cause: unknown, message?: string) => Effect.fail(sqlError(cause, message))
 
-/** A statement on whichever connection is free, which is given back once nothing more is on the way to it. */
+/** Runs a statement on a free connection, which is returned when nothing more is sent to it. */
 const alone =
   (pool: Pool): Via =>
   (send) =>
@@ -235,7 +235,7 @@ const alone =
       })
     })
 
-/** On a connection that is kept. */
+/** Runs a statement on a reserved connection. */
 const within =
   (pool: Pool, client: Pg.PoolClient): Via =>
   (send) =>
@@ -244,7 +244,7 @@ const within =
       return Effect.suspend(() => stop(pool, running))
     })
 
-/** `Effect.async`, which costs ten times as much where it can be interrupted. */
+/** As `Effect.async`, which costs ten times as much when it is interruptible. */
 const interruptible = <A>(
   register: (resume: (answer: Effect.Effect<A, SqlError.SqlError>) => void) => Effect.Effect<void>
 ) =>
@@ -255,7 +255,7 @@ const interruptible = <A>(
     })
   )
 
-/** A statement, and whoever is to stop it: until both have ended, its connection is nobody else's. */
+/** A running statement, and perhaps its cancellation: until both have ended, nothing else uses the connection. */
 interface Running {
   readonly client: Pg.PoolClient
   left: number
@@ -295,7 +295,7 @@ const stop = (pool: Pool, running: Running) =>
     }
     pool.query("SELECT pg_cancel_backend($1)", [Reflect.get(client, "processID")], () => leave(running, false))
     return Effect.sync(() => {
-      // It may have been given back in this very moment, and be another's by now.
+      // It may just have been returned, and be in use by others.
       if (running.left === 0) return
       running.free = () => {}
       free(true)

@@ -5,8 +5,8 @@ const oid = { ...Pg.types.builtins, INT4_ARRAY: 1007, INT8_ARRAY: 1016, TEXT_ARR
 const standard = (type: number): ((text: string) => unknown) => Pg.types.getTypeParser(type, "text")
 
 /**
- * `2026-01-31 12:00:00.123456+00`, for which the usual parser takes thirty times as long. The day is mostly that of the time
- * before. Before the year 100 `Date.UTC` means another century.
+ * `2026-01-31 12:00:00.123456+00`, thirty times as fast as the usual parser. The day is mostly the same as before.
+ * `Date.UTC` reads years before 100 differently.
  */
 const timestamptz = (text: string) => {
   const { length } = text
@@ -18,7 +18,7 @@ const timestamptz = (text: string) => {
     knownDate = date
   }
   const seconds = 60 * (60 * two(text, 11) + two(text, 14)) + two(text, 17)
-  // Of the fraction, which has as many digits as it needs, the first three count.
+  // The fraction has as many digits as needed; only the first three count.
   const [a, b, c] = [digit(text, 20, length), digit(text, 21, length), digit(text, 22, length)]
   return new Date(knownDay + 1000 * seconds + 100 * a + 10 * b + c)
 }
@@ -52,13 +52,13 @@ export const types: Pg.CustomTypesConfig = {
     format === "binary" ? Pg.types.getTypeParser(type, format) : (own.get(type) ?? standard(type))
 }
 
-/** The array types of the built-in ones, as far as they have a parser. */
+/** The array types of built-in types that have a parser. */
 const arrays = [
   199, 1000, 1005, 1007, 1008, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1041, 1115, 1182, 1183, 1185, 1187, 1231, 2951,
   3807
 ]
 
-/** The same parsers by type, for an engine that wants them so. */
+/** The same parsers by type, for PGlite. */
 export const parsers = Object.fromEntries(
   [...Object.values(Pg.types.builtins), ...arrays].map((type) => {
     const parse = own.get(type) ?? standard(type)

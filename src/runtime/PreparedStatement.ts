@@ -8,20 +8,20 @@ import * as Client from "./SqlClient.ts"
 export interface Prepared<Values> {
   (values: Values): Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>
   /**
-   * The statement as the last one of the transaction it is in, which is committed in the same round trip: nothing can be
-   * told of its rows that would roll it back, so it has to fail if it may not be. One that is interrupted may have been
-   * committed all the same, and a statement after it is refused. Within an inner transaction, and on a client of others, it
-   * is as any.
+   * Runs the statement as the last one of its transaction, which is committed in the same round trip. The transaction
+   * cannot be rolled back because of the statement's rows, so the statement itself must fail instead. If it is interrupted,
+   * it may have been committed anyway. A statement after it is refused. Within an inner transaction, and on another
+   * library's client, it is an ordinary statement.
    */
   readonly last: (values: Values) => Effect.Effect<ReadonlyArray<unknown>, SqlError.SqlError>
 }
 
-/** What a template gets for each parameter. */
+/** A fragment for each parameter of a template. */
 export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.Fragment }
 
 /**
- * A statement whose text is made once, for where it runs often. Stands for a template of `SqlClient`: compiling one anew
- * takes longer than sending it. The template gets a fragment for each parameter; whatever else is in it stays as it is now.
+ * A statement whose text is compiled once, for frequent use. Stands for a template of `SqlClient`: compiling one takes
+ * longer than sending it. The template gets a fragment for each parameter; all else in it is fixed.
  *
  * ```ts
  * const rename = PreparedStatement.make<{ id: TaskId; title: string }>(
@@ -31,7 +31,7 @@ export type Given<Name extends PropertyKey> = { readonly [N in Name]: Statement.
  * rename({ id, title: "Buy milk" })
  * ```
  *
- * It takes part in the fiber's transaction, has its span where somebody traces and passes a `Statement.Transformer`, as
+ * It takes part in the fiber's transaction, has a span if there is a tracer, and applies a `Statement.Transformer`, like
  * every statement of `sql`, which may be any client.
  *
  * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-PreparedStatement`.
@@ -42,7 +42,7 @@ export const make = <Values extends Readonly<Record<string, unknown>>>(
   template: (given: Given<keyof Values>) => Statement.Statement<unknown>
 ): Prepared<Values> => {
   const [text, parameters] = template(
-    // Safe: whichever parameter is asked for, it is there.
+    // Safe: the proxy has every parameter.
     new Proxy({}, { get: (_, name) => sql`${new Parameter(String(name))}` }) as Given<keyof Values>
   ).compile()
   const engine = Client.engineOf(sql)

@@ -1,9 +1,9 @@
 import { type Chunk, Effect, type Exit, Option, Scope, Stream } from "effect"
 
 /**
- * What a stream is made of: pulled until it fails, with `None` at its end, and closed once, however it ends. Stands for
- * `Stream` between model, agent, turn and socket: one that is run takes hundreds of operations before its first element and
- * dozens for each one after that; a source takes a few.
+ * The source of a stream: pulled until it fails, with `None` at its end, and closed once in any case. Stands for `Stream`
+ * between model, agent, turn and socket: running a stream takes hundreds of operations before its first element and dozens
+ * for each further one; a source takes a few.
  * Saves: `npm run bench -- --only json,tokens --servers taskchat,stock-Pull`.
  * Delete when: `Stream.toPull` costs as little.
  */
@@ -24,8 +24,8 @@ interface Sourced<A, E, R> {
 }
 
 /**
- * A stream of what `open` makes, each time it is run: any stream to those who combine it with others, while `fromStream`
- * finds the source in it again. One layer of stream in place of the three of `unwrapScoped` and its finalizers.
+ * A stream that opens a new source each time it runs. It can be used like any stream; `fromStream` takes its source out
+ * again. It is one layer of stream, where `unwrapScoped` with its finalizers is three.
  */
 export const toStream = <A, E, R>(open: () => Source<A, E, R>): Stream.Stream<A, E, R> => {
   const stream = Stream.suspend(() => {
@@ -38,7 +38,7 @@ export const toStream = <A, E, R>(open: () => Source<A, E, R>): Stream.Stream<A,
 const isSourced = <A, E, R>(stream: Stream.Stream<A, E, R>): stream is Stream.Stream<A, E, R> & Sourced<A, E, R> =>
   SourceId in stream
 
-/** The source that a stream was made of, or one that runs it. */
+/** The source that a stream was made from, or a source that runs the stream. */
 export const fromStream = <A, E, R>(stream: Stream.Stream<A, E, R>): Source<A, E, R> => {
   if (isSourced(stream)) return stream[SourceId]()
   let scope: Scope.CloseableScope | undefined
@@ -62,7 +62,7 @@ export const fromStream = <A, E, R>(stream: Stream.Stream<A, E, R>): Source<A, E
   }
 }
 
-/** Opened, without interruption, by the first pull. What cannot be opened needs no closing. */
+/** Opened by the first pull, uninterruptibly. If opening fails, there is nothing to close. */
 export const suspend = <A, E, R>(open: Effect.Effect<Source<A, E, R>, E, R>): Source<A, E, R> => {
   let source: Source<A, E, R> | undefined
   const opened = Effect.uninterruptible(open).pipe(
@@ -78,7 +78,7 @@ export const suspend = <A, E, R>(open: Effect.Effect<Source<A, E, R>, E, R>): So
   }
 }
 
-/** As `Stream.runForEachChunk`, for what is done at once. */
+/** As `Stream.runForEachChunk`, with a synchronous function. */
 export const runForEachChunk = <A, E, R>(
   stream: Stream.Stream<A, E, R>,
   f: (chunk: Chunk.Chunk<A>) => void

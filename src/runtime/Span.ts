@@ -2,7 +2,7 @@ import { Context, Effect, type Exit, FiberRef, FiberRefs, type Option, Tracer } 
 import * as FiberContext from "./FiberContext.ts"
 
 /**
- * Spans that cost nothing where nobody traces. Stands for `Effect.withSpan`, `Effect.fn` and `Effect.makeSpan`, which take
+ * Spans that cost nothing without a tracer. Stands for `Effect.withSpan`, `Effect.fn` and `Effect.makeSpan`, which take
  * some 35 operations of a fiber even then.
  * Saves: `npm run bench -- --only json,tool --servers taskchat,stock-Span`.
  * Delete when: that row shows less than 5 %.
@@ -20,7 +20,7 @@ export const withSpan =
         : effect
     )
 
-/** As `Effect.useSpan`, for what begins no spans of its own. */
+/** As `Effect.useSpan`, for effects without inner spans. */
 export const useSpan =
   (name: string, options?: Tracer.SpanOptions) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -30,7 +30,7 @@ export const useSpan =
         : effect
     )
 
-/** Adds attributes to the span that the fiber is in, if there is one. As `Effect.annotateCurrentSpan`, before an effect. */
+/** As `Effect.annotateCurrentSpan`, before an effect. */
 export const annotate =
   (attributes: Readonly<Record<string, unknown>>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -43,13 +43,13 @@ export const annotate =
 
 /** As `Effect.fn`. */
 export const fn = (name: string): typeof Effect.fnUntraced =>
-  // Safe: what it makes is what `Effect.fnUntraced` makes, in a span, which changes no type.
+  // Safe: a span around it changes no type of `Effect.fnUntraced`.
   ((...body: Parameters<typeof Effect.fnUntraced>) => {
     const run = Effect.fnUntraced(...body) as (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown>
     return (...args: ReadonlyArray<unknown>) => withSpan(name)(run(...args))
   }) as typeof Effect.fnUntraced
 
-/** As `Effect.makeSpan`; `undefined` where nobody traces. Whoever makes it ends it. */
+/** As `Effect.makeSpan`; `undefined` without a tracer. The caller must end it. */
 export const make = (name: string, options?: Tracer.SpanOptions): Effect.Effect<Tracer.Span | undefined> =>
   Effect.withFiberRuntime((fiber) =>
     fiber.getFiberRef(FiberRef.currentTracerEnabled)
@@ -62,6 +62,6 @@ export const end = (span: Tracer.Span | undefined, exit: Exit.Exit<unknown, unkn
     ? Effect.void
     : Effect.clockWith((clock) => Effect.sync(() => span.end(clock.unsafeCurrentTimeNanos(), exit)))
 
-/** The span within which a log line was written: a logger is given nothing but the fiber's references. */
+/** The span of a log line: a logger gets only the fiber's references. */
 export const parentOf = (refs: FiberRefs.FiberRefs): Option.Option<Tracer.AnySpan> =>
   Context.getOption(FiberRefs.getOrDefault(refs, FiberRef.currentContext), Tracer.ParentSpan)

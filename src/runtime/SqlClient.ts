@@ -4,22 +4,22 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import { makeCompiler } from "@effect/sql-pg/PgClient"
 import { Context, Effect, Exit, Option, Scope, Stream } from "effect"
 
-/** What a database is run on. */
+/** The engine of a database. */
 export interface Engine {
   /** For statements outside of any transaction. */
   readonly connection: Connection
-  /** Nobody else's until the scope closes. */
+  /** Reserved until the scope closes. */
   readonly session: Effect.Effect<Session, SqlError.SqlError, Scope.Scope>
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
-  /** Whether a transaction keeps everybody else waiting. */
+  /** Whether a transaction makes all other statements wait. */
   readonly hasOneSession?: boolean
 }
 
 export interface Session {
   readonly connection: Connection
   /**
-   * Runs statements in order, none after one that fails, in one round trip if the engine can. Has the outcome of each that
-   * was run.
+   * Runs statements in order, none after one that fails, in one round trip if the engine can. Returns the outcome of each
+   * that ran.
    */
   readonly batch: (statements: ReadonlyArray<Query>) => Effect.Effect<ReadonlyArray<Outcome>>
 }
@@ -27,17 +27,17 @@ export interface Session {
 export interface Query {
   readonly text: string
   readonly values: ReadonlyArray<unknown>
-  /** Whether the server is to keep its plan. */
+  /** Whether to prepare it by name. */
   readonly isPrepared: boolean
 }
 
 export type Outcome = Exit.Exit<ReadonlyArray<object>, SqlError.SqlError>
 
 /**
- * The client of an engine. Stands for `SqlClient.make` alone, by whose `makeWithTransaction` it runs. A transaction begins with its first statement, in the same round
- * trip, and may end with its last: one that only computes takes no connection, and a tool call takes two round trips in
- * place of four.
- * Saves: with `PgClient.ts`, whose row has both. Delete when: that goes.
+ * The client of an engine. Stands for `SqlClient.make` alone, and uses the library's `makeWithTransaction`. `BEGIN` is sent
+ * with the first statement, and `COMMIT` may be sent with the last one: a transaction without statements takes no
+ * connection, and a tool call takes two round trips instead of four.
+ * Saves: measured together with `PgClient.ts`. Delete when: that can go.
  */
 export const make = (engine: Engine): Effect.Effect<SqlClient.SqlClient, never, Reactivity.Reactivity> =>
   Effect.map(
@@ -60,7 +60,7 @@ export const make = (engine: Engine): Effect.Effect<SqlClient.SqlClient, never, 
           begin: () => Effect.void,
           savepoint: (connection, id) => run(connection, `SAVEPOINT effect_sql_${id}`),
           commit: (connection) => end(connection, "COMMIT"),
-          // What cannot be rolled back has lost its connection, and is rolled back by that.
+          // If the rollback fails, the connection is lost, and with it the transaction.
           rollback: (connection) => Effect.ignore(end(connection, "ROLLBACK")),
           rollbackSavepoint: (connection, id) => run(connection, `ROLLBACK TO SAVEPOINT effect_sql_${id}`)
         })
@@ -69,25 +69,25 @@ export const make = (engine: Engine): Effect.Effect<SqlClient.SqlClient, never, 
 
 const DirectId: unique symbol = Symbol.for("taskchat/runtime/SqlClient")
 
-/** A client whose engine can be reached without it. */
+/** A client that exposes its engine. */
 interface Direct {
   readonly [DirectId]: Engine
 }
 
-/** The engine of one of our clients; `undefined` for others'. */
+/** The engine of a client made here; `undefined` for any other client. */
 export const engineOf = (client: SqlClient.SqlClient): Engine | undefined =>
-  // Safe: where the member is, `make` put it there.
+  // Safe: only `make` sets this member.
   DirectId in client ? (client as SqlClient.SqlClient & Direct)[DirectId] : undefined
 
-/** The connection of the transaction that runs, and whether it is within another one. */
+/** The connection of the current transaction, and its depth. */
 export const transactionOf = (context: Context.Context<never>) =>
   Option.getOrUndefined(Context.getOption(context, SqlClient.TransactionConnection))
 
 /** A connection whose first statement begins the transaction. */
 interface Transaction extends Connection {
-  /** Runs a statement and, if it succeeds, commits, in one round trip. Nothing may come after that. */
+  /** Runs a statement and, if it succeeds, commits, in one round trip. Nothing may follow. */
   readonly executeLast: Connection["execute"]
-  /** Ends what was begun and not yet committed. */
+  /** Ends a transaction that has begun and is not committed. */
   readonly end: (command: "COMMIT" | "ROLLBACK") => Effect.Effect<void, SqlError.SqlError>
 }
 
@@ -122,7 +122,7 @@ const transaction = (session: Effect.Effect<Session, SqlError.SqlError>): Transa
   const inTurn = Effect.unsafeMakeSemaphore(1).withPermits(1)
   let state: State = "new"
   let opened: Session | undefined
-  // Interrupted only afterwards, or it would be nobody's.
+  // Uninterruptible, so that the session is never lost.
   const open = Effect.uninterruptible(
     Effect.tap(session, (made) => {
       opened = made
@@ -135,7 +135,7 @@ const transaction = (session: Effect.Effect<Session, SqlError.SqlError>): Transa
         return opened === undefined ? Effect.flatMap(open, act) : act(opened)
       })
     )
-  /** Sends statements in one round trip, after BEGIN if they are the first. Has the rows of the first of them. */
+  /** Sends statements in one round trip, after BEGIN if they are the first. Returns the rows of the first of them. */
   const send = (session: Session, statements: ReadonlyArray<Query>) => {
     const before = state
     const sent = before === "new" ? [begin, ...statements] : statements
@@ -151,7 +151,7 @@ const transaction = (session: Effect.Effect<Session, SqlError.SqlError>): Transa
   const execute = (text: string, values: ReadonlyArray<unknown>, isPrepared: boolean) =>
     use((session) =>
       state === "begun" || values.length === 0
-        ? // Without parameters it may be several statements, which cannot be one of a batch.
+        ? // Without parameters the text may be several statements, which a batch cannot contain.
           Effect.flatMap(begun(session), (connection) =>
             connection[isPrepared ? "execute" : "executeUnprepared"](text, values, undefined)
           )
