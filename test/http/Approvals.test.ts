@@ -575,3 +575,25 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 })
+
+layer(Server.layer({ confirm: "changes", tokensPerDay: 10_000 }))("approvals within a budget", (it) => {
+  it.effect("where nothing is left, nothing runs, and the calls go on waiting", () =>
+    Effect.gen(function* () {
+      const asked = yield* asking()
+      const { task, turn, user } = asked
+      const sql = yield* SqlClient.SqlClient
+      const use = (tokens: number) => sql`UPDATE usage_days SET input_tokens = ${tokens} WHERE user_id = ${user}`
+      yield* use(10_000)
+      for (const decision of ["approve", "decline"] as const) {
+        const refused = yield* decide(asked, decision)
+        assert.deepStrictEqual(codeOf(refused), [429, "budget_exhausted"])
+        assert.isAbove(Number(refused.headers["retry-after"]), 0)
+      }
+      assert.strictEqual(yield* titleOf(user, task), "Milk")
+      assert.lengthOf(listOf((yield* turnOf(user, turn))["awaiting"]), 1)
+      yield* use(0)
+      assert.strictEqual((yield* approve(asked)).status, 200)
+      assert.isNull(yield* titleOf(user, task))
+    })
+  )
+})
