@@ -21,7 +21,7 @@ export interface ConversationQuery {
 
 export interface ConversationPage {
   readonly conversations: ReadonlyArray<Conversation>
-  /** Of all the user's, whatever the page. */
+  /** The number of all the user's conversations. */
   readonly total: number
   readonly nextCursor: Cursor | null
 }
@@ -42,18 +42,18 @@ export interface MessagePage {
   readonly messages: ReadonlyArray<Message>
   /** Of all the conversation's, whatever the page. */
   readonly total: number
-  /** Whether the query finds more of them than the page holds. */
+  /** Whether the query finds more messages than the page has. */
   readonly hasMore: boolean
 }
 
 /**
- * The owner comes first in every method, so that no query can forget whose conversations it may touch. What was deleted
- * is nowhere found, listed or counted. Turns write the messages (`Turns`).
+ * The owner is the first parameter of every method, so that no query can forget it. Deleted data is not found, listed or
+ * counted. Turns write the messages (`Turns`).
  */
 export class Conversations extends Context.Tag("taskchat/services/Conversations")<
   Conversations,
   {
-    /** The last to have been spoken in first. */
+    /** The latest activity first. */
     readonly list: (owner: UserId, query: ConversationQuery) => Effect.Effect<ConversationPage>
     readonly get: (owner: UserId, id: ConversationId) => Effect.Effect<Conversation, ConversationNotFound>
     /** `title` is a `ConversationTitle`; undefined keeps it, null removes it. The conversation keeps its place in the list. */
@@ -166,7 +166,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
 
         remove: Effect.fn("Conversations.remove")(function* (owner, id) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id })
-          // In two statements: the second one sees a turn that began while the first one waited for it.
+          // Two statements: the second one sees a turn that began while the first one waited.
           yield* only(
             sql`UPDATE conversations SET deleted_at = now() WHERE ${living({ owner, id })} RETURNING ${json}`
           ).pipe(
@@ -208,7 +208,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
 
         removeMessage: Effect.fn("Conversations.removeMessage")(function* (owner, id, message) {
           yield* Effect.annotateCurrentSpan({ "conversation.id": id, "message.id": message })
-          // The conversation is locked first, as turns do, so that neither waits for the other for ever.
+          // Locks the conversation first, as turns do, to avoid a deadlock.
           const [row] = yield* decoded(
             sql`
               WITH conversation AS (
@@ -255,12 +255,12 @@ const conversationsOf = JsonList.make(Conversation)
 
 const conversationOf = (json: string) => Arr.unsafeGet(conversationsOf(json), 0)
 
-/** Every row of a page tells the total; an empty page has one row without a conversation. */
+/** Every row of a page has the total; an empty page is one row without a conversation. */
 const decodePage = Codec.decodeUnknown(
   Schema.Array(Schema.Struct({ total: Schema.Int, conversation: Schema.NullOr(Schema.String) }))
 )
 
-/** As in a page of conversations; a conversation that is not there has no rows. */
+/** As for conversations; a missing conversation has no rows. */
 const decodeMessageRows = Codec.decodeUnknown(
   Schema.Array(Schema.Struct({ total: Schema.Int, message: Schema.NullOr(Schema.String) }))
 )

@@ -19,16 +19,16 @@ import { Turns } from "./turns/Turns.ts"
 export interface TurnOptions {
   /** For a whole turn; 30 seconds when absent. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** How many messages the agent is reminded of; 20 when absent. */
+  /** The number of earlier messages that the agent gets; 20 when absent. */
   readonly historyLimit?: number | undefined
-  /** Turns of this node; 1000 when absent. */
+  /** Running turns of this node, at most; 1000 when absent. */
   readonly maxRunning?: number | undefined
-  /** Turns of one user's; 5 when absent. */
+  /** Running turns of one user, at most; 5 when absent. */
   readonly maxRunningPerUser?: number | undefined
   readonly retention?: {
-    /** How long a conversation stays in which nothing more is said; for ever when absent. At least a day. */
+    /** How long a conversation without new messages is kept; for ever when absent. At least a day. */
     readonly conversations?: Duration.DurationInput | undefined
-    /** How long what was deleted stays in the database; 30 days when absent. */
+    /** How long deleted data stays in the database; 30 days when absent. */
     readonly deleted?: Duration.DurationInput | undefined
   }
 }
@@ -40,20 +40,20 @@ export interface Options extends TurnOptions {
   readonly historyMaxTokens?: number | undefined
   /** Which of the agent's calls need the user's approval; none when absent. */
   readonly confirm?: Confirm | undefined
-  /** What an answer of the model costs at most, where it does not tell; 4,096 when absent. */
+  /** Estimated tokens of an answer whose cost is not reported; 4,096 when absent. */
   readonly maxOutputTokens?: number | undefined
-  /** Who the agent is and how it behaves; its own when absent. */
+  /** The agent's instructions; its own when absent. */
   readonly instructions?: string | undefined
 }
 
-/** What an agent may use. */
+/** The services that an agent may use. */
 type Kept = Turns | Tasks | Conversations | Idempotency | TokenUsage
 type Services = Chat | Erasure | Exports | Kept
 
-/** A node that is gone gives up its turns after so long. */
+/** How long a lease lasts without renewal. */
 const lease = Duration.seconds(15)
 
-/** All of the API's services but users and limits, on a model and a database of one's own. */
+/** All services of the API except users and limits. Requires a model and a database. */
 export const layer = (
   options: Options = {}
 ): Layer.Layer<Services, never, LanguageModel.LanguageModel | SqlClient.SqlClient | Signals> =>
@@ -68,7 +68,7 @@ export const layer = (
     options
   )
 
-/** The same with another agent: one with other tools, say. It may use the tasks and the conversations. */
+/** As `layer`, with another agent, such as one with other tools. It may use the tasks and the conversations. */
 export const layerOf = <E, R>(
   agent: Layer.Layer<Agent, E, R>,
   options: TurnOptions = {}
@@ -95,7 +95,7 @@ export const layerOf = <E, R>(
     Layer.merge(data(options))
   )
 
-/** What ends the data's life, by itself or when it is asked for. */
+/** Deletes data, by its age or on request. */
 const data = ({ retention = {} }: TurnOptions) =>
   Layer.mergeAll(
     Erasure.layer,

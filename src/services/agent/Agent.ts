@@ -12,74 +12,71 @@ import * as AgentPrompt from "./AgentPrompt.ts"
 import { FallbackModel, ModelName } from "./Models.ts"
 import * as ToolExecutor from "./ToolExecutor.ts"
 
-/** One turn, as the agent needs to know it. */
+/** The agent's view of one turn. */
 export interface AgentTurn {
   readonly id: TurnId
   readonly user: UserId
   readonly timeZone: string
   readonly message: string
-  /** What was said before, oldest first. */
+  /** The history, oldest first. */
   readonly history: ReadonlyArray<HistoryMessage>
-  /** If the user began the turn with a decision on the calls that the last message of `history` held back. */
+  /** The user's decision on the calls that the last message of `history` held back, if the turn began with one. */
   readonly decided?: Decided | undefined
-  /** When the turn's time is up; absent, it has no limit. Nothing is waited for beyond it. */
+  /** The turn's deadline; without one it has no limit. Retries do not wait beyond it. */
   readonly deadline?: DateTime.Utc | undefined
-  /**
-   * Runs a tool call so that its effect and its record are one: both are kept, or neither. Fails with `TurnLost` if the
-   * turn is no longer this process's to work on.
-   */
+  /** Runs a tool call and records it in one transaction. Fails with `TurnLost` if this process has lost the turn. */
   readonly record: (place: CallPlace, call: Effect.Effect<ToolCall>) => Effect.Effect<ToolCall, TurnLost>
   /**
-   * Is told when a model is asked, with an estimate of what that costs, which counts if no `StepEnded` follows; and without
-   * one if the model's service did not take the request.
+   * Called when a request is sent to a model, with its estimated cost, which counts if no `StepEnded` follows; and without
+   * an estimate if the model's service did not accept the request.
    */
   readonly asked?: ((estimate: (() => number) | undefined) => void) | undefined
-  /** Runs before each step but the first, and fails if there may not be another one. */
+  /** Runs before each further step, and fails if there may be no other step. */
   readonly goOn?: Effect.Effect<void, BudgetExhausted> | undefined
 }
 
-/** A tool call's place in its turn. */
+/** A tool call's position in its turn. */
 export interface CallPlace {
   readonly step: number
   /** Counts the calls of a step from 0. */
   readonly position: number
-  /** The provider's own id of the call, to be kept beside its record. */
+  /** The provider's own id of the call, stored beside its record. */
   readonly providerCallId?: string | undefined
 }
 
 export interface AgentOptions {
-  /** Calls of the model in one turn, at most. In the last one it has to answer in words. */
+  /** Calls of the model in one turn, at most. In the last one it must answer with text. */
   readonly maxSteps: number
   /** An estimate of the tokens that earlier turns may take in a request; without it, only their number is limited. */
   readonly historyMaxTokens?: number
   /** Which calls need the user's approval; none when absent. */
   readonly confirm?: Confirm
-  /** What an answer costs at most, where the model does not tell; 4,096 when absent. */
+  /** Estimated tokens of an answer whose cost is not reported; 4,096 when absent. */
   readonly maxOutputTokens?: number
-  /** Who the agent is and how it behaves; the date, the time and the zone are added. */
+  /** The agent's instructions; the date, the time and the zone are added. */
   readonly instructions?: string
 }
 
 /**
- * Answers a message with the help of tools. A step is one call of the model and the tool calls it asked for, which run
- * in order. A failed tool, wrong arguments and unknown tools are told to the model; they never end the turn.
+ * Answers a message with the help of tools. A step is one call of the model and the tool calls it asked for, which run in
+ * order. The model gets failed tools, wrong arguments and unknown tools as results; they never end the turn.
  */
 export class Agent extends Context.Tag("taskchat/services/Agent")<
   Agent,
   {
     readonly run: (turn: AgentTurn) => Stream.Stream<AgentEvent, AgentError | TurnLost | BudgetExhausted>
-    /** Runs calls that `run` held back, in order, as the first step of the turn. Absent where `run` holds none back. */
+    /** Runs calls that `run` held back, in order, as the first step of the turn. Absent if `run` holds none back. */
     readonly runHeld?: (
       turn: Pick<AgentTurn, "id" | "user" | "timeZone" | "record">,
       calls: ReadonlyArray<HeldCall>
     ) => Effect.Effect<ReadonlyArray<ToolCall>, TurnLost>
-    /** Tokens that the first step may cost, which a budget sets aside; 4,096 when absent. */
+    /** Estimates the tokens of the first step, which a budget reserves; 4,096 when absent. */
     readonly estimate?: ((turn: Pick<AgentTurn, "decided" | "history" | "message">) => number) | undefined
   }
 >() {
   /**
-   * An agent with the tools of `toolkit`, whose handlers may ask for `ToolContext`. `ModelName` names its model, and a
-   * `FallbackModel` stands in for it.
+   * An agent with the tools of `toolkit`, whose handlers may require `ToolContext`. `ModelName` is its model's name, and
+   * `FallbackModel` its fallback.
    */
   static readonly layer = <Tools extends Record<string, Tool.Any>>(
     toolkit: Toolkit.Toolkit<Tools>,
@@ -99,7 +96,7 @@ export class Agent extends Context.Tag("taskchat/services/Agent")<
       })
     )
 
-  /** Says every message back, in one step and without a tool. */
+  /** Repeats every message, in one step and without a tool. */
   static readonly layerTest: Layer.Layer<Agent> = Layer.succeed(Agent, {
     run: ({ message }) =>
       Stream.make(

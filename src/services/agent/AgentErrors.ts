@@ -14,7 +14,7 @@ import {
 import { type FailureKind, type ProviderError, parse, readText } from "../../domain/ModelFailure.ts"
 import { retryDelay } from "../../domain/RetryDelay.ts"
 
-/** What a failed call of a model means for the caller, by tag, status, cause and the provider's own error code. */
+/** The error of a failed call of a model, from tag, status, cause and the provider's error code. */
 export const fromAiError = (error: AiError.AiError): AgentError => {
   switch (error._tag) {
     case "HttpRequestError":
@@ -28,7 +28,7 @@ export const fromAiError = (error: AiError.AiError): AgentError => {
       }
       break
     case "HttpResponseError":
-      // `Decode` is a body that could not be read to its end.
+      // `Decode` means that the body broke off.
       if (error.reason !== "StatusCode") return error.reason === "Decode" ? new AgentUnreachable() : new AgentFailed()
       return fromResponse(error)
     case "MalformedInput":
@@ -38,7 +38,7 @@ export const fromAiError = (error: AiError.AiError): AgentError => {
   }
 }
 
-/** What an answer that ended for another reason than that it is complete means for the caller. */
+/** The error of an answer that ended before it was complete. */
 export const fromReason = (reason: Response.FinishReason | undefined): AgentError => {
   switch (reason) {
     case "length":
@@ -50,7 +50,7 @@ export const fromReason = (reason: Response.FinishReason | undefined): AgentErro
   }
 }
 
-/** Whether the same request may well succeed a moment later. Silence is not: waiting for it has cost enough. */
+/** Whether to retry the same request. Not after silence, which has cost enough time. */
 export const isTransient = (error: AiError.AiError): boolean => {
   if (error._tag === "HttpRequestError") return error.reason === "Transport" && !Cause.isTimeoutException(error.cause)
   if (error._tag !== "HttpResponseError") return false
@@ -60,13 +60,13 @@ export const isTransient = (error: AiError.AiError): boolean => {
   return status === 408 || status === 409 || status === 429 || status >= 500
 }
 
-/** Whether the model's service did not take the request, so that it costs nothing. */
+/** Whether the model's service did not accept the request, so that it costs nothing. */
 export const isUntaken = (error: AiError.AiError): boolean =>
   error._tag === "HttpRequestError"
     ? !Cause.isTimeoutException(error.cause)
     : error._tag === "HttpResponseError" && error.reason === "StatusCode"
 
-/** A request that the provider refuses for what is in it, and why as far as it says; `undefined` for other failures. */
+/** The reason for which the provider refuses a request's content, if it says; `undefined` for other failures. */
 export const refusalOf = (error: AiError.AiError): FailureKind | "unknown" | undefined => {
   if (error._tag !== "HttpResponseError" || error.reason !== "StatusCode") return undefined
   const { kind, status } = errorOf(error)
@@ -107,7 +107,7 @@ const fromStatus = (status: number, { body, response: { headers } }: AiError.Htt
       return new AgentBusy(seconds === undefined ? {} : { retryAfter: Math.ceil(seconds) })
     }
     default:
-      // Redirected: the address is that of something else.
+      // A redirect: the address is wrong.
       return status >= 300 && status < 400 ? new AgentMisconfigured() : new AgentFailed()
   }
 }

@@ -39,29 +39,29 @@ import {
   requestedCall
 } from "./ToolExecutor.ts"
 
-/** One answer of a model: its place in the turn, and what the model is sent. */
+/** One step: its number in the turn, and the prompt of its answer. */
 interface Step {
   readonly number: number
   readonly model: NamedModel
-  /** Of the requests that are sent for the answer. */
+  /** The limit of requests for the answer. */
   readonly limit: RequestLimit
-  /** Tries of this model that failed for a moment's reason. */
+  /** Failed tries of this model for temporary reasons. */
   readonly failures: number
   /** When the last request was sent, in milliseconds. */
   readonly askedAt: number
-  /** Readers know which model answers. */
+  /** Whether readers know the model. */
   readonly isChosen: boolean
   readonly prompt: StepPrompt
   readonly followsText: boolean
   /** Changes of tasks so far. */
   readonly changes: number
-  /** What the provider wants back as long as the turn goes on: kept where it may have to wait for the user. */
+  /** The provider state for the rest of the turn, which is stored if the turn may wait for the user. */
   readonly states: ReadonlyArray<ProviderState>
 }
 
 const none: ReadonlyArray<AgentEvent> = []
 
-/** The next events of a turn, and what to run for those after them. Fails with `None` at the end. */
+/** The next events of a turn, and the effect for those after them. Fails with `None` at the end. */
 type Next = Effect.Effect<
   readonly [events: ReadonlyArray<AgentEvent>, next: Next],
   Option.Option<AgentError | TurnLost | BudgetExhausted>
@@ -119,7 +119,7 @@ export const make = (
         })
     })
 
-  /** After a failure: goes on with the answer as far as it came, asks again, or gives up. */
+  /** After a failure: uses the incomplete answer, retries, or gives up. */
   const recover = (step: Step, answer: Answer, error: AiError.AiError): Next => {
     const salvaged = salvage(tools.offered.tools, answer, error)
     if (salvaged !== undefined) return conclude(step, ...salvaged)
@@ -129,11 +129,11 @@ export const make = (
 
   const askAgain = (step: Step, answer: Answer, error: AiError.AiError): Next => {
     const failure = fromAiError(error)
-    // What was said cannot be unsaid.
+    // Shown text cannot be taken back.
     if (answer.text !== "") return fail(failure)
     const refusal = refusalOf(error)
     if (refusal !== undefined) return refused(step, refusal, failure)
-    // A step that repeats itself may do what it did before.
+    // A repeated step might repeat its calls.
     if (step.number > 1 || step.limit.left === 0 || !isTransient(error)) return fail(failure)
     const failures = step.failures + 1
     const fallback = isAway(failure) && step.model === models.first ? models.fallback : undefined
@@ -142,7 +142,7 @@ export const make = (
         ? Effect.zipRight(pause(failure, failures, turn.deadline), ask({ ...step, failures }))
         : fail(failure)
     if (fallback === undefined) return retry
-    // A moment's trouble is not worth another model's answer.
+    // Do not change the model because of a short problem.
     const isAwayLonger = Effect.map(
       Clock.currentTimeMillis,
       (now) => failures > 1 || asksToWait(failure) || now - step.askedAt > maxMoment
@@ -151,7 +151,7 @@ export const make = (
     return Effect.if(isAwayLonger, { onTrue: () => takeOver, onFalse: () => retry })
   }
 
-  /** What was refused for its content is sent again with less of it, as long as that is possible. */
+  /** Sends a request that was refused for its content again with less content, as long as possible. */
   const refused = (step: Step, refusal: FailureKind | "unknown", failure: AgentError): Next => {
     const { limit, prompt } = step
     const less = afterRefusal(prompt, refusal, limit.left === 1)
@@ -163,7 +163,7 @@ export const make = (
   const conclude = (step: Step, answer: Answer, events: ReadonlyArray<AgentEvent> = none): Next => {
     const { calls, isReported, metadata, reason, text, usage } = answer
     const isWhole = reason === "stop" || reason === "tool-calls"
-    // An answer that ends without an end or says nothing at all makes no sense, nor does a last one without words.
+    // An answer without an end or without any content is malformed, and so is a last one without text.
     const isEmpty = isWhole && text === "" && (calls.length > 0 ? isLast(step) : !hasOutput(step, answer))
     if (usage === undefined) {
       const failed = Effect.zipRight(
@@ -195,7 +195,7 @@ export const make = (
     )
   }
 
-  /** Announces the next call after `events`; the pull after that runs it. */
+  /** Emits `events` and the next call's start; the next pull runs the call. */
   const run = (
     step: Step,
     answer: Answer,
@@ -252,7 +252,7 @@ export const make = (
       isChosen: false
     }
     if (turn.decided === undefined) return ask(first)
-    // What was decided is the turn's first step.
+    // The decided calls are the turn's first step.
     const { calls } = turn.decided
     const second = ask({ ...first, number: 2, changes: changesOfHeld(tools, calls) })
     return calls.length === 0 ? second : emit(calls.flatMap(ran), second)
@@ -265,7 +265,7 @@ export const make = (
       })
     ),
     close: (exit) => {
-      // Whoever still holds this source does not hold the prompt with it.
+      // Release the prompt, as readers may hold the source for longer.
       next = finished
       return open?.close(exit) ?? Effect.void
     }
@@ -285,13 +285,13 @@ const emit = (events: ReadonlyArray<AgentEvent>, next: Next): Next => Effect.suc
 const fail = (error: AgentError): Next => Effect.fail(Option.some(error))
 const finished: Next = Effect.fail(Option.none())
 
-/** Whether a reader may have seen anything of the turn: from then on nothing is tried again. */
+/** Whether a reader may have seen anything of the turn: then nothing is retried. */
 const hasOutput = (step: Step, answer: Answer) => step.number > 1 || answer.text !== ""
 
-/** Of one model in one step, for reasons that may pass. The first one counts. */
+/** Tries of one model in one step after temporary failures, including the first one. */
 const maxTries = 3
 
-/** Milliseconds: a model that takes longer to fail is not asked again while there is another one. */
+/** Milliseconds: a model that takes longer to fail is not retried if there is a fallback. */
 const maxMoment = 2000
 
 const newStep = () => ({ limit: new RequestLimit(), failures: 0 })
@@ -309,16 +309,16 @@ const isAway = ({ _tag }: AgentError) => _tag === "AgentBusy" || _tag === "Agent
 
 const asksToWait = (failure: AgentError) => "retryAfter" in failure && failure.retryAfter !== undefined
 
-/** The failure of a message that is refused without any history. */
+/** The error of a message that is refused even without any history. */
 const refusedAlone = (failure: AgentError, { isHalved }: StepPrompt) => {
   if (failure._tag === "AgentContextTooLong" || failure._tag === "AgentContentRefused") {
     return new AgentMessageRefused({ reason: failure })
   }
-  // Where nobody says why, a conversation that went well before tells that it is the message.
+  // Without a reason, a conversation that worked before shows that the message is refused.
   return new AgentMessageRefused({ reason: isHalved === true ? new AgentContentRefused() : new AgentFailed() })
 }
 
-/** A failed call of the model, in our words and by its facts alone: the provider's may quote the prompt or the key. */
+/** Logs a failed call of the model, without the provider's message, which may quote the prompt or the key. */
 const logFailure = ({ limit, model }: Step, facts: Readonly<Record<string, string | number>>) => {
   const about = { model: model.name, model_try: limit.sent, ...facts }
   return Effect.zipRight(
@@ -330,10 +330,10 @@ const logFailure = ({ limit, model }: Step, facts: Readonly<Record<string, strin
 const logFallback = ({ name }: NamedModel) =>
   Effect.annotateLogs(Effect.logWarning("The fallback model takes over"), { model: name })
 
-/** Seconds: a service that asks for more patience than this is busy for as long as this turn is concerned. */
+/** Seconds: a service that asks to wait for longer counts as busy for this turn. */
 const maxPause = 10
 
-/** Waits before the next try, if the turn's time allows it. */
+/** Waits before the next try, if the deadline allows it. */
 const pause = (
   failure: AgentError,
   tries: number,

@@ -21,7 +21,7 @@ const textPart = (text: string): Prompt.TextPart => ({
   options: none
 })
 
-/** What is said to the model before anything else. */
+/** The system message. */
 const system = (content: string): Prompt.SystemMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
   role: "system",
@@ -29,7 +29,7 @@ const system = (content: string): Prompt.SystemMessage => ({
   options: none
 })
 
-/** What the user says. */
+/** A user message. */
 const user = (text: string): Prompt.UserMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
   role: "user",
@@ -37,7 +37,7 @@ const user = (text: string): Prompt.UserMessage => ({
   options: none
 })
 
-/** A call in a prompt has our id; the provider's own goes along for the model's layer, which knows whose it is. */
+/** A call in a prompt has our id, and the provider's own id for the model's layer. */
 interface CallIds {
   readonly id: string
   readonly providerCallId?: string | undefined
@@ -46,7 +46,7 @@ interface CallIds {
 const callOptions = ({ providerCallId }: CallIds): Prompt.ToolCallPartOptions =>
   providerCallId === undefined ? none : { taskchat: { providerCallId } }
 
-/** What the agent said in a step, and which tools it asked for. */
+/** The agent's text and tool calls in a step. */
 export const assistant = (
   text: string,
   calls: ReadonlyArray<Pick<ToolCall, "tool" | "parameters"> & CallIds>,
@@ -71,11 +71,11 @@ export const assistant = (
   options
 })
 
-/** As options of a message: what its provider wants back with it. */
+/** A message's options with its provider state. */
 const stateOptions = (kept: ProviderState.ProviderState | undefined): Prompt.ProviderOptions =>
   kept === undefined ? none : ProviderState.metadataOf({ origin: kept.origin, state: kept.state })
 
-/** What the provider of this answer wants back with it: in later turns, or as long as the turn goes on. */
+/** The provider state of this answer, for later turns or for the rest of the turn. */
 export const stateOf = (
   step: number,
   metadata: Response.ProviderMetadata,
@@ -85,7 +85,7 @@ export const stateOf = (
   return kept?.lifetime === lifetime ? { step, origin: kept.origin, state: kept.state } : undefined
 }
 
-/** What came of the calls of a step. */
+/** The results of a step's calls. */
 export const results = (calls: ReadonlyArray<ToolCall & CallIds>): Prompt.ToolMessage => ({
   [Prompt.MessageTypeId]: Prompt.MessageTypeId,
   role: "tool",
@@ -104,7 +104,7 @@ export const results = (calls: ReadonlyArray<ToolCall & CallIds>): Prompt.ToolMe
   options: none
 })
 
-/** Characters of a result that the model is shown. */
+/** The most characters of a result in the prompt. */
 const maxResult = 32_000
 
 const shortened = (result: ToolCall["result"]): unknown => {
@@ -114,14 +114,14 @@ const shortened = (result: ToolCall["result"]): unknown => {
   return `${shown}… [Cut off: this result has ${text.length} characters. Ask for less, with a filter or a smaller limit.]`
 }
 
-/** What a step of a turn sends to the model. */
+/** The prompt of a step. */
 export interface StepPrompt {
   readonly instructions: string
   /** The messages of earlier turns, oldest first. */
   readonly past: ReadonlyArray<ReadonlyArray<Prompt.Message>>
-  /** The user's message, and what was said and done since. */
+  /** The user's message, and the text and calls since. */
   readonly present: ReadonlyArray<Prompt.Message>
-  /** A provider has refused more of the past than this. */
+  /** Whether a provider has refused a longer past. */
   readonly isHalved?: boolean
 }
 
@@ -131,7 +131,7 @@ export const messagesOf = ({ instructions, past, present }: StepPrompt): Readonl
   ...present
 ]
 
-/** What the first step of a turn sends. */
+/** The prompt of a turn's first step. */
 export const firstPrompt = (
   options: Pick<AgentOptions, "historyMaxTokens" | "instructions">,
   turn: Pick<AgentTurn, "decided" | "history" | "message">
@@ -140,13 +140,13 @@ export const firstPrompt = (
   ...opening(turn, options.historyMaxTokens)
 })
 
-/** An estimate of the tokens that an answer to this costs. */
+/** An estimate of the tokens of the prompt and its answer. */
 export const costOf = (prompt: StepPrompt, maxOutputTokens = defaultMaxOutputTokens): number =>
   tokensOf(messagesOf(prompt)) + maxOutputTokens
 
 /**
- * What to send in place of a request that was refused: the model is told of a call that was, and all else is tried with
- * half the past and then, or in the last try, with none of it. `undefined` if nothing else can be sent.
+ * The prompt after a refusal: with a note to the model if a call was refused, else with half the past and then, or in the
+ * last try, with none. `undefined` if nothing else can be sent.
  */
 export const afterRefusal = (
   prompt: StepPrompt,
@@ -167,14 +167,14 @@ const callRefused =
   "Your last tool call was refused: it did not fit the tool. Use the tool as it is described, or answer in words."
 
 /**
- * What a turn begins with: what was said before, and the user's message. A turn that began with a decision goes on where
- * the one before it stopped, with what came of the calls; the decision itself is not said to the model.
+ * The history and the user's message. A turn that began with a decision goes on where the one before it stopped, with the
+ * results of the calls; the decision itself is not in the prompt.
  */
 const opening = (
   { decided, history, message }: Pick<AgentTurn, "decided" | "history" | "message">,
   maxTokens = Number.POSITIVE_INFINITY
 ): Pick<StepPrompt, "past" | "present"> => {
-  // What goes on is what began with the last message that is no decision.
+  // The turn to go on began with the last message that is not a decision.
   const goesOn = decided === undefined ? history.length : history.findLastIndex(begins)
   const { open, turns } = pastTurns(history, goesOn)
   const last = turns.at(-1)
@@ -193,7 +193,7 @@ const opening = (
 
 const begins = ({ decision, role }: HistoryMessage) => role === "user" && decision == null
 
-/** As far back as there is room for an estimate of tokens. Whole turns only. */
+/** The latest whole turns within the estimated limit of tokens. */
 const trimmed = (turns: ReadonlyArray<ReadonlyArray<Prompt.Message>>, maxTokens: number) => {
   let left = maxTokens
   let first = turns.length
@@ -205,7 +205,7 @@ const trimmed = (turns: ReadonlyArray<ReadonlyArray<Prompt.Message>>, maxTokens:
   return turns.slice(first)
 }
 
-/** The calls of an answer's last step, some of which were held back: those that ran, and those that have no result yet. */
+/** The calls of an answer's last step with held back calls: those that ran, and those without a result yet. */
 interface OpenStep {
   readonly made: ReadonlyArray<ToolCall & CallIds>
   readonly held: ReadonlyArray<HeldCall>
@@ -225,7 +225,7 @@ const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
   for (const [i, message] of history.entries()) {
     const last = turns.at(-1)
     if (message.role === "assistant") {
-      // The message with the decision was deleted.
+      // The message of the decision was deleted.
       if (last !== undefined && open !== undefined) told = tell(last, open, "approved", message)
       if (!isLeftOut && last !== undefined) open = pastSteps(message, told, last, i > goesOn)
       told = new Set()
@@ -247,13 +247,13 @@ const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
   return { turns, open }
 }
 
-/** Adds what came of calls that were held back, and returns which those are. */
+/** Adds the results of held back calls, and returns their ids. */
 const tell = (turn: Array<Prompt.Message>, open: OpenStep, decision: Decision, answer: HistoryMessage | undefined) => {
   turn.push(results(outcomes(open, decision, answer?.toolCalls ?? [])))
   return new Set(open.held.map(({ id }) => id))
 }
 
-/** Ends a turn whose calls still wait: nobody has approved them. */
+/** Ends a turn whose calls were never approved. */
 const close = (turn: Array<Prompt.Message>, open: OpenStep | undefined) => {
   // Providers refuse a user's message right after results.
   if (open !== undefined) turn.push(results(outcomes(open, "declined", [])), assistant("This was not done.", []))
@@ -277,11 +277,11 @@ const declined = notRun("Not run: the user did not approve it.")
 const skipped = notRun("Not run: a call before it needed the user's approval. Call it again if it is still needed.")
 const lost = notRun("What came of it was not kept.")
 
-/** Four bytes are about one token, and a message or a part of one costs a few of its own. */
+/** Four bytes are about one token; each message and part costs a few more. */
 const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
   messages.reduce((sum, message) => sum + 4 + Math.ceil((contentSize(message) + stateSize(message)) / 4), 0)
 
-/** Bytes. Written out for texts, of which most of a history is made: JSON of each takes as long as all else here. */
+/** Bytes. Handles texts directly, since most of a history is text, and their JSON takes as long as everything else here. */
 const contentSize = ({ content }: Prompt.Message): number => {
   if (typeof content === "string") return Buffer.byteLength(content)
   let size = 0
@@ -293,10 +293,7 @@ const contentSize = ({ content }: Prompt.Message): number => {
 
 const stateSize = ({ options }: Prompt.Message): number => ProviderState.keptIn(options)?.state.length ?? 0
 
-/**
- * An answer as the steps it was made in: never a call without its result, but for those of a step that was held back. Calls
- * that were `told` are left out.
- */
+/** An answer as its steps. Every call has its result, except the held back calls of a step. Calls in `told` are left out. */
 const pastSteps = (
   message: HistoryMessage,
   told: ReadonlySet<string>,
@@ -334,7 +331,7 @@ const pastSteps = (
   return undefined
 }
 
-/** What the model is told of a turn that did not complete. */
+/** The note to the model about a turn that did not complete. */
 const ending = (status: HistoryMessage["turnStatus"]) => {
   switch (status) {
     case "cancelled":
@@ -358,7 +355,7 @@ const defaultInstructions = `You are the assistant of a task list. You help its 
 - The user can take back all task changes of an earlier turn with the undo function of the application; you have no tool for it.
 - Answer briefly, in the user's language, in plain text.`
 
-/** Adds what day it is for the user. */
+/** Adds the user's date and time. */
 export const dated = (prompt: StepPrompt, timeZone: string): Effect.Effect<StepPrompt> =>
   Effect.map(todayIn(timeZone), (today) => ({
     ...prompt,

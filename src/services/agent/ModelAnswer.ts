@@ -7,7 +7,7 @@ import * as ToolSchemas from "./ToolSchemas.ts"
 
 export type Part = Response.StreamPart<Record<string, Tool.Any>>
 
-/** What has come of the answer to one call of the model. */
+/** The answer to one call of the model so far. */
 export interface Answer {
   /** Whether earlier steps of the turn have text: the texts of two steps are paragraphs of one message. */
   readonly followsText: boolean
@@ -19,17 +19,17 @@ export interface Answer {
   readonly droppedCalls: number
   /** Calls whose arguments are still coming, by id. */
   readonly partialCalls: ReadonlyMap<string, ModelCall<string>>
-  /** Known once the answer is complete. */
+  /** Set once the answer is complete. */
   readonly usage: Usage | undefined
-  /** Whether the model told what it cost. */
+  /** Whether the model reported its cost. */
   readonly isReported: boolean
-  /** Why the model ended it. */
+  /** The finish reason. */
   readonly reason: Response.FinishReason | undefined
-  /** What its provider wants back with it. */
+  /** The metadata with its provider state. */
   readonly metadata: Response.ProviderMetadata
 }
 
-/** A tool call as the model wrote it. */
+/** A tool call as the model sent it. */
 interface ModelCall<Params = unknown> {
   readonly id: string
   readonly name: string
@@ -49,7 +49,7 @@ export const emptyAnswer = (followsText: boolean): Answer => ({
   metadata: {}
 })
 
-/** What one more part makes of an answer, and what there is to tell of it. */
+/** Adds a part to an answer, and returns the events. */
 export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyArray<AgentEvent>] => {
   switch (part.type) {
     case "text-delta":
@@ -79,7 +79,7 @@ export const addPart = (answer: Answer, part: Part): readonly [Answer, ReadonlyA
   }
 }
 
-/** As `addPart`, for parts that came together. */
+/** As `addPart`, for several parts. */
 export const addParts = (
   answer: Answer,
   parts: Iterable<Part>
@@ -129,7 +129,7 @@ const flushText = (answer: Answer): readonly [Answer, ReadonlyArray<AgentEvent>]
 /** A count of tokens that the database can store, whatever a provider reports. */
 const count = (n: number | undefined) => (n !== undefined && n > 0 ? Math.min(Math.trunc(n), 10_000_000) : 0)
 
-/** What there is of an answer that the model's layer gave up for a call that cannot be run, if it did. */
+/** The incomplete answer, if the model's layer failed because of a call that cannot run. */
 export const salvage = (
   offered: ToolSchemas.Tools,
   answer: Answer,

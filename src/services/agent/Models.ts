@@ -1,7 +1,7 @@
 import { LanguageModel } from "@effect/ai"
 import { Context, Effect, Layer, Option } from "effect"
 
-/** A model, and how turns, usage and metrics name it: `provider:model`. */
+/** A model, and its name in turns, usage and metrics: `provider:model`. */
 export interface NamedModel {
   readonly name: string
   readonly model: LanguageModel.Service
@@ -13,14 +13,14 @@ export interface Models {
   readonly fallback: NamedModel | undefined
 }
 
-/** How the agent's `LanguageModel` is named. */
+/** The name of the agent's `LanguageModel`. */
 export class ModelName extends Context.Reference<ModelName>()("taskchat/services/ModelName", {
   defaultValue: () => "custom"
 }) {}
 
 /**
- * Answers a turn in place of the agent's `LanguageModel` if that is busy or unreachable in the turn's first step. It sees
- * the same conversation, so that everything goes to the services of both.
+ * Answers a turn if the agent's `LanguageModel` is busy or unreachable in the turn's first step. It gets the whole
+ * conversation, so that both services may see everything.
  */
 export class FallbackModel extends Context.Reference<FallbackModel>()("taskchat/services/FallbackModel", {
   defaultValue: (): Option.Option<NamedModel> => Option.none()

@@ -1,19 +1,19 @@
 import { SchemaAST as AST, Either, Option, ParseResult, Predicate } from "effect"
 import { parseJson } from "../../domain/JsonText.ts"
 
-/** What was given, as its type says, or what is wrong with it: each a clause that begins with where it is. */
+/** The arguments in their type, or a list of problems: each a clause that begins with the path. */
 export interface Reading {
   readonly value: unknown
   readonly problems: ReadonlyArray<string>
 }
 
-/** The tool that has an argument, if not the one that was called. */
+/** The tool that has an argument, if the called one has not. */
 type Elsewhere = (name: string) => string | undefined
 
 /**
- * Reads the arguments of a tool's call by the type that the tool wants. Clients often send numbers, booleans and lists as
- * text, and choices in capitals: they are read as what they say. Whatever the tool does not know is a problem, as nothing of
- * what someone asks for may be passed over; so is what has the wrong type, in words that say which one is right.
+ * Reads the arguments of a tool call by the tool's parameter types. Clients often send numbers, booleans and lists as text,
+ * and choices in capitals; these are accepted. An unknown argument is a problem, since nothing that a user asks for may be
+ * ignored. So is a wrong type, with a message that names the right one.
  */
 export const readArguments = (ast: AST.AST, given: unknown, elsewhere: Elsewhere = () => undefined): Reading =>
   read(ast, given, "", elsewhere)
@@ -85,7 +85,7 @@ const readUnion = (ast: AST.Union, given: unknown, path: string, elsewhere: Else
   return !isText && ast.types.some(isNull) && saysNothing(given) ? is(null) : read(only, given, path, elsewhere)
 }
 
-/** For want of a null. */
+/** Text that means null. */
 const saysNothing = (given: unknown) => Predicate.isString(given) && /^\s*(null|none)?\s*$/i.test(given)
 
 const readChoice = (choices: ReadonlyArray<AST.Literal>, given: unknown, path: string, nullable = false): Reading => {
@@ -114,7 +114,7 @@ const readList = (ast: List, given: unknown, path: string, elsewhere: Elsewhere)
   return { value: readings.map(({ value }) => value), problems: readings.flatMap(({ problems }) => problems) }
 }
 
-/** A list, JSON of one, or what people write for one: a single item, or several with commas between them. */
+/** A list, its JSON, or a plain text: a single item, or several with commas. */
 const itemsOf = (given: unknown, ofObjects: boolean): ReadonlyArray<unknown> | undefined => {
   if (Array.isArray(given)) return given
   if (Predicate.isString(given)) {
@@ -146,7 +146,7 @@ const readObject = (ast: AST.TypeLiteral, given: unknown, path: string, elsewher
     value[key] = reading.value
   }
   for (const [name, member] of Object.entries(object)) {
-    // A null says nothing that could be passed over.
+    // A null can be ignored.
     if (names.includes(name) || member === null || member === undefined) continue
     const right = rightName(name, names)
     const tool = right === undefined && path === "" ? elsewhere(name) : undefined
@@ -159,7 +159,7 @@ const readObject = (ast: AST.TypeLiteral, given: unknown, path: string, elsewher
 
 const simple = (name: string) => name.replace(/[^a-z]/gi, "").toLowerCase()
 
-/** What callers that know other task services call the arguments of ours. */
+/** Other services' names for our arguments, which callers may use. */
 const otherNames: Readonly<Record<string, string>> = {
   task_id: "id task number",
   task_ids: "ids tasks",
@@ -182,7 +182,7 @@ const otherNames: Readonly<Record<string, string>> = {
   occurrence: "duedate date day"
 }
 
-/** Which of the names is meant by another one. */
+/** The known name that an unknown one means. */
 const rightName = (name: string, names: ReadonlyArray<string>): string | undefined => {
   const wanted = simple(name)
   return (
@@ -192,7 +192,7 @@ const rightName = (name: string, names: ReadonlyArray<string>): string | undefin
   )
 }
 
-/** How many letters have to be added, removed or replaced to make one word of another. */
+/** The edit distance of two words. */
 const distance = (a: string, b: string): number => {
   if (Math.abs(a.length - b.length) > 2) return 3
   let row = Array.from({ length: b.length + 1 }, (_, n) => n)
