@@ -6,40 +6,39 @@ import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { dieOnSql } from "../../sql/SqlErrors.ts"
 import type { TurnKey } from "../turns/TurnTypes.ts"
 
-/** How a user stands: in tokens, or whatever a budget counts in. */
+/** A user's budget and what is left of it, in tokens or the budget's own unit. */
 export interface Allowance {
   readonly limit: number
-  /** What is neither used nor reserved; 0 at least. */
+  /** What is neither used nor reserved; at least 0. */
   readonly remaining: number
-  /** When there is more again. */
+  /** When the budget is renewed. */
   readonly resetsAt: DateTime.Utc
 }
 
-/** What users may spend. `reserve` decides whether a turn begins, `goOn` whether it takes another step. */
+/** A limit on spending. `reserve` decides whether a turn begins, `goOn` whether it takes another step. */
 export interface Budget {
   readonly allowance: (user: UserId) => Effect.Effect<Allowance>
   /**
-   * Sets aside what is left, at most `estimate` tokens, for a turn that is about to begin: it does if this succeeds. Runs
-   * in the transaction that begins the turn, after all other reasons to refuse it. What two turns ask for at once must not
-   * be given to both.
+   * Reserves the rest of the budget, at most `estimate` tokens, for a turn, which begins if this succeeds. Runs in the
+   * transaction that begins the turn, after all other checks. Must not give the same tokens to two concurrent turns.
    */
   readonly reserve: (turn: TurnKey, estimate: number) => Effect.Effect<void, BudgetExhausted>
-  /** After each step that another one is to follow: what the turn has cost so far replaces what was set aside. */
+  /** Called before each further step: the turn's cost so far replaces its reservation. */
   readonly goOn: (turn: TurnKey, used: Usage) => Effect.Effect<void, BudgetExhausted>
   /**
-   * The turn has ended, however it did, or has not begun after all, and this is what it cost. May come more than once; if
-   * the node dies in this very moment, never.
+   * Called with the cost of a turn that has ended, or did not begin after all. May be called more than once, or never if
+   * the node dies at that moment.
    */
   readonly settle: (turn: TurnKey, used: Usage) => Effect.Effect<void>
 }
 
-/** What users may spend. Without one, as much as they like. */
+/** The limit on spending; none by default. */
 export class Budgets extends Context.Reference<Budgets>()("taskchat/services/Budgets", {
   defaultValue: (): Option.Option<Budget> => Option.none()
 }) {
   /**
-   * So many tokens, input and output, of each user's turns that begin on the same day in UTC; on all nodes that share the
-   * database. What a turn has cost so far stands in its row, as `Turns` records it, and at its end in its day's.
+   * Limits the input and output tokens of each user's turns per UTC day, over all nodes that share the database. The cost
+   * of a running turn is in its row, as `Turns` records it, and after its end in the day's row.
    */
   static readonly layer = (options: {
     readonly tokensPerDay: number
@@ -51,8 +50,8 @@ const make = (limit: number) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
 
-    // Two that reserve at once wait for each other at the day's row, and the second sees what the first has reserved. Beside
-    // it counts what a user who was erased since had used by then.
+    // Concurrent reservations wait for the lock on the day's row, so the second sees the first. The usage of an erased
+    // user's account also counts.
     const reserve = PreparedStatement.make<{ user: UserId; turnId: TurnId; estimate: number }>(
       sql,
       (p) => sql`
@@ -99,7 +98,7 @@ const make = (limit: number) =>
           Effect.flatMap(({ length }) => (length === 0 ? exhausted(turn.turnId) : Effect.void))
         )
       ),
-      // Each report was committed before this asks, so that of two turns which used up the rest at once, one knows.
+      // Each cost was committed before this check, so of two turns that use up the rest at once, at least one notices.
       goOn: Effect.fn("Budgets.goOn")(({ turnId, user }) =>
         dieOnSql(leftOn(user, beganAt(turnId))).pipe(
           Effect.flatMap((left) => (left > 0 ? Effect.void : exhausted(turnId)))
@@ -113,12 +112,12 @@ const decodeUsed = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ used: Schem
 
 const endOfDay = (time: DateTime.Utc) => DateTime.add(DateTime.startOf(time, "day"), { days: 1 })
 
-/** When a turn began: ids of turns are UUIDv7. */
+/** When a turn began, from its UUIDv7. */
 const beganAt = (turnId: TurnId) => DateTime.unsafeMake(Number.parseInt(turnId.slice(0, 8) + turnId.slice(9, 13), 16))
 
 const exhausted = (turnId: TurnId) => exhaustedUntil(endOfDay(beganAt(turnId)))
 
-/** Nothing is left until then. */
+/** The time until the budget is renewed. */
 export const exhaustedUntil = (resetsAt: DateTime.Utc): Effect.Effect<never, BudgetExhausted> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const left = DateTime.toEpochMillis(resetsAt) - now

@@ -4,7 +4,7 @@ import { UserId } from "../../domain/Id.ts"
 import { type Identity, isIdentityName } from "../../domain/Identity.ts"
 import { InvalidToken } from "../../domain/Request.ts"
 
-/** Tells which claim is at fault, never what is in it. */
+/** Names the faulty claim, never its value. */
 const refuse = (detail: string) => Either.left(new InvalidToken({ detail }))
 
 /** The claim that names the user, and its value: `claim`, or without it `user_id`, else `sub`. */
@@ -18,7 +18,7 @@ const named = (
       claim === undefined ? "The token has neither a claim user_id nor a claim sub." : `The token has no claim ${name}.`
     )
   }
-  // Else whoever writes another's address into their profile would be them.
+  // Otherwise users could claim another's address in their profile.
   if (name === "email" && claims["email_verified"] !== true) {
     return refuse("The token's claim email_verified is missing or not true.")
   }
@@ -27,7 +27,7 @@ const named = (
 
 const isUserId = Schema.is(UserId)
 
-/** The user whose id a token carries. `user_id` has to be an integer and `sub` decimal digits; another claim, either. */
+/** The user id in a token. `user_id` must be an integer and `sub` decimal digits; another claim may be either. */
 export const userOf = (claims: JWTPayload, claim?: string): Either.Either<UserId, InvalidToken> =>
   Either.flatMap(named(claims, claim), ([name, value]) => {
     const digits = typeof value === "string" && /^[1-9][0-9]{0,15}$/.test(value) ? Number(value) : undefined
@@ -50,7 +50,7 @@ export const identityOf = (claims: JWTPayload, claim?: string): Either.Either<Id
 const malformed = (name: string) =>
   `The token's claim ${name} is not text of 1 to 255 characters without control characters.`
 
-/** What a token has to say to name this user. */
+/** The claims of a token for this user. */
 export const claimsOf = (user: UserId | string, claim?: string): JWTPayload => {
   if (claim !== undefined) return { [claim]: user, ...(claim === "email" && { email_verified: true }) }
   return typeof user === "string" ? { sub: user } : { user_id: user, sub: String(user) }

@@ -5,7 +5,7 @@ import type { UserId } from "../../domain/Id.ts"
 import { IdempotencyKeyReused, keyLifetime } from "../../domain/Turn.ts"
 import { dieOnSql } from "../../sql/SqlErrors.ts"
 
-/** What an `Idempotency-Key` came with. */
+/** The use of an `Idempotency-Key`. */
 export interface Attempt {
   readonly owner: UserId
   /** The kind of request: the same key may be used once in each. */
@@ -21,13 +21,13 @@ export interface Once<A> {
   readonly replayed: boolean
 }
 
-/** Runs what a key stands for once, however often it is asked for within a day. */
+/** Runs the request of a key once within 24 hours, however often it is sent. */
 export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
   Idempotency,
   {
     /**
-     * The effect's changes in the database and its result are kept together, or neither is: an attempt that dies does
-     * not use up the key, nor does one that fails. Attempts at the same time wait for the first. No attempt may wait for anything but the database.
+     * Commits the effect's changes and its result together, or neither: an attempt that dies or fails does not use up the
+     * key. Concurrent attempts wait for the first. The effect may wait only for the database.
      */
     readonly once: <A, I, E>(
       attempt: Attempt,
@@ -41,7 +41,7 @@ export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
 
-      /** Whether the key is now this attempt's. Waits for the end of another's transaction that has it. */
+      /** Whether this attempt got the key. Waits for another transaction that holds it. */
       const take = ({ key, owner, scope }: Attempt, hash: string) =>
         Effect.map(
           sql`
@@ -89,7 +89,7 @@ export class Idempotency extends Context.Tag("taskchat/services/Idempotency")<
         return Effect.if(take(attempt, hash), { onTrue: () => first, onFalse: () => again }).pipe(
           sql.withTransaction,
           dieOnSql,
-          // The key was forgotten in that very moment, so it is free.
+          // The key has just expired, so it is free.
           Effect.flatMap(Option.match({ onNone: () => once(attempt, result, effect), onSome: Effect.succeed }))
         )
       }

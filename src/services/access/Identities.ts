@@ -11,13 +11,13 @@ export class Identities extends Context.Tag("taskchat/services/Identities")<
   Identities,
   {
     /**
-     * The account's user, whose id is assigned when it is first asked for: the same from then on, on every node, and one
-     * that no row carries yet. Accounts are compared byte for byte.
+     * The user of an account. The id is assigned at the first call and is then the same on every node; no row had it
+     * before. Accounts are compared byte for byte.
      */
     readonly userOf: (identity: Identity) => Effect.Effect<UserId>
   }
 >() {
-  /** Kept in the database, which thereby is one whose ids are assigned. */
+  /** Stored in the database, which thereby is in `mapped` mode. */
   static readonly layer: Layer.Layer<Identities, UserIds.OtherUserIds | SqlError.SqlError, SqlClient.SqlClient> =
     Layer.scoped(
       Identities,
@@ -50,7 +50,7 @@ const make = Effect.gen(function* () {
   yield* UserIds.keep("mapped")
   const tables = yield* UserIds.tablesOfUsers
   const isTaken = sql.or(tables.map((table) => sql`EXISTS (SELECT FROM ${sql(table)} WHERE user_id = drawn_id)`))
-  // Of nodes that ask at once, the first one's id counts; an id that was drawn in vain is not drawn again.
+  // If nodes ask at once, the first one's id counts; unused ids are not reused.
   const find = PreparedStatement.make<Identity>(
     sql,
     ({ issuer, subject }) => sql`
@@ -71,7 +71,7 @@ const make = Effect.gen(function* () {
       SELECT user_id AS id FROM known UNION ALL SELECT user_id AS id FROM added`
   )
   const cached = new Map<string, UserId>()
-  /** How often users were forgotten: what was asked before that may be about one of them. */
+  /** Counts how often users were removed: an answer that was requested before may be about one of them. */
   let forgotten = 0
   yield* (yield* Erasing).listen({
     ended: (user) =>

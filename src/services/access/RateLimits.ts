@@ -3,7 +3,7 @@ import type { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible"
 import type { UserId } from "../../domain/Id.ts"
 import { Erasing } from "../data/Erasing.ts"
 
-/** What is counted apart: chat, and everything else. */
+/** Chat and all other requests are counted separately. */
 export type Policy = "chat" | "api"
 
 export interface Limit {
@@ -15,7 +15,7 @@ export interface Limit {
 
 export type Limits = Readonly<Record<Policy, Limit>>
 
-/** How a user stands after one request, which is counted whether or not it is allowed. */
+/** A user's limit after a request, which is counted whether or not it is allowed. */
 export interface Standing {
   readonly allowed: boolean
   readonly limit: number
@@ -30,16 +30,16 @@ export interface Standing {
   readonly retryAfter: number | undefined
 }
 
-/** How often each user may ask. */
+/** Limits requests per user. */
 export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
   RateLimits,
   {
     /**
-     * Counts so many requests, 1 when absent; 0 only tells how the user stands. Never fails: while Redis is away, each
-     * process counts for itself.
+     * Counts requests, 1 when absent; 0 only reads the user's limit. Never fails: while Redis is away, each process counts
+     * for itself.
      */
     readonly take: (policy: Policy, user: UserId, requests?: number) => Effect.Effect<Standing>
-    /** Whether requests can be counted where they should be. */
+    /** Whether the shared counter is available. */
     readonly ready: Effect.Effect<boolean>
   }
 >() {
@@ -69,7 +69,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
     Layer.scoped(
       RateLimits,
       Effect.gen(function* () {
-        // Loaded only where it is used.
+        // Loaded on use.
         const { RateLimiterRedis, RateLimiterRes } = yield* Effect.promise(() => import("rate-limiter-flexible"))
         const isCount = (reason: unknown): reason is RateLimiterRes => reason instanceof RateLimiterRes
         const redis = yield* connect(url)
@@ -125,7 +125,7 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
     )
 }
 
-/** How long not to ask a Redis that failed, so that one which does not answer costs one request its patience, not each. */
+/** How long a failed Redis is not asked again, so that only one request waits for its timeout. */
 const retry = Duration.seconds(1)
 
 const perPolicy = <A>(make: (policy: Policy) => A): Readonly<Record<Policy, A>> => ({
@@ -137,9 +137,9 @@ const windowSeconds = (limit: Limit) => Math.max(1, Math.round(Duration.toSecond
 
 const points = (limit: Limit) => ({ points: limit.limit, duration: windowSeconds(limit) })
 
-/** Where a user is within a window. */
+/** A user's count in a window. */
 interface Count {
-  /** So many requests, this one included. */
+  /** The number of requests, including this one. */
   readonly count: number
   /** The window's end, in milliseconds since 1970. */
   readonly until: number
@@ -159,7 +159,7 @@ const standingOf = (limit: Limit, { count, until }: Count, now: number): Standin
   }
 }
 
-/** At once, as every request passes here. */
+/** Synchronous, since every request passes here. */
 const inMemory = (limits: Limits) => {
   const windows = perPolicy((policy) => new Windows(windowSeconds(limits[policy]) * 1000))
   const take: (typeof RateLimits.Service)["take"] = (policy, user, requests = 1) =>
@@ -175,9 +175,9 @@ const inMemory = (limits: Limits) => {
   return { take, forget }
 }
 
-/** The windows of all who have asked lately. */
+/** The windows of all recent users. */
 class Windows {
-  /** All of one length, so that the first is the first to end. */
+  /** All windows have the same length, so the first one ends first. */
   private readonly open = new Map<UserId, Count>()
   private readonly millis: number
 
@@ -191,7 +191,7 @@ class Windows {
       this.open.delete(other)
     }
     const known = this.open.get(user)
-    // One that has ended may still stand here, behind others, if the clock was set back.
+    // An ended window may still be behind others if the clock was set back.
     const isOpen = known !== undefined && known.until > now
     if (!isOpen) this.open.delete(user)
     const { count, until } = isOpen ? known : { count: 0, until: now + this.millis }
@@ -217,14 +217,14 @@ const consume = (
     const { consumedPoints, msBeforeNext } = yield* Effect.tryPromise(() =>
       counts
         .consume(String(user), requests)
-        // "Too many" comes as a rejection, as the store's failures do.
+        // The library rejects both for "too many" and for failures of the store.
         .catch((reason: unknown) => (isCount(reason) ? reason : Promise.reject(reason)))
     )
     const now = yield* Clock.currentTimeMillis
     return standingOf(limit, { count: consumedPoints, until: now + msBeforeNext }, now)
   })
 
-/** Fails fast when Redis is away: nothing is queued or tried again, and what waits waits shortly. */
+/** Fails fast while Redis is away: no queue, no retries, short timeouts. */
 const connect = (url: Redacted.Redacted) =>
   Effect.gen(function* () {
     const { Redis } = yield* Effect.promise(() => import("ioredis"))
@@ -236,7 +236,7 @@ const connect = (url: Redacted.Redacted) =>
           maxRetriesPerRequest: 0,
           enableOfflineQueue: false,
           retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 2000),
-          // A connection to a server that became a replica stays one, even if new ones lead to another.
+          // After a failover this connection stays with the replica, while a new one reaches the new server.
           reconnectOnError: ({ message }) => message.includes("READONLY")
         })
         redis.on("error", () => {}) // told by the commands that fail
@@ -244,7 +244,7 @@ const connect = (url: Redacted.Redacted) =>
       }),
       (redis) => Effect.sync(() => redis.disconnect())
     )
-    // So that the first requests are counted there, too.
+    // Connect now, so that the first requests are counted in Redis too.
     yield* Effect.async<void>((resume) => {
       const done = () => resume(Effect.void)
       redis.once("ready", done).once("error", done).once("close", done)

@@ -11,12 +11,12 @@ import { Budgets } from "./Budgets.ts"
 export interface UsageReport {
   /** All of them, earliest first. */
   readonly days: ReadonlyArray<UsageDay>
-  /** Of the day, and what of it is neither used nor reserved; null without a budget. */
+  /** The day's budget, and what is neither used nor reserved of it; null without a budget. */
   readonly limit: number | null
   readonly remaining: number | null
 }
 
-/** What a user has cost in a time. */
+/** A user's cost in a period. */
 export interface UsageTotal {
   readonly user: UserId
   readonly turns: number
@@ -25,13 +25,13 @@ export interface UsageTotal {
   readonly estimatedTokens: number
 }
 
-/** What users have cost: the tokens of their turns, by the day in UTC on which these began, once they have ended. */
+/** The cost of users: the tokens of their ended turns, by the UTC day on which these began. */
 export class TokenUsage extends Context.Tag("taskchat/services/TokenUsage")<
   TokenUsage,
   {
     readonly today: (user: UserId) => Effect.Effect<Usage>
     readonly report: (user: UserId, range: UsageRange) => Effect.Effect<UsageReport>
-    /** Of every user that has had a turn, who cost most first. */
+    /** Every user with a turn, the highest cost first. */
     readonly totals: (range: UsageRange) => Effect.Effect<ReadonlyArray<UsageTotal>>
   }
 >() {

@@ -7,7 +7,7 @@ import { Erasing } from "../data/Erasing.ts"
 import * as Claims from "./Claims.ts"
 import { Identities } from "./Identities.ts"
 
-/** What a token may be signed with: a secret shared with its issuer (HS256), or the keys an issuer publishes. */
+/** The keys for signatures: a secret shared with the issuer (HS256), or the issuer's published keys. */
 export type Keys =
   | {
       /** UTF-8, at least 32 bytes. */
@@ -31,20 +31,20 @@ export interface Options {
   readonly userClaim?: string
 }
 
-/** Tokens are verified by keys of which this service has the public half only. */
+/** Tokens are verified with public keys only. */
 export class NoSigningKey extends Data.TaggedError("NoSigningKey")<{}> {
   override get message() {
     return "Tokens can only be issued with a secret (JWT_SECRET); those of a key set come from its issuer"
   }
 }
 
-/** Who someone is, as a signed token says. */
+/** Verifies and issues signed tokens. */
 export class Tokens extends Context.Tag("taskchat/services/Tokens")<
   Tokens,
   {
-    /** `Unavailable` when the keys cannot be had. What is wrong with a token is for the log alone. */
+    /** `Unavailable` if the keys cannot be read. Only the log says why a token is invalid. */
     readonly verify: (token: Redacted.Redacted) => Effect.Effect<{ readonly id: UserId }, InvalidToken | Unavailable>
-    /** A user's id, or where ids are assigned, the name of an account. */
+    /** A user's id or, with assigned ids, the name of an account. */
     readonly issue: (user: UserId | string, ttl: Duration.DurationInput) => Effect.Effect<string, NoSigningKey>
   }
 >() {
@@ -55,7 +55,7 @@ export class Tokens extends Context.Tag("taskchat/services/Tokens")<
       make(options, (claims) => Claims.userOf(claims, options.userClaim))
     )
 
-  /** Tokens name accounts by any text; the users' ids are those of `Identities`. A token has to say who issued it. */
+  /** Tokens name accounts by any text; `Identities` has the users' ids. A token must have an issuer. */
   static readonly layerMapped = (options: Options): Layer.Layer<Tokens, never, Identities> =>
     Layer.scoped(
       Tokens,
@@ -70,17 +70,17 @@ export class Tokens extends Context.Tag("taskchat/services/Tokens")<
   )
 }
 
-/** A longer one is refused unread. */
+/** A longer token is refused without parsing. */
 const maxLength = 8192
 const skew = Duration.seconds(30)
-/** How often published keys are read again, and so for how long a withdrawn one may still be accepted. */
+/** How often published keys are read again; a withdrawn key may be accepted for that long. */
 const refresh = Duration.minutes(10)
 const maxVerified = 10_000
 
-/** The `iss` of tokens issued here, where none is demanded. */
+/** The `iss` of tokens issued here, if none is required. */
 const ownIssuer = "taskchat"
 
-/** Of an account that is assigned another id once its data was erased, nothing is remembered beyond that. */
+/** After an erasure the account gets another id, so nothing may be cached beyond that. */
 const make = (
   options: Options,
   identify: (claims: Jose.JWTPayload) => Effect.Effect<UserId, InvalidToken>,
@@ -95,7 +95,8 @@ const make = (
       ...(issuer === undefined ? {} : { issuer }),
       ...(audience === undefined ? {} : { audience })
     }
-    // By hash, so that no usable token lies in memory; the oldest first. Verifying costs several times the rest of `verify`.
+    // By hash, so that memory holds no usable token; the oldest first. Verifying costs several times the rest of
+    // `verify`.
     const verified = new Map<string, { readonly user: { readonly id: UserId }; readonly until: number }>()
 
     let forgotten = 0
@@ -150,7 +151,7 @@ interface Verifier {
     expected: Jose.JWTVerifyOptions
   ) => Effect.Effect<Jose.JWTPayload, InvalidToken | Unavailable>
   readonly sign: (claims: Jose.JWTPayload) => Effect.Effect<string, NoSigningKey>
-  /** Milliseconds for which a verified token may be taken as verified. */
+  /** Milliseconds for which a verified token is cached. */
   readonly maxAge: number
 }
 
@@ -178,8 +179,8 @@ const bySecret = (secret: Redacted.Redacted): Effect.Effect<Verifier> =>
   )
 
 /**
- * The keys are read in the background, so that no request waits for a refresh, and those once read serve while their issuer
- * is away. A token with an unknown `kid` has them read at once, at most every 30 seconds.
+ * Reads the keys in the background, so that no request waits for a refresh, and keeps them while the issuer is away. A
+ * token with an unknown `kid` triggers a reading at once, at most every 30 seconds.
  */
 const byKeySet = (
   url: URL,
@@ -192,7 +193,7 @@ const byKeySet = (
       Effect.repeat(Schedule.spaced(refresh)),
       Effect.forkScoped
     )
-    // jose hides whether a key is missing or the set could not be had: told apart where the key is looked up.
+    // jose does not distinguish a missing key from an unreadable key set; this lookup does.
     const keyOf: Jose.JWTVerifyGetKey = async (header, token) => {
       try {
         return await keySet(header, token)
@@ -216,7 +217,7 @@ const byKeySet = (
     }
   })
 
-/** A token that does not name its key may be signed with any that fits. */
+/** A token without a `kid` may be signed with any suitable key. */
 const verifyByAny = async (token: string, keyOf: Jose.JWTVerifyGetKey, expected: Jose.JWTVerifyOptions) => {
   try {
     return (await Jose.jwtVerify(token, keyOf, expected)).payload
@@ -236,7 +237,7 @@ const verifyByAny = async (token: string, keyOf: Jose.JWTVerifyGetKey, expected:
 
 class KeySetUnavailable extends Data.TaggedError("KeySetUnavailable")<{}> {}
 
-/** Of the key set's errors, those that are about the token. */
+/** The key set's errors that are the token's fault. */
 const isVerdict = (error: unknown) =>
   error instanceof Jose.errors.JWKSNoMatchingKey ||
   error instanceof Jose.errors.JWKSMultipleMatchingKeys ||

@@ -3,10 +3,10 @@ import { Data, Effect } from "effect"
 import type { UserId } from "../../domain/Id.ts"
 import type { Identity } from "../../domain/Identity.ts"
 
-/** Where users' ids come from: tokens carry them, or each account that a token names is assigned one. */
+/** The source of users' ids: tokens carry them, or the service assigns one to each account. */
 export type Mode = "token" | "mapped"
 
-/** The database's users are named in the other way, and would all be taken for others. */
+/** The database uses the other mode: all of its users would be taken for others. */
 export class OtherUserIds extends Data.TaggedError("OtherUserIds")<{ readonly asked: Mode; readonly kept: Mode }> {
   override get message() {
     const { asked, kept } = this
@@ -14,7 +14,7 @@ export class OtherUserIds extends Data.TaggedError("OtherUserIds")<{ readonly as
   }
 }
 
-/** An account of a user's who is already known. */
+/** The account of an existing user. */
 export interface Link extends Identity {
   readonly userId: UserId
 }
@@ -32,7 +32,7 @@ export const keep = (asked: Mode): Effect.Effect<void, OtherUserIds | SqlError.S
     if (row !== undefined && row.mode !== asked) return yield* new OtherUserIds({ asked, kept: row.mode })
   })
 
-/** Every table that has rows of users; their ids must not be assigned to anyone else. */
+/** Every table with rows of users; their ids must not be assigned again. */
 export const tablesOfUsers: Effect.Effect<ReadonlyArray<string>, SqlError.SqlError, SqlClient.SqlClient> = Effect.gen(
   function* () {
     const sql = yield* SqlClient.SqlClient
@@ -47,8 +47,8 @@ export const tablesOfUsers: Effect.Effect<ReadonlyArray<string>, SqlError.SqlErr
 )
 
 /**
- * Changes where the users' ids come from, all of it or nothing, and returns how many users with data have no account.
- * No node may be running. Changing to `mapped` again only adds links; the same link twice is one.
+ * Changes the mode, completely or not at all, and returns the number of users with data but no account. No node may be
+ * running. Changing to `mapped` again only adds links; repeating a link is harmless.
  */
 export const change = (
   mode: Mode,
@@ -74,8 +74,8 @@ export const change = (
           " UNION ",
           false
         )(tables.filter((table) => table !== "identities").map((table) => sql`SELECT user_id FROM ${sql(table)}`))
-        // Ids are assigned one after the other, so those that tokens carried are skipped here, and not one at a time. An id
-        // in the upper half would leave few to assign: such are skipped when they are met.
+        // Ids are assigned in order. This skips the ids that tokens carried, all at once. Ids in the upper half would
+        // leave too few, so these are skipped one by one when they come up.
         const [counted] = yield* sql<{ readonly unlinked: number }>`
           WITH users AS MATERIALIZED (${users}), started AS (
             SELECT setval('assigned_user_ids', greatest(max(user_id), (SELECT last_value FROM assigned_user_ids)))

@@ -7,19 +7,19 @@ import { Signals } from "../../sql/Signals.ts"
 import { dieOnSql } from "../../sql/SqlErrors.ts"
 import { orLater } from "../turns/RemoteTurns.ts"
 
-/** What keeps something of users in memory, and is to let go of it. */
+/** Something that caches data of users, and must drop it. */
 interface Listener {
   readonly begun?: (user: UserId) => Effect.Effect<void>
-  /** Without a user: nobody knows whose erasure was missed. */
+  /** Without a user: an unknown erasure may have been missed. */
   readonly ended?: (user?: UserId) => Effect.Effect<void>
 }
 
 interface View {
   /** Fails as long as the user's data is being erased. */
   readonly refuse: (user: UserId) => Effect.Effect<void, ErasureInProgress>
-  /** Calls back when an erasure begins and when it has ended, wherever, until the scope closes. */
+  /** Calls back when an erasure begins and when it ends, on any node, until the scope closes. */
   readonly listen: (listener: Listener) => Effect.Effect<void, never, Scope.Scope>
-  /** Looks at once. */
+  /** Polls at once. */
   readonly refresh: Effect.Effect<void>
 }
 
@@ -29,12 +29,12 @@ export const signal = "erasure"
 /** How old a node's view may be before it asks the database for each request. */
 const maxAge = Duration.seconds(2)
 
-/** How long after it was asked for an erasure deletes its first row: from then on no node has an older view. */
+/** How long after the request an erasure deletes its first row: by then no node has an older view. */
 export const notice = Duration.sum(maxAge, Duration.millis(500))
 
 /**
- * Whose data is being erased, as this node knows it: from signals, and from a look every half second. A node that could not
- * look for two seconds asks the database with every request; so from the first step of an erasure on, all nodes refuse.
+ * The users whose data is being erased, from signals and from polling every half second. A node that could not poll for two
+ * seconds asks the database for every request. So all nodes refuse the user before the first row is deleted.
  */
 export class Erasing extends Context.Reference<Erasing>()("taskchat/services/Erasing", {
   defaultValue: (): View => ({ refuse: () => Effect.void, listen: () => Effect.void, refresh: Effect.void })
@@ -53,7 +53,7 @@ const make = Effect.gen(function* () {
   const listeners = new Set<Listener>()
   const one = yield* Effect.makeSemaphore(1)
   let users: ReadonlySet<UserId> = new Set()
-  /** When the view was asked for, by the `Clock`; `undefined` until it was. */
+  /** When the view was requested, by the `Clock`; `undefined` before the first one. */
   let seenAt: number | undefined
 
   const isFresh = (now: number) => seenAt !== undefined && now >= seenAt && now < seenAt + Duration.toMillis(maxAge)

@@ -11,27 +11,27 @@ import * as UserTables from "./UserTables.ts"
 type Progress = "begun" | "running" | "done"
 
 /**
- * Erases all that is kept of a user. What was asked for is a row of `erasures`, which any node works off, in steps of at most
- * 1,000 rows: one that dies is followed by another. As long as the row is there, the user's requests are refused, and the
- * database takes no new row of theirs.
+ * Erases all data of a user. The request is a row of `erasures`, which any node carries out, in steps of at most 1,000
+ * rows; if the node dies, another one goes on. While the row exists, the user's requests are refused, and the database
+ * accepts no new row of theirs.
  */
 export class Erasure extends Context.Tag("taskchat/services/Erasure")<
   Erasure,
   {
-    /** Asks for it, unless there is nothing to erase or it was asked for before. */
+    /** Requests an erasure, unless there is nothing to erase or one is running. */
     readonly request: (user: UserId) => Effect.Effect<Progress>
-    /** Waits for the end of one that runs. */
+    /** Waits for the end of a running erasure. */
     readonly awaitEnd: (user: UserId) => Effect.Effect<void>
   }
 >() {
-  /** Works off what was asked for on any node, until the scope closes. */
+  /** Carries out erasures requested on any node, until the scope closes. */
   static readonly layer: Layer.Layer<Erasure, never, SqlClient.SqlClient | Signals> = Layer.scoped(
     Erasure,
     Effect.suspend(() => make)
   ).pipe(Layer.provideMerge(Erasing.layer))
 }
 
-/** A node that says nothing of its erasure for so long is followed by another. */
+/** After this time without progress another node takes over. */
 const lease = "10 seconds"
 
 /** The class of the advisory locks that `erasure_fence` takes. */
@@ -48,7 +48,7 @@ const make = Effect.gen(function* () {
   const tables = yield* dieOnSql(UserTables.all)
   const others = tables.filter(({ name }) => name !== "identities")
 
-  /** Nobody inserts a row of the user's meanwhile, and whoever was about to is waited for. */
+  /** Blocks new rows of the user, and waits for transactions that are inserting one. */
   const lock = (user: UserId) => sql`SELECT pg_advisory_xact_lock(${lockClass}, hashint8(${user}))`
 
   const isRunning = (user: UserId) =>
@@ -97,7 +97,7 @@ const make = Effect.gen(function* () {
       ({ length }) => length > 0
     )
 
-  /** Asks for the end of the user's turns, and says whether any still runs. One that its node has lost needs no end. */
+  /** Cancels the user's turns, and returns whether any still runs. A turn whose lease has lapsed needs no end. */
   const stopTurns = (user: UserId) =>
     sql`
       UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now())
@@ -108,7 +108,7 @@ const make = Effect.gen(function* () {
       Effect.map(({ length }) => length > 0)
     )
 
-  /** Deletes rows of one table; none if others hang on them: those were added at the last moment, and come first then. */
+  /** Deletes rows of one table; none if rows of others refer to them: these were just added, and are deleted first. */
   const deleteSome = (table: UserTables.UserTable, user: UserId) =>
     Effect.catchIf(
       UserTables.deleteOf(sql, table, user),
@@ -116,7 +116,7 @@ const make = Effect.gen(function* () {
       () => Effect.succeed(0)
     )
 
-  /** Deletes all rows of the tables, step by step, for as long as the erasure is this node's; says whether it still is. */
+  /** Deletes all rows of the tables in steps while this node holds the erasure; returns whether it still does. */
   const deleteAll = (user: UserId) =>
     Effect.gen(function* () {
       for (const table of others) {
@@ -129,7 +129,7 @@ const make = Effect.gen(function* () {
       return true
     })
 
-  /** Lets go of the user, if nothing else is left. */
+  /** Ends the erasure, if nothing else is left. */
   const finish = (user: UserId) =>
     Effect.gen(function* () {
       yield* lock(user)

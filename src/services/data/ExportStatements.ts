@@ -4,12 +4,12 @@ import type { UserId } from "../../domain/Id.ts"
 import * as Json from "../../sql/Json.ts"
 import { changeJson, taskJson } from "../tasks/TaskStatements.ts"
 
-/** What an export has of one table, `t`. */
+/** The export of one table, `t`. */
 interface Section {
   readonly table: string
   /** The rest of the table's key, in order, with its types. */
   readonly key: ReadonlyArray<readonly [column: string, type: string]>
-  /** When a row was made, if it says. */
+  /** The column of a row's creation time, if any. */
   readonly since?: string
   /** JSON of a row. */
   readonly line: Statement.Fragment
@@ -21,7 +21,7 @@ const columns = (...names: ReadonlyArray<string>) => Object.fromEntries(names.ma
 
 const times = (...names: ReadonlyArray<string>) => Object.fromEntries(names.map((name) => [name, time(name)]))
 
-/** In this order: what others refer to comes before them. */
+/** In this order: rows come before those that refer to them. */
 const sectionsOf = (sql: SqlClient.SqlClient): ReadonlyArray<Section> => {
   const object = (type: string, members: Readonly<Record<string, string>>) =>
     sql.literal(
@@ -29,7 +29,7 @@ const sectionsOf = (sql: SqlClient.SqlClient): ReadonlyArray<Section> => {
         .map(([name, value]) => `'${name}', ${value}`)
         .join(", ")})`
     )
-  /** With further members of the row's JSON as others see it. */
+  /** Adds members to the row's JSON. */
   const extended = (type: string, json: Statement.Fragment, members: Readonly<Record<string, string>>) =>
     sql`(${object(type, members)}::jsonb || ${json})`
 
@@ -74,7 +74,7 @@ const sectionsOf = (sql: SqlClient.SqlClient): ReadonlyArray<Section> => {
       since: "created_at",
       line: object("message", {
         ...columns("conversation_id", "id", "sequence_number", "role", "content", "tool_calls", "status", "turn_id"),
-        // Not what stands there for the model's provider.
+        // Without the provider's state.
         awaiting: `(
         SELECT json_agg(json_build_object('id', call -> 'id', 'tool', call -> 'tool', 'parameters', call -> 'parameters')
           ORDER BY place)
@@ -146,7 +146,7 @@ const sectionsOf = (sql: SqlClient.SqlClient): ReadonlyArray<Section> => {
   ]
 }
 
-/** Rows of a page: short enough for others on a database that has one session. */
+/** Rows of a page: few enough not to delay others on a database with one session. */
 const pageSize = 500
 
 const Page = Schema.Array(Schema.Struct({ line: Schema.String, key: Schema.Array(Schema.String) }))
@@ -154,8 +154,8 @@ type Page = typeof Page.Type
 const decodePage = Schema.decodeUnknown(Page)
 
 /**
- * Reads all that is kept of a user, page by page in the order of the keys, each as JSON in one line. With `until`, what was made
- * later is left out.
+ * Reads all data of a user in pages, in the order of the keys, each row as one line of JSON. With `until`, later rows are
+ * left out.
  */
 export const make = (sql: SqlClient.SqlClient) => {
   const sections = sectionsOf(sql)
@@ -174,7 +174,7 @@ export const make = (sql: SqlClient.SqlClient) => {
       LIMIT ${pageSize}`.pipe(Effect.flatMap(decodePage))
   }
 
-  /** Calls `write` for each page, and says how many lines there were. */
+  /** Calls `write` for each page, and returns the number of lines. */
   const readAll = <E>(
     user: UserId,
     write: (lines: string) => Effect.Effect<void, E>,

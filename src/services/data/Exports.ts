@@ -12,22 +12,22 @@ import type { Versioned } from "../tasks/Tasks.ts"
 import { Erasing } from "./Erasing.ts"
 import * as ExportStatements from "./ExportStatements.ts"
 
-/** A copy of a user's data, read already: a slow reader holds nothing but a file. */
+/** An export in a file, so that a slow reader holds nothing else. */
 export type Copy = Stream.Stream<Uint8Array>
 
-/** Why there is none: too many at a time, no room for it, or the data is being erased. */
+/** Why an export fails: too many at a time, no disk space, or the data is being erased. */
 export type Refusal = RateLimited | Unavailable | ErasureInProgress
 
-/** Exports of a node at a time. */
+/** Exports of a node at the same time. */
 const maxPerNode = 2
 
-/** Copies of what is kept of a user, one at a time for each and two for all on this node. The scope is that of the reading. */
+/** Exports of users' data, one per user and two per node at the same time. The scope is the reading's. */
 export class Exports extends Context.Tag("taskchat/services/Exports")<
   Exports,
   {
-    /** All of it, as JSON lines, of one moment; on the embedded database, rows are as they were when they were read. */
+    /** All data as JSON lines from one snapshot; on the embedded database, each row as of its reading. */
     readonly everything: (user: UserId) => Effect.Effect<Copy, Refusal, Scope.Scope>
-    /** The tasks that were not deleted, as to-dos of iCalendar. */
+    /** All tasks that are not deleted, as to-dos of iCalendar. */
     readonly calendar: (user: UserId) => Effect.Effect<Copy, Refusal, Scope.Scope>
   }
 >() {
@@ -50,7 +50,7 @@ const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const statements = ExportStatements.make(sql)
   const isShared = SqlEngine.engineOf(sql)?.hasOneSession === true
-  /** One connection for all of this node's. */
+  /** One connection for all exports of this node. */
   const reading = yield* Effect.makeSemaphore(1)
   const running = new Map<UserId, Deferred.Deferred<never, ErasureInProgress>>()
 
@@ -73,7 +73,7 @@ const make = Effect.gen(function* () {
       () => Effect.sync(() => running.delete(user))
     )
 
-  /** A copy that `fill` writes. It ends when an erasure begins: without its last line, if it has been read in part. */
+  /** An export that `fill` writes. An erasure ends it: without its last line, if it has been read in part. */
   const copy = (
     user: UserId,
     fill: (file: TemporaryFile.TemporaryFile) => Effect.Effect<unknown, TemporaryFile.NoTemporaryFile>
@@ -89,7 +89,7 @@ const make = Effect.gen(function* () {
       )
     )
 
-  /** In one snapshot, where sessions are many; else in pages, which others come between. */
+  /** In one snapshot if there are many sessions; else in pages, between which other statements run. */
   const snapshot = <A, E>(read: (until: Date | undefined) => Effect.Effect<A, E>) =>
     isShared
       ? Effect.flatMap(Effect.flatMap(sql`SELECT now() AS now`, decodeNow), ([{ now }]) => read(now))
@@ -114,7 +114,7 @@ const make = Effect.gen(function* () {
         const page: ReadonlyArray<Versioned> = yield* tasksAfter(user, after)
         for (const { task } of page) {
           yield* append(calendar.task(user, task))
-          // A rule that counts far takes a while.
+          // A rule with a high count takes a while.
           yield* Effect.yieldNow()
         }
         after = page.at(-1)?.task.id

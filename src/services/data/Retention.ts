@@ -3,16 +3,16 @@ import { Duration, Effect, Layer, Option, Schedule, Schema } from "effect"
 import * as UserTables from "./UserTables.ts"
 
 export interface Options {
-  /** How long a conversation stays in which nothing more is said; for ever when absent. */
+  /** How long a conversation without new messages is kept; for ever when absent. */
   readonly conversations?: Duration.Duration | undefined
-  /** How long what was deleted stays in the database. */
+  /** How long deleted data stays in the database. */
   readonly deleted: Duration.Duration
 }
 
-/** What can be deleted by itself, and then is only marked so at first. */
+/** Tables whose rows are first marked as deleted. */
 const roots = ["conversations", "messages", "tasks"] as const
 
-/** Any number that nobody else locks. */
+/** Any number that nothing else locks. */
 const lock = 7_303_011_021
 
 const Page = Schema.Array(Schema.Struct({ user: Schema.Int, id: Schema.Int }))
@@ -21,9 +21,9 @@ const decodePage = Schema.decodeUnknown(Page)
 const ago = (duration: Duration.Duration) => `${Duration.toMillis(duration)} milliseconds`
 
 /**
- * Once an hour, removes conversations that have become too old, and what was marked as deleted long enough ago with all that
- * belongs to it. In steps of at most 1,000 rows, each in a transaction of its own, and never on two nodes at a time. After
- * midnight in UTC, removes what erased users had spent of that day's budget.
+ * Once an hour, removes conversations that are too old, and data that was deleted long enough ago, with all rows that
+ * belong to it. In steps of at most 1,000 rows, each in its own transaction, and never on two nodes at a time. After
+ * midnight UTC, removes the erased users' usage of the past day.
  */
 export const layer = (options: Options): Layer.Layer<never, never, SqlClient.SqlClient> =>
   Layer.scopedDiscard(
@@ -48,13 +48,13 @@ export const layer = (options: Options): Layer.Layer<never, never, SqlClient.Sql
     })
   )
 
-/** Removes all that is due, and says how many rows. */
+/** Removes all that is due, and returns the number of rows. */
 const pass = (sql: SqlClient.SqlClient, options: Options) =>
   Effect.gen(function* () {
     const tables = yield* UserTables.all
     let removed = 0
 
-    /** Deletes step by step; says whether the last step found nothing more, and not that another node is at it. */
+    /** Deletes in steps; returns whether nothing is left, and not whether another node is doing it. */
     const deleteAll = <E, R>(step: Effect.Effect<number, E, R>) =>
       alone(sql, step).pipe(
         Effect.tap((count) => {
@@ -85,7 +85,7 @@ const pass = (sql: SqlClient.SqlClient, options: Options) =>
     return removed
   })
 
-/** Runs a step in a transaction of its own; none, if another node is at it. */
+/** Runs a step in its own transaction; none if another node is doing it. */
 const alone = <A, E, R>(sql: SqlClient.SqlClient, step: Effect.Effect<A, E, R>) =>
   sql.withTransaction(
     Effect.flatMap(sql`SELECT WHERE pg_try_advisory_xact_lock(${lock})`, ({ length }) =>
@@ -116,8 +116,8 @@ const dueOf = (
 }
 
 /**
- * Marks conversations as deleted, long ago, in which nothing was said for so long: from then on nobody sees them. They are
- * looked at in the order of their key, as an index by that time would cost each message more than this.
+ * Marks old conversations as deleted long ago, so that they are no longer shown. Scans them in the order of their key: an
+ * index by time would cost every message more than this.
  */
 const expire = (sql: SqlClient.SqlClient, after: Duration.Duration) =>
   Effect.gen(function* () {

@@ -2,13 +2,13 @@ import { SqlClient, type SqlError, type Statement } from "@effect/sql"
 import { Effect, type ParseResult, Schema } from "effect"
 import type { UserId } from "../../domain/Id.ts"
 
-/** How a table's rows belong to those of another one: which of its columns have the values of which of the other's. */
+/** A foreign key: the columns of a table that hold the values of another's columns. */
 interface Reference {
   readonly to: string
   readonly columns: ReadonlyArray<readonly [own: string, other: string]>
 }
 
-/** A table that has rows of users, as the database's catalogue tells. */
+/** A table with rows of users, from the database's catalogue. */
 export interface UserTable {
   readonly name: string
   readonly key: ReadonlyArray<string>
@@ -33,8 +33,8 @@ const decodeCount = Schema.decodeUnknown(Schema.NonEmptyArray(Schema.Struct({ co
 type Failure = SqlError.SqlError | ParseResult.ParseError
 
 /**
- * Every table with a user's id, those that belong to others before them, and `identities`, by which a user is found, last. They
- * come from the catalogue, so that none can be forgotten. Without that of the erasures themselves.
+ * Every table with a user's id except `erasures`, from the catalogue, so that none is forgotten. Referring tables come
+ * before those they refer to, and `identities`, which finds a user, last.
  */
 export const all: Effect.Effect<ReadonlyArray<UserTable>, Failure, SqlClient.SqlClient> = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -76,7 +76,7 @@ const inOrder = (tables: ReadonlyArray<UserTable>): ReadonlyArray<UserTable> => 
   return first.length === 0 ? rest : [...first, ...inOrder(rest)]
 }
 
-/** Deletes rows of a table, `maxRows` at most, that `where` finds among its rows `t`; says how many. */
+/** Deletes at most `maxRows` rows `t` of a table that match `where`; returns the number. */
 export const deleteSome = (
   sql: SqlClient.SqlClient,
   { key, name }: UserTable,
@@ -98,11 +98,11 @@ export const deleteSome = (
 
 const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
 
-/** Deletes rows of a user's in one table, `maxRows` at most. */
+/** Deletes at most `maxRows` rows of a user in one table. */
 export const deleteOf = (sql: SqlClient.SqlClient, table: UserTable, user: UserId) =>
   table.name === "usage_days" ? deleteUsage(sql, user) : deleteSome(sql, table, sql``, sql`t.user_id = ${user}`)
 
-/** What was spent today stays until midnight, under a name that does not tell whose it is: else erasing refills a budget. */
+/** Keeps today's usage until midnight under an anonymous key, so that erasing does not refill a budget. */
 const deleteUsage = (sql: SqlClient.SqlClient, user: UserId): Effect.Effect<number, Failure> =>
   sql`
     WITH due AS (
@@ -120,11 +120,11 @@ const deleteUsage = (sql: SqlClient.SqlClient, user: UserId): Effect.Effect<numb
     Effect.map(([{ count }]) => count)
   )
 
-/** Whether any table has a row of the user's. */
+/** Whether any table has a row of the user. */
 export const hasAny = (sql: SqlClient.SqlClient, tables: ReadonlyArray<UserTable>, user: UserId) =>
   sql.or(tables.map(({ name }) => sql`EXISTS (SELECT FROM ${sql(name)} WHERE user_id = ${user})`))
 
-/** The tables whose rows belong to those of `root`, each with the joins from `t`, its own row, to `root`. */
+/** The tables whose rows belong to rows of `root`, each with the joins from its row `t` to `root`. */
 export const belongingTo = (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<UserTable>,

@@ -8,8 +8,8 @@ import type { Repeat } from "../../domain/NewTask.ts"
 import { InvalidRequest, zoneOf } from "../../domain/Request.ts"
 
 /**
- * Tasks that repeat, by the rules of RFC 5545. Occurrences are days; a time of day is the series' own and is put on them in
- * its zone, so that it stays the same on the clock, whatever the clocks do.
+ * Repeating tasks, by the rules of RFC 5545. Occurrences are days. The series has one time of day in its zone, so the local
+ * time stays the same when the clocks change.
  */
 
 /**
@@ -43,15 +43,15 @@ const readWords = (words: string, now: DateTime.Utc, timeZone: string): Either.E
       : read
   })
 
-/** A repetition as it is kept with its task. What clients do not see of it is needed to go on. */
+/** A stored repetition. Clients do not see the members that are needed to go on. */
 export const Series = Schema.Struct({
   rule: Schema.String,
   text: Schema.String,
   starts_on: Schema.String,
-  /** Of every occurrence that is not moved: `HH:MM:SS.sss`, in `time_zone`. */
+  /** The time of every occurrence that was not moved: `HH:MM:SS.sss`, in `time_zone`. */
   time: Schema.NullOr(Schema.String),
   time_zone: Schema.NullOr(Schema.String),
-  /** The last occurrence that was completed, the day on which it was, and the turn that did, if it was one. */
+  /** The last completed occurrence, the day of its completion, and the turn that completed it, if any. */
   completed: Schema.NullOr(Schema.String),
   completed_on: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null }),
   turn_id: Schema.NullOr(Schema.String)
@@ -62,14 +62,14 @@ export type Series = typeof Series.Type
 export const nextAfter = ({ rule, starts_on }: Pick<Series, "rule" | "starts_on">, day: string): string | null =>
   occurrence(rule, starts_on, day, true)
 
-/** How many occurrences of a rule come before a day, at most 999: those that its COUNT has used up. */
+/** The number of occurrences before a day, at most 999: those that a COUNT has used up. */
 export const countBefore = (rule: string, startsOn: string, day: string): number =>
   Either.getOrElse(
     Either.try(() => ruleOf(rule, startsOn, true).all((date) => date.toString().slice(0, 10) < day)),
     () => []
   ).filter((date) => date.toString().slice(0, 10) < day).length
 
-/** The first day from `from` on that matches a rule, from which its intervals and its count begin; null if there is none. */
+/** The first day from `from` on that matches a rule, where its intervals and its count begin; null if there is none. */
 export const firstFrom = (rule: string, from: string): string | null => {
   const anyOf = rule.replace(/;?(INTERVAL|COUNT)=\d+/g, "").replace(/^;/, "")
   return occurrence(anyOf, from, Calendar.dayIn(from, -1), false)
@@ -85,7 +85,7 @@ const ruleOf = (rule: string, startsOn: string, includeDtstart: boolean) =>
     maxIterations
   })
 
-/** Between two occurrences of a rule that has any lie fewer steps than that; one that has none is given up after it. */
+/** Any two occurrences are fewer steps apart; after this many, a rule has no further occurrence. */
 const maxIterations = 4000
 
 const occurrence = (rule: string, startsOn: string, after: string, includeDtstart: boolean): string | null =>
@@ -113,10 +113,10 @@ const parts: Readonly<Record<string, readonly [form: RegExp, words: string]>> = 
   WKST: [new RegExp(`^(${days})$`), "a day such as MO"]
 }
 
-/** Whether someone wrote a rule rather than words. */
+/** Whether the text is a rule, not words. */
 const isRule = (text: string) => /^\s*(RRULE\s*:|FREQ\s*=)|;\s*FREQ\s*=/i.test(text)
 
-/** A rule as it is kept, or why it is refused, as a sentence. A last moment becomes the day that it is in the zone. */
+/** A rule in its stored form, or the reason of its refusal. An UNTIL with a time becomes the day in the zone. */
 export const readRule = (text: string, timeZone: string): Either.Either<string, string> =>
   Either.gen(function* () {
     const given = text

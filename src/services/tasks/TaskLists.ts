@@ -9,7 +9,7 @@ import * as Memo from "../../runtime/Memo.ts"
 import * as PreparedStatement from "../../runtime/PreparedStatement.ts"
 import { taskText } from "./TaskStatements.ts"
 
-/** Which tasks to list; an absent or null member lets all through. Dates are `YYYY-MM-DD` and inclusive. */
+/** The tasks to list; an absent or null member does not filter. Dates are `YYYY-MM-DD` and inclusive. */
 export interface TaskQuery {
   readonly status?: "all" | "pending" | "completed" | null | undefined
   readonly priority?: Priority | null | undefined
@@ -25,7 +25,7 @@ export interface TaskQuery {
   readonly sort?: Order | null | undefined
   /** 1 to 100; 50 when absent. */
   readonly limit?: number | null | undefined
-  /** Of a page in the same order. */
+  /** The cursor of a page in the same order. */
   readonly cursor?: Cursor | null | undefined
 }
 
@@ -48,8 +48,8 @@ type Values = {
 }
 
 /**
- * Reads a page of tasks and one more. Each kind of query has its own statement, so that each can use its index. How many
- * tasks a user has, or has to do, is kept; how many other queries find is counted.
+ * Reads a page of tasks and one extra. Each kind of query has its own statement, so that each can use its index. The totals
+ * of all and of pending tasks are stored; other queries count.
  */
 export const make = (sql: SqlClient.SqlClient) => {
   type Given = PreparedStatement.Given<keyof Values>

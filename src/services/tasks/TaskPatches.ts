@@ -6,7 +6,7 @@ import { fold } from "../../domain/Text.ts"
 import { firstFrom, nextAfter, type Series, textOf } from "./Recurrence.ts"
 import type { Columns } from "./TaskStatements.ts"
 
-/** What a change has to know of a task when not all of it is in the change itself. */
+/** The columns of a task that a change may depend on. */
 export interface Kept {
   readonly dueDate: string | null
   readonly dueAt: DateTime.Utc | null
@@ -17,7 +17,7 @@ export interface Kept {
 
 const nothing: Kept = { dueDate: null, dueAt: null, timeZone: null, completed: false, series: null }
 
-/** When a change happens, and in which turn if in one. */
+/** The time of a change, and its turn, if any. */
 export interface Moment {
   readonly now: DateTime.Utc
   readonly turnId: string | null
@@ -36,8 +36,8 @@ export interface Settled {
 }
 
 /**
- * For which tasks `columnsOf` says all that a change does: any, those that do not repeat, or none. For the others it takes
- * `settle`, which has to know the task.
+ * The tasks for which `columnsOf` alone gives the new values: all, those that do not repeat, or none. For the others
+ * `settle` computes them from the task.
  */
 export const scopeOf = (changes: TaskPatch): "any" | "single" | "none" => {
   const { completed, dueAt, dueDate, repeat, timeZone } = changes
@@ -47,7 +47,7 @@ export const scopeOf = (changes: TaskPatch): "any" | "single" | "none" => {
   return completed === true ? "single" : "any"
 }
 
-/** What a change writes, whatever the task is. */
+/** The new values that do not depend on the task. */
 export const columnsOf = (changes: TaskPatch, moment: Moment): Columns =>
   settle(nothing, changes, moment)?.columns ?? {}
 
@@ -72,7 +72,7 @@ export const settle = (kept: Kept, changes: TaskPatch, moment: Moment): Settled 
   })
 }
 
-/** What is the same for every task. */
+/** The part that is the same for every task. */
 const contentOf = ({ description, labels, priority, title }: TaskPatch): Columns => ({
   ...(title !== undefined && { title, title_search: fold(title) }),
   ...(description !== undefined && { description, description_search: description && fold(description) }),
@@ -90,7 +90,7 @@ const columnsOfDue = ({ dueAt, dueDate, timeZone }: Partial<Due>): Columns => ({
   ...(timeZone !== undefined && { time_zone: timeZone })
 })
 
-/** Which parts of the due date change, and to what: a day alone keeps the time of day. */
+/** The changed parts of the due date: a day alone keeps the time of day. */
 const dueOf = (kept: Kept, { dueAt, dueDate, timeZone }: TaskPatch): Partial<Due> => {
   if (dueAt != null) {
     const day = dueDate ?? dayIn(dueAt, timeZone ?? "UTC")
@@ -107,7 +107,7 @@ const dueOf = (kept: Kept, { dueAt, dueDate, timeZone }: TaskPatch): Partial<Due
 /** The time of day that a task has, on another day. */
 const timeOn = (day: string, { dueDate, timeZone: was }: Kept, dueAt: DateTime.Utc, timeZone: string | null) => {
   if (was === null || timeZone === null) {
-    // Nobody knows in which zone it was given; it is as far from its day's beginning as before.
+    // Its zone is unknown; it keeps its distance from the day's beginning.
     const moved = DateTime.distance(DateTime.unsafeMake(dueDate ?? day), DateTime.unsafeMake(day))
     return { dueAt: DateTime.add(dueAt, { millis: moved }), timeZone: was }
   }

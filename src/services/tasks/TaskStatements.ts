@@ -16,8 +16,8 @@ const plain = (column: string) => (t: string) => Json.plain(`${t}.${column}`)
 const any = (column: string) => (t: string) => Json.any(`${t}.${column}`)
 
 /**
- * The one list of what a task is made of: every column that a change may write, with what it is in JSON, for clients and
- * records alike; null if it is not for them. Inserts, updates, comparisons, records and answers follow from it.
+ * Every column that a change may write, with its JSON for clients and records, or null if they do not have it. Inserts,
+ * updates, comparisons, records and answers derive from this list.
  */
 const content = {
   title: any("title"),
@@ -123,7 +123,7 @@ type Writers = Readonly<Record<string, ((t: string) => string) | null>>
 const object = (writers: Writers, t: string) =>
   Json.object(Record.filterMap(writers, (write) => Option.map(Option.fromNullable(write), (write) => write(t))))
 
-/** A row of `tasks` in JSON, with all that it needs to repeat. */
+/** A row of `tasks` as JSON, with the members that repetition needs. */
 export const taskJson = (sql: SqlClient.SqlClient, t: string) => sql.literal(`(${object(json, t)})::jsonb`)
 
 const repeat = (t: string) => {
@@ -141,12 +141,12 @@ export const changeJson = (sql: SqlClient.SqlClient, c: string) =>
     'cause', jsonb_strip_nulls(jsonb_build_object('type', ${c}.cause, 'turn_id', ${c}.turn_id, 'step', ${c}.step,
       'position', ${c}.position, 'request_id', ${c}.request_id)))`)
 
-/** What a cause may say of itself. */
+/** The columns of a cause. */
 type Origin = { turnId: TurnId | null; step: number | null; position: number | null; requestId: string | null }
 
 const unknownOrigin: Origin = { turnId: null, step: null, position: null, requestId: null }
 
-/** The two statements that write tasks. Both write the records, and answer with the tasks as they then are. */
+/** The two statements that write tasks. Both write the records, and return the tasks' new state. */
 export const make = (sql: SqlClient.SqlClient) => {
   const list = (t?: string) => sql.literal(names.map((name) => (t === undefined ? name : `${t}.${name}`)).join(", "))
   const assignments = sql.literal(names.map((name) => `${name} = w.${name}`).join(", "))

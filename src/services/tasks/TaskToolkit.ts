@@ -5,7 +5,7 @@ import type { UserId } from "../../domain/Id.ts"
 import { type Cause, Priority, Task } from "../../domain/Task.ts"
 import { About, Changes, Deletes, integer, optional } from "../agent/ToolParameters.ts"
 
-/** Whose tasks a tool call works on, where its dates are read, and why. A model never names any of them. */
+/** The user, the time zone and the cause of a tool call. The model cannot set any of them. */
 export class ToolContext extends Context.Tag("taskchat/services/ToolContext")<
   ToolContext,
   {
@@ -37,7 +37,7 @@ const OneTask = Schema.Struct({ ...Succeeded.fields, due: dueNow, ...here })
 
 const { description, ...others } = Task.fields
 
-/** A task in a list, which is read again and again: without its description unless that is asked for. */
+/** A task in a list, without its description unless requested, to save tokens. */
 export const ListedTask = Schema.Struct({ ...others, description: Schema.optional(Schema.NullOr(Schema.String)) })
 
 const common = { failure: ToolFailure, failureMode: "return" as const, dependencies: [ToolContext] }
@@ -206,7 +206,7 @@ const DeleteTask = Tool.make("delete_task", {
   .annotate(Tool.Idempotent, true)
   .annotate(Tool.OpenWorld, false)
 
-/** What an agent and MCP clients can do with tasks. Handlers need `ToolContext` with each call, not when they are made. */
+/** The tools for agents and MCP clients. Handlers require `ToolContext` for each call, not when they are built. */
 export class TaskTools extends Toolkit.make(
   ListTasks,
   CreateTask,

@@ -26,7 +26,7 @@ import { ListedTask, type Succeeded, TaskTools, ToolContext, type ToolFailure } 
 
 export { TaskTools, ToolContext } from "./TaskToolkit.ts"
 
-/** How many tasks one call may name or create. */
+/** The most tasks that one call may name or create. */
 const maxTasks = 25
 const maxLimit = 100
 
@@ -146,7 +146,7 @@ const notFound = failure("Task not found")
 const outcome = (found: Versioned | undefined): typeof Succeeded.Type | ToolFailure =>
   found === undefined ? notFound : { status, task: found.task }
 
-/** In which zone dates were read, and which day it is there. */
+/** The time zone in which dates were read, and today's date there. */
 const present = Effect.gen(function* () {
   const { timeZone } = yield* ToolContext
   const { date } = yield* todayIn(timeZone)
@@ -167,13 +167,13 @@ const dueText = ({ dueAt, dueDate }: Task, timeZone: string) => {
   return `${weekdayOf(day)}, ${day}${dueAt === null ? "" : `, ${timeIn(dueAt, timeZone).slice(0, 5)}`}`
 }
 
-/** UTF-8, of the tasks in a list: some tens of thousands of tokens would drown all else that a model is told. */
+/** Bytes of the tasks in a list: a longer list would fill the model's context. */
 const maxListLength = 40_000
 
 const encodeListed = Schema.encodeSync(ListedTask)
 const utf8 = new TextEncoder()
 
-/** As many tasks as a list may be long. */
+/** The tasks that fit into a list. */
 const fitting = (tasks: ReadonlyArray<typeof ListedTask.Type>) => {
   let length = 0
   const end = tasks.findIndex((task) => {
@@ -193,7 +193,7 @@ const idOf = (id: number) => (isTaskId(id) ? Effect.succeed(id) : Effect.fail(no
 const checkCount = (items: ReadonlyArray<unknown>, name: string) =>
   items.length >= 1 && items.length <= maxTasks ? Effect.void : refuse(`${name} must have 1 to ${maxTasks} members.`)
 
-/** Characters: more than anyone says about a day. */
+/** Characters: more than words for a day need. */
 const maxDueLength = 200
 
 /** Read on the task's own day where the words name only a time. */
@@ -239,7 +239,7 @@ interface Timed {
   readonly repeat?: string | null | undefined
 }
 
-/** Checks what is given against the rules of tasks, and finds out when it is due and how it repeats. */
+/** Checks the arguments by the rules of tasks, and reads the due date and the repetition. */
 const fieldsOf = <A>(decode: (fields: unknown) => Effect.Effect<A, ParseResult.ParseError>) =>
   Effect.fnUntraced(function* ({ due, repeat, ...fields }: Timed, kept?: Task) {
     const given = Record.filter(fields, Predicate.isNotNullable)

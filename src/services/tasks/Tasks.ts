@@ -19,7 +19,7 @@ import * as TaskStatements from "./TaskStatements.ts"
 
 export type { TaskQuery } from "./TaskLists.ts"
 
-/** A task and its version: 1 when created, one more with each change. */
+/** A task and its version: 1 when created, plus 1 with each change. */
 export interface Versioned {
   readonly task: Task
   readonly version: number
@@ -27,7 +27,7 @@ export interface Versioned {
 
 export interface TaskPage {
   readonly tasks: ReadonlyArray<Task>
-  /** Of all that the query finds, whatever the page. */
+  /** The number of all tasks that the query finds. */
   readonly total: number
   readonly nextCursor: Cursor | null
 }
@@ -38,7 +38,7 @@ export interface HistoryPage {
   readonly nextCursor: Cursor | null
 }
 
-/** One task change of a turn that was taken back, by the place of the tool call that had made it. */
+/** One reverted change, with the position of its tool call. */
 export interface Reverted {
   readonly task: TaskId
   readonly step: number
@@ -46,9 +46,9 @@ export interface Reverted {
 }
 
 /**
- * The owner comes first in every method, so that no query can forget whose tasks it may touch. Every change takes its
- * cause and leaves one record per task it changed, in the same statement; a change that changes nothing leaves none, and
- * the version stays. All methods may be called within a transaction.
+ * The owner is the first parameter of every method, so that no query can forget it. Every change takes its cause and writes
+ * one record per changed task, in the same statement; a change without an effect writes none, and the version stays. All
+ * methods may be called within a transaction.
  */
 export class Tasks extends Context.Tag("taskchat/services/Tasks")<
   Tasks,
@@ -76,8 +76,8 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       expected?: ReadonlyArray<number>
     ) => Effect.Effect<Versioned, TaskNotFound | TaskChanged>
     /**
-     * Completes or reopens; a task that repeats moves on to its next occurrence, in one turn at most once, and by MCP at most
-     * once a day. Those that do not exist are absent from the answer.
+     * Completes or reopens tasks. A repeating task moves on to its next occurrence, at most once per turn, and over MCP at
+     * most once a day. Missing tasks are absent from the answer.
      */
     readonly setCompleted: (
       owner: UserId,
@@ -85,14 +85,14 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
       completed: boolean,
       cause: Cause
     ) => Effect.Effect<ReadonlyArray<Versioned>>
-    /** The answer is the task that is no more. `expected` is as for `update`. */
+    /** Returns the deleted task. `expected` is as for `update`. */
     readonly remove: (
       owner: UserId,
       id: TaskId,
       cause: Cause,
       expected?: ReadonlyArray<number>
     ) => Effect.Effect<Versioned, TaskNotFound | TaskChanged>
-    /** Newest first, of deleted tasks too. `limit` is 1 to 100; 50 when absent. */
+    /** Newest first, also of deleted tasks. `limit` is 1 to 100; 50 when absent. */
     readonly history: (
       owner: UserId,
       id: TaskId,
@@ -169,7 +169,7 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
             }),
             cause
           )
-          // Something else has changed these meanwhile. Who completes one means the occurrence that it had.
+          // These tasks have changed meanwhile. Completing one means its earlier occurrence.
           const late = possible.filter(({ row }) =>
             written.some(({ state, task }) => state === "unexpected" && task.id === row.task.id)
           )
@@ -279,7 +279,7 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
 
         revert: Effect.fn("Tasks.revert")(function* (owner, turnId) {
           yield* Effect.annotateCurrentSpan({ "turn.id": turnId })
-          // In two statements: the second one sees what was written while the first one waited for it.
+          // Two statements: the second one sees what was written while the first one waited.
           yield* dieOnSql(sql`
             SELECT FROM tasks
             WHERE user_id = ${owner} AND id IN (
@@ -342,7 +342,7 @@ const defaultLimit = 50
 
 const tasksOf = JsonList.make(Task)
 
-/** One task's part of a change. */
+/** A change of one task. */
 interface Wanted {
   readonly id: TaskId
   readonly expected: ReadonlyArray<number> | null
@@ -366,7 +366,7 @@ const momentOf = (cause: Cause) =>
     onceADay: cause._tag === "Mcp"
   }))
 
-/** Rolls back only its own part if there is a transaction around it. */
+/** Within a transaction it rolls back only its own part. */
 const within =
   (sql: SqlClient.SqlClient) =>
   <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
