@@ -1,7 +1,10 @@
 /** The figures, by group. Each gives rows: for every server one value a round. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { chat, forget, get, say, sizeOf, streamTimes } from "./client.mjs"
 import { seed, seedTasks } from "./seed.mjs"
-import { startServer } from "./servers.mjs"
+import { installSize, startServer, testKit } from "./servers.mjs"
 import { micros } from "./words.mjs"
 
 const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis))
@@ -281,7 +284,7 @@ const gets = async ({ quick, rounds, servers }) => {
 
 /** Of taskchat alone: what a list costs, with PostgreSQL's part, as the user has more tasks. */
 const lists = async ({ quick, rounds, servers }) => {
-  const own = servers.filter(({ name }) => name !== "bare" && name !== "fastify")
+  const own = servers.filter(isOwn)
   const [few, many] = someUsers(2)
   for (const server of own) {
     await seedTasks(server, { user: few, tasks: 100, found: 1 })
@@ -435,6 +438,61 @@ const start = async ({ instances, modelUrl, quick }) => {
   ]
 }
 
+const isOwn = ({ name }) => name !== "bare" && name !== "fastify"
+
+/** On a database within the process in which a few turns were had. */
+const embedded = async ({ instances, modelUrl, quick, rounds }) => {
+  const folder = mkdtempSync(join(tmpdir(), "taskchat-bench-"))
+  try {
+    const started = async (instance) => {
+      const database = { folder: join(folder, instance.name) }
+      return startServer({ ...instance, env: { ...instance.env, SHUTDOWN_DELAY: "0 seconds" } }, database, modelUrl)
+    }
+    const measure = async (instance) => {
+      const server = await started(instance)
+      await sleep(1000)
+      const { rss } = await server.memory()
+      await server.stop("SIGTERM")
+      return { startup: server.startup, cpu: server.startCpu, rss: rss / 2 ** 20 }
+    }
+    const own = instances.filter(isOwn)
+    const firsts = await alternate(own, 1, async (instance) => {
+      const server = await started(instance)
+      for (let i = 0; i < 10; i++) await chat(server, 1, "What should I do today?")
+      await server.stop("SIGTERM")
+      await forget(server)
+      return { cpu: server.startCpu }
+    })
+    const samples = await alternate(own, rounds ?? (quick ? 2 : 5), measure)
+    return [
+      row(firsts, undefined, "a new database, from nothing to the first answer: CPU", "s", ({ cpu }) => cpu),
+      row(samples, undefined, "with data there, from nothing to the first answer", "ms", ({ startup }) => startup),
+      row(samples, undefined, "with data there, from nothing to the first answer: CPU", "s", ({ cpu }) => cpu),
+      row(samples, undefined, "idle memory: RSS", "MiB", ({ rss }) => rss)
+    ]
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** What tests cost an embedder with the kit of this build (`kit.mjs`), each round in a fresh process. */
+const kit = async ({ quick, rounds }) => {
+  const samples = await alternate([{ name: "taskchat" }], rounds ?? (quick ? 2 : 5), testKit)
+  return [
+    row(samples, undefined, "from nothing to the end of the first test: CPU", "s", ({ first }) => first),
+    row(samples, undefined, "a further test that shares its database: CPU", "s", ({ further }) => further)
+  ]
+}
+
+/** The package with what npm installs along with it, peers too. */
+const install = async ({ rounds }) => {
+  const samples = await alternate([{ name: "taskchat" }], rounds ?? 1, installSize)
+  return [
+    row(samples, undefined, "the package", "MB", ({ packed }) => packed / 1e6),
+    row(samples, undefined, "npm install --omit=dev", "MB", ({ installed }) => installed / 1e6)
+  ]
+}
+
 /** Of taskchat alone, with so many messages: what the peak of its memory grows by, and how long it takes. */
 const exporting = async ({ quick, servers }) => {
   const [server] = servers
@@ -471,7 +529,11 @@ export const groups = {
   get: { title: "Reading", run: gets },
   memory: { title: "Memory of open streams", run: memory },
   start: { title: "Starting", run: start },
+  embedded: { title: "Starting on the embedded database", run: embedded },
+  kit: { title: "Tests of an embedder", run: kit },
   lists: { title: "Lists of few and of many tasks", run: lists },
   size: { title: "Size of what is there", run: size },
-  export: { title: "An export", run: exporting }
+  export: { title: "An export", run: exporting },
+  // Asks npm's registry.
+  install: { title: "Size of an installation", run: install, isAskedFor: true }
 }

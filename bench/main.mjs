@@ -2,7 +2,8 @@
  * Measures taskchat against a bare `node:http` + `pg` ceiling and against Fastify with the AI SDK, in one run on one
  * PostgreSQL (DATABASE_URL), all of them with the same stand-in for the model. Prints tables in Markdown.
  *
- *   --only json,tool,tokens,get,memory,start,lists,size,export   which figures; all when absent
+ *   --only json,tool,tokens,get,memory,start,embedded,kit,lists,size,export,install
+ *                                                   which figures; all but `install` when absent
  *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/bin/main.js` is another build,
  *                                                   `taskchat-responses` asks the model by OpenAI's Responses,
  *                                                   `taskchat-traced` sends its spans to a collector, `stock` has the
@@ -26,9 +27,11 @@ import { cpuSummary, heapSummary } from "./profile.mjs"
 import { table, verdict } from "./report.mjs"
 import { cleanUp, createDatabase, serverOf, startModel, startServer } from "./servers.mjs"
 
+const byDefault = Object.keys(groups).filter((name) => !groups[name].isAskedFor)
+
 const { values: options } = parseArgs({
   options: {
-    only: { type: "string", default: Object.keys(groups).join(",") },
+    only: { type: "string", default: byDefault.join(",") },
     servers: { type: "string", default: "taskchat,bare,fastify" },
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },

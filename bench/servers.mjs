@@ -1,8 +1,10 @@
 /** Starts, measures and stops what the bench needs: the model's stand-in, databases, and servers on them. */
 import { execFileSync, fork } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import pg from "pg"
 import { micros } from "./words.mjs"
@@ -126,6 +128,39 @@ const onCpu = (file) => Number(readFileSync(file, "utf8").split(" ")[0])
 const isPostgres = (pid) =>
   existsSync(`/proc/${pid}/comm`) && readFileSync(`/proc/${pid}/comm`, "utf8") === "postgres\n"
 
+/** Seconds of CPU that tests with the kit take, in a process of their own: the first, from nothing, and a further one. */
+export const testKit = async () => {
+  const { ended, process } = child(path("kit.mjs"), [], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
+  const measured = await new Promise((resolve, reject) => {
+    process.once("message", resolve)
+    process.once("exit", (code) => reject(new Error(`The tests ended with ${code}`)))
+  })
+  await ended
+  return measured
+}
+
+/** Bytes of the package, and of all files where it is installed without what only its development needs. */
+export const installSize = async () => {
+  const folder = mkdtempSync(join(tmpdir(), "taskchat-install-"))
+  const npm = (cwd, ...words) => execFileSync("npm", words, { cwd, stdio: ["ignore", "pipe", "inherit"] }).toString()
+  try {
+    const [{ filename }] = JSON.parse(
+      npm(path(".."), "pack", "--json", "--ignore-scripts", "--pack-destination", folder)
+    )
+    writeFileSync(join(folder, "package.json"), "{}")
+    npm(folder, "install", "--omit=dev", "--no-audit", "--no-fund", `./${filename}`)
+    const files = readdirSync(join(folder, "node_modules"), { recursive: true, withFileTypes: true })
+    return {
+      packed: statSync(join(folder, filename)).size,
+      installed: files
+        .filter((file) => file.isFile())
+        .reduce((sum, file) => sum + statSync(join(file.parentPath, file.name)).size, 0)
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
 /** Starts a server on its database, and waits until it answers. `startup`: milliseconds from nothing to its first 200; `startCpu`: seconds of CPU. */
 export const startServer = async ({ args, env, execArgv = [], file, isTraced, name }, database, modelUrl) => {
   const port = await freePort()
@@ -135,7 +170,7 @@ export const startServer = async ({ args, env, execArgv = [], file, isTraced, na
     env: {
       PATH: process.env.PATH,
       PORT: port,
-      DATABASE_URL: database.url,
+      ...(database.folder === undefined ? { DATABASE_URL: database.url } : { DATA_DIR: database.folder }),
       JWT_SECRET: secret,
       OPENAI_BASE_URL: `${modelUrl}/v1`,
       OPENAI_API_KEY: "none",
@@ -186,8 +221,8 @@ export const startServer = async ({ args, env, execArgv = [], file, isTraced, na
     stopProfile: (file) => ask("stopProfile", file),
     startCoverage: () => ask("startCoverage"),
     stopCoverage: () => ask("stopCoverage"),
-    stop: async () => {
-      server.kill("SIGKILL")
+    stop: async (/** @type {NodeJS.Signals} */ signal = "SIGKILL") => {
+      server.kill(signal)
       await ended
     }
   }
