@@ -75,7 +75,7 @@ export const secrets = [
 ] as const
 export type Secret = (typeof secrets)[number]
 
-/** A secret that is wrong is told without its value. */
+/** The error for an invalid secret does not have its value. */
 export const parsedSecret = (name: Secret, should: string, isOne: (value: string) => boolean) =>
   Config.mapOrFail(text(name), (given) =>
     Option.isSome(given) && !isOne(given.value)

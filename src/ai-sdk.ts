@@ -5,7 +5,7 @@ import { type ChatTransport, DefaultChatTransport, type UIMessage } from "ai"
 export interface Metadata {
   readonly turn_id: string
   readonly conversation_id: number
-  /** Of the message that began the turn. */
+  /** The id of the message that began the turn. */
   readonly user_message_id?: number
   /** From here on only once the turn is over. */
   readonly status?: "completed" | "failed" | "timed_out" | "cancelled" | "interrupted"
@@ -19,7 +19,7 @@ export interface Metadata {
 export type Message = UIMessage<Metadata>
 
 export interface Me {
-  /** Of the service, without a slash at its end. */
+  /** The address of the service, without a slash at its end. */
   readonly baseUrl: string
   readonly token: string
   /** The token's user, if absent. */
@@ -73,7 +73,7 @@ class Transport extends DefaultChatTransport<Message> {
 const isMetadata = (value: unknown): value is Metadata =>
   typeof value === "object" && value !== null && "turn_id" in value
 
-/** What the user says to the calls of an answer that wait: all are approved, or none. */
+/** The user's decision on the waiting calls of an answer: all are approved, or none. */
 const decisionOf = (message: Message | undefined) => {
   const approvals = (message?.parts ?? []).flatMap((part) =>
     part.type === "dynamic-tool" && part.state === "approval-responded" ? [part.approval] : []

@@ -164,8 +164,8 @@ export const make = (options: ClientOptions): Effect.Effect<Derived & Streams, n
   })
 
 /**
- * A client whose answers the derived methods take for empty, so that they check and refuse but leave a stream unread.
- * Who answers with an error without being the service, a proxy say, is as good as nobody.
+ * A client whose answers the derived methods take for empty, so that they check and refuse but leave a stream unread. An
+ * error that does not come from the service, such as a proxy's, counts as no answer.
  */
 const unread = (client: HttpClient.HttpClient, idle: Duration.DurationInput) => {
   const empty = Effect.succeed(new ArrayBuffer(0))

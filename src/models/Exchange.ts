@@ -98,7 +98,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     const begun = Effect.suspend(() => {
       const { dispatcher, target } = this.#client
       dispatcher.dispatch({ ...target, body: this.#body }, this)
-      // Kilobytes that nobody needs for as long as the answer takes.
+      // Kilobytes that are not needed while the answer comes.
       this.#body = ""
       return this.#take(clock)
     })
@@ -238,7 +238,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     this.#arrived()
   }
 
-  /** Whether the body is a stream of events, JSON or a page is told by its first byte rather than by its label. */
+  /** The first byte tells whether the body is a stream of events, JSON or a page, more reliably than `Content-Type`. */
   #begin(bytes: Uint8Array): number {
     const from = bytes.findIndex((byte) => !skipped.has(byte))
     if (from < 0) return 0
@@ -377,7 +377,7 @@ const parse = (text: string): unknown => {
 
 const errorBody = (text: string): unknown => parse(text) ?? text
 
-/** An event of a server that says of what kind it is by the event's name alone. */
+/** An event whose kind is only in the event's name. */
 const named = (name: string, event: unknown): unknown => {
   if (name === "message" || !isFields<"error" | "type">(event) || event.type !== undefined) return event
   return name === "error" && event.error === undefined ? { type: name, error: event } : { ...event, type: name }

@@ -3,7 +3,7 @@ import { count, isFields } from "./Fields.ts"
 import * as Thinking from "./Thinking.ts"
 import { argumentsText, type Call, isWhole } from "./Wire.ts"
 
-/** One item of an answer's output, as far as it was told of. Each has one identity, however often it is told. */
+/** One item of an answer's output so far. It stays one item, however often the server sends it. */
 export interface Item {
   readonly kind: "message" | "call" | "reasoning" | "other"
   readonly index: number | undefined
@@ -11,7 +11,7 @@ export interface Item {
   readonly callId: string | undefined
   readonly name: string | undefined
   readonly arguments: string
-  /** The texts of a message, as they were told. */
+  /** The texts of a message so far. */
   readonly contents: ReadonlyArray<string>
   readonly thinking: Thinking.Thinking
   readonly hasSpoken: boolean
@@ -146,7 +146,7 @@ export const argue = (
 export const named = (items: Items, at: number, name: string | undefined): Items =>
   name === undefined ? items : change(items, at, (item) => ({ ...item, name: item.name ?? text(name) }))
 
-/** What an item that was told as a whole adds. */
+/** The parts that a whole item adds. */
 interface Told {
   readonly items: Items
   readonly parts: ReadonlyArray<Part>

@@ -124,7 +124,7 @@ const withItem = (state: State, event: Given<Event>, tell: typeof Items.told): W
   return sized({ ...state, items: told.items, isRefused, size: state.size + told.size }, told.parts)
 }
 
-/** The answer's end, which tells all of it once more. */
+/** The answer's end, with a snapshot of all of it. */
 const ended = (state: State, response: unknown, isIncomplete: boolean): Wire.Step<State> => {
   if (!isFields<"error" | "incomplete_details" | "output" | "status" | "usage">(response)) {
     return isIncomplete ? [state, [], Wire.noEnd] : [{ ...state, stage: "complete", reason: "stop" }, []]

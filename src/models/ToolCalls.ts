@@ -1,7 +1,7 @@
 import { Tool } from "@effect/ai"
 import * as Memo from "../runtime/Memo.ts"
 
-/** A tool as providers are told of it. */
+/** A tool's description for providers. */
 interface Described {
   readonly name: string
   readonly description: string | undefined
@@ -27,7 +27,7 @@ export const withTools = (request: object, tools: string | undefined): string =>
 
 /**
  * The arguments of a call, as the model wrote them: none at all stand for none given, and what is no JSON stays the text
- * that it is. Whether they fit the tool, and whether there is one, is for those to say who run it.
+ * that it is. Whoever runs the tool checks whether they fit.
  */
 export const argumentsOf = (text: string): unknown => {
   try {

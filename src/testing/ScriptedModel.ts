@@ -79,7 +79,7 @@ export const cut: Piece = Cut()
 /** How many tokens the answer cost; without it, the prompt's messages and the answer's pieces are counted. */
 export const used = (inputTokens: number, outputTokens: number): Piece => Used({ inputTokens, outputTokens })
 
-/** The answer does not tell what it cost. */
+/** The answer does not report its cost. */
 export const unreported: Piece = Used({ inputTokens: undefined, outputTokens: undefined })
 
 const about = { module: "ScriptedModel", method: "streamText" }
@@ -133,7 +133,7 @@ export class ScriptedModel extends Context.Tag("taskchat/testing/ScriptedModel")
   }
 >() {}
 
-/** A model without a network that does what its script says. */
+/** A model without a network that follows a script. */
 export const layer = (script: Script): Layer.Layer<LanguageModel.LanguageModel | ScriptedModel> =>
   Layer.effectContext(make(script))
 

@@ -23,9 +23,9 @@ import * as ScriptedModel from "./ScriptedModel.ts"
 import * as TestTokens from "./TestTokens.ts"
 
 export interface OpenOptions extends Services.Options {
-  /** What the model says. */
+  /** The model's script. */
   readonly script: ScriptedModel.Script
-  /** Per user, in windows that go by the `Clock`; so many that nobody meets them when absent. */
+  /** Per user, in windows by the `Clock`; practically unlimited when absent. */
   readonly limits?: Limits
   /** In code points; 4000 when absent. */
   readonly messageMaxLength?: number
