@@ -52,6 +52,7 @@ describe("deploy/", () => {
         "bundle.mjs", // the same
         "compose.yaml",
         "grafana-dashboard.json",
+        "image.mjs", // the same
         "kubernetes.yaml",
         "prometheus-rules.yaml",
         "prometheus-rules.test.yaml",
