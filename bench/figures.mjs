@@ -119,7 +119,7 @@ const turns = async ({ quick, servers }, count, message, rounds, seconds) => {
 
 const json = async (bench) => {
   const { quick, rounds } = bench
-  const sixteen = await turns(bench, 16, "What should I do today?", rounds ?? (quick ? 3 : 5), quick ? 1.2 : 4)
+  const sixteen = await turns(bench, 16, "What should I do today?", rounds ?? (quick ? 3 : 12), quick ? 1.2 : 1.5)
   const rows = [
     cpu(sixteen, "json", "16 users"),
     databaseCpu(sixteen, "16 users"),
@@ -144,8 +144,8 @@ const tool = async (bench) => {
     bench,
     16,
     "Please buy milk [[tool]]",
-    bench.rounds ?? (bench.quick ? 3 : 5),
-    bench.quick ? 1.2 : 3
+    bench.rounds ?? (bench.quick ? 3 : 12),
+    bench.quick ? 1.2 : 1.5
   )
   return [
     cpu(samples, "tool", "16 users"),
