@@ -203,7 +203,7 @@ describe("a start that cannot be", { timeout }, () => {
   )
 })
 
-describe("a first start with nothing set", { timeout }, () => {
+describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, () => {
   it.live("shows all it takes to try it, and the next one finds what was there", () =>
     Effect.scoped(
       Effect.gen(function* () {
@@ -439,7 +439,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
       "loses nothing that was acknowledged, and its conversation goes on",
       () =>
         Effect.gen(function* () {
-          const environment = { ...(yield* embedded), ...(yield* modelled) }
+          const environment = { ...(yield* database), ...(yield* modelled) }
           const service = yield* serve(environment)
           const model = yield* ModelServer
           yield* model.enqueue(

@@ -685,7 +685,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
     })
   })
 
-describe("the embedded database", () => {
+describe.skipIf(Database.isRealPostgres)("the embedded database", () => {
   contract(Database.layerEmbedded)
 
   const directory = Effect.acquireRelease(
