@@ -12,8 +12,8 @@ export const chart = (rows) => {
   const shown = rows.filter(({ label }) => label.endsWith(": CPU per 1,000"))
   const names = [...(shown[0]?.values.keys() ?? [])]
   const last = names.at(-1)
-  const bars = shown.map(({ label, values }) => ({
-    label: label.replace(": CPU per 1,000", ""),
+  const bars = shown.map(({ label, title, values }) => ({
+    label: `${title}: ${label.replace(": CPU per 1,000", "")}`,
     ratios: names.map((name) => median(values.get(name).map((value, round) => value / values.get(last)[round])))
   }))
   const most = Math.max(1, ...bars.flatMap(({ ratios }) => ratios))

@@ -71,7 +71,7 @@ const measure = async (bench) => {
   for (const [name, { run, title }] of Object.entries(groups)) {
     if (!chosen.includes(name)) continue
     const rows = await run(bench)
-    all.push(...rows)
+    all.push(...rows.map((row) => ({ ...row, title })))
     console.log(table(title, rows))
   }
   console.log(verdict(all))

@@ -58,10 +58,10 @@ const isVariant = (name) => name.startsWith("stock") || name === "taskchat-trace
 
 /** By the key of a row: at most so many times the bare ceiling, and Fastify with the AI SDK. */
 const targets = [
-  ["json", "JSON turn", { bare: 2.5, fastify: 0.35 }],
-  ["tool", "turn with a tool call", { bare: 3, fastify: 0.4 }],
+  ["json", "JSON turn", { bare: 2.5, fastify: 0.7 }],
+  ["tool", "turn with a tool call", { bare: 3, fastify: 0.5 }],
   ["tokens100", "streamed token, at 100 streams", { bare: 3, fastify: 0.5 }],
-  ["tokens500", "streamed token, at 500 streams", { bare: 3, fastify: 0.5 }],
+  ["tokens500", "streamed token, at 500 streams", { bare: 3, fastify: 0.3 }],
   ["get20", "20 messages", { fastify: 0.8 }],
   ["get40", "1,000 messages, answers of 40 characters", { fastify: 0.6 }],
   ["get600", "1,000 messages, answers of 600 characters", { fastify: 0.6 }],
