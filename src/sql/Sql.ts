@@ -34,7 +34,7 @@ const withSecrets = Effect.flatMap(
     ON CONFLICT DO NOTHING`
 )
 const migratedEmbedded = (options: Embedded.Options) =>
-  Layer.provideMerge(Layer.effectDiscard(Effect.zipRight(Migrations.run, withSecrets)), Embedded.layer(options))
+  Layer.provideMerge(Layer.effectDiscard(withSecrets), migrated(Embedded.layer(options)))
 
 /** A migrated PostgreSQL, version 14 or later. */
 export const layer = (
