@@ -60,6 +60,17 @@ const modelled = Effect.map(ModelServer, ({ url }) => ({
   MODEL_IDLE_TIMEOUT: "2 minutes"
 }))
 
+/** A connection to the service's own database. */
+const clientOf = (environment: Environment) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = new Pg.Client({ connectionString: environment["DATABASE_URL"] })
+      await client.connect()
+      return client
+    }),
+    (client) => Effect.promise(() => client.end())
+  )
+
 const chat = (service: Service, message: string, options: CallOptions & { readonly conversation?: unknown } = {}) =>
   service.call("POST", `/api/${options.user ?? 1}/chat`, {
     ...options,
@@ -486,14 +497,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
       () =>
         Effect.gen(function* () {
           const environment: Environment = { ...(yield* database), ERASE_ENDPOINT: "on" }
-          const client = yield* Effect.acquireRelease(
-            Effect.promise(async () => {
-              const client = new Pg.Client({ connectionString: environment["DATABASE_URL"] })
-              await client.connect()
-              return client
-            }),
-            (client) => Effect.promise(() => client.end())
-          )
+          const client = yield* clientOf(environment)
           const rowsOf = (user: number) =>
             Effect.promise(async () => {
               const { rows } = await client.query(
@@ -650,14 +654,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
         Effect.gen(function* () {
           const environment = yield* database
           const service = yield* serve({ ...environment, RATE_LIMIT_CHAT: "100000", RATE_LIMIT_API: "100000" })
-          const client = yield* Effect.acquireRelease(
-            Effect.promise(async () => {
-              const client = new Pg.Client({ connectionString: environment["DATABASE_URL"] })
-              await client.connect()
-              return client
-            }),
-            (client) => Effect.promise(() => client.end())
-          )
+          const client = yield* clientOf(environment)
           const terminate = Effect.promise(() =>
             client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                           WHERE datname = current_database() AND pid <> pg_backend_pid()`)
