@@ -37,7 +37,7 @@ class Docs extends HttpApiGroup.make("docs")
   .annotate(OpenApi.Description, "This document") {}
 
 /** The API with the endpoints of its own documentation. */
-export class DocumentedApi extends Api.add(McpApi)
+class DocumentedApi extends Api.add(McpApi)
   .add(Docs)
   .annotate(HttpApi.AdditionalSchemas, [
     StreamEvent,

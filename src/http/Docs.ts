@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
-import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpApi, HttpLayerRouter, HttpServerRequest, HttpServerResponse, OpenApi } from "@effect/platform"
 import { Effect, Layer, Option } from "effect"
-import { DocumentedApi, documentOf } from "../api/OpenApi.ts"
+import { documentOf, openApi } from "../api/OpenApi.ts"
 import { Scheme } from "./Authentication.ts"
 import * as Hosts from "./Hosts.ts"
 import { addressIn, Mount, mountedHere, PublicUrl } from "./Mount.ts"
@@ -60,11 +60,15 @@ SwaggerUIBundle = (options) =>
   bundle({ ...options, plugins: [{ statePlugins: { spec: { wrapActions: { executeRequest } } } }] })
 `
 
-/** The library's page. It has 2 MB, and is loaded when it is asked for. */
+/**
+ * The library's page, with an empty document. It has 2 MB, and is loaded when it is asked for. An API of its own: the platform
+ * keeps the first document made of an API, and this one would be made without our options.
+ */
 const libraryPage = Effect.gen(function* () {
   const { layerHttpLayerRouter } = yield* Effect.promise(() => import("@effect/platform/HttpApiSwagger"))
   const router = yield* HttpLayerRouter.make
-  const docs = layerHttpLayerRouter({ api: DocumentedApi, path: "/docs" })
+  const api = HttpApi.make("page").annotate(OpenApi.Title, openApi().info.title)
+  const docs = layerHttpLayerRouter({ api, path: "/docs" })
   yield* Layer.build(Layer.provide(docs, Layer.succeed(HttpLayerRouter.HttpRouter, router)))
   const request = HttpServerRequest.fromWeb(new Request("http://localhost/docs"))
   const answer = router.asHttpEffect()

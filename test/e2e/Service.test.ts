@@ -222,6 +222,13 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
         const first = yield* serve({ DATA_DIR, LOG_FORMAT: "pretty", SHUTDOWN_DELAY: "10 seconds" })
         const welcome = yield* until(Effect.sync(first.stdout), (text) => text.includes("curl "))
         assert.include(welcome, `${first.url}/docs`)
+        // The page is asked for first here, and changes nothing of the document.
+        assert.strictEqual((yield* first.call("GET", "/docs")).status, 200)
+        const document = yield* first.call("GET", "/openapi.json")
+        const [served, kept] = [document.text, read("docs/openapi.json")].map(
+          (text) => JSON.parse(text).components.schemas
+        )
+        assert.deepStrictEqual(served, kept)
         const token = /Token: (\S+)/.exec(welcome)?.[1] ?? ""
         const line = /^\s*(curl .*)$/m.exec(welcome)?.[1] ?? ""
         // A bare machine may have no curl.
