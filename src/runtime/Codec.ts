@@ -51,6 +51,9 @@ const utf8 = new TextEncoder()
 /** So many are some tens of kilobytes, which the engine has room for at hand. */
 const pieceLength = 100
 
+/** Text this long is cheaper as bytes of its own; shorter text goes out in one write with the headers. */
+const longText = 16_384
+
 /** Writes an object's long lists to `emit`, and returns what is left to be written. */
 const write = (value: unknown, emit: (piece: string) => void): string => {
   if (!Predicate.isRecord(value) || !Object.values(value).some((member) => member instanceof Written || isLong(member)))
@@ -60,8 +63,13 @@ const write = (value: unknown, emit: (piece: string) => void): string => {
     if (member === undefined) continue
     text += `${text === "" ? "{" : ","}${JSON.stringify(name)}:`
     if (member instanceof Written) {
+      const { items } = member
+      if (items.length < longText) {
+        text += `[${items}]`
+        continue
+      }
       emit(`${text}[`)
-      emit(member.items)
+      emit(items)
       text = "]"
       continue
     }
