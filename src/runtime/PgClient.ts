@@ -125,13 +125,14 @@ const makeClient = (pool: Pool) => {
   )
   return Client.make({
     connection: connection(queryOf, alone(pool)),
-    session: Effect.map(
-      Effect.acquireRelease(acquired, (client) => Effect.sync(() => pool.giveBack(client, false))),
-      (client): Client.Session => {
-        const via = within(pool, client)
-        return { connection: connection(queryOf, via), batch: (statements) => batch(via, statements.map(queryOf)) }
+    session: Effect.map(acquired, (client): Client.Session => {
+      const via = within(pool, client)
+      return {
+        connection: connection(queryOf, via),
+        batch: (statements) => batch(via, statements.map(queryOf)),
+        release: Effect.sync(() => pool.giveBack(client, false))
       }
-    ),
+    }),
     spanAttributes: [
       ["db.system.name", "postgresql"],
       ["db.namespace", database ?? "postgres"],

@@ -132,10 +132,11 @@ const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
       executeValues: (sql, params) => turnstile.withPermits(1)(inTransaction.executeValues(sql, params)),
       executeStream: inTransaction.executeStream
     },
-    session: Effect.as(
-      Effect.acquireRelease(turnstile.take(1), () => turnstile.release(1)),
-      { connection: inTransaction, batch: (statements) => batch(inTransaction, statements) }
-    ),
+    session: Effect.as(turnstile.take(1), {
+      connection: inTransaction,
+      batch: (statements) => batch(inTransaction, statements),
+      release: Effect.asVoid(turnstile.release(1))
+    }),
     spanAttributes: [["db.system.name", "postgresql"]],
     hasOneSession: true
   })
