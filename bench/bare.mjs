@@ -6,7 +6,17 @@
 import { createHmac, randomUUID, timingSafeEqual } from "node:crypto"
 import { Agent, createServer, request as requestTo } from "node:http"
 import pg from "pg"
-import { cursorOf, instructions, pageOf, resultOf, schema, statements, taskOf, titleOf, tools } from "./service.mjs"
+import {
+  cursorOf,
+  instructions,
+  pageOf,
+  publicTaskOf,
+  resultOf,
+  schema,
+  statements,
+  titleOf,
+  tools
+} from "./service.mjs"
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 // Straight from PostgreSQL's words to JSON's, without a Date in between; the zone is UTC.
@@ -194,12 +204,6 @@ const tasksOf = async (user, limit, cursor) => {
   ])
   return pageOf("tasks", "created_at", rows.map(publicTaskOf), limit, total)
 }
-
-/** The database knows more of how it repeats than clients do. */
-const publicTaskOf = ({ repeat, ...row }) => ({
-  ...taskOf(row),
-  repeat: repeat && { rule: repeat.rule, text: repeat.text, starts_on: repeat.starts_on }
-})
 
 const answerTo = async (request, response) => {
   const url = new URL(request.url, "http://localhost")

@@ -10,7 +10,18 @@ import { generateText, stepCountIs, streamText, tool } from "ai"
 import Fastify from "fastify"
 import pg from "pg"
 import { z } from "zod"
-import { cursorOf, instructions, pageOf, resultOf, schema, statements, taskOf, titleOf, tools } from "./service.mjs"
+import {
+  cursorOf,
+  inputsOf,
+  instructions,
+  pageOf,
+  resultOf,
+  schema,
+  statements,
+  taskOf,
+  titleOf,
+  tools
+} from "./service.mjs"
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 const { DATABASE_URL, JWT_SECRET, OPENAI_BASE_URL, PORT } = process.env
@@ -23,29 +34,7 @@ const model = createOpenAICompatible({
   includeUsage: true
 }).chatModel("stand-in")
 
-const priority = z.enum(["low", "medium", "high"]).nullable()
-const taskId = z.number().int()
-const inputs = {
-  list_tasks: z.object({ status: z.enum(["all", "pending", "completed"]).nullable(), query: z.string().nullable() }),
-  create_task: z.object({
-    title: z.string(),
-    description: z.string().nullable(),
-    priority,
-    labels: z.array(z.string()).nullable(),
-    due: z.string().nullable()
-  }),
-  get_task: z.object({ task_id: taskId }),
-  update_task: z.object({
-    task_id: taskId,
-    title: z.string().nullable(),
-    description: z.string().nullable(),
-    priority,
-    labels: z.array(z.string()).nullable(),
-    due: z.string().nullable()
-  }),
-  mark_complete: z.object({ task_id: taskId, completed: z.boolean().nullable() }),
-  delete_task: z.object({ task_id: taskId })
-}
+const inputs = inputsOf(z)
 
 /** The tools for one turn of `user`; `calls` collects those that ran. */
 const toolsOf = (user, calls) =>

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { chat, forget, get, say, sizeOf, streamTimes } from "./client.mjs"
+import { references } from "./report.mjs"
 import { seed, seedTasks } from "./seed.mjs"
 import { installSize, startServer, testKit } from "./servers.mjs"
 import { micros } from "./words.mjs"
@@ -438,7 +439,7 @@ const start = async ({ instances, modelUrl, quick }) => {
   ]
 }
 
-const isOwn = ({ name }) => name !== "bare" && name !== "fastify"
+const isOwn = ({ name }) => !references.includes(name)
 
 /** On a database within the process in which a few turns were had. */
 const embedded = async ({ instances, modelUrl, quick, rounds }) => {

@@ -4,7 +4,9 @@
  *
  *   --only json,tool,tokens,get,memory,start,embedded,kit,lists,size,export,install
  *                                                   which figures; all but `install` when absent
- *   --servers taskchat,bare,fastify                 which servers; `before=/path/to/dist/bin/main.js` is another build,
+ *   --servers taskchat,bare,fastify                 which servers; `mastra` is one on Mastra, with a Node.js 22 of its own,
+ *                                                   once `npm --prefix bench/mastra ci` has been run on Linux on x64,
+ *                                                   `before=/path/to/dist/bin/main.js` is another build,
  *                                                   `taskchat-responses` asks the model by OpenAI's Responses,
  *                                                   `taskchat-traced` sends its spans to a collector, `stock` has the
  *                                                   library's pieces in the place of those of `src/runtime`, and

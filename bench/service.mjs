@@ -1,4 +1,4 @@
-/** What the two services that taskchat is compared with have in common: tables, instructions, tools and their statements. */
+/** What the services that taskchat is compared with have in common: tables, instructions, tools and their statements. */
 
 export const instructions =
   "You are a friendly assistant who keeps the user's task list. Use the tools to read and change tasks, and never claim " +
@@ -121,8 +121,41 @@ export const tools = {
   }
 }
 
+/** The parameters of the tools as schemas of Zod, of which every service has its own. */
+export const inputsOf = (z) => {
+  const priority = z.enum(["low", "medium", "high"]).nullable()
+  const taskId = z.number().int()
+  return {
+    list_tasks: z.object({ status: z.enum(["all", "pending", "completed"]).nullable(), query: z.string().nullable() }),
+    create_task: z.object({
+      title: z.string(),
+      description: z.string().nullable(),
+      priority,
+      labels: z.array(z.string()).nullable(),
+      due: z.string().nullable()
+    }),
+    get_task: z.object({ task_id: taskId }),
+    update_task: z.object({
+      task_id: taskId,
+      title: z.string().nullable(),
+      description: z.string().nullable(),
+      priority,
+      labels: z.array(z.string()).nullable(),
+      due: z.string().nullable()
+    }),
+    mark_complete: z.object({ task_id: taskId, completed: z.boolean().nullable() }),
+    delete_task: z.object({ task_id: taskId })
+  }
+}
+
 /** @param {any} row */
 export const taskOf = ({ completed_at, ...row }) => ({ ...row, completed: completed_at !== null, completed_at })
+
+/** The database knows more of how it repeats than clients do. */
+export const publicTaskOf = ({ repeat, ...row }) => ({
+  ...taskOf(row),
+  repeat: repeat && { rule: repeat.rule, text: repeat.text, starts_on: repeat.starts_on }
+})
 
 /** What a tool answers, from the rows of its statement. */
 export const resultOf = (tool, rows) => {
