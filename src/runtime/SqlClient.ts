@@ -124,12 +124,12 @@ const refused = Effect.suspend(() => new SqlError.SqlError({ cause: new Error(is
 /** The session is released when the scope closes. */
 const transaction = (session: Engine["session"], scope: Scope.Scope): Transaction => {
   // One statement at a time: nothing is sent before BEGIN has been answered.
-  const turns = Effect.unsafeMakeSemaphore(1)
-  // Most need not wait; what waits takes twice as many steps.
+  const lock = Effect.unsafeMakeSemaphore(1)
+  // A free lock is taken in half the steps of one that is waited for.
   const inTurn = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.flatMap(
-      turns.withPermitsIfAvailable(1)(effect),
-      Option.match({ onNone: () => turns.withPermits(1)(effect), onSome: Effect.succeed })
+      lock.withPermitsIfAvailable(1)(effect),
+      Option.match({ onNone: () => lock.withPermits(1)(effect), onSome: Effect.succeed })
     )
   let state: State = "new"
   let opened: Session | undefined
