@@ -10,9 +10,9 @@ import {
   wrongReadings
 } from "./support/DatePhrases.ts"
 
-// Every phrase for a day on every day of the 14 kinds of year, one of them with each phrase for a time in each order. The
-// days go through all zones in turn, in an order that the seed chooses. And in every zone each phrase for a time, in each
-// order, on each of the days on which its clocks change in those years. It takes some minutes, and tells of each year.
+// Tests every phrase for a day on every day of the 14 kinds of year, and one phrase for a day with every phrase for a time,
+// in both orders. The days rotate through all zones, shuffled by the seed. Also tests every phrase for a time on every
+// day of those years on which a zone's offset changes. It takes a few minutes and prints the progress after each year.
 const seed = process.argv[2] ?? "taskchat"
 
 const program = Effect.gen(function* () {
@@ -40,7 +40,7 @@ const program = Effect.gen(function* () {
     }
     console.log(`${n + 1} of ${kindsOfYear.length} years, ${wrong} wrong readings`)
   }
-  console.log(`${days} days and ${changes} around changes of clocks, seed ${seed}: ${wrong} wrong readings`)
+  console.log(`${days} days and ${changes} daylight-saving changes, seed ${seed}: ${wrong} wrong readings`)
   process.exitCode = wrong === 0 ? 0 : 1
 })
 

@@ -1,9 +1,9 @@
 import { DateTime, Option } from "effect"
 
-/** The day `n` days on from a date (YYYY-MM-DD). */
+/** The date (YYYY-MM-DD) `n` days later. */
 export const dayIn = (date: string, n: number) => shift(date, { days: n })
 
-/** The date that lies so many days and months on; the 31st becomes a shorter month's last day. */
+/** Adds days and months to a date. In a shorter month, the 31st becomes the last day. */
 export const shift = (date: string, by: { readonly days?: number; readonly months?: number }) =>
   DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(date), by))
 
@@ -26,7 +26,7 @@ export const two = (n: number) => String(n).padStart(2, "0")
 export const isoDate = (year: number, month: number, day: number) =>
   `${String(year).padStart(4, "0")}-${two(month)}-${two(day)}`
 
-/** Whether it is a date from 0001-01-01 to 9999-12-31. `Date.parse` rolls February 30 over into March. */
+/** True for a date from 0001-01-01 to 9999-12-31. Unlike `Date.parse`, it refuses February 30. */
 export const isDay = (date: string) =>
   /^(?!0000)\d{4}-\d\d-\d\d$/.test(date) &&
   Option.match(DateTime.make(date), { onNone: () => false, onSome: (day) => DateTime.formatIsoDateUtc(day) === date })
@@ -34,13 +34,13 @@ export const isDay = (date: string) =>
 const months = { month: 1, quarter: 3, year: 12 }
 export type Period = "week" | keyof typeof months
 
-/** The first and last day of a stretch of time. */
+/** The first and the last day of a period, both inclusive. */
 export interface Span {
   readonly from: string
   readonly to: string
 }
 
-/** The period that a date is in (0), or that many on. */
+/** The period that contains the date, moved forward by `ahead` periods. */
 export const span = (date: string, period: Period, ahead = 0): Span => {
   if (period === "week") {
     const from = dayIn(mondayOf(date), 7 * ahead)
@@ -53,7 +53,7 @@ export const span = (date: string, period: Period, ahead = 0): Span => {
   return { from, to: dayIn(shift(from, { months: size }), -1) }
 }
 
-/** The `n`th of a weekday in a span, from its end if `n` is negative; null when there is none. */
+/** The `n`th weekday of a span, counted from its end if `n` is negative. Null if the span has no such day. */
 export const nthWeekday = ({ from, to }: Span, weekday: number, n: number) => {
   const day =
     n > 0
@@ -62,7 +62,7 @@ export const nthWeekday = ({ from, to }: Span, weekday: number, n: number) => {
   return day >= from && day <= to ? day : null
 }
 
-/** The day of an ISO 8601 week; null when the year has no such week. */
+/** A day of an ISO 8601 week. Null if the year has no such week. */
 export const weekDate = (year: number, week: number, weekday: number) => {
   const monday = dayIn(mondayOf(isoDate(year, 1, 4)), 7 * (week - 1))
   const belongs = week >= 1 && Number(dayIn(monday, 3).slice(0, 4)) === year

@@ -7,56 +7,56 @@ import { isDayPart, type Part } from "./Parts.ts"
 import { ends, hoursOf, type Time, timeOf, usualHour } from "./Times.ts"
 import { tokensOf } from "./Tokens.ts"
 
-/** `dueDate` is the day in the user's calendar; `dueAt` is set when a time was given, and falls on that day there. */
+/** `dueDate` is the day in the user's time zone. `dueAt` is an instant of that day, set if the text names a time. */
 export interface Due {
   readonly dueDate: string
   readonly dueAt: DateTime.Utc | null
-  /** What the words named; the other one was filled in. */
+  /** What the text names. The rest is filled in. */
   readonly given: "day" | "time" | "both"
 }
 
-/** Words that name no day. `detail` says why and what does work; it does not repeat the words. */
+/** The text is not a date. `detail` gives the reason and valid examples. It does not repeat the text. */
 export class UnknownDate extends Data.TaggedError("UnknownDate")<{ readonly detail: string }> {
   override get message() {
     return this.detail
   }
 }
 
-/** What people can be told to write. */
 const examples =
   'a date such as 2026-01-31, a time such as 2026-01-31T09:00:00+01:00, or English words such as "tomorrow at 9am", "next friday", "in two weeks" or "end of the month"'
 
 const refusal = (why: string) => new UnknownDate({ detail: `${why} Use ${examples}.` })
 const unknown = (why: string) => Either.left(refusal(why))
 
-/** UTF-16 units: before compatible characters are made alike, and after. */
+/** Length limits in UTF-16 units: before NFKC normalization and after it. */
 const maxText = 400
 const maxPhrase = 100
 
 type Found = Either.Either<Due, UnknownDate>
 
 /**
- * Reads a task's `due` in a time zone; now comes from `Clock`. See `resolve` for the rules.
- * The zone is one that `TimeZone` of `domain/Request` lets through; any other is a defect.
+ * Reads a task's `due` in a time zone. The present comes from `Clock`. See `resolve` for the rules.
+ * The zone must be valid for `TimeZone` of `domain/Request`. Any other zone is a defect.
  */
 export const resolveDue = (text: string, timeZone: string, day?: string): Effect.Effect<Due, UnknownDate> =>
   Effect.flatMap(DateTime.now, (now) => resolve(text, now, zoneOf(timeZone), day))
 
 /**
- * The rules of `due`, as a pure function. It takes
- * - an instant (RFC 3339 or 9557), kept as it is; its `dueDate` is its day in the zone;
- * - a date, which stays that date everywhere; a date and time without an offset, read in the zone;
- * - durations in hours and minutes ("in 90 minutes"), counted exactly, whatever the clocks do meanwhile;
- * - days, times and parts of the day in words and in any order, each word used once. Two days or two times that differ are
- *   refused, and so is a word that the grammar does not know. A weekday is its next occurrence after today, "this friday"
- *   may be today, "next friday" is the one of next week; weeks begin on Monday. "next week" is its Monday, "next month" its
- *   first day, "this month" its last. A month's day without a year is the next one, today included.
- *   "today", "tonight" and "this …" are refused for what is over.
- *   A time alone is the next time a clock shows it, or on `day` if that is given. Without am or pm, 1 to 6 on a day mean
- *   the afternoon. Parts of a day decide between the two, or stand for an hour (morning 9:00, afternoon 15:00, evening
- *   18:00, night 20:00). A night ends at 5:00 of the next day, and a day's midnight is the one that ends it.
+ * The rules of `due`, as a pure function. It accepts:
+ * - An instant (RFC 3339 or 9557). It is kept unchanged, and `dueDate` is its day in the zone.
+ * - A date, which is the same date in every zone. A date and time without an offset is read in the zone.
+ * - A duration in hours and minutes ("in 90 minutes"). It is exact, even across a daylight-saving change.
+ * - Days, times and parts of the day in words, in any order. Each word is used once. Two different days or times are
+ *   refused, and so is an unknown word. A weekday is its next occurrence after today. "this friday" may be today, and
+ *   "next friday" is the Friday of next week. Weeks begin on Monday. "next week" is its Monday, "next month" its first
+ *   day, "this month" its last. A day of a month without a year is the next such day, which may be today.
+ *   "today", "tonight" and "this …" are refused if the time is in the past.
+ *   A time alone is its next occurrence, or that time on `day` if `day` is given. Without am or pm, the hours 1 to 6 of
+ *   a day are in the afternoon. A part of the day chooses between am and pm, or stands for an hour (morning 9:00,
+ *   afternoon 15:00, evening 18:00, night 20:00). A night ends at 5:00 of the next day. A day's midnight is at its end.
  *
- * A time that the clocks skip moves forward by as much as they do; of two with the same name it is the earlier.
+ * If a daylight-saving change skips the time, the time moves forward by the same amount. If the time occurs twice, the
+ * earlier one is used.
  */
 export const resolve = (text: string, now: DateTime.Utc, zone: DateTime.TimeZone, day?: string): Found => {
   if (text.length > maxText) return unknown("That is too long for a date.")
@@ -75,7 +75,7 @@ export const resolve = (text: string, now: DateTime.Utc, zone: DateTime.TimeZone
   return parts === null ? unknown("Not all of that is a date in English.") : fromParts(parts, now, zone, day)
 }
 
-/** Now on the user's wall: `date` is YYYY-MM-DD, `weekday` an English name, `time` HH:MM. */
+/** The present in the user's time zone: `date` is YYYY-MM-DD, `weekday` an English name, `time` HH:MM. */
 export interface Today {
   readonly date: string
   readonly weekday: string
@@ -83,27 +83,27 @@ export interface Today {
   readonly timeZone: string
 }
 
-/** What the agent's instructions and a tool's result say of the present. */
+/** The present, for the agent's instructions and for tool results. */
 export const todayIn = (timeZone: string): Effect.Effect<Today> =>
   Effect.map(Clock.currentTimeMillis, (millis) => {
     const minute = Math.floor(millis / 60_000)
     const zone = zoneOf(timeZone)
-    const known = present.get(zone.id)
-    if (known?.minute === minute) return { ...known.today, timeZone }
+    const cached = present.get(zone.id)
+    if (cached?.minute === minute) return { ...cached.today, timeZone }
     const iso = DateTime.formatIsoOffset(DateTime.unsafeMakeZoned(millis, { timeZone: zone }))
     const today = { date: iso.slice(0, 10), weekday: Calendar.weekdayOf(iso.slice(0, 10)), time: iso.slice(11, 16) }
     present.set(zone.id, { minute, today })
     return { ...today, timeZone }
   })
 
-/** By zone, of which there are some hundred. Every turn asks, and a zone's clock takes 40 µs to read. */
+/** A cache by zone, of a few hundred zones. Every turn reads it, and formatting a time in a zone takes 40 µs. */
 const present = new Map<string, { readonly minute: number; readonly today: Omit<Today, "timeZone"> }>()
 
-/** `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.`: the line that the instructions carry. */
+/** A line of the agent's instructions: `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.` */
 export const sentence = (today: Today) =>
   `Today is ${today.weekday}, ${today.date}, ${today.time} in ${today.timeZone}.`
 
-/** RFC 3339, with the zone of RFC 9557; the offset may be left out, and a space may stand for the T. */
+/** RFC 3339 with an optional zone (RFC 9557). The offset is optional, and a space may replace the T. */
 const stamp =
   /^(\d{4}-\d\d-\d\d)[t ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(z|[+-]\d\d:?\d\d)?(?:\[([a-z][\w+/-]{0,63})\])?$/i
 
@@ -121,7 +121,7 @@ const fromStamp = ([, date = "", time = "", offset, name]: RegExpExecArray, zone
   return at(DateTime.toUtc(instant.value), zone)
 }
 
-/** What the database, RFC 3339 and `YYYY-MM-DD` can all carry. */
+/** The range that the database, RFC 3339 and `YYYY-MM-DD` can all represent. */
 const first = DateTime.toEpochMillis(DateTime.unsafeMake("0001-01-01T00:00:00Z"))
 const last = DateTime.toEpochMillis(DateTime.unsafeMake("9999-12-31T23:59:59.999Z"))
 
@@ -132,7 +132,7 @@ const at = (instant: DateTime.Utc, zone: DateTime.TimeZone, given: Due["given"] 
   return Calendar.isDay(dueDate) ? Either.right({ dueDate, dueAt: instant, given }) : unknown("That is too far away.")
 }
 
-/** The instant at which a clock in the zone shows that day and time. */
+/** The instant of a local date and time in the zone. */
 const onClock = (date: string, time: string, zone: DateTime.TimeZone): Either.Either<DateTime.Utc, UnknownDate> =>
   Option.match(DateTime.makeZoned(`${date}T${time}Z`, { timeZone: zone, adjustForTimeZone: true }), {
     onNone: () => unknown("There is no such time."),
@@ -150,7 +150,7 @@ const fromParts = (parts: ReadonlyArray<Part>, now: DateTime.Utc, zone: DateTime
     if (named !== null && isToday && named !== today) return yield* unknown("That names more than one day.")
     const date = named ?? (isToday || parts.some(({ is }) => is === "end of day") ? today : null)
     if (times.time === undefined && times.part === undefined) {
-      return date === null ? yield* unknown("That names no day.") : { dueDate: date, dueAt: null, given: "day" }
+      return date === null ? yield* unknown("That does not name a day.") : { dueDate: date, dueAt: null, given: "day" }
     }
     const hours = hoursOf(times.time, times.part)
     const usual = usualHour(hours)
@@ -168,10 +168,10 @@ const fromParts = (parts: ReadonlyArray<Part>, now: DateTime.Utc, zone: DateTime
     const ahead = date === today ? [usual, ...hours].map((hour) => clock(date, hour)).find(isAhead) : undefined
     if (ahead !== undefined) return yield* ahead
     if (date !== today || !(isToday || parts.some(saysThis))) return yield* clock(date, usual)
-    // The hour that stands for a part of the day may be over when the part is not.
+    // The hour for a part of the day may be in the past while the part itself is not over.
     const { part, time } = times
     const lasts = time === undefined && part !== undefined && isAhead(clock(date, ends[part]))
-    return lasts ? { dueDate: date, dueAt: null, given: "day" } : yield* unknown("That is over already.")
+    return lasts ? { dueDate: date, dueAt: null, given: "day" } : yield* unknown("That is in the past.")
   })
 
 const saysToday = (part: Part) => (part.is === "near" && part.days === 0) || (part.is === "part of day" && part.today)
@@ -179,7 +179,7 @@ const saysThis = (part: Part) => part.is === "weekday" && part.which === "this"
 
 const isAfter = ({ dueAt }: Due, now: DateTime.Utc) => dueAt !== null && DateTime.greaterThan(dueAt, now)
 
-/** An hour of a day; 24 and more are those of the next day. */
+/** An hour of a day. 24 and more are hours of the next day. */
 const timed = (
   day: string,
   hour: number,
@@ -196,7 +196,7 @@ const timed = (
 
 const millisOf = { hour: 3_600_000, minute: 60_000, second: 1000 }
 
-/** "in 90 minutes" goes by the stopwatch, its whole days by the calendar. Null for anything without hours or minutes. */
+/** "in 90 minutes": hours and minutes are exact durations, days are calendar days. Null without hours or minutes. */
 const exactly = (parts: ReadonlyArray<Part>, now: DateTime.Utc, zone: DateTime.TimeZone): Found | null => {
   const [shift, ...others] = parts
   if (shift?.is !== "shift" || shift.base.length > 0) return null

@@ -6,11 +6,11 @@ type Day = Either.Either<string, string>
 
 const no = (why: string): Either.Either<never, string> => Either.left(why)
 const beyond = "That is too far away."
-const over = "That is over already."
+const over = "That is in the past."
 
 /**
- * The day that parts name, in the calendar of one whose day it is `today`; null if they name none. Left says why they name
- * no single day: each of them has to agree with all others, and "this" never names what is over.
+ * The day that the parts name, null if they name none. `today` is the date in the user's time zone. Left is the reason why
+ * they do not name a single day: all parts must agree, and "this" never names a day in the past.
  */
 export const dayOf = (parts: ReadonlyArray<Part>, today: string): Either.Either<string | null, string> =>
   Either.gen(function* () {
@@ -20,7 +20,7 @@ export const dayOf = (parts: ReadonlyArray<Part>, today: string): Either.Either<
     const span = range === undefined ? null : yield* spanOf(range, today)
     let found: string | null = null
     const rest = parts.filter((part) => part.is !== "range")
-    // A weekday beside a date only confirms it.
+    // A weekday next to a date must match it.
     const checks = rest.length > 1 ? rest.filter((part) => part.is === "weekday" && part.which === null) : []
     for (const part of rest) {
       if (checks.includes(part)) continue
@@ -44,11 +44,11 @@ export const dayOf = (parts: ReadonlyArray<Part>, today: string): Either.Either<
 
 const later = (a: string, b: string) => (a > b ? a : b)
 
-/** The date, if the calendar and `YYYY-MM-DD` have it. */
+/** The date, if it exists and fits `YYYY-MM-DD`. */
 const real = (date: string): Day =>
   Calendar.isDay(date) ? Either.right(date) : no(/^\d{4}-/.test(date) ? "There is no such day." : beyond)
 
-/** The day of one part, null if it names none. `span` is the week, month or year named beside it. */
+/** The day of one part, null if it names none. `span` is the week, month or year named in the same phrase. */
 const anchored = (
   part: Part,
   today: string,
@@ -130,7 +130,7 @@ const spanOf = (range: Range, today: string): Either.Either<Calendar.Span, strin
   )
 }
 
-/** A month's day without a year is the next one, today included: of 29 February that may be eight years ahead. */
+/** Without a year, the next such day, which may be today. The next 29 February may be eight years ahead. */
 const monthDay = (month: number, day: number, year: number | null, today: string): Day => {
   if (year !== null) return real(Calendar.isoDate(year, month, day))
   for (let y = Number(today.slice(0, 4)), i = 0; i <= 8; i++) {
@@ -151,7 +151,7 @@ const nextOfMonth = (today: string, day: number): Day => {
 const inDays = { day: 1, week: 7, fortnight: 14 }
 const inMonths = { month: 1, quarter: 3, year: 12 }
 
-/** A day counted from another one. Hours and minutes are not counted from days. */
+/** Adds amounts to a day, or subtracts them. Hours and minutes are refused. */
 const shifted = (base: string, amounts: ReadonlyArray<Amount>, sign: 1 | -1): Day => {
   let days = 0
   let months = 0
@@ -160,7 +160,7 @@ const shifted = (base: string, amounts: ReadonlyArray<Amount>, sign: 1 | -1): Da
     else if (unit === "month" || unit === "quarter" || unit === "year") months += n * inMonths[unit]
     else return no("Hours and minutes can only be counted from now.")
   }
-  if (!Number.isInteger(days) || !Number.isInteger(months)) return no("Days can only be counted in whole ones.")
+  if (!Number.isInteger(days) || !Number.isInteger(months)) return no("Only whole days can be counted.")
   if (days > 4_000_000 || months > 120_000) return no(beyond)
   return real(Calendar.shift(Calendar.shift(base, { months: sign * months }), { days: sign * days }))
 }

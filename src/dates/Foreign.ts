@@ -1,8 +1,8 @@
 import { fold } from "../domain/Text.ts"
 
 /**
- * "today", "tomorrow", the day after and the weekdays of other languages, folded: a line for each language. Dates are not read
- * in them; but whoever writes one should be told so.
+ * "today", "tomorrow", "the day after tomorrow" and the weekdays in other languages, folded, one line per language. Dates
+ * are read in English only. These words let the service say so to a user who writes in another language.
  */
 const foreignWords = `
 اليوم غدًا الاثنين الثلاثاء الأربعاء الخميس الجمعة السبت الأحد
@@ -29,7 +29,7 @@ bugun yarin pazartesi sali carsamba persembe cuma cumartesi pazar
 сьогодні післязавтра понеділок вівторок середа четвер пʼятниця субота неділя
 `
 
-/** The same in languages that are written without spaces. */
+/** The same words in languages that are written without spaces. */
 const unspacedWords = `
 今日 明日 明後日 月曜日 火曜日 水曜日 木曜日 金曜日 土曜日 日曜日
 오늘 내일 모레 월요일 화요일 수요일 목요일 금요일 토요일 일요일
@@ -43,5 +43,5 @@ const pattern = new RegExp(
   "u"
 )
 
-/** The first word for a day in a language other than English, folded; null if there is none. */
+/** The first word for a day in another language, folded. Null if there is none. */
 export const foreignDay = (text: string): string | null => pattern.exec(fold(text).replaceAll("’", "'"))?.[0] ?? null

@@ -1,9 +1,9 @@
 import type { Period } from "./Calendar.ts"
 import type { Amount, Part, Range } from "./Parts.ts"
 import { Cursor, type Token } from "./Tokens.ts"
-import { cardinals, dayParts, monthWords, nearDays, ordinals, units, weekdayWords, zoneWords } from "./Words.ts"
+import { cardinals, dayParts, monthWords, nearDays, ordinals, units, weekdayWords, zoneWords } from "./Vocabulary.ts"
 
-/** The parts of a phrase, each of its words used once; null when there is a word that belongs to none. */
+/** The parts of a phrase. Each word is used once. Null if a word does not belong to any part. */
 export const parse = (tokens: ReadonlyArray<Token>): ReadonlyArray<Part> | null => {
   const cursor = new Cursor(tokens)
   const parts: Array<Part> = []
@@ -16,8 +16,8 @@ export const parse = (tokens: ReadonlyArray<Token>): ReadonlyArray<Part> | null 
 }
 
 /**
- * The parts that begin at the cursor with the words that tie them to what is before, which `before` tells. A fixed number
- * of readings is tried, each a few words long.
+ * The parts at the cursor, after any connectors. `before` is the previous part of the phrase. It tries a fixed number of
+ * readings, each a few words long.
  */
 export const partsAt = (cursor: Cursor, before?: Part): ReadonlyArray<Part> | undefined =>
   cursor.attempt(() => {
@@ -29,16 +29,15 @@ const one = (part: Part | undefined) => (part === undefined ? undefined : [part]
 
 const connectors = ["on", "by", "due", "before", "until", "till", "for", "of", "the", "at", "later", "starting"]
 
-/** Prepositions in a row, of which people use three: "by no later than the end". A longer run is read once, not from each. */
+/** The most connectors in a row. People use up to three: "by no later than the end". The limit keeps the cost linear. */
 const maxConnectors = 6
 
-/** Passes over prepositions; true if one of them leads to an hour. */
+/** Skips connectors. True if one of them may precede an hour. */
 const connect = (cursor: Cursor): boolean => {
   let at = false
   for (let n = 0; n < maxConnectors; n++) {
     const token = cursor.peek()
     if (token?.kind === "word" && connectors.includes(token.text)) {
-      // "the end of", "the first monday": they read their own article, and so does "the day after".
       at = at || token.text === "at" || token.text === "by"
       cursor.at++
     } else if (cursor.words("no", "later", "than") || cursor.words("around") || cursor.words("about")) at = true
@@ -47,7 +46,7 @@ const connect = (cursor: Cursor): boolean => {
   return at
 }
 
-/** Shifts within shifts, such as "a week after the day after tomorrow". */
+/** The depth of nested shifts, such as "a week after the day after tomorrow". */
 const maxShifts = 4
 
 const days = (cursor: Cursor, shifts = 0): ReadonlyArray<Part> | undefined =>
@@ -164,7 +163,7 @@ const ranged = (cursor: Cursor): Part | undefined => {
   return { is: "range", range: { of, ahead: said === "next" ? 1 : 0 } }
 }
 
-/** What "end of" and "first monday of" belong to; the present one unless another is named. */
+/** The period after "end of" or "first monday of". Without "next", it is the present one. */
 const rangeOf = (cursor: Cursor): Range | undefined =>
   cursor.attempt(() => {
     cursor.words("the")
@@ -181,7 +180,7 @@ const shortEdges = new Map<string, Period>([
   ["eoy", "year"]
 ])
 
-/** "end of the month", "last day of february"; "start of the month" is that of the next one. */
+/** "end of the month", "last day of february". "start of the month" is the start of the next month. */
 const edge = (cursor: Cursor): Part | undefined =>
   cursor.attempt(() => {
     const short = cursor.entry(shortEdges)
@@ -207,7 +206,7 @@ const nthWeekday = (cursor: Cursor): Part | undefined => {
   return range === undefined ? undefined : { is: "nth weekday", n, weekday: found, range }
 }
 
-/** A number in digits or words, "a" and "a few" included. */
+/** A number in digits or words, including "a" and "a few". */
 const count = (cursor: Cursor): number | undefined => {
   const token = cursor.peek()
   if (token?.kind === "number") {
@@ -294,7 +293,7 @@ const shifted = (cursor: Cursor, shifts: number): ReadonlyArray<Part> | undefine
     return from(cursor, found, shifts)
   })
 
-/** What follows "two weeks": "from now", "before the 5th". */
+/** The words after "two weeks": "from now", "before the 5th". */
 const from = (cursor: Cursor, found: ReadonlyArray<Amount>, shifts: number): ReadonlyArray<Part> | undefined => {
   const word = cursor.oneOf("from", "after", "before")
   if (word === undefined) return undefined
@@ -326,7 +325,7 @@ const clockTime = (
   offset: null
 })
 
-/** A bare number is an hour after "at", "tomorrow" or "morning", not after "friday", where it may be a day. */
+/** A plain number is an hour after "at", "tomorrow" or "morning". After "friday" it may be a day. */
 const hourMayFollow = (before: Part | undefined) =>
   before !== undefined && (before.is === "near" || before.is === "date" || before.is === "part of day")
 
@@ -340,7 +339,7 @@ const time = (cursor: Cursor, at: boolean, before: Part | undefined): Part | und
     if (clock !== undefined) {
       if (clock.hour > 23 || clock.hour < 0 || clock.minute > 59 || clock.second > 59) return undefined
       const found = suffixed(cursor, clockTime(clock.hour, clock.minute, clock))
-      // "9.30" alone may be a day or a price.
+      // "9.30" alone may be a date or a price.
       return clock.fraction !== null && !at && found?.meridiem == null ? undefined : found
     }
     const number = cursor.take("number")
@@ -370,7 +369,7 @@ const pastOrTo = (cursor: Cursor) => {
   return way === "past" ? clockTime(hour, minutes) : clockTime(hour === 1 ? 12 : hour - 1, 60 - minutes)
 }
 
-/** Adds "pm" and a zone. */
+/** Reads "am" or "pm" and a zone after the time. */
 const suffixed = (cursor: Cursor, time: Extract<Part, { is: "time" }>): Extract<Part, { is: "time" }> | undefined => {
   const said = cursor.oneOf("am", "pm")
   if (said !== undefined && (time.hour < 1 || time.hour > 12)) return undefined

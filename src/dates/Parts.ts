@@ -1,18 +1,17 @@
 import type { Period } from "./Calendar.ts"
-import type { DayPart, Unit } from "./Words.ts"
+import type { DayPart, Unit } from "./Vocabulary.ts"
 
-/** How many of a unit. */
 export interface Amount {
   readonly n: number
   readonly unit: Unit
 }
 
-/** A week, month or year that the words name. `ahead` counts from the present one. */
+/** A named week, month or year. `ahead` is the number of periods after the present one. */
 export type Range =
   | { readonly of: Period | "weekend"; readonly ahead: number }
   | { readonly of: "named month"; readonly month: number; readonly year: number | null }
 
-/** One part of a phrase. Parts may stand in any order. */
+/** One part of a phrase. The order of the parts does not matter. */
 export type Part =
   // Days
   | { readonly is: "date"; readonly date: string }
@@ -24,7 +23,7 @@ export type Part =
   | { readonly is: "edge"; readonly last: boolean; readonly range: Range }
   | { readonly is: "week"; readonly year: number; readonly week: number; readonly day: number | null }
   | { readonly is: "range"; readonly range: Range }
-  /** Counted from the days in `base`, or from today if there are none. */
+  /** Counted from the days in `base`, or from today if `base` is empty. */
   | {
       readonly is: "shift"
       readonly amounts: ReadonlyArray<Amount>
@@ -34,12 +33,12 @@ export type Part =
   // Times
   | {
       readonly is: "time"
-      /** 24 is the midnight that ends a day. */
+      /** 24 is midnight at the end of the day. */
       readonly hour: number
       readonly minute: number
       readonly second: number
       readonly meridiem: "am" | "pm" | null
-      /** The hour may be one of the morning or of the afternoon. */
+      /** True if the hour may be am or pm. */
       readonly open: boolean
       readonly offset: number | null
     }

@@ -6,9 +6,9 @@ import { cardinal, partsAt } from "./Grammar.ts"
 import { isDayPart, type Part } from "./Parts.ts"
 import { hoursOf, timeOf, usualHour } from "./Times.ts"
 import { Cursor, tokensOf } from "./Tokens.ts"
-import { monthWords, ordinals, units, weekdayWords } from "./Words.ts"
+import { monthWords, ordinals, units, weekdayWords } from "./Vocabulary.ts"
 
-/** How a task repeats. `rule` is an RRULE of RFC 5545, `time` is HH:MM, `startsOn` the day that the words begin with. */
+/** How a task repeats. `rule` is an RRULE of RFC 5545, `time` is HH:MM, `startsOn` is the day after "starting". */
 export interface Repeat {
   readonly rule: string
   readonly time: string | null
@@ -28,21 +28,21 @@ interface Every {
   readonly interval: number
 }
 
-/** What has been read so far. */
+/** The parts read so far. */
 interface Found {
   readonly every: Array<Every>
-  /** By weekday (0 is Monday), null for each one, else the place in the month. */
+  /** 0 is Monday. `n` is the position in the month, null for every such weekday. */
   readonly weekdays: Array<{ readonly weekday: number; readonly n: number | null }>
   readonly monthDays: Array<number>
   readonly months: Array<number>
   readonly ends: Array<string>
   readonly starts: Array<string>
   readonly times: Array<Part>
-  /** Some word says that it happens again: "every", "weekly", "mondays". */
-  again: boolean
+  /** True if a word means repetition: "every", "weekly", "mondays". */
+  repeats: boolean
 }
 
-/** Reads "every monday at 9", whatever the order of its parts. As with `resolve`, each word is used once or all is refused. */
+/** Reads "every monday at 9", with its parts in any order. As in `resolve`, the text is refused if a word is left over. */
 export const readRepeat = (
   text: string,
   now: DateTime.Utc,
@@ -61,7 +61,7 @@ export const readRepeat = (
   while (!cursor.done) {
     if (piece(cursor, found, today) === undefined) return unknown("Not all of that says how often.")
   }
-  return found.again ? assembled(found) : unknown("That does not say how often.")
+  return found.repeats ? assembled(found) : unknown("That does not say how often.")
 }
 
 const nothing = (): Found => ({
@@ -72,17 +72,17 @@ const nothing = (): Found => ({
   ends: [],
   starts: [],
   times: [],
-  again: false
+  repeats: false
 })
 
-const ties = ["on", "in", "of", "the", "and", "repeat", "repeats", "repeating"]
-/** Of them in a row: more are read once, not from each. */
-const maxTies = 4
+const connectors = ["on", "in", "of", "the", "and", "repeat", "repeats", "repeating"]
+/** The most connectors in a row. The limit keeps the cost linear. */
+const maxConnectors = 4
 
-/** Reads the words at the cursor that belong together; undefined if they are no part of how often. */
+/** Reads one part at the cursor. Undefined if the words do not say how often. */
 const piece = (cursor: Cursor, found: Found, today: string): true | undefined =>
   cursor.attempt(() => {
-    for (let n = 0; n < maxTies && cursor.oneOf(...ties) !== undefined; n++);
+    for (let n = 0; n < maxConnectors && cursor.oneOf(...connectors) !== undefined; n++);
     return repetition(cursor, found) ?? bounds(cursor, found, today) ?? place(cursor, found)
   }) ??
   cursor.attempt(() => {
@@ -92,7 +92,7 @@ const piece = (cursor: Cursor, found: Found, today: string): true | undefined =>
     return true
   })
 
-/** The runs of words in a text that say how often something happens, in one pass: "on the 15th of every month". */
+/** The runs of words in a text that say how often, found in one pass: "on the 15th of every month". */
 export const repeatSpans = (
   text: string,
   now: DateTime.Utc,
@@ -106,7 +106,7 @@ export const repeatSpans = (
     const first = cursor.at
     const found = nothing()
     while (!cursor.done && piece(cursor, found, today) !== undefined);
-    if (found.again) runs.push(tokens.slice(first, cursor.at))
+    if (found.repeats) runs.push(tokens.slice(first, cursor.at))
     if (cursor.at === first) cursor.at++
   }
   return runs
@@ -135,12 +135,12 @@ const repetition = (cursor: Cursor, found: Found): true | undefined => {
   const adverb = cursor.entry(adverbs)
   const every = adverb ?? (cursor.oneOf("every", "each") === undefined ? undefined : everyAt(cursor))
   if (every === undefined) return undefined
-  found.again = true
+  found.repeats = true
   if (every !== "named") found.every.push(every)
   return true
 }
 
-/** What follows "every"; "named" if that is a weekday or a month's day, which is read by itself. */
+/** The words after "every". "named" means a weekday or a day of a month, which `place` reads next. */
 const everyAt = (cursor: Cursor): Every | "named" | undefined => {
   const counted = cursor.attempt(() => {
     const n = cursor.words("other") ? 2 : (cursor.entry(ordinals) ?? numberAt(cursor) ?? 1)
@@ -149,15 +149,15 @@ const everyAt = (cursor: Cursor): Every | "named" | undefined => {
     return every === undefined ? undefined : { ...every, interval: n * every.interval }
   })
   if (counted !== undefined) return counted
-  if (twoWays(cursor)) return undefined
+  if (isAmbiguous(cursor)) return undefined
   if (!cursor.words("other")) return "named"
   return cursor.word !== undefined && weekdayOf(cursor.word) !== undefined
     ? { frequency: "WEEKLY", interval: 2 }
     : undefined
 }
 
-/** "every second tuesday" is every other one to some and the second of each month to others. */
-const twoWays = (cursor: Cursor) => {
+/** "every second tuesday" may mean every other Tuesday or the second Tuesday of each month. */
+const isAmbiguous = (cursor: Cursor) => {
   const start = cursor.at
   const n = ordinalAt(cursor) ?? 0
   const weekday = cursor.word === undefined ? undefined : weekdayOf(cursor.word)
@@ -179,7 +179,7 @@ const numberAt = (cursor: Cursor) => {
 /** "monday", "mondays". */
 const weekdayOf = (word: string) => weekdayWords.get(word) ?? weekdayWords.get(word.replace(/s$/, ""))
 
-/** "2nd", "second", "last": a place in a month, counted from its end if negative. */
+/** "2nd", "second", "last": a position in a month, counted from its end if negative. */
 const ordinalAt = (cursor: Cursor) =>
   cursor.attempt(() => {
     if (cursor.words("last")) return -1
@@ -194,7 +194,7 @@ const ordinalAt = (cursor: Cursor) =>
 const place = (cursor: Cursor, found: Found): true | undefined => {
   const group = cursor.entry(groups)
   if (group !== undefined) {
-    found.again = true
+    found.repeats = true
     found.weekdays.push(...group.map((weekday) => ({ weekday, n: null })))
     return true
   }
@@ -211,7 +211,7 @@ const place = (cursor: Cursor, found: Found): true | undefined => {
   const n = ordinalAt(cursor)
   const weekday = cursor.word === undefined ? undefined : weekdayOf(cursor.word)
   if (weekday !== undefined && (n === undefined || n <= 5)) {
-    if (cursor.word?.endsWith("s") === true && !weekdayWords.has(cursor.word)) found.again = true
+    if (cursor.word?.endsWith("s") === true && !weekdayWords.has(cursor.word)) found.repeats = true
     cursor.at++
     found.weekdays.push({ weekday, n: n ?? null })
     cursor.words("of", "the", "month")
@@ -288,7 +288,8 @@ const assembled = (found: Found): Either.Either<Repeat, UnknownDate> =>
     const placed = weekdays.some(({ n }) => n !== null)
     if (placed && (weekdays.some(({ n }) => n === null) || monthDays.length > 0)) return yield* unclear
     if (!placed && weekdays.length > 0 && (monthDays.length > 0 || months.length > 0)) return yield* unclear
-    if (months.length > 0 && !placed && monthDays.length === 0) return yield* unknown("That names no day of the month.")
+    if (months.length > 0 && !placed && monthDays.length === 0)
+      return yield* unknown("That does not name a day of the month.")
     const frequency: Frequency | undefined =
       months.length > 0
         ? "YEARLY"
@@ -312,7 +313,7 @@ const assembled = (found: Found): Either.Either<Repeat, UnknownDate> =>
     return { rule, time, startsOn: starts[0] ?? null }
   })
 
-const unclear = unknown("Its parts do not go together.")
+const unclear = unknown("Its parts contradict each other.")
 
 const unique = <A>(values: ReadonlyArray<A>) => Array.from(new Set(values))
 
@@ -321,8 +322,8 @@ const clockOf = (parts: ReadonlyArray<Part>): Either.Either<string | null, Unkno
   const named = timeOf(parts)
   const hour = named === null ? undefined : usualHour(hoursOf(named.time, named.part))
   if (named === null || hour === undefined || (named.time?.offset ?? null) !== null)
-    return unknown("That is no time of day.")
-  if (parts.some((part) => part.is === "part of day" && part.today)) return unknown("That is one day only.")
+    return unknown("That is not a time of day.")
+  if (parts.some((part) => part.is === "part of day" && part.today)) return unknown("That names one day only.")
   if (hour >= 24) return unknown("Midnight belongs to two days: say 23:59 or 0:01.")
   return Either.right(`${two(hour)}:${two(named.time?.minute ?? 0)}`)
 }

@@ -2,15 +2,14 @@ import { partsAt } from "./Grammar.ts"
 import type { Part } from "./Parts.ts"
 import { Cursor, tokensOf } from "./Tokens.ts"
 
-/** A run of words that all belong to dates, by its place in the text. */
+/** The position in a text of a run of words that all belong to dates. */
 export interface DateSpan {
   readonly start: number
   readonly end: number
-  /** How many words it has. */
-  readonly words: number
+  readonly wordCount: number
 }
 
-/** The longest runs of words in a text that are dates by themselves, in one pass over it. */
+/** The longest runs of words that are dates, found in one pass over the text. */
 export const dateSpans = (text: string): ReadonlyArray<DateSpan> => {
   const tokens = tokensOf(text)
   const cursor = new Cursor(tokens)
@@ -19,7 +18,7 @@ export const dateSpans = (text: string): ReadonlyArray<DateSpan> => {
   let before: Part | undefined
   const close = () => {
     const [start, end] = [tokens[first ?? 0]?.start ?? 0, tokens[cursor.at - 1]?.end ?? 0]
-    if (first !== null) spans.push({ start, end, words: cursor.at - first })
+    if (first !== null) spans.push({ start, end, wordCount: cursor.at - first })
     first = null
     before = undefined
   }

@@ -1,9 +1,9 @@
 import type { Part } from "./Parts.ts"
-import type { DayPart } from "./Words.ts"
+import type { DayPart } from "./Vocabulary.ts"
 
 export type Time = Extract<Part, { readonly is: "time" }>
 
-/** The one time that parts name, and the part of the day it is in; null when they name several. */
+/** The time and the part of the day that the parts name. Null if they name more than one. */
 export const timeOf = (
   parts: ReadonlyArray<Part>
 ): { readonly time: Time | undefined; readonly part: DayPart | undefined } | null => {
@@ -15,10 +15,10 @@ export const timeOf = (
 
 const standsFor: Record<DayPart, number> = { morning: 9, afternoon: 15, evening: 18, night: 20 }
 const begins: Record<DayPart, number> = { morning: 0, afternoon: 12, evening: 16, night: 17 }
-/** The hour, counted from the day's start, at which it is over. */
+/** The hour at which each part ends. 24 and more are hours of the next day. */
 export const ends: Record<DayPart, number> = { morning: 12, afternoon: 18, evening: 24, night: 29 }
 
-/** The hours that a time may mean, 24 and more being those of the next day: both of the clock's when nothing decides. */
+/** The hours that a time may mean: am and pm if neither is given. 24 and more are hours of the next day. */
 export const hoursOf = (time: Time | undefined, part: DayPart | undefined): ReadonlyArray<number> => {
   if (time === undefined) return part === undefined ? [] : [standsFor[part]]
   const { hour, open } = time
@@ -28,5 +28,5 @@ export const hoursOf = (time: Time | undefined, part: DayPart | undefined): Read
   return all.filter((one) => one >= begins[part] && (one < ends[part] || (one === 24 && part === "evening")))
 }
 
-/** The one that is meant on a day: 1 to 6 are hours of the afternoon. */
+/** The most likely of these hours: 1 to 6 are in the afternoon. */
 export const usualHour = (hours: ReadonlyArray<number>) => hours.find((hour) => hours.length === 1 || hour > 6)

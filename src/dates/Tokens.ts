@@ -1,7 +1,7 @@
-/** A piece of a date phrase, with its place in the text. */
+/** A token of a date phrase, with its position in the text. */
 export type Token = { readonly start: number; readonly end: number } & (
   | { readonly kind: "word"; readonly text: string }
-  /** `glued`: letters follow at once, as in "5pm". `padded`: it begins with a zero, as in "05". */
+  /** `glued`: letters follow without a space, as in "5pm". `padded`: it begins with a zero, as in "05". */
   | {
       readonly kind: "number"
       readonly value: number
@@ -15,11 +15,11 @@ export type Token = { readonly start: number; readonly end: number } & (
       readonly minute: number
       readonly second: number
       readonly padded: boolean
-      /** Written with a dot: it may be a fraction too. */
+      /** The same text as a decimal number if it is written with a dot, else null. */
       readonly fraction: number | null
     }
   | { readonly kind: "date"; readonly date: string }
-  /** "24/12" or "24/12/2026": which one is the month has to follow from the numbers. */
+  /** "24/12" or "24/12/2026". The grammar finds out which number is the month. */
   | { readonly kind: "slashed"; readonly first: number; readonly second: number; readonly year: number | null }
   | { readonly kind: "week"; readonly year: number; readonly week: number; readonly day: number | null }
   /** Minutes ahead of UTC. */
@@ -28,7 +28,7 @@ export type Token = { readonly start: number; readonly end: number } & (
 )
 export type Kind = Token["kind"]
 
-/** Each alternative is of bounded length or repeats one class of characters, so that it is read in one pass. */
+/** Each alternative has a bounded length or repeats one class of characters, so matching takes linear time. */
 const patterns = [
   String.raw`(?<week>\d{4}-?w\d\d(?:-?[1-7])?(?![\w-]))`,
   String.raw`(?<date>\d{4}(?<separator>[-/.])\d{1,2}\k<separator>\d{1,2}(?![\w/-])|\d{1,2}\.\d{1,2}\.\d{4}(?!\w))`,
@@ -55,7 +55,7 @@ export const tokensOf = (text: string): ReadonlyArray<Token> => {
   return tokens
 }
 
-/** A token without its place. */
+/** A token without its position. */
 type Bare = Token extends infer One ? (One extends Token ? Omit<One, "start" | "end"> : never) : never
 
 const tokenOf = (found: Readonly<Record<string, string | undefined>>, following: string): Bare => {
@@ -96,7 +96,7 @@ const tokenOf = (found: Readonly<Record<string, string | undefined>>, following:
   return { kind: "other" }
 }
 
-/** A place among tokens. */
+/** Reads tokens in order. */
 export class Cursor {
   at = 0
   readonly tokens: ReadonlyArray<Token>
@@ -151,7 +151,7 @@ export class Cursor {
     return found
   }
 
-  /** Goes back to where it was if nothing is found. */
+  /** Restores the position if `read` finds nothing. */
   attempt<A>(read: () => A | undefined): A | undefined {
     const start = this.at
     const found = read()

@@ -17,7 +17,7 @@ import {
 /** A Friday, 14:05 in Berlin. */
 const friday = "2026-01-30T13:05:00Z"
 
-/** `day` or `day HH:MM` as the zone's clock shows it, or `✗`. */
+/** `day` or `day HH:MM` in local time, or `✗` if refused. */
 const resolve = (text: string, now = friday, timeZone = "Europe/Berlin") => {
   const zone = DateTime.zoneUnsafeMakeNamed(timeZone)
   return Either.match(Dates.resolve(text, DateTime.unsafeMake(now), zone), {
@@ -49,7 +49,7 @@ const instant = FastCheck.date({
 
 const clocks = new Map<string, Intl.DateTimeFormat>()
 
-/** The wall clock of an instant by `Intl`, for comparison: YYYY-MM-DDTHH:MM. */
+/** The local time of an instant by `Intl`, for comparison: YYYY-MM-DDTHH:MM. */
 const wall = (millis: number, timeZone: string) => {
   const clock =
     clocks.get(timeZone) ?? new Intl.DateTimeFormat("sv", { timeZone, dateStyle: "short", timeStyle: "short" })
@@ -61,7 +61,7 @@ const hour = 3_600_000
 const offsetAt = (millis: number, timeZone: string) =>
   DateTime.zonedOffset(DateTime.unsafeMakeZoned(millis, { timeZone }))
 
-/** The instants of 2026 and 2027 at which a zone's clocks change. */
+/** The instants of 2026 and 2027 at which a zone's offset changes. */
 const transitions = (timeZone: string) => {
   const start = DateTime.unsafeMake("2026-01-01T00:00:00Z").epochMillis
   return Arr.range(0, 729)
@@ -189,7 +189,7 @@ describe("Dates", () => {
     }
   })
 
-  it("words as people write them are read whole", () => {
+  it("phrases as people write them are understood in full", () => {
     const sunday = "2026-11-29T12:00:00Z"
     const table: ReadonlyArray<readonly [string, string]> = [
       ["tuesday next week", "2026-12-01"],
@@ -223,7 +223,7 @@ describe("Dates", () => {
     for (const [words, expected] of table) assert.strictEqual(resolve(words, sunday), expected, words)
   })
 
-  it("a night goes on after midnight", () => {
+  it("a night continues after midnight", () => {
     const wednesday = "2027-03-03T09:05:00Z"
     for (const [words, expected] of [
       ["tonight at 12", "2027-03-04 00:00"],
@@ -241,7 +241,7 @@ describe("Dates", () => {
     }
   })
 
-  it("what was given is told, and a time alone can be read on a day of one's own", () => {
+  it("`given` says whether the text names a day, a time or both, and a time alone is read on the given day", () => {
     const zone = DateTime.zoneUnsafeMakeNamed("Europe/Berlin")
     const given = (words: string) =>
       Either.getOrThrow(Dates.resolve(words, DateTime.unsafeMake(friday), zone, "2026-03-10"))
@@ -258,7 +258,7 @@ describe("Dates", () => {
     }
   })
 
-  it("every phrase, in every order of its parts, is the date that its parts say", () => {
+  it("every phrase, with its parts in any order, is the expected date", () => {
     const some = <A>(all: ReadonlyArray<A>, from: number, step: number) =>
       all.filter((_, i) => i % step === from % step)
     kindsOfYear.forEach((first, year) => {
@@ -272,7 +272,7 @@ describe("Dates", () => {
     })
   })
 
-  it("in words too, a time on the days when clocks change is the one that a clock shows", () => {
+  it("phrases with a time are right on the days of daylight-saving changes", () => {
     for (const timeZone of zones) {
       const zone = zoneOf(timeZone)
       for (const day of changesIn(kindsOfYear[0] ?? 0, zone)) {
@@ -282,7 +282,7 @@ describe("Dates", () => {
   })
 
   it.prop(
-    "a word that the grammar does not know is never passed over",
+    "an unknown word is never ignored",
     [
       FastCheck.constantFrom(...dayPhrases.map(([words]) => words)),
       FastCheck.constantFrom("call", "bob", "or", "and", "not", "except", "maybe", "5", "#3", "?!", "明天", "x"),
@@ -290,14 +290,14 @@ describe("Dates", () => {
     ],
     ([phrase, word, place]) => {
       const words = phrase.split(" ")
-      // "10 in 3 days" has no unknown word, but a number too many.
+      // "10 in 3 days" has no unknown word, but an extra number.
       words.splice(place % (words.length + 1), 0, word)
       const found = resolve(words.join(" "))
       if (word !== "5") assert.strictEqual(found, "✗", words.join(" "))
     }
   )
 
-  it("a refusal says what works and does not repeat the words", () => {
+  it("a refusal gives valid examples and does not repeat the text", () => {
     const refusal = Dates.resolve("zweimal", DateTime.unsafeMake(friday), DateTime.zoneUnsafeMakeNamed("UTC"))
     const { detail } = Either.getOrThrow(Either.flip(refusal))
     assert.include(detail, "tomorrow at 9am")
@@ -305,19 +305,19 @@ describe("Dates", () => {
     assert.notInclude(detail, "zweimal")
   })
 
-  it("today is the zone's day, not that of UTC", () => {
+  it("today is the date in the zone, not the date in UTC", () => {
     assert.strictEqual(resolve("today", friday, "Pacific/Auckland"), "2026-01-31")
     assert.strictEqual(resolve("today", "2026-01-30T03:00:00Z", "America/New_York"), "2026-01-29")
   })
 
-  it("a time that the clocks skip moves forward by as much as they do", () => {
+  it("a time that a daylight-saving change skips moves forward by the same amount", () => {
     assert.strictEqual(resolve("march 29 at 2:30am"), "2026-03-29 03:30")
     assert.strictEqual(resolve("march 8 at 2:30am", friday, "America/New_York"), "2026-03-08 03:30")
     assert.strictEqual(resolve("october 4 at 2:15am", friday, "Australia/Lord_Howe"), "2026-10-04 02:45")
     assert.strictEqual(resolve("2026-09-06 00:00", friday, "America/Santiago"), "2026-09-06 01:00")
   })
 
-  it("of two times with the same name it is the earlier", () => {
+  it("a local time that occurs twice is the earlier one", () => {
     const due = Dates.resolve(
       "2026-10-25 02:30",
       DateTime.unsafeMake(friday),
@@ -326,7 +326,7 @@ describe("Dates", () => {
     assert.deepStrictEqual(Either.getOrThrow(due).dueAt, DateTime.unsafeMake("2026-10-25T00:30:00Z"))
   })
 
-  it("hours are counted exactly over the nights when clocks change", () => {
+  it("hours are exact across daylight-saving changes", () => {
     for (const timeZone of zones) {
       for (const millis of transitions(timeZone)) {
         const now = DateTime.unsafeMake(millis - 2 * hour)
@@ -336,13 +336,13 @@ describe("Dates", () => {
     }
   })
 
-  it("on the nights when clocks change a time is the first instant that shows it, or lies as far past the gap", () => {
+  it("on the nights of daylight-saving changes a time is its first instant, or moves past the gap", () => {
     for (const timeZone of zones) {
       for (const millis of transitions(timeZone)) {
         const before = offsetAt(millis - 1, timeZone)
         const instants = Arr.range(-18, 18).map((n) => millis + n * 600_000)
         for (const instant of instants) {
-          // What a clock that nobody changes would show: so times within the gap are tried, too.
+          // A clock without the change, so that times within the gap are tried too.
           const local = DateTime.formatIso(DateTime.unsafeMake(instant + before)).slice(0, 16)
           const due = Dates.resolve(local, DateTime.unsafeMake(friday), DateTime.zoneUnsafeMakeNamed(timeZone))
           const shown = Arr.range(-30, 30)
@@ -354,18 +354,22 @@ describe("Dates", () => {
     }
   })
 
-  it.prop("an instant is kept whatever the zone, and its day is the zone's", [instant, zone], ([moment, timeZone]) => {
-    const due = Dates.resolve(
-      DateTime.formatIso(moment),
-      DateTime.unsafeMake(friday),
-      DateTime.zoneUnsafeMakeNamed(timeZone)
-    )
-    assert.deepStrictEqual(Either.getOrThrow(due), {
-      dueDate: wall(moment.epochMillis, timeZone).slice(0, 10),
-      dueAt: moment,
-      given: "both"
-    })
-  })
+  it.prop(
+    "an instant is the same in every zone, and its day is the date in the zone",
+    [instant, zone],
+    ([moment, timeZone]) => {
+      const due = Dates.resolve(
+        DateTime.formatIso(moment),
+        DateTime.unsafeMake(friday),
+        DateTime.zoneUnsafeMakeNamed(timeZone)
+      )
+      assert.deepStrictEqual(Either.getOrThrow(due), {
+        dueDate: wall(moment.epochMillis, timeZone).slice(0, 10),
+        dueAt: moment,
+        given: "both"
+      })
+    }
+  )
 
   it.prop("a date never shifts and gets no time", [instant, instant, zone], ([day, now, timeZone]) => {
     const date = DateTime.formatIsoDateUtc(day)
@@ -373,7 +377,7 @@ describe("Dates", () => {
     assert.deepStrictEqual(Either.getOrThrow(due), { dueDate: date, dueAt: null, given: "day" })
   })
 
-  it.prop("tomorrow at noon is the zone's next day at 12:00", [instant, zone], ([now, timeZone]) => {
+  it.prop("tomorrow at noon is the next day in the zone at 12:00", [instant, zone], ([now, timeZone]) => {
     const today = wall(now.epochMillis, timeZone).slice(0, 10)
     const next = DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(today), { days: 1 }))
     assert.strictEqual(resolve("tomorrow at noon", DateTime.formatIso(now), timeZone), `${next} 12:00`)
@@ -396,7 +400,7 @@ describe("Dates", () => {
   )
 
   it.prop(
-    "any text is either refused or a day with, perhaps, an instant on it",
+    "any text is refused or is a day, with or without an instant",
     [
       FastCheck.oneof(
         FastCheck.string({ unit: "grapheme" }),
@@ -437,7 +441,7 @@ describe("Dates", () => {
     { fastCheck: { numRuns: 500 } }
   )
 
-  it.effect("every zone that Intl lists can be named, and GMT in all its spellings", () =>
+  it.effect("every zone of Intl and every spelling of GMT is accepted", () =>
     Effect.gen(function* () {
       const aliases = ["GMT", "gmt", "GMT0", "GMT+0", "Etc/GMT", "Etc/GMT+5", "Greenwich", "Zulu", "Asia/Kolkata"]
       for (const name of [...Intl.supportedValuesOf("timeZone"), ...aliases]) {
@@ -451,7 +455,7 @@ describe("Dates", () => {
     })
   )
 
-  it.effect("now comes from the Clock", () =>
+  it.effect("the present comes from Clock", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(DateTime.unsafeMake(friday).epochMillis)
       assert.deepStrictEqual(yield* Dates.resolveDue("tomorrow", "Pacific/Auckland"), {

@@ -3,7 +3,7 @@ import { foreignDay } from "../../src/dates/Foreign.ts"
 
 const languages = "ar cs da de el es fa fi fr hi hu id it ja ko nb nl pl pt ro ru sv th tr uk vi zh".split(" ")
 
-/** "today", "tomorrow", the day after and the weekdays, those of one word that no English one looks like. */
+/** "today", "tomorrow", "the day after tomorrow" and the weekdays: single words that do not look like English words. */
 const daysIn = (language: string) => {
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" })
   const weekday = new Intl.DateTimeFormat(language, { weekday: "long", timeZone: "UTC" })
@@ -13,7 +13,7 @@ const daysIn = (language: string) => {
   ].filter((word) => !/\s|^[\p{Script=Latin}]{1,3}$/u.test(word))
 }
 
-it("knows the words for days of other languages, in capitals and without accents too", () => {
+it("finds words for days in other languages, also in capitals and without accents", () => {
   for (const language of languages) {
     for (const word of daysIn(language)) {
       for (const written of [word, word.toUpperCase(), word.normalize("NFD")]) {
@@ -23,7 +23,7 @@ it("knows the words for days of other languages, in capitals and without accents
   }
 })
 
-it("takes no English word, and no part of a word, for one of them", () => {
+it("does not match English words or parts of words", () => {
   for (const text of ["call Bob tomorrow", "heuteabend", "the morgenstern book", "moreover", ""]) {
     assert.isNull(foreignDay(text), text)
   }

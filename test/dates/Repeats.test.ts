@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Either } from "effect"
 import { readRepeat } from "../../src/dates/Repeats.ts"
 
-/** The rule, and what else was said; or `✗`. Today is Sunday, 2026-11-29. */
+/** The rule, then the time and the first day if given; or `✗` if refused. Today is Sunday, 2026-11-29. */
 const read = (words: string) =>
   Either.match(
     readRepeat(words, DateTime.unsafeMake("2026-11-29T12:00:00Z"), DateTime.zoneUnsafeMakeNamed("Europe/Berlin")),
@@ -32,7 +32,7 @@ describe("Repeats", () => {
     ["on the last day of every month", "FREQ=MONTHLY;BYMONTHDAY=-1"],
     ["every 3 days starting tomorrow", "FREQ=DAILY;INTERVAL=3 2026-11-30"],
     ["monthly on the 1st and 15th", "FREQ=MONTHLY;BYMONTHDAY=1,15"],
-    // As rules are put into words
+    // The texts that the service writes for rules
     ["every week on Monday", "FREQ=WEEKLY;BYDAY=MO"],
     ["every 2 weeks on Monday and Wednesday", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,WE"],
     ["every month on the 31st day of the month", "FREQ=MONTHLY;BYMONTHDAY=31"],
@@ -44,7 +44,7 @@ describe("Repeats", () => {
     it(`"${words}" is ${expected}`, () => assert.strictEqual(read(words), expected))
   }
 
-  it("what does not say how often, or is not read whole, is refused", () => {
+  it("a text that does not say how often, or has an unknown word, is refused", () => {
     for (const words of [
       "",
       "monday",

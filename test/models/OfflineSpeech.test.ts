@@ -101,7 +101,7 @@ const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer:
   [["add call Bob after 5pm"], /only a part of that date/],
   [["add call Bob except friday"], /only a part of that date/],
   [["remind me two days before easter to hide eggs"], /cannot read “two days before easter” as a date/],
-  [["add call Bob today at 1am"], /cannot make it due “today at 1am”: that is over/],
+  [["add call Bob today at 1am"], /cannot make it due “today at 1am”: that is in the past/],
   [["add call Bob on feb 30"], /there is no such day/],
   [["add check the oven every 10 minutes"], /cannot read how often/],
   [["remind me the day before the dentist"], /cannot read “the day before the dentist” as a date/],

@@ -1,7 +1,7 @@
 import { DateTime, Either } from "effect"
 import { resolve } from "../../src/dates/Dates.ts"
 
-/** A day as milliseconds of UTC's midnight: reckoned without the code that is tested. */
+/** A day as the milliseconds of its midnight in UTC, computed without the code under test. */
 const day = 86_400_000
 const at = (year: number, month: number, date: number) => Date.UTC(year, month - 1, date)
 const partsOf = (millis: number) => {
@@ -30,7 +30,7 @@ const names = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday
 
 type DayWords = readonly [words: string, (today: number) => number]
 
-/** Words for days and the days they name. */
+/** Phrases for days, and the day of each. */
 export const dayPhrases: ReadonlyArray<DayWords> = [
   ["tomorrow", (today) => today + day],
   ["the day after tomorrow", (today) => today + 2 * day],
@@ -74,7 +74,7 @@ export const dayPhrases: ReadonlyArray<DayWords> = [
   })
 ]
 
-/** Words for times, and the minutes of their day, 1,440 and more being those of the next one. */
+/** Phrases for times, and the minute of the day of each. 1,440 and more are minutes of the next day. */
 export const timePhrases: ReadonlyArray<readonly [words: string, minutes: number]> = [
   ["at 9", 540],
   ["at 5", 1020],
@@ -111,14 +111,14 @@ const ordersOf = (dayWords: string, timeWords: string) => {
 const wall = (millis: number, zone: DateTime.TimeZone) =>
   DateTime.formatIsoOffset(DateTime.unsafeMakeZoned(millis, { timeZone: zone })).slice(0, 16)
 
-/** Whether any instant shows a local time: those of both offsets around it are tried. */
+/** True if the local time exists. It tries the offsets of the day before and the day after. */
 const exists = (local: number, zone: DateTime.TimeZone) =>
   [-1, 1].some((way) => {
     const offset = DateTime.zonedOffset(DateTime.unsafeMakeZoned(local + way * day, { timeZone: zone }))
     return wall(local - offset, zone) === new Date(local).toISOString().slice(0, 16)
   })
 
-/** What is wrong with the readings of phrases at noon, local time, of a day; empty if all are right. */
+/** The wrong readings of phrases, when the present is noon, local time, of a day. */
 export const wrongReadings = (
   today: number,
   zone: DateTime.TimeZone,
@@ -139,7 +139,7 @@ export const wrongReadings = (
       if (isWrong(found)) wrong.push(`${isoOf(today)}: "${words}" is ${expected}, not ${found}`)
     }
     is(dayWords, isoOf(date), (found) => found !== isoOf(date))
-    // What a time means today depends on the present.
+    // A time of today depends on the present.
     if (date === today) continue
     for (const [timeWords, minutes] of times) {
       const local = date + minutes * 60_000
@@ -154,7 +154,7 @@ export const wrongReadings = (
   return wrong
 }
 
-/** The first days of 14 years: each weekday as 1 January, in a leap year and in another one. */
+/** The first days of 14 years: 1 January on each weekday, in a leap year and in a common year. */
 export const kindsOfYear: ReadonlyArray<number> = (() => {
   const kinds = new Map<string, number>()
   for (let year = 2026; kinds.size < 14; year++) {
@@ -164,20 +164,20 @@ export const kindsOfYear: ReadonlyArray<number> = (() => {
   return Array.from(kinds.values())
 })()
 
-/** The days of a year on which a zone's clocks change. */
+/** The days of a year on which a zone's offset changes. */
 export const changesIn = (firstDay: number, zone: DateTime.TimeZone): ReadonlyArray<number> => {
   const offsetAt = (millis: number) => DateTime.zonedOffset(DateTime.unsafeMakeZoned(millis, { timeZone: zone }))
   const offsets = Array.from({ length: 367 }, (_, n) => offsetAt(firstDay + n * day))
   return offsets.flatMap((offset, n) => {
-    // From one midnight of UTC to the next: on that day or, in the west, on the day before.
+    // The offset differs between two midnights in UTC: the change is on that day or, in western zones, the day before.
     return n > 0 && offset !== offsets[n - 1] ? [firstDay + (n - 1) * day, firstDay + (n - 2) * day] : []
   })
 }
 
-/** The phrase that names the next day. */
+/** The phrase for the next day. */
 export const tomorrow = dayPhrases.slice(0, 1)
 
-/** The days at the edges of months, and their middles. */
+/** The first, middle and last days of months. */
 export const edgesOf = (firstDay: number): ReadonlyArray<number> =>
   Array.from({ length: 12 }, (_, i) => at(partsOf(firstDay).year, i + 1, 1)).flatMap((first) => [
     first - day,

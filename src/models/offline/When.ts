@@ -3,7 +3,7 @@ import { dayIn, isoDate, mondayOf, shift, span } from "../../dates/Calendar.ts"
 import { resolve } from "../../dates/Dates.ts"
 import { readRepeat } from "../../dates/Repeats.ts"
 import { dateSpans } from "../../dates/Spans.ts"
-import { monthWords } from "../../dates/Words.ts"
+import { monthWords } from "../../dates/Vocabulary.ts"
 import type { Budget } from "./Budget.ts"
 
 /** The present, in which words for dates are read. */
@@ -66,19 +66,19 @@ export const cutDue = (text: string, present: Reading): Cut => {
   const whole = text.replace(/[\s.!?]+$/, "")
   const uncut = { due: null, rest: whole, unclear: null }
   if (!present.budget.spend(whole.length)) return uncut
-  const all = dateSpans(whole).map(({ end, start, words }) => {
+  const all = dateSpans(whole).map(({ end, start, wordCount }) => {
     const bare = /^(?:morning|afternoon|evening|night) /i.exec(whole.slice(start, end))?.[0].length ?? 0
-    return { start: start + bare, end, words }
+    return { start: start + bare, end, wordCount }
   })
   const phraseOf = ({ end, start }: { readonly start: number; readonly end: number }) => whole.slice(start, end).trim()
   const listed = all.some(({ start }, i) => /^\s*(?:and|or|&)\s*$/i.test(whole.slice(all[i - 1]?.end ?? start, start)))
   if (listed) return { ...uncut, unclear: several(all.map(phraseOf)) }
-  const spans = all.filter(({ end, start, words }) => {
+  const spans = all.filter(({ end, start, wordCount }) => {
     const phrase = whole.slice(start, end)
     const before = whole.slice(0, start).trimEnd()
     const inside = start === 0 || end < whole.length
     return (
-      words <= 12 &&
+      wordCount <= 12 &&
       !weak.test(phrase) &&
       !dangling.test(before) &&
       (!inside || strong.test(phrase) || timed.test(phrase))

@@ -51,7 +51,7 @@ export const units = table<Unit>([
   ["y yr yrs year years", "year"]
 ])
 
-/** Days from today, typing errors included. */
+/** Days from today, with common typing errors. */
 export const nearDays = table([
   ["today", 0],
   ["tomorrow tommorow tommorrow tomorow tomorrrow tmrw tmr tmrow", 1],
@@ -66,7 +66,7 @@ export const dayParts = table<DayPart>([
   ["night", "night"]
 ])
 
-/** Minutes ahead of UTC. Names that are used in several parts of the world, such as CST, IST and BST, are left out. */
+/** Minutes ahead of UTC. Ambiguous names, such as CST, IST and BST, are left out. */
 export const zoneWords = table([
   ["utc gmt z zulu wet", 0],
   ["cet west", 60],
