@@ -7,15 +7,15 @@ import { type Next, next } from "./offline/Dialogue.ts"
 import { read } from "./offline/Transcript.ts"
 
 /**
- * No language model: a few fixed rules behind the same interface, so that everything can be tried and tested without a
- * key or a network. It is stateless: what it does follows from the prompt alone. It never calls a tool it was not given.
- * `Transcript` reads the prompt, `Messages` and `Requests` read a message as commands, and `Dialogue` makes of each command
- * calls of tools and, with their results, an answer.
+ * Fixed rules behind the interface of a language model, to try and test the service without a key or a network. It is
+ * stateless: the prompt alone decides what it does. It never calls a tool that the request does not offer.
+ * `Transcript` reads the prompt, `Messages` and `Requests` turn a message into commands, and `Dialogue` turns a command
+ * into tool calls and, with their results, into an answer.
  */
 export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
   LanguageModel.LanguageModel,
   Effect.gen(function* () {
-    // Calls are paired with their results by id, over conversations that outlive this process.
+    // Calls and results are matched by id in conversations that outlive this process, so ids must be unique.
     const prefix = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
     let answers = 0
     const answer = (options: StreamText.Request) =>
@@ -36,7 +36,7 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
   })
 )
 
-/** All of an answer at once. */
+/** A source that emits the whole answer at once. */
 const sourceOf = (parts: ReadonlyArray<StreamText.Part>): Pull.Source<StreamText.Part, never> => {
   let rest = Chunk.unsafeFromArray(parts)
   return {
@@ -49,7 +49,7 @@ const sourceOf = (parts: ReadonlyArray<StreamText.Part>): Pull.Source<StreamText
   }
 }
 
-/** An answer word by word, or its calls. */
+/** The parts of an answer, one per word, or of its tool calls. */
 const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc) => {
   const words = step.text?.match(/\s*\S+/g) ?? []
   const calls = step.calls ?? []
@@ -72,7 +72,7 @@ const partsOf = (step: Next, id: string, inputTokens: number, now: DateTime.Utc)
   return parts
 }
 
-/** There are no tokens here, so words are counted. */
+/** Counts words, because there are no tokens. */
 const countWords = (text: string) => text.match(/[\p{L}\p{N}]+/gu)?.length ?? 0
 
 const whole = (parts: ReadonlyArray<StreamText.Part>): Array<Response.PartEncoded> => {

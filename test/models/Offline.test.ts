@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck, Stream, TestClock } from "effect"
 import { blank, type Call, makeChat, offline, toolkit } from "../support/OfflineChat.ts"
 
-/** A call with what was given only: `delete_task {"task_id":2}`. */
+/** A call without its null parameters: `delete_task {"task_id":2}`. */
 const shown = ({ name, params }: Call) =>
   `${name} ${JSON.stringify(params, (_, value) => (value === null ? undefined : value))}`
 
@@ -14,14 +14,14 @@ const seeds = [
   { title: "Water the plants", labels: ["home"], completed: true }
 ]
 
-/** The history of a conversation that has just shown these tasks as 1 to 4. */
+/** The history of a conversation in which the last list shows these tasks as 1 to 4. */
 const seeded = Effect.gen(function* () {
   const chat = makeChat({ tasks: seeds })
   yield* chat.say("list all tasks")
   return chat.history
 })
 
-/** Says the messages one after another; gives what was said and called for the last one, and the titles left. */
+/** Sends the messages in order. Returns the answer and the calls of the last one, and the remaining titles. */
 const converse = (...messages: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const chat = makeChat()
@@ -106,7 +106,7 @@ describe("Offline", () => {
         'delete_task {"task_id":1}',
         'mark_complete {"task_id":3,"completed":true}'
       ],
-      // Words only
+      // No tool call
       ["what can you do?"],
       ["undo that"],
       ["hello"],
@@ -128,7 +128,7 @@ describe("Offline", () => {
   })
 
   describe("holds a conversation", () => {
-    it.effect("says what became of a call that waited for approval, and goes on after it", () =>
+    it.effect("reports the outcome of a call that waited for approval, and continues after it", () =>
       Effect.gen(function* () {
         const chat = makeChat({ tasks: seeds })
         yield* chat.say("delete buy milk")
@@ -202,7 +202,7 @@ describe("Offline", () => {
       })
     )
 
-    it.effect("takes a title, both, or no for an answer", () =>
+    it.effect('accepts a title, "both" or "no" as the answer to a question', () =>
       Effect.gen(function* () {
         const begin = ["three tasks: buy milk, almond milk, tea", "mark the milk as done"]
         const done = (tasks: ReadonlyArray<{ completed: boolean; id: number }>) =>
@@ -214,7 +214,7 @@ describe("Offline", () => {
       })
     )
 
-    it.effect("never acts on a title that only resembles what was said", () =>
+    it.effect("never changes a task whose title is only similar to the request", () =>
       Effect.gen(function* () {
         const { answers, tasks } = yield* converse("add visit the dentist", "delete the dentits", "yes")
         assert.strictEqual(
@@ -225,7 +225,7 @@ describe("Offline", () => {
       })
     )
 
-    it.effect("deletes all tasks only when asked twice, and only those that it showed", () =>
+    it.effect("deletes all tasks only after a confirmation, and only those that it showed", () =>
       Effect.gen(function* () {
         const chat = makeChat({ tasks: [{ title: "A" }, { title: "B" }] })
         const asked = yield* chat.say("delete everything")
@@ -240,7 +240,7 @@ describe("Offline", () => {
       }).pipe(Effect.provide(offline))
     )
 
-    it.effect("offers to add what is only said", () =>
+    it.effect("offers to add a task that is mentioned without a request", () =>
       Effect.gen(function* () {
         const { answers, tasks } = yield* converse("call the dentist on monday", "yes")
         assert.strictEqual(answers[0]?.text, "Should I add “call the dentist on monday” to your list?")
@@ -251,7 +251,7 @@ describe("Offline", () => {
       })
     )
 
-    it.effect("goes on with the next page of a list", () =>
+    it.effect("shows the next page of a list", () =>
       Effect.gen(function* () {
         const tasks = ["A", "B", "C"].map((title) => ({ title }))
         const chat = makeChat({ pageSize: 2, tasks })
@@ -285,7 +285,7 @@ describe("Offline", () => {
       }).pipe(Effect.provide(offline))
     )
 
-    it.effect("says plainly what a tool refuses", () =>
+    it.effect("reports the error of a tool in plain words", () =>
       Effect.gen(function* () {
         assert.strictEqual((yield* converse("mark #99 as done")).last, "I could not mark it as done: Task not found.")
         assert.match(
@@ -295,7 +295,7 @@ describe("Offline", () => {
       })
     )
 
-    it.effect("asks which task “it” is when it could be several or none", () =>
+    it.effect("asks which task “it” means if that could be several tasks or none", () =>
       Effect.gen(function* () {
         assert.match((yield* converse("delete it")).last, /^I am not sure which task you mean/)
         const { last, tasks } = yield* converse("two tasks: a, b", "delete it")
@@ -305,7 +305,7 @@ describe("Offline", () => {
     )
   })
 
-  it.effect("says that it is no language model, and that a turn can be undone elsewhere", () =>
+  it.effect("says that it is not a language model, and that the application can undo a turn", () =>
     Effect.gen(function* () {
       assert.include((yield* converse("what can you do?")).last, "offline stand-in")
       assert.include((yield* converse("undo that")).last, "/undo")
@@ -326,7 +326,7 @@ describe("Offline", () => {
     }).pipe(Effect.provide(offline))
   )
 
-  it.effect("answers in words when it must not use tools", () =>
+  it.effect("answers with text when it must not use tools", () =>
     Effect.gen(function* () {
       const chat = makeChat({ maxSteps: 2, tasks: [{ title: "Buy milk" }] })
       const answer = yield* chat.say("done with the milk")
@@ -335,7 +335,7 @@ describe("Offline", () => {
     }).pipe(Effect.provide(offline))
   )
 
-  it.effect("streams word by word, ends with a count of words, and generates the same at once", () =>
+  it.effect("streams word by word, ends with a word count, and generates the same text without streaming", () =>
     Effect.gen(function* () {
       const model = yield* LanguageModel.LanguageModel
       const parts = Chunk.toReadonlyArray(yield* Stream.runCollect(model.streamText({ prompt: "hello" })))
@@ -353,7 +353,7 @@ describe("Offline", () => {
     }).pipe(Effect.provide(offline))
   )
 
-  it.effect("ids of calls differ within and between processes", () =>
+  it.effect("call ids are unique within a process and across processes", () =>
     Effect.gen(function* () {
       const ask = Effect.flatMap(
         converse("add a thing", "list", "delete #1 and #1", "delete #1 and #2"),
@@ -365,7 +365,7 @@ describe("Offline", () => {
     })
   )
 
-  it.effect("reads the date from the clock, in UTC, when the instructions do not tell it", () =>
+  it.effect("takes the date from the clock, in UTC, if the instructions do not contain it", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2030, 0, 1))
       const model = yield* LanguageModel.LanguageModel
@@ -389,7 +389,7 @@ describe("Offline", () => {
   )
 
   it.effect.prop(
-    "whatever is said, every turn ends in words, within its steps, with arguments that the tools take",
+    "for any message, every turn ends with text, within its steps, and with valid arguments for the tools",
     [FastCheck.array(message, { minLength: 1, maxLength: 3 })],
     ([messages]) =>
       Effect.gen(function* () {
@@ -404,7 +404,7 @@ describe("Offline", () => {
   )
 
   it.effect.prop(
-    "it never calls a tool that it was not given",
+    "it never calls a tool that the request does not offer",
     [message, FastCheck.subarray(["list_tasks", "create_task", "delete_task"] as const)],
     ([text, allowed]) =>
       Effect.gen(function* () {

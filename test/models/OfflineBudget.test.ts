@@ -20,7 +20,7 @@ const stepsOf = (message: string) => {
   return { commands, steps: budget.steps }
 }
 
-/** Pieces that have kept a reader busy, over and over. */
+/** Texts that took a long time to read when they were repeated. */
 const piece = FastCheck.constantFrom(
   ...[", ", "a next 3 jan 4 feb\n", "a on by on by ", "delete a and b, ", "((((", '"', "'a ", "\n", "... ", "; add a"],
   ...[
@@ -44,8 +44,8 @@ const hostile = FastCheck.tuple(
   FastCheck.array(piece, { minLength: 1, maxLength: 3 })
 ).map(([head, pieces]) => (head + pieces.join("").repeat(4000)).slice(0, 4000))
 
-/** How often `read` looks at a word. */
-const looksOf = (read: () => void) => {
+/** How often `read` peeks at a token. */
+const peeksOf = (read: () => void) => {
   const peek = vi.spyOn(Cursor.prototype, "peek")
   try {
     read()
@@ -57,7 +57,7 @@ const looksOf = (read: () => void) => {
 
 describe("The offline model's budget", () => {
   it.prop(
-    "the steps grow with a message's length, whatever is in it",
+    "the steps are at most proportional to the length of any message",
     [hostile],
     ([message]) => {
       assert.isAtMost(stepsOf(message).steps, 100 * message.length)
@@ -66,7 +66,7 @@ describe("The offline model's budget", () => {
   )
 
   it.prop(
-    "no pattern takes more than a bounded number of steps for each character, wherever it may go back",
+    "backtracking of every pattern takes a bounded number of steps per character",
     [hostile, FastCheck.constantFrom(longest, 4 * longest)],
     ([message, length]) => {
       const text = message.slice(0, length)
@@ -83,16 +83,16 @@ describe("The offline model's budget", () => {
     }
   )
 
-  it("what takes more steps than there are is not understood", () => {
+  it("a message that exceeds the budget is not understood", () => {
     const budget = new Budget()
     budget.spend(mostSteps)
     assert.deepStrictEqual(
       parse("add buy milk", { ...present, budget }).map(({ _tag }) => _tag),
-      ["Missing"]
+      ["Unsupported"]
     )
   })
 
-  it("a request or a line of a list that is too long is refused, and little of it read, whatever its lines", () => {
+  it("a request or a line of a list that is too long is refused after a few steps", () => {
     for (const message of [
       `add ${"x".repeat(longest)}`,
       `add tasks:\na\nb\n${"x ".repeat(longest)}`,
@@ -101,7 +101,7 @@ describe("The offline model's budget", () => {
       const { commands, steps } = stepsOf(message)
       assert.deepStrictEqual(
         commands.map(({ _tag }) => _tag),
-        ["Missing"]
+        ["Unsupported"]
       )
       assert.isAtMost(steps, 100 * longest)
     }
@@ -114,33 +114,33 @@ describe("The offline model's budget", () => {
     assert.strictEqual(command?._tag === "Add" ? command.tasks.length : 0, 20)
   })
 
-  it.effect("a message is read once a turn, however many steps the turn takes", () =>
+  it.effect("a message is read once per turn, even if the turn has many steps", () =>
     Effect.gen(function* () {
       const message = "move milk to friday at 5pm and call the bank to tomorrow"
-      const once = looksOf(() => parse(message, { ...present, budget: new Budget() }))
+      const once = peeksOf(() => parse(message, { ...present, budget: new Budget() }))
       assert.isAbove(once, 0)
       const chat = makeChat({ tasks: [{ title: "Buy milk" }, { title: "Call the bank" }] })
-      const { looks, steps } = yield* Effect.acquireUseRelease(
+      const { peeks, steps } = yield* Effect.acquireUseRelease(
         Effect.sync(() => vi.spyOn(Cursor.prototype, "peek")),
-        ({ mock }) => Effect.map(chat.say(message.toUpperCase()), ({ steps }) => ({ steps, looks: mock.calls.length })),
+        ({ mock }) => Effect.map(chat.say(message.toUpperCase()), ({ steps }) => ({ steps, peeks: mock.calls.length })),
         (peek) => Effect.sync(() => peek.mockRestore())
       )
       assert.isAtLeast(steps, 3)
-      assert.strictEqual(looks, once)
+      assert.strictEqual(peeks, once)
     }).pipe(Effect.provide(offline))
   )
 
   it.prop(
-    "the grammar of dates looks at each word a bounded number of times, however many there are",
+    "the grammar of dates peeks at each token a bounded number of times",
     [hostile],
     ([message]) => {
       const words = tokensOf(message).length
       assert.isAtMost(
-        looksOf(() => dateSpans(message)),
+        peeksOf(() => dateSpans(message)),
         300 * words
       )
       assert.isAtMost(
-        looksOf(() => readRepeat(message.slice(0, 200), present.now, present.zone)),
+        peeksOf(() => readRepeat(message.slice(0, 200), present.now, present.zone)),
         300 * words
       )
     },

@@ -10,7 +10,7 @@ import { read } from "../support/Repository.ts"
 const now = DateTime.unsafeMake("2026-01-30T13:05:00Z")
 const zone = DateTime.zoneUnsafeMakeNamed("Europe/Berlin")
 
-/** Says the messages one after another on Friday, 2026-01-30, at 14:05 in Berlin: the last answer, and the tasks then. */
+/** Sends the messages in order on Friday, 2026-01-30, at 14:05 in Berlin. Returns the last answer and the tasks. */
 const converse = (messages: ReadonlyArray<string>, tasks: ReadonlyArray<Partial<FakeTask>> = []) =>
   Effect.gen(function* () {
     const chat = makeChat({ tasks })
@@ -22,7 +22,7 @@ const converse = (messages: ReadonlyArray<string>, tasks: ReadonlyArray<Partial<
 const shown = ({ due_at, due_date, priority, title }: FakeTask) =>
   [title, due_at ?? due_date, priority].filter((part) => part !== null).join(" | ")
 
-/** What is said to an empty list, and the one task that comes of it. */
+/** A message and the one task that it adds to an empty list. */
 const added: ReadonlyArray<readonly [string, string]> = [
   ["add movie night on monday", "Movie night | 2026-02-02"],
   ["add call Bob in the evening on monday", "Call Bob | 2026-02-02T17:00:00.000Z"],
@@ -61,7 +61,7 @@ const added: ReadonlyArray<readonly [string, string]> = [
   ["add finish the slides by thursday, it's important", "Finish the slides | 2026-02-05 | high"]
 ]
 
-/** What is offered to an empty list, and the task that "yes" makes of it. */
+/** A message that leads to an offer, and the task that "yes" adds. */
 const offered: ReadonlyArray<readonly [string, string]> = [
   ["I have a dentist appointment on thursday at half past 2", "Dentist appointment | 2026-02-05T13:30:00.000Z"],
   ["My car needs an oil change next week", "My car needs an oil change | 2026-02-02"],
@@ -72,7 +72,7 @@ const offered: ReadonlyArray<readonly [string, string]> = [
   ["cancel the gym membership by friday", "Cancel the gym membership | 2026-02-06"]
 ]
 
-/** How often tasks are said to repeat, and title and words that come of it. */
+/** A message, the title of the task that it adds, and its `repeat`. */
 const repeating: ReadonlyArray<readonly [string, string, string]> = [
   ["I have to pay the bill on the 15th of every month", "Pay the bill", "on the 15th of every month"],
   ["add review budget on the last friday of every month", "Review budget", "on the last friday of every month"],
@@ -85,7 +85,7 @@ const repeating: ReadonlyArray<readonly [string, string, string]> = [
 const bank = { title: "Call the bank", due_date: "2026-02-02", due_at: "2026-02-02T08:00:00.000Z" }
 const report = { title: "Write the report", due_date: "2026-02-04" }
 
-/** What is said, and what the last answer has to say; nothing is added or changed. */
+/** Messages that change nothing, and the last answer. */
 const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer: RegExp]> = [
   [["add gym on monday and wednesday"], /more than one date/],
   [["do I still need to write the report?"], /“Write the report” \(#2\): due on Wednesday/],
@@ -143,10 +143,10 @@ const answered: ReadonlyArray<readonly [messages: ReadonlyArray<string>, answer:
   [[`add tasks:\n${"a next 3 jan 4 feb 5 mar 6 apr\n".repeat(120)}`], /at most 25 tasks/]
 ]
 
-/** The sentences that docs/offline.md lists, each in a line of its own. */
+/** The example sentences in docs/offline.md. */
 const documented = Array.from(read("docs/offline.md").matchAll(/^- “(.+)”/gm), ([, sentence = ""]) => sentence)
 
-describe("Offline, as people write", () => {
+describe("Offline: messages as people write them", () => {
   for (const [message, expected] of added) {
     it.effect(`"${message}" adds ${expected}`, () =>
       Effect.gen(function* () {
@@ -157,7 +157,7 @@ describe("Offline, as people write", () => {
   }
 
   for (const [messages, answer] of answered) {
-    it.effect(`"${messages.join('", "').slice(0, 60)}" is answered with words`, () =>
+    it.effect(`"${messages.join('", "').slice(0, 60)}" changes nothing`, () =>
       Effect.gen(function* () {
         const { last, tasks } = yield* converse(messages, [bank, report])
         assert.match(last, answer)
@@ -210,7 +210,7 @@ describe("Offline, as people write", () => {
     })
   )
 
-  it.effect("what goes on a list with a name is labelled with it", () =>
+  it.effect("a task added to a named list gets the name as a label", () =>
     Effect.gen(function* () {
       const { last, tasks } = yield* converse([
         "add milk, eggs and bread to my shopping list",
@@ -225,7 +225,7 @@ describe("Offline, as people write", () => {
     })
   )
 
-  it.effect("understands every sentence that its page lists", () =>
+  it.effect("understands every example sentence of its page in docs", () =>
     Effect.gen(function* () {
       assert.isAbove(documented.length, 20)
       for (const sentence of documented) {
@@ -235,27 +235,27 @@ describe("Offline, as people write", () => {
     })
   )
 
-  it.effect("what is on for today names what is overdue", () =>
+  it.effect("a list for today includes overdue tasks", () =>
     Effect.gen(function* () {
       const rent = { title: "Pay the rent", due_date: "2026-01-20" }
       assert.match((yield* converse(["what's on today?"], [rent])).last, /Pay the rent.*was due/)
     })
   )
 
-  it.effect("a pasted list is added when it is meant", () =>
+  it.effect("a pasted list is added after a confirmation", () =>
     Effect.gen(function* () {
       const { tasks } = yield* converse(["- eggs - milk - bread", "yes"])
       assert.deepStrictEqual(tasks.map(shown), ["Eggs", "Milk", "Bread"])
     })
   )
 
-  it.effect("what was shown is deleted when it is confirmed", () =>
+  it.effect("a confirmation deletes the tasks that were shown", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual((yield* converse(["list", "delete them", "yes"], [bank, report])).tasks, [])
     })
   )
 
-  it.effect("what was done is finished", () =>
+  it.effect("a statement that something was done completes the task", () =>
     Effect.gen(function* () {
       for (const message of [
         "I paid the rent",
@@ -276,21 +276,21 @@ describe("Offline, as people write", () => {
     })
   )
 
-  it.effect("a title that has no other words is meant, though they are in another one too", () =>
+  it.effect("a task with exactly the words as its title is preferred to a task with more words", () =>
     Effect.gen(function* () {
       const { last } = yield* converse(["when is the party?"], [{ title: "Plan a party" }, { title: "Party" }])
       assert.match(last, /^“Party” \(#2\)/)
     })
   )
 
-  it.effect("a list by date has those without one at its end", () =>
+  it.effect("a list by date has tasks without a date at its end", () =>
     Effect.gen(function* () {
       const { last } = yield* converse(["show tasks sorted by due date"], [{ title: "Buy milk" }, report, bank])
       assert.match(last, /1\. Call the bank.*\n2\. Write the report.*\n3\. Buy milk/)
     })
   )
 
-  it.effect("a date can be given, moved and put off afterwards", () =>
+  it.effect("a later message can set, move and postpone a date", () =>
     Effect.gen(function* () {
       const due = (...messages: ReadonlyArray<string>) =>
         Effect.map(converse(messages, [report]), ({ tasks }) => tasks.map(shown).at(-1))
@@ -312,7 +312,7 @@ describe("Offline, as people write", () => {
   )
 })
 
-/** What newcomers say in a row, each with what the answer has to say, so that none needs a second try. */
+/** Conversations of new users. Each message must get its answer at the first try. */
 const sessions: ReadonlyArray<ReadonlyArray<readonly [message: string, answer: RegExp]>> = [
   [
     ["hi", /Hello!.*“add call the bank tomorrow at 9”/],
@@ -388,9 +388,9 @@ const sessions: ReadonlyArray<ReadonlyArray<readonly [message: string, answer: R
   ]
 ]
 
-describe("Offline, as newcomers talk", () => {
+describe("Offline: conversations of new users", () => {
   for (const [i, session] of sessions.entries()) {
-    it.effect(`twenty sentences in a row need no second try: ${i + 1}`, () =>
+    it.effect(`twenty messages in a row are understood at the first try: ${i + 1}`, () =>
       Effect.gen(function* () {
         const chat = makeChat()
         for (const [message, answer] of session) assert.match((yield* chat.say(message)).text, answer, message)
@@ -398,7 +398,7 @@ describe("Offline, as newcomers talk", () => {
     )
   }
 
-  it("a date in a sentence is used whole, or not at all", () => {
+  it("a date in a sentence is used in full or not at all", () => {
     const dueOf = (words: string) => Either.getOrNull(resolve(words, now, zone))
     let unread = 0
     for (const [day] of dayPhrases) {
@@ -411,7 +411,7 @@ describe("Offline, as newcomers talk", () => {
         }
       }
     }
-    // "at 5 march 2": "5 march" is a day itself.
+    // "at 5 march 2" contains a date by itself: "5 march".
     assert.isAtMost(unread, 20)
   })
 })

@@ -39,7 +39,7 @@ const decode = {
   mark: Schema.decodeUnknownSync(schemas.mark_complete.parametersSchema)
 }
 
-/** An open task with nothing but its title to come. */
+/** An open task without a title and other details. */
 export const blank = {
   title: "",
   description: null,
@@ -50,7 +50,7 @@ export const blank = {
   due_at: null
 }
 
-/** A small stand-in for the tools: a Map, `pageSize` tasks a page. */
+/** A fake of the tools on a Map, with `pageSize` tasks per page. */
 const makeTools = (pageSize: number, seeds: ReadonlyArray<Partial<FakeTask>>) => {
   const tasks = new Map<number, FakeTask>()
   let lastId = 0
@@ -152,7 +152,7 @@ const makeTools = (pageSize: number, seeds: ReadonlyArray<Partial<FakeTask>>) =>
   return { run, tasks }
 }
 
-/** Handlers that no test reaches: the tools are run as the agent does it. */
+/** Handlers that are never called, because the tests run the tools as the agent does. */
 const unreachable = {
   list_tasks: () => Effect.dieMessage("not called"),
   create_task: () => Effect.dieMessage("not called"),
@@ -163,10 +163,10 @@ const unreachable = {
   delete_task: () => Effect.dieMessage("not called")
 }
 
-/** The tools as a model is given them. */
+/** The tools as a model receives them. */
 export const toolkit = Effect.runSync(Effect.provide(TaskTools, TaskTools.toLayer(unreachable)))
 
-/** The model, and what the types of the tools ask for; it is never read here. */
+/** The model, with the context that the types of the tools require. These tests never read the context. */
 export const offline = Layer.merge(
   Offline.layer,
   Layer.succeed(ToolContext, {
@@ -176,7 +176,7 @@ export const offline = Layer.merge(
   })
 )
 
-/** A conversation with the model, its steps and its history kept as the agent keeps them. */
+/** A conversation with the model. It keeps steps and history as the agent does. */
 export const makeChat = (options?: {
   readonly pageSize?: number
   readonly maxSteps?: number

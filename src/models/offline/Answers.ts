@@ -6,12 +6,12 @@ import type { Filter } from "./Targets.ts"
 import type { TaskView } from "./Transcript.ts"
 import { type Present, todayOf } from "./When.ts"
 
-/** A title in one line: only a list's own lines begin with a number. */
+/** A title in one line, so that no line of a title can look like a line of a list. */
 export const titleOf = (task: TaskView) => task.title.replace(/\s+/g, " ").trim()
 
 export const named = (task: TaskView) => `“${titleOf(task)}” (#${task.id})`
 
-/** How a line of a list begins; by it the list is known again in what was said. */
+/** The start of a line of a list. `Memory` recognizes a list in an earlier answer by it. */
 export const lineHead = (n: number, task: TaskView) => `${n}. ${titleOf(task)} (#${task.id})`
 
 export const lines = (tasks: ReadonlyArray<TaskView>, present: Present) =>
@@ -43,7 +43,7 @@ export const dueOf = (task: TaskView, present: Present): string | null => {
   return dayName(task.due_date, present) + time
 }
 
-/** ", due tomorrow", and of a task that repeats how it does: ", next due on Monday, every week on Monday". */
+/** ", due tomorrow", or for a task that repeats: ", next due on Monday, every week on Monday". */
 export const timing = (task: TaskView, due: string | null) =>
   task.repeat === null
     ? due === null
@@ -93,15 +93,15 @@ export const listing = (
 const rest = (shown: number, total: number, more: boolean) =>
   more ? `\nThat is ${shown} of ${Math.max(total, shown + 1)}. Say “more” for the next ones.` : ""
 
-/** One task with all there is to say of it. */
+/** One task with all its details. */
 export const sheet = (task: TaskView, present: Present) => {
   const details = detailsOf(task, present).replace(/^, /, "")
   const state = task.completed || details !== "" ? details : "open"
   return `${named(task)}: ${state}.${task.description === null || task.description === "" ? "" : `\n${task.description}`}`
 }
 
-/** What a command does, as it follows "should I"; null when there is nothing to ask about it. */
-const deedOf = (command: Command): string | null => {
+/** The verb phrase for a command after "should I". Null if the command never needs a question. */
+const actionOf = (command: Command): string | null => {
   switch (command._tag) {
     case "Delete":
       return "delete"
@@ -136,18 +136,18 @@ const deedOf = (command: Command): string | null => {
 
 const flat = (text: string) => text.replace(/\s+/g, " ").trim()
 
-/** The line that asks which task a command means, or whether it is meant. The next message may answer it. */
+/** The question that a command leads to, which the next message may answer. Null if it needs none. */
 export const question = (command: Command): string | null => {
-  if (command._tag === "Deed") return offer(command.text)
+  if (command._tag === "Action") return offer(command.text)
   if (command._tag === "Add") return "What should I add?"
-  const deed = deedOf(command)
-  return deed === null ? null : `Which one should I ${deed}?`
+  const action = actionOf(command)
+  return action === null ? null : `Which one should I ${action}?`
 }
 
-/** What offers to add something that was only said. */
+/** Offers to add something that the user mentioned without a request. */
 export const offer = (text: string) => `Should I add “${flat(text)}” to your list?`
 
-/** That a title may hold a date which is not read; empty if none does. */
+/** Says that a title contains a day in another language, which is not read. Empty if none does. */
 export const foreign = (tasks: ReadonlyArray<{ readonly title: string; readonly due: string | null }>) => {
   const day = tasks.flatMap(({ due, title }) => (due === null ? (foreignDay(title) ?? []) : []))[0]
   return day === undefined
@@ -165,6 +165,6 @@ export const help = `${nature} ${abilities}`
 export const greeting = `Hello! I keep your list of tasks. ${tries} ${nature}`
 export const unknown = (text: string | null) =>
   `I did not understand ${text === null ? "that" : `“${flat(text).slice(0, 80)}”`}. ${nature} ${abilities}`
-export const missing = (what: string) => `I cannot ${what}. ${abilities}`
+export const unsupported = (what: string) => `I cannot ${what}. ${abilities}`
 export const undo =
   "I have no tool for that, but the application can take back all task changes of an earlier turn: POST /api/{user_id}/turns/{turn_id}/undo, with the turn_id that came with the answer."

@@ -1,11 +1,11 @@
 /**
- * What a message may cost: a step is one character shown to one rule, or read once for dates. A request has at most
- * `longest` characters, so no rule sees more at once.
+ * Limits the cost of reading a message. A step is one character tested by one rule, or read once for dates. A request
+ * has at most `longest` characters, so no rule sees more at once.
  */
 export class Budget {
   steps = 0
 
-  /** Takes the steps, or says that there are not enough left. */
+  /** Uses up steps. False if there are not enough left. */
   spend(steps: number): boolean {
     this.steps += steps
     return !this.isSpent
@@ -16,6 +16,6 @@ export class Budget {
   }
 }
 
-/** Some 100 for each character of the longest message. */
+/** About 100 for each character of the longest message. */
 export const mostSteps = 400_000
 export const longest = 300

@@ -3,7 +3,7 @@ import { labelsOf, priorityOf, unquote } from "./Phrases.ts"
 import { targetOf } from "./Targets.ts"
 import { duePhrase, isRepeat, type Reading } from "./When.ts"
 
-/** Reads a request, or passes it on. Groups are never undefined. */
+/** Turns a match into a command. Null passes the request on to the next rule. Groups are never undefined. */
 export type Rule = readonly [RegExp, (groups: ReadonlyArray<string>, present: Reading) => Command | null]
 
 const update = (target: string, change: Change, present: Reading) =>
@@ -29,9 +29,9 @@ const schedule = (target: string, due: string, present: Reading) => {
 const level = "(high|highest|top|urgent|important|critical|medium|normal|low|lowest)"
 const pointer = String.raw`(it|that|this|them|those|these|everything|#\d+|task #?\d+|the \w+ one)`
 
-/** What is to be changed on tasks that there are. */
+/** Rules for changes of existing tasks. */
 export const changes: ReadonlyArray<Rule> = [
-  // Taking away what a task has; before the rules that would delete the task.
+  // Clearing a field. These come before the rules that would delete the task.
   [
     /^(?:remove|clear|delete|drop|unset) (?:the |its )?(description|notes?|priority|labels|tags|due date|due|deadline|date|reminder|repeat|repetition|recurrence)(?: (?:of|from|for|on) (.+))?$/i,
     ([what = "", target = ""], present) => {

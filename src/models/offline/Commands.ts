@@ -2,7 +2,7 @@ import { Data } from "effect"
 import type { Draft } from "./Phrases.ts"
 import type { Filter, Target } from "./Targets.ts"
 
-/** What a request is to change on tasks. */
+/** A change of one or more tasks. */
 export type Change = Data.TaggedEnum<{
   Title: { readonly title: string }
   Description: { readonly description: string }
@@ -10,7 +10,7 @@ export type Change = Data.TaggedEnum<{
   AddLabels: { readonly labels: ReadonlyArray<string> }
   RemoveLabels: { readonly labels: ReadonlyArray<string> }
   Due: { readonly due: string }
-  /** Later by so much: "2 days". */
+  /** `by` is a duration: "2 days". */
   Postpone: { readonly by: string }
   Repeat: { readonly repeat: string }
   Clear: { readonly field: "description" | "priority" | "labels" | "due" | "repeat" }
@@ -19,11 +19,11 @@ export const Change = Data.taggedEnum<Change>()
 
 interface Aimed {
   readonly target: Target
-  /** The request, if it may be something to do itself: "finish the slides". */
-  readonly deed?: string
+  /** The request, if it may also be a new task: "finish the slides". */
+  readonly action?: string
 }
 
-/** What a user asks for. */
+/** What the user asks for. */
 export type Command = Data.TaggedEnum<{
   Add: { readonly tasks: ReadonlyArray<Draft> }
   List: { readonly filter: Filter; readonly counts: boolean; readonly byDate?: boolean }
@@ -33,17 +33,17 @@ export type Command = Data.TaggedEnum<{
   Update: Aimed & { readonly change: Change }
   Delete: Aimed
   Undo: {}
-  /** What there is no tool for. */
-  Missing: { readonly what: string }
+  /** A request that no tool can fulfil. */
+  Unsupported: { readonly what: string }
   Help: {}
   Greeting: {}
   Thanks: {}
   Yes: {}
   No: {}
-  /** Words that only point at tasks: an answer to a question. */
+  /** Only a reference to tasks, as an answer to a question. */
   Pointer: { readonly target: Target }
-  /** Something to do, without a word of adding it. */
-  Deed: { readonly text: string }
+  /** Something to do, without a request to add it. */
+  Action: { readonly text: string }
   Unknown: { readonly text: string }
 }>
 export const Command = Data.taggedEnum<Command>()

@@ -2,43 +2,43 @@ import { Order, Predicate } from "effect"
 import * as Answers from "./Answers.ts"
 import { Budget } from "./Budget.ts"
 import type { Change, Command } from "./Commands.ts"
-import { failures, listCall, locate, missing, type Ref, type Session, type Talk } from "./Lookup.ts"
+import { failures, listCall, locate, missing, type Ref, type Script, type Session } from "./Lookup.ts"
 import { recall, understand } from "./Memory.ts"
 import { type Draft, mostTasks } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"
 import type { Call, Result, TaskView, Transcript } from "./Transcript.ts"
 
-/** What to do next: tools to call, or the answer. */
+/** The next step: tools to call, or the answer. */
 export type Next =
   | { readonly calls: ReadonlyArray<Call>; readonly text: null }
   | { readonly calls: null; readonly text: string }
 
 /**
- * The next step of a turn, as a pure function: the talk is played from its start with the results there are, up to the
- * first calls that have none.
+ * The next step of a turn, as a pure function. It replays the script from its start with the results so far, up to the
+ * first calls without results.
  */
 export const next = (transcript: Transcript, tools: ReadonlySet<string>): Next => {
-  const said = (text: string): Next => ({ calls: null, text })
+  const answer = (text: string): Next => ({ calls: null, text })
   const done = transcript.turns.at(-1)?.calls ?? []
-  const talk = respond(transcript)
+  const script = respond(transcript)
   let place = 0
-  for (let turn = talk.next(); ; ) {
-    if (turn.done === true) return said(turn.value)
+  for (let turn = script.next(); ; ) {
+    if (turn.done === true) return answer(turn.value)
     const calls = turn.value
     const made = done.slice(place, place + calls.length)
     if (made.length === 0) {
       if (calls.every(({ name }) => tools.has(name))) return { calls, text: null }
-      return said(progress(done.slice(0, place)) + (place > 0 && tools.size === 0 ? cutOff : noTool))
+      return answer(progress(done.slice(0, place)) + (place > 0 && tools.size === 0 ? cutOff : noTool))
     }
     place += calls.length
-    turn = talk.next(calls.map((_, i) => made[i]?.result ?? missing))
+    turn = script.next(calls.map((_, i) => made[i]?.result ?? missing))
   }
 }
 
 const cutOff = "That takes more steps than I may take in one turn. Please ask for the rest again."
 const noTool = "I cannot do that here: the tool for it is not available to me."
 
-/** What a turn that has to stop has already changed. */
+/** The changes so far of a turn that has to stop. */
 const progress = (calls: ReadonlyArray<Call & { readonly result: Result | null }>) => {
   const changed = calls.filter(
     ({ name, result }) => /^(?:create|update|mark|delete)_/.test(name) && result?.error === null
@@ -47,21 +47,21 @@ const progress = (calls: ReadonlyArray<Call & { readonly result: Result | null }
   return tasks.length === 0 ? "" : `Done so far: ${Answers.and(tasks.map(Answers.named))}. `
 }
 
-function* respond(transcript: Transcript): Talk<string> {
+function* respond(transcript: Transcript): Script<string> {
   const commands = understand(transcript, new Budget())
   const session: Session = { transcript, memory: recall(transcript.turns.slice(0, -1)) }
   const answers: Array<string> = []
   let plans: Array<Plan> = []
-  const carryOut = function* (): Talk<void> {
+  const carryOut = function* (): Script<void> {
     const calls = plans.flatMap((plan) => plan.calls)
     const results = calls.length === 0 ? [] : yield calls
     let place = 0
     for (const plan of plans) {
-      const mine = results.slice(place, place + plan.calls.length)
+      const own = results.slice(place, place + plan.calls.length)
       place += plan.calls.length
-      const seen = mine.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
+      const seen = own.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
       if (seen.length > 0) session.memory = { ...session.memory, focus: seen }
-      answers.push(plan.answer(mine))
+      answers.push(plan.answer(own))
     }
     plans = []
   }
@@ -77,14 +77,14 @@ function* respond(transcript: Transcript): Talk<string> {
   return answers.length === 0 ? Answers.unknown(null) : answers.join("\n")
 }
 
-/** What is left to do for a command once its tasks are known. */
+/** The calls and the answer for a command whose tasks have been found. */
 interface Plan {
   readonly calls: ReadonlyArray<Call>
   readonly answer: (results: ReadonlyArray<Result>) => string
 }
 const say = (text: string): Plan => ({ calls: [], answer: () => text })
 
-function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<Plan> {
+function* plan(session: Session, command: Command, isOneOfMany: boolean): Script<Plan> {
   switch (command._tag) {
     case "Add":
       return addition(session, command.tasks)
@@ -102,8 +102,8 @@ function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<P
       return yield* change(session, command)
     case "Delete":
       return yield* deletion(session, command)
-    case "Missing":
-      return say(Answers.missing(command.what))
+    case "Unsupported":
+      return say(Answers.unsupported(command.what))
     case "Undo":
       return say(Answers.undo)
     case "Help":
@@ -116,7 +116,7 @@ function* plan(session: Session, command: Command, isOneOfMany: boolean): Talk<P
       return say("I am not sure what to say yes to. Tell me what to do, please.")
     case "No":
       return say("All right, I leave everything as it is.")
-    case "Deed":
+    case "Action":
       return say(Answers.question(command) ?? Answers.unknown(command.text))
     case "Unknown":
       return say(Answers.unknown(isOneOfMany ? command.text : null))
@@ -163,7 +163,7 @@ const listing = (
   answer: ([result]) => {
     if (result === undefined || result.error !== null)
       return failures("I could not list your tasks", errorsOf([result]))
-    // The tools list the newest first; people read a list in the order they made it, or by date if it is about dates.
+    // The tools list the newest first. The answer lists the oldest first, or by date if the request is about dates.
     const byDate = sorted || filter.after !== null || filter.before !== null
     const tasks = [...result.tasks].sort((a, b) => (byDate ? Order.string(when(a), when(b)) : 0) || a.id - b.id)
     if (counts) {
@@ -174,10 +174,10 @@ const listing = (
   }
 })
 
-/** Those without a date come last. */
+/** Sorts tasks without a date last. */
 const when = (task: TaskView) => `${task.due_date ?? "~"}${task.due_at ?? ""}`
 
-/** The next page of the list last shown. */
+/** The next page of the last list. */
 const more = (session: Session): Plan => {
   for (const turn of session.transcript.turns.slice(0, -1).reverse()) {
     const last = turn.calls.findLast(({ name }) => name === "list_tasks")
@@ -201,7 +201,7 @@ const more = (session: Session): Plan => {
   return say("I have not shown you a list yet. Say “list my tasks”.")
 }
 
-function* show(session: Session, command: Extract<Command, { readonly _tag: "Show" }>): Talk<Plan> {
+function* show(session: Session, command: Extract<Command, { readonly _tag: "Show" }>): Script<Plan> {
   const found = yield* locate(session, command, "all")
   if ("say" in found) return say(found.say)
   return {
@@ -214,12 +214,12 @@ function* show(session: Session, command: Extract<Command, { readonly _tag: "Sho
   }
 }
 
-function* completion(session: Session, command: Extract<Command, { readonly _tag: "Complete" }>): Talk<Plan> {
+function* completion(session: Session, command: Extract<Command, { readonly _tag: "Complete" }>): Script<Plan> {
   const { completed } = command
   const found = yield* locate(session, command, completed ? "pending" : "completed")
   if ("say" in found) return say(found.say)
   const [one] = found.tasks
-  // Known only by a title that was looked up just now; by number or place it may have changed since.
+  // Only a lookup by title has just read the current state. A task found by number or place may have changed since.
   if (found.tasks.length === 1 && one?.task?.completed === completed && command.target._tag === "Title") {
     return say(`${Answers.named(one.task)} is ${completed ? "already done" : "not done yet"}.`)
   }
@@ -234,7 +234,7 @@ function* completion(session: Session, command: Extract<Command, { readonly _tag
   }
 }
 
-function* deletion(session: Session, command: Extract<Command, { readonly _tag: "Delete" }>): Talk<Plan> {
+function* deletion(session: Session, command: Extract<Command, { readonly _tag: "Delete" }>): Script<Plan> {
   const found = yield* locate(session, command, "all")
   if ("say" in found) return say(found.say)
   const { target } = command
@@ -252,13 +252,13 @@ function* deletion(session: Session, command: Extract<Command, { readonly _tag: 
   }
 }
 
-function* change(session: Session, command: Extract<Command, { readonly _tag: "Update" }>): Talk<Plan> {
+function* change(session: Session, command: Extract<Command, { readonly _tag: "Update" }>): Script<Plan> {
   const found = yield* locate(session, command, "all")
   if ("say" in found) return say(found.say)
   const { change } = command
   let refs = found.tasks
   if (change._tag === "AddLabels" || change._tag === "RemoveLabels" || change._tag === "Postpone") {
-    // The tool sets all labels and the date at once, so what is there has to be known as it is now.
+    // The tool replaces all labels and the whole date, so read their current values first.
     const results = yield refs.map(({ id }) => ({ name: "get_task", params: { task_id: id } }))
     const errors = errorsOf(results)
     if (errors.length > 0) return say(failures("I could not change it", errors))
@@ -273,7 +273,7 @@ function* change(session: Session, command: Extract<Command, { readonly _tag: "U
       const tasks = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
       const due = tasks[0] === undefined ? null : Answers.dueOf(tasks[0], session.transcript)
       return paragraphs(
-        tasks.length === 0 ? "" : `${saidOf(change, tasks, refs, due)}${remaining(found)}`,
+        tasks.length === 0 ? "" : `${summaryOf(change, tasks, refs, due)}${remaining(found)}`,
         failures("I could not change it", errorsOf(results))
       )
     }
@@ -309,7 +309,7 @@ const paramsOf = (change: Change, task: TaskView | null) => {
   }
 }
 
-const saidOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyArray<Ref>, due: string | null) => {
+const summaryOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyArray<Ref>, due: string | null) => {
   const names = Answers.and(tasks.map(Answers.named))
   const is = tasks.length === 1 ? "is" : "are"
   const has = tasks.length === 1 ? "has" : "have"
@@ -350,11 +350,11 @@ const outcome =
     doing: string
   ) =>
   (results: ReadonlyArray<Result>) => {
-    const told = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
+    const changed = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
     const errors = errorsOf(results)
     const fine = results.some(({ error }) => error === null)
-    const tasks = told.length > 0 || !fine ? told : found.tasks.flatMap(({ task }) => task ?? [])
-    // One that repeats is not over when it is done.
+    const tasks = changed.length > 0 || !fine ? changed : found.tasks.flatMap(({ task }) => task ?? [])
+    // A repeating task has a next due date after it is done.
     const names =
       tasks.length > 0
         ? Answers.and(

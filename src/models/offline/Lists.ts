@@ -17,13 +17,13 @@ const filler = new Set(
   )
 )
 
-/** What is on for today is also what is overdue. */
+/** A list for today includes overdue tasks, unless the request says "due". */
 const onToday = (filter: Filter, request: string): Filter =>
   filter.what === " due today" && !/\bdue\b/i.test(request)
     ? { ...filter, after: null, what: " due today or overdue" }
     : filter
 
-/** The list that a request asks for, or null. */
+/** The list that a request asks for. Null if it asks for none. */
 export const listOf = (asked: string, present: Reading): Command | null => {
   const request = asked
     .replace(/,? (?:sorted|ordered|sort|order) by (?:the )?(?:due )?(?:dates?|day)$/i, "")
@@ -39,7 +39,7 @@ export const listOf = (asked: string, present: Reading): Command | null => {
     /^(?:(?:what|which(?: \w+)?) )?(?:did i|have i) (?:get |gotten |already )?(?:do|done|finish(?:ed)?|completed?|accomplish(?:ed)?)\b/i.test(
       request
     )
-  // The tools do not tell when a task was finished.
+  // The tools do not return when a task was completed.
   if (past) return Command.List({ filter: { ...everything, status: "completed" }, counts: false })
   if (!asking.test(request)) return null
   const counts = /^how (?:many|much)\b/i.test(request)

@@ -5,10 +5,10 @@ import { mostTasks } from "./Phrases.ts"
 import { everything, type Filter, significant, type Target, wordsOf } from "./Targets.ts"
 import type { Call, Result, TaskView, Transcript } from "./Transcript.ts"
 
-/** Asks for the results of calls, in order, and ends with what to say. */
-export type Talk<A> = Generator<ReadonlyArray<Call>, A, ReadonlyArray<Result>>
+/** Yields calls, receives their results in order, and returns a value at the end. */
+export type Script<A> = Generator<ReadonlyArray<Call>, A, ReadonlyArray<Result>>
 
-/** Which tasks a command means, or what to say instead. */
+/** The tasks that a command means, or an answer if they cannot be determined. */
 export type Found = { readonly tasks: ReadonlyArray<Ref>; readonly left: number } | { readonly say: string }
 export interface Ref {
   readonly id: number
@@ -17,15 +17,15 @@ export interface Ref {
 
 const maxPages = 3
 
-/** What a request is understood with. */
+/** The context of a request. */
 export interface Session {
   readonly transcript: Transcript
   memory: Memory
 }
 
-/** For a call whose result is not there. */
+/** Stands for the result of a call that has none. */
 export const missing: Result = { error: "There is no result.", tasks: [], total: 0, cursor: null, outcomes: [] }
-/** What did not work, in a sentence for each error. */
+/** One sentence for each error. */
 export const failures = (what: string, errors: ReadonlyArray<string>) =>
   [...new Set(errors)].map((error) => `${what}: ${error.replace(/[.\s]+$/, "")}.`).join("\n")
 
@@ -48,15 +48,15 @@ export const listCall = (filter: Filter, cursor: string | null = null, byDate = 
 
 type Aimed = Extract<Command, { readonly target: Target }>
 
-/** The tasks that a command is about, or what to say instead: that there are none, or which one is meant. */
-export function* locate(session: Session, command: Aimed, status: Filter["status"]): Talk<Found> {
+/** The tasks that a command means. Otherwise an answer: there are none, or a question which one is meant. */
+export function* locate(session: Session, command: Aimed, status: Filter["status"]): Script<Found> {
   const found = yield* find(session, command, command.target, status)
   if ("say" in found || found.tasks.length > 0) return found
   return { say: "There is no such task." }
 }
 
-function* find(session: Session, command: Aimed, target: Target, status: Filter["status"]): Talk<Found> {
-  const { focus, known, shown } = session.memory
+function* find(session: Session, command: Aimed, target: Target, status: Filter["status"]): Script<Found> {
+  const { focus, shown, tasksById } = session.memory
   const asks = Answers.question(command) ?? ""
   const which = (tasks: ReadonlyArray<TaskView>): Found => ({
     say: `${asks}\n${Answers.lines(tasks.slice(0, 10), session.transcript)}`
@@ -66,7 +66,9 @@ function* find(session: Session, command: Aimed, target: Target, status: Filter[
     left: 0
   })
   const byId = (id: number): Found =>
-    id > 0 ? { tasks: [{ id, task: known.get(id) ?? null }], left: 0 } : { say: "There is no task with that number." }
+    id > 0
+      ? { tasks: [{ id, task: tasksById.get(id) ?? null }], left: 0 }
+      : { say: "There is no task with that number." }
   switch (target._tag) {
     case "Id":
       return byId(target.id)
@@ -124,7 +126,7 @@ const capped = (tasks: ReadonlyArray<TaskView>, unseen: number): Found => ({
   tasks: tasks.slice(0, mostTasks).map((task) => ({ id: task.id, task })),
   left: Math.max(0, tasks.length - mostTasks) + unseen
 })
-function* all(filter: Filter, status: Filter["status"]): Talk<Found> {
+function* all(filter: Filter, status: Filter["status"]): Script<Found> {
   const asked = { ...filter, status: filter.status === "completed" || status === "all" ? filter.status : status }
   const found = yield* pages(asked)
   if ("say" in found) return found
@@ -138,7 +140,7 @@ function* all(filter: Filter, status: Filter["status"]): Talk<Found> {
 
 function* pages(
   filter: Filter
-): Talk<{ readonly tasks: ReadonlyArray<TaskView>; readonly unseen: number } | { readonly say: string }> {
+): Script<{ readonly tasks: ReadonlyArray<TaskView>; readonly unseen: number } | { readonly say: string }> {
   const tasks: Array<TaskView> = []
   let cursor: string | null = null
   for (let page = 1; page <= maxPages; page++) {
@@ -152,13 +154,17 @@ function* pages(
   return { tasks, unseen: 0 }
 }
 
-/** Tasks whose titles hold all the words asked for; `exact` have no others. */
+/** Tasks whose titles contain all the words. The titles in `exact` have no other words. */
 interface Matches {
   readonly exact: ReadonlyArray<TaskView>
   readonly full: ReadonlyArray<TaskView>
 }
 
-function* matching(command: Aimed, words: string, status: Filter["status"]): Talk<Matches | { readonly say: string }> {
+function* matching(
+  command: Aimed,
+  words: string,
+  status: Filter["status"]
+): Script<Matches | { readonly say: string }> {
   const tokens = tokensOf(words)
   const longest = [...tokens].sort((a, b) => b.length - a.length)[0] ?? words
   const found = yield* pages({ ...everything, status, query: stem(longest) === longest ? longest : stem(longest) })
@@ -172,17 +178,17 @@ function* matching(command: Aimed, words: string, status: Filter["status"]): Tal
 }
 
 const tokensOf = (words: string) => {
-  const telling = significant(words)
-  return telling.length > 0 ? telling : wordsOf(words)
+  const distinctive = significant(words)
+  return distinctive.length > 0 ? distinctive : wordsOf(words)
 }
 
-/** What is open is meant rather than what is done, unless only that fits; but nothing is deleted on that guess. */
+/** Prefers open tasks to completed ones. A deletion considers both, because it must not rely on a guess. */
 const likely = (command: Aimed, tasks: ReadonlyArray<TaskView>) => {
   const open = tasks.filter(({ completed }) => !completed)
   return command._tag === "Delete" || open.length === 0 ? tasks : open
 }
 
-function* search(session: Session, command: Aimed, words: string, status: Filter["status"]): Talk<Found> {
+function* search(session: Session, command: Aimed, words: string, status: Filter["status"]): Script<Found> {
   if (tokensOf(words).length === 0)
     return { say: "I am not sure which task you mean. Name it, please, or give its number." }
   const lines = (tasks: ReadonlyArray<TaskView>) => Answers.lines(tasks.slice(0, 10), session.transcript)
@@ -206,7 +212,9 @@ function* search(session: Session, command: Aimed, words: string, status: Filter
   const close = rest.tasks.filter((task) => !task.completed && isClose(task, tokens))
   const none = `I found no task that matches “${words.replace(/\s+/g, " ").slice(0, 80)}”.`
   if (close.length > 0) return { say: `${none} Close to it:\n${lines(close)}\n${ask}` }
-  return { say: "deed" in command && command.deed !== undefined ? `${none}\n${Answers.offer(command.deed)}` : none }
+  return {
+    say: "action" in command && command.action !== undefined ? `${none}\n${Answers.offer(command.action)}` : none
+  }
 }
 
 const stem = (word: string) =>
@@ -220,12 +228,12 @@ const fits = (task: TaskView, tokens: ReadonlyArray<string>) => {
   return tokens.every((token) => title.some((word) => fitsWord(word, token)))
 }
 
-/** More words than these are no title that was mistyped. */
-const mostClose = 12
+/** A longer text is not a mistyped title. */
+const maxTitleWords = 12
 
-/** Half of the words fit, but for a letter or two: enough to ask, not to act. */
+/** At least half of the words match, apart from a letter or two. Such a task is suggested, never changed. */
 const isClose = (task: TaskView, tokens: ReadonlyArray<string>) => {
-  if (tokens.length > mostClose) return false
+  if (tokens.length > maxTitleWords) return false
   const title = wordsOf(task.title)
   const hits = tokens.filter((token) =>
     title.some(
@@ -235,7 +243,7 @@ const isClose = (task: TaskView, tokens: ReadonlyArray<string>) => {
   return hits.length * 2 >= tokens.length && hits.length > 0
 }
 
-/** Letters to add, drop, change or swap to get from one word to the other; 9 for words of very different length. */
+/** The edit distance: letters to add, drop, change or swap. 9 for words of very different length. */
 const distance = (a: string, b: string): number => {
   if (Math.abs(a.length - b.length) > 2 || a.length > 40) return 9
   let before: ReadonlyArray<number> = []

@@ -5,25 +5,25 @@ import { parse } from "./Messages.ts"
 import { Target } from "./Targets.ts"
 import type { Result, TaskView, Transcript, Turn } from "./Transcript.ts"
 
-/** What "the second one", "it" and "more" refer to. */
+/** What "the second one", "it" and "them" refer to. */
 export interface Memory {
-  /** The list last shown, in its order. */
+  /** The last list, in its order. */
   readonly shown: ReadonlyArray<TaskView>
-  /** The tasks last changed or looked at: "it" if it is one, "them" if more. */
+  /** The tasks last changed or shown: "it" for one task, "them" for several. */
   readonly focus: ReadonlyArray<TaskView>
-  /** Tasks seen in this conversation, by id, as they were last. */
-  readonly known: ReadonlyMap<number, TaskView>
+  /** The latest state of each task seen in this conversation. */
+  readonly tasksById: ReadonlyMap<number, TaskView>
 }
 
 const changing = /^(?:create_tasks?|update_task|mark_complete|get_task)$/
 
 export const recall = (turns: ReadonlyArray<Turn>): Memory => {
-  const known = new Map<number, TaskView>()
+  const tasksById = new Map<number, TaskView>()
   let shown: ReadonlyArray<TaskView> = []
   let focus: ReadonlyArray<TaskView> = []
   for (const turn of turns) {
     const results = turn.calls.flatMap(({ name, result }) => (result === null ? [] : [{ name, result }]))
-    for (const { result } of results) for (const task of tasksOf(result)) known.set(task.id, task)
+    for (const { result } of results) for (const task of tasksOf(result)) tasksById.set(task.id, task)
     const changed = new Map(
       results
         .filter(({ name }) => changing.test(name))
@@ -36,31 +36,31 @@ export const recall = (turns: ReadonlyArray<Turn>): Memory => {
         .flatMap(({ result }) => tasksOf(result))
         .map(({ id }) => id)
     )
-    const listed = listIn(turn.text, known)
+    const listed = listIn(turn.text, tasksById)
     if (listed.length > 0) shown = listed
     const asked = listed.length > 0 && /^(?:Which one should I |Should I )/m.test(turn.text)
     const next = asked || changed.size === 0 ? listed : [...changed.values()]
     if (next.length > 0) focus = next
     else if (deleted.size > 0) focus = focus.filter(({ id }) => !deleted.has(id))
-    focus = focus.map((task) => known.get(task.id) ?? task)
+    focus = focus.map((task) => tasksById.get(task.id) ?? task)
   }
-  return { shown, focus, known }
+  return { shown, focus, tasksById }
 }
 
 const tasksOf = (result: Result) => [...result.tasks, ...result.outcomes.flatMap(({ task }) => task ?? [])]
 
 /**
- * The numbered list in an answer. A line counts only if it is, to the letter, how a task of this conversation's results
- * is listed, so no title can pass for another task.
+ * The numbered list in an answer. A line counts only if it begins exactly as `lineHead` writes a task of this
+ * conversation, so a title cannot imitate another task.
  */
-const listIn = (text: string, known: ReadonlyMap<number, TaskView>): ReadonlyArray<TaskView> => {
+const listIn = (text: string, tasksById: ReadonlyMap<number, TaskView>): ReadonlyArray<TaskView> => {
   const found: Array<TaskView> = []
   for (const line of text.split("\n")) {
     const n = Number(/^(\d{1,3})\. /.exec(line)?.[1] ?? 0)
     if (n === 0) continue
     if (n === 1) found.length = 0
     let best: TaskView | null = null
-    for (const task of known.values()) {
+    for (const task of tasksById.values()) {
       const head = lineHead(n, task)
       if (line.startsWith(head) && (best === null || head.length > lineHead(n, best).length)) best = task
     }
@@ -69,7 +69,7 @@ const listIn = (text: string, known: ReadonlyMap<number, TaskView>): ReadonlyArr
   return found
 }
 
-/** The commands of a transcript's last message: it may be the answer to a question. */
+/** The commands of a transcript's last message, which may answer a question. */
 export const understand = (
   transcript: Transcript,
   budget: Budget,
@@ -89,12 +89,12 @@ export const understand = (
   const open = pending.find(isAsked)
   const toDelete = asked.includes(confirmation) ? pending.find(({ _tag }) => _tag === "Delete") : undefined
   const offered = pending.flatMap((one) => {
-    const deed = one._tag === "Deed" ? one.text : "deed" in one ? one.deed : undefined
-    return deed !== undefined && asked.includes(offer(deed)) ? [deed] : []
+    const action = one._tag === "Action" ? one.text : "action" in one ? one.action : undefined
+    return action !== undefined && asked.includes(offer(action)) ? [action] : []
   })[0]
   if (command._tag === "Yes" || (command._tag === "Thanks" && /^ok/i.test(turn.user.trim()))) {
     if (offered !== undefined) return parse(`add ${offered}`, reading)
-    // Those that were shown, and no others that may have come since.
+    // Delete only the tasks that were shown, not those added since.
     if (toDelete !== undefined) {
       const { shown } = recall(transcript.turns.slice(0, last))
       return [aimed(toDelete, Target.Several({ targets: shown.map(({ id }) => Target.Id({ id })), words: "" }))]
@@ -106,10 +106,10 @@ export const understand = (
   }
   if (open === undefined) return commands
   if (open._tag === "Add") {
-    return command._tag === "Unknown" || command._tag === "Deed" ? parse(`add ${command.text}`, reading) : commands
+    return command._tag === "Unknown" || command._tag === "Action" ? parse(`add ${command.text}`, reading) : commands
   }
   if (command._tag === "Pointer") return [aimed(open, command.target)]
-  const words = command._tag === "Unknown" || command._tag === "Deed" ? command.text : null
+  const words = command._tag === "Unknown" || command._tag === "Action" ? command.text : null
   const fits = words !== null && recall(transcript.turns.slice(0, last)).shown.some((task) => mentions(task, words))
   return fits ? [aimed(open, Target.Title({ words }))] : commands
 }

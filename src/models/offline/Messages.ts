@@ -5,23 +5,23 @@ import { type Draft, mostTasks, newTasks } from "./Phrases.ts"
 import { commandOf } from "./Requests.ts"
 import type { Reading } from "./When.ts"
 
-/** What was read last, and the steps that it took: every step of a turn asks for the same messages. */
-const lately = new Map<string, { readonly commands: ReadonlyArray<Command>; readonly steps: number }>()
+/** A cache of messages with the steps they took, because every step of a turn reads the same messages again. */
+const recent = new Map<string, { readonly commands: ReadonlyArray<Command>; readonly steps: number }>()
 
-/** Some turns' messages, each of a few thousand characters. */
-const maxRemembered = 100
+/** The most messages in the cache, each of up to a few thousand characters. */
+const maxRecent = 100
 
-/** A message's commands, in order. It is read once a turn, but spends its steps each time. */
+/** A message's commands, in order. A cached message uses up its steps again. */
 export const parse = (text: string, present: Reading): ReadonlyArray<Command> => {
   const key = `${present.now.epochMillis} ${DateTime.zoneToString(present.zone)} ${text}`
-  const known = lately.get(key)
-  if (known !== undefined) return present.budget.spend(known.steps) ? known.commands : [tooLong]
+  const cached = recent.get(key)
+  if (cached !== undefined) return present.budget.spend(cached.steps) ? cached.commands : [tooLong]
   const before = present.budget.steps
   const commands = read(text, present)
   if (present.budget.isSpent) return [tooLong]
-  const [oldest] = lately.keys()
-  if (lately.size >= maxRemembered && oldest !== undefined) lately.delete(oldest)
-  lately.set(key, { commands, steps: present.budget.steps - before })
+  const [oldest] = recent.keys()
+  if (recent.size >= maxRecent && oldest !== undefined) recent.delete(oldest)
+  recent.set(key, { commands, steps: present.budget.steps - before })
   return commands
 }
 
@@ -40,30 +40,30 @@ const read = (text: string, present: Reading): ReadonlyArray<Command> => {
     .replace(opening, "")
   const parts = assent.test(plain) ? [plain] : split(plain)
   if (parts.length > maxParts || parts.some(isTooLong)) return [tooLong]
-  const commands = foldIt(parts.map((part) => goingOn(part, commandIn(polite(part), present), present)))
+  const commands = mergeUpdates(parts.map((part) => asAddition(part, commandIn(polite(part), present), present)))
   const asks = commands.filter(({ _tag }) => _tag !== "Greeting" && _tag !== "Thanks")
   return asks.length > 0 ? asks : commands.slice(0, 1)
 }
 
-/** "also pick up the kids" says of itself that it belongs on the list. */
-const goingOn = (part: string, command: Command, present: Reading) =>
-  command._tag === "Deed" && /^(?:oh,? )?(?:and|also|plus)\b/i.test(part)
+/** An action after "also" is added without a question: "also pick up the kids". */
+const asAddition = (part: string, command: Command, present: Reading) =>
+  command._tag === "Action" && /^(?:oh,? )?(?:and|also|plus)\b/i.test(part)
     ? Command.Add({ tasks: newTasks(command.text, present, false) })
     : command
 
-/** A message has at most so many requests. */
+/** The most requests in a message. */
 const maxParts = 25
-const tooLong = Command.Missing({ what: "read that many requests or words at once" })
+const tooLong = Command.Unsupported({ what: "read that many requests or words at once" })
 const isTooLong = (part: string) => part.split("\n").some((line) => line.length > longest)
 
-/** One request's command. Of a longer list the first lines tell what it is; the others are a task each. */
+/** One request's command. The first lines of a long list give the command, and each other line is a task. */
 const commandIn = (part: string, present: Reading): Command => {
   if (part.length <= longest) return commandOf(part, present)
   const lines = part.split("\n")
   const head = lines.slice(0, 3).join("\n")
   if (head.length > longest) return tooLong
   const command = commandOf(head, present)
-  if (command._tag === "Deed" && lines.length <= mostTasks) return Command.Deed({ text: part })
+  if (command._tag === "Action" && lines.length <= mostTasks) return Command.Action({ text: part })
   if (command._tag !== "Add") return tooLong
   return Command.Add({ tasks: [...command.tasks, ...newTasks(lines.slice(2).join("\n"), present, true).slice(1)] })
 }
@@ -71,7 +71,7 @@ const commandIn = (part: string, present: Reading): Command => {
 const thanks =
   /(?<=\S)[,.!?]? (?:many )?(?:thanks|thank you|cheers)(?: so much| very much| a lot| in advance| again)?[\s.!]*$/i
 
-/** What leads to a request and is set off by a comma, which would make a request of its own of it. */
+/** Introductory words before a comma, such as "first,". Without this rule they would be a request of their own. */
 const opening =
   /^(?:actually|first(?:ly)?|second(?:ly)?|third(?:ly)?|finally|lastly|next|oh|ok(?:ay)?|well|so|hm+|right|great|sorry|wait|no(?! thank)),\s+(?!thank|please)(?=\S)/i
 
@@ -101,17 +101,17 @@ const head = new RegExp(
   `^(?:(?:add|create|delete|remove|erase|complete|finish|close|check|tick|cross|mark|reopen|rename|show|list|find|search|move|reschedule|postpone|push|set|make|change|label|tag|untag|describe|prioriti[sz]e|undo|what|which|how many|i(?:'m| am) done|i(?:'ve| have) (?:done|finished)|i (?:did|finished)|done with|put)\\b|${duty})`,
   "i"
 )
-/** "the report is done": two of them in a row are two requests. */
+/** A statement such as "the report is done". Two in a row are two requests. */
 const statement =
   /^(?:the|my) .{1,60} (?:is|are|has been|have been) (?:now |already )?(?:done|finished|complete|sent|paid|bought|\w{2,20}ed)$/i
-/** One answer, though "add it" alone would be a request. */
+/** A single answer, although "add it" alone would be a request. */
 const assent =
   /^(?:yes|yep|yeah|sure|ok(?:ay)?),? (?:please|thanks|do it|do that|add (?:it|them|that)|go ahead|all of them|delete them(?: all)?)[.!]*$/i
 const adding = new RegExp(`^(?:add|create|put|new|note|(?:a |another )?(?:task|to-?do|reminder):|${duty})`, "i")
-/** "three tasks: …": all that follows is one list, whatever its parts look like. */
-const announced = /^[^:\n]*\b(?:tasks|things|to-?dos|items|reminders)(?: [a-z ]{1,20})?\s*[:\n]/i
+/** A heading such as "three tasks: …". All text after it is one list. */
+const listHeading = /^[^:\n]*\b(?:tasks|things|to-?dos|items|reminders)(?: [a-z ]{1,20})?\s*[:\n]/i
 
-/** Divides a message into requests: at sentences, and where "and", "then" or a comma begins another one. */
+/** Splits a message into requests: at sentences, and where "and", "then" or a comma begins another request. */
 const split = (text: string): ReadonlyArray<string> => {
   const quotes: Array<string> = []
   const masked = text.replace(/"[^"\n]*"/g, (quote) => `\uE010${quotes.push(quote) - 1}\uE011`)
@@ -130,7 +130,7 @@ const split = (text: string): ReadonlyArray<string> => {
     const isStatement = statement.test(next) && statement.test(polite(current))
     const begins = isStatement || (sentence || !adds ? head : afterAdd).test(`${next.slice(0, longest)} `)
     const isFirst = current.trim() === ""
-    if (!isFirst && separator !== "" && begins && !announced.test((current + separator).slice(0, longest))) {
+    if (!isFirst && separator !== "" && begins && !listHeading.test((current + separator).slice(0, longest))) {
       out.push(current)
       current = piece
     } else current += separator + piece
@@ -139,8 +139,8 @@ const split = (text: string): ReadonlyArray<string> => {
   return [...out, current].map((part) => unmask(part).trim()).filter((part) => part !== "")
 }
 
-/** "add buy milk and make it high priority" is one new task. */
-const foldIt = (commands: ReadonlyArray<Command>): ReadonlyArray<Command> => {
+/** Merges an update of "it" into the new task before it: "add buy milk and make it high priority" is one task. */
+const mergeUpdates = (commands: ReadonlyArray<Command>): ReadonlyArray<Command> => {
   const out: Array<Command> = []
   for (const command of commands) {
     const last = out.at(-1)

@@ -1,24 +1,24 @@
 import { repeatSpans } from "../../dates/Repeats.ts"
 import { cutDue, dangling, isRepeat, type Reading } from "./When.ts"
 
-/** A task as it is to be created; the server resolves `due`. */
+/** A task to create. The server resolves `due`. */
 interface NewTask {
   readonly title: string
   readonly description: string | null
   readonly priority: string | null
   readonly labels: ReadonlyArray<string> | null
   readonly due: string | null
-  /** How it repeats, in the user's own words. */
+  /** How it repeats, in the user's words. */
   readonly repeat?: string
 }
 
-/** A new task as its words have it, with what keeps it from being created. */
+/** A new task as the message describes it. */
 export interface Draft extends NewTask {
-  /** Why its words for dates cannot be read, in a sentence. */
+  /** Why its date cannot be read, as a sentence. If set, the task is not created. */
   readonly unclear: string | null
 }
 
-// A run of spaces and punctuation is entered where it begins, and not again at each of its characters.
+// The lookbehind lets a run of spaces and punctuation match only from its start, so matching takes linear time.
 const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
   [
     /(?<![\s,(])[\s,(]*\b(?:with |at |as )?(?:a )?(high|highest|top|urgent|medium|normal|low|lowest)[- ]priority\b\)?/i,
@@ -33,7 +33,7 @@ const priorities: ReadonlyArray<readonly [RegExp, (word: string) => string]> = [
   [/\s*!!+$/, () => "high"]
 ]
 
-/** `low`, `medium` or `high` for what people call a priority, or null. */
+/** Maps a word for a priority to `low`, `medium` or `high`. Null for other words. */
 export const priorityOf = (word: string): string | null => {
   if (/^(?:high|highest|top|urgent|very important|important|critical)(?:est)?$/i.test(word)) return "high"
   if (/^(?:medium|normal|moderate|middle)$/i.test(word)) return "medium"
@@ -47,7 +47,7 @@ const labelled = new RegExp(
 )
 const hashtag = /(?:^|\s)#(?=[\p{L}_])([\p{L}\p{N}_-]+)/gu
 
-/** "work, home and \"two words\"" as three labels. */
+/** Reads "work, home and \"two words\"" as three labels. */
 export const labelsOf = (words: string) =>
   Array.from(words.matchAll(/"([^"]+)"|([^",\s][^",]*?)(?=\s*(?:,|$|\s+and\s))/gi), ([, quoted, bare]) =>
     (quoted ?? bare ?? "").replace(/^and\s+|^#/gi, "").trim()
@@ -56,11 +56,11 @@ export const labelsOf = (words: string) =>
 const described =
   /(?<![\s,;(])[\s,;(]+(?:(?:and |with )(?:the |a )?(?:description|notes?|details?)(?: of| saying|:)?|(?:description|notes?|details?):|described as)\s+(.+?)\)?$/i
 
-/** What only leads to a title: "that", "I have a", "I'm" before "meeting". */
-const saying =
+/** Words before a title that are not part of it: "that", "I have a", "I'm" before "meeting". */
+const introduction =
   /^(?:(?:to|that)\s+|(?:i|we)(?: have|'ve got| have got) an?\s+|(?:i'm|i am|we're|we are)(?: going to\s+|\s+(?=(?!going\b)\w+ing\b)))/i
 
-/** What a single task's words say of it. Text in quotes is a title as it stands. */
+/** Reads one task. Text in quotes is a title and is kept unchanged. */
 const newTask = (text: string, present: Reading): Draft => {
   let rest = text.trim()
   let description: string | null = null
@@ -95,39 +95,40 @@ const newTask = (text: string, present: Reading): Draft => {
   takeLabels()
   const title = rest.replace(/^[\s:;,]+/, "").replace("\uE000", quoted?.[1] ?? "")
   return {
-    title: quoted === null ? capitalize(unquote(title.replace(saying, "").replace(/[\s,;.]+$/, ""))) : title,
+    title: quoted === null ? capitalize(unquote(title.replace(introduction, "").replace(/[\s,;.]+$/, ""))) : title,
     description,
     priority,
     labels: labels.length === 0 ? null : [...new Set(labels)],
     due: cut.due,
-    unclear: cut.unclear ?? (repeated.repeat === null && isOften.test(rest) ? howOften : null),
+    unclear: cut.unclear ?? (repeated.repeat === null && frequency.test(rest) ? unclearRepeat : null),
     ...(repeated.repeat !== null && { repeat: repeated.repeat })
   }
 }
 
-/** Words that say how often, and with which more of them may belong. */
-const again =
+/** A word that begins or forms a repeat, such as "every" or "weekly". */
+const repeatWord =
   /\b(?:every|each|(?:dai|week|fortnight|month|quarter|year)ly|annually|(?:mon|tues|wednes|thurs|fri|satur|sun|week)days)\b/i
-/** Says how often, read or not. */
-const isOften =
+/** Says how often, also in words that cannot be read as a repeat. */
+const frequency =
   /\b(?:every|each) (?:other |single )?(?:\d|(?:seco|thi|fou|two|three|few|couple|minute|hour|day|week|fortnight|month|quarter|year|morning|afternoon|evening|night|mon|tue|wed|thu|fri|sat|sun))|\b(?:once|twice|\w+ times) (?:a|an|per|every|each) (?:hour|day|week|month|year)\b/i
-const mostOften = 14
-const howOften =
+/** The most words that a repeat can have. */
+const maxRepeatWords = 14
+const unclearRepeat =
   "I cannot read how often that is to repeat. Say it like “every monday”, “every 2 weeks” or “on the 1st of every month”."
 
-/** A text without the words that say how often, and those words: "water the plants every monday at 9". */
+/** Separates the words that say how often from the rest: "water the plants every monday at 9". */
 const cutRepeat = (text: string, present: Reading): { readonly repeat: string | null; readonly rest: string } => {
   const none = { repeat: null, rest: text }
-  if (!again.test(text) || !present.budget.spend(text.length)) return none
+  if (!repeatWord.test(text) || !present.budget.spend(text.length)) return none
   for (const run of repeatSpans(text, present.now, present.zone)) {
-    const words = run.slice(0, mostOften)
+    const words = run.slice(0, maxRepeatWords)
     for (const [i, { start }] of words.entries()) {
       const before = text.slice(0, start).trim()
       for (const { end } of words.slice(i).reverse()) {
         const repeat = text.slice(start, end)
-        if (!again.test(repeat)) break
+        if (!repeatWord.test(repeat)) break
         const after = text.slice(end).replace(/^[\s,.!?:]+/, "")
-        // "weekly report" is a title, "report weekly" is not; nor is "read the weekly".
+        // "report weekly" repeats. "weekly report" and "read the weekly" are titles.
         const isWhole = after === "" || /^(?:to|with|high|medium|low|label|tag|starting|at)\b/i.test(after)
         const fits =
           (isWhole || /\b(?:every|each)\b/i.test(repeat)) && !/^(?:of|and|the) (?!\d|\S+ (?:of|day)\b)/i.test(repeat)
@@ -159,37 +160,40 @@ const verbs = new Set(
   walk wash watch water withdraw wipe work wrap write`.split(/\s+/)
 )
 
-/** Whether a text begins as something to do: "call the bank". */
-export const isDeed = (text: string) => {
+/** True if the text begins with a verb for something to do: "call the bank". */
+export const isAction = (text: string) => {
   const [verb = "", next] = text.replace(/^to\s+/i, "").split(/\s+/)
   return next !== undefined && verbs.has(verb.toLowerCase())
 }
 
-/** Whether a text that asks for nothing may be a task: it has a date in it, repeats, or is a list. */
+/** True if a text that is not a request may be a task: it has a date, repeats, or is a list. */
 export const isDated = (text: string, present: Reading) =>
   /^\s*[-*•] /.test(text) ||
   (!/^(?:what|when|where|who|why|how|is|are|was|were|it's)\b/i.test(text) &&
     (cutDue(text, present).due !== null || cutRepeat(text, present).repeat !== null))
 
-/** How many tasks a tool takes, and so one request changes; of more, one more is read, so that it can be said. */
+/**
+ * The most tasks that a tool accepts, and that one request changes. One more is read, to detect that there are too
+ * many.
+ */
 export const mostTasks = 25
 
 /**
- * The tasks that a text names: one for each line, or for each part of an announced list ("three tasks: a, b and c").
- * Otherwise it is divided where another deed begins ("buy milk and call the bank"), or at commas when no part is one
- * ("milk, eggs and bread"); "bread and butter" stays one.
+ * The tasks that a text names: one for each line, or one for each item after a heading ("three tasks: a, b and c").
+ * Otherwise the text is split before each action ("buy milk and call the bank"), or at commas if no part is an action
+ * ("milk, eggs and bread"). "bread and butter" is one task.
  */
-export const newTasks = (body: string, present: Reading, announced: boolean): ReadonlyArray<Draft> =>
-  partsOf(body, announced)
+export const newTasks = (body: string, present: Reading, hasHeading: boolean): ReadonlyArray<Draft> =>
+  partsOf(body, hasHeading)
     .slice(0, mostTasks + 1)
     .map((part) => newTask(part, present))
     .filter(({ title }) => title !== "")
 
-/** Says something of a task rather than naming one. */
+/** The start of an attribute of a task, not of another task. */
 const trait =
   /^(?:#|(?:high|medium|low|urgent)\b|(?:due|by|until|priority|tag|tagged|label|labelled|labeled|tomorrow|today|tonight)\b|(?:on |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b)/i
 
-const partsOf = (body: string, announced: boolean): ReadonlyArray<string> => {
+const partsOf = (body: string, hasHeading: boolean): ReadonlyArray<string> => {
   const lines = body
     .split(/\n+/)
     .map((line) => line.replace(/^\s*(?:[-*•]|\d+[.)])\s+/, "").trim())
@@ -197,26 +201,26 @@ const partsOf = (body: string, announced: boolean): ReadonlyArray<string> => {
   if (lines.length > 1) return lines
   const parts = splitList(lines[0] ?? "", /\s*(?:;|,\s*and\s|,\s|\sand\s|\splus\s)\s*/i)
   if (parts.length < 2) return parts
-  if (announced) return parts
+  if (hasHeading) return parts
   const isList =
     /[,;]/.test(lines[0] ?? "") &&
     parts.length > 2 &&
     parts.every((part) => part.split(" ").length <= 3 && !trait.test(part))
-  if (isList && !parts.some(isDeed)) return parts
-  // A part that is no deed of its own goes on with the one before it: "buy milk, eggs and bread".
+  if (isList && !parts.some(isAction)) return parts
+  // A part that is not an action belongs to the part before it: "buy milk, eggs and bread".
   const out: Array<string> = []
   let rest = lines[0] ?? ""
   for (const [i, part] of parts.entries()) {
     const before = rest.slice(0, rest.indexOf(part))
     rest = rest.slice(before.length + part.length)
     const last = out.at(-1)
-    if (i > 0 && last !== undefined && !(isDeed(part) && isDeed(last))) out[out.length - 1] = last + before + part
+    if (i > 0 && last !== undefined && !(isAction(part) && isAction(last))) out[out.length - 1] = last + before + part
     else out.push(part)
   }
   return out
 }
 
-/** Divides outside of quotes only. */
+/** Splits a text, except within quotes. */
 const splitList = (text: string, separator: RegExp) => {
   const quotes: Array<string> = []
   const masked = text.replace(/"[^"]*"/g, (quote) => `\uE001${quotes.push(quote) - 1}\uE002`)

@@ -2,14 +2,14 @@ import { Predicate } from "effect"
 import { changes, type Rule } from "./Changes.ts"
 import { Change, Command } from "./Commands.ts"
 import { listOf } from "./Lists.ts"
-import { isDated, isDeed, newTasks } from "./Phrases.ts"
+import { isAction, isDated, newTasks } from "./Phrases.ts"
 import { everything, Target, targetOf } from "./Targets.ts"
 import { duePhrase, isRepeat, type Reading, several } from "./When.ts"
 
 const list = `(?:(?:my|the) )?(?:to-?do )?(?:task )?(?:list|tasks|to-?dos)`
-/** One that has a name of its own, which is a label here; and what may follow it. */
+/** A list with its own name, which is a label here, and an optional date after it. */
 const namedList = String.raw`(?:(?:my|the|our) )(?!to-?do|task|whole|entire)([\p{L}-]+) list(?:[,:]? (.+))?`
-/** What one request asks for; it comes without courtesies. */
+/** The command of one request, without polite phrases. */
 export const commandOf = (request: string, present: Reading): Command => {
   for (const [pattern, to] of rules) {
     if (!present.budget.spend(request.length)) break
@@ -21,12 +21,12 @@ export const commandOf = (request: string, present: Reading): Command => {
             Array.from(match.slice(1), (group) => group ?? ""),
             present
           )
-    if (command !== null) return isAimed(command) && isDeed(request) ? { ...command, deed: request } : command
+    if (command !== null) return isAimed(command) && isAction(request) ? { ...command, action: request } : command
   }
   const next = /^(?:how|what) about (.+)$/i.exec(request)?.[1]
   const listed = listOf(next === undefined ? request : `what is due ${next}`, present)
   if (listed !== null) return listed
-  // "on saturday" goes on with what was just added.
+  // "on saturday" is the due date of the task just added.
   if (/^(?:on|at|by|in|for|before) /i.test(request) && duePhrase(request, present) !== null) {
     return Command.Update({ target: Target.It(), change: Change.Due({ due: request }) })
   }
@@ -38,30 +38,32 @@ export const commandOf = (request: string, present: Reading): Command => {
   }
   if (/^(?:i|we)(?:'ve| have)(?: got)? (?:an? lot|so much|too much|nothing|no)\b/i.test(request))
     return Command.Unknown({ text: request })
-  const deed = request.replace(
+  const action = request.replace(
     /^(?:i|we)(?:'ve| have)(?: got)? (?:(?:a|an|another|my|our|the) )?(?=\S)|^there(?:'s| is) (?:an? )?/i,
     ""
   )
-  return isDeed(deed) || isDated(deed, present) ? Command.Deed({ text: deed }) : Command.Unknown({ text: request })
+  return isAction(action) || isDated(action, present)
+    ? Command.Action({ text: action })
+    : Command.Unknown({ text: request })
 }
 
 const isAimed = Predicate.or(Command.$is("Complete"), Predicate.or(Command.$is("Update"), Command.$is("Delete")))
 
 const pointing = /^(?:it|that|this|them|those|these)(?: back| again| too)?$/i
 
-/** A date alone is no task, nor is "it". */
-const add = (body: string, present: Reading, announced = false) =>
+/** A date alone, or "it", is not a task. */
+const add = (body: string, present: Reading, hasHeading = false) =>
   Command.Add({
-    tasks: duePhrase(body, present) !== null || pointing.test(body) ? [] : newTasks(body, present, announced)
+    tasks: duePhrase(body, present) !== null || pointing.test(body) ? [] : newTasks(body, present, hasHeading)
   })
 
-/** Words before "to" that seem to say when. */
+/** Words before "to" that look like a date. */
 const whenUnread =
   /^(?:the day|an? \w+|\d+ \w+|\w+ (?:minutes|hours|days|weeks)) (?:before|after)\b|^(?!(?:to|about|that|of)\b).*?\b(?:in|on|at|before|after|by|next|this|every|when|days?|weeks?|months?|hours?|minutes?|\d+)\b.*? to /is
 
 const whenDone = / (?:already|yesterday|today|just now|now|earlier|last night|this (?:morning|afternoon|evening))$/i
 
-/** What was done, without when it was. Of several, such as "all tasks due today", the day is what they have in common. */
+/** Drops the day on which it was done. In "all tasks due today" the day selects the tasks, so it stays. */
 const finished = (words: string, present: Reading) =>
   Command.Complete({
     target: targetOf(/^(?:all|every|my tasks|the tasks)/i.test(words) ? words : words.replace(whenDone, ""), present),
@@ -95,7 +97,7 @@ const rules: ReadonlyArray<Rule> = [
   [/^(?:undo|revert|take back|roll back|(?:keep|restore) it|bring it back)\b/i, () => Command.Undo()],
   [/^(?:more|next page|show (?:me )?more|the rest|show (?:me )?the rest|continue|go on)$/i, () => Command.More()],
 
-  // A new task that is called one; before the rules that would read its date or priority as a change.
+  // Adding with the word "task". These come before the rules that would read its date or priority as a change.
   [
     /^(?:add|create|new)(?: (?:a|an|another|one))?(?: new)?(?: task| to-?do| reminder)?$/i,
     () => Command.Add({ tasks: [] })
@@ -110,29 +112,29 @@ const rules: ReadonlyArray<Rule> = [
     }
   ],
 
-  // What there is no tool for
+  // Requests that no tool can fulfil
   [
     /^(?:move|push|shift|make|start|put) .+ (?:an?|half an|\d{1,3}|two|three) (?:hours?|minutes?|mins?) (?:later|earlier)$/i,
-    () => Command.Missing({ what: "move a time by hours or minutes: say the new one, such as “move it to 3pm”" })
+    () => Command.Unsupported({ what: "move a time by hours or minutes: say the new one, such as “move it to 3pm”" })
   ],
   [
     /^skip (.+)$/i,
     ([target = ""], present) =>
       isDated(target, present) && !/\b(?:this|next|today|tomorrow)/i.test(target)
         ? null
-        : Command.Missing({ what: "skip one: say that it is done, or move it to another day" })
+        : Command.Unsupported({ what: "skip one: say that it is done, or move it to another day" })
   ],
   [
     /^(?:list|show|display|what|which)\b.*\b(?:repeats?|repeating|recur|recurring)\b/i,
-    () => Command.Missing({ what: "list only the tasks that repeat: every list says how often each one does" })
+    () => Command.Unsupported({ what: "list only the tasks that repeat: every list says how often each one does" })
   ],
   [
     /^(?:add|create|make) (?:a |an |another )?(?:new )?sub-?tasks?\b/i,
-    () => Command.Missing({ what: "make subtasks" })
+    () => Command.Unsupported({ what: "make subtasks" })
   ],
   [
     /^(?:add|create|make|start) (?:a |an |another )?(?:new )?(?:to-?do |task |shopping )?list(?: (?:called|named|for|of)\b.*)?$/i,
-    () => Command.Missing({ what: "make several lists: there is one, and labels divide it" })
+    () => Command.Unsupported({ what: "make several lists: there is one, and labels divide it" })
   ],
   [
     /^do (?:i|we) (?:still )?(?:need|have|want) to (.+)$/i,
@@ -291,7 +293,7 @@ const rules: ReadonlyArray<Rule> = [
     ([target = ""], present) => Command.Delete({ target: targetOf(target, present) })
   ],
 
-  // Looking at one
+  // Showing one task
   [
     /^(?:show|view|display|describe|read|open|get)(?: me)? (?:the )?(?:details|description|notes?)? ?(?:of |for |on |about )?(#\d+|(?:task|number) #?\d+|the \w+ one|it|that one)$/i,
     ([target = ""], present) => Command.Show({ target: targetOf(target, present) })
@@ -317,7 +319,7 @@ const rules: ReadonlyArray<Rule> = [
   ]
 ]
 
-/** "remind me tomorrow to call Bob": the date before "to" is that of every task after it. */
+/** "remind me tomorrow to call Bob": the date before "to" applies to every task after it. */
 const remind = (body: string, present: Reading) => {
   const match = /^(.+?)[,:]? (?:to|about|that) (.+)$/is.exec(body)
   const due = match === null ? null : duePhrase(match[1] ?? "", present)

@@ -2,14 +2,14 @@ import { Data } from "effect"
 import { priorityOf, unquote } from "./Phrases.ts"
 import { daysOf, type Reading } from "./When.ts"
 
-/** Which tasks to list. `what` says it in words, to follow "tasks": " due this week". */
+/** Which tasks to list. `what` describes it in words that follow "tasks": " due this week". */
 export interface Filter {
   readonly status: "all" | "pending" | "completed"
   readonly priority: string | null
   readonly label: string | null
   readonly after: string | null
   readonly before: string | null
-  /** Only those without a due date. */
+  /** Only tasks without a due date. */
   readonly undated?: boolean
   readonly query: string | null
   readonly what: string
@@ -25,18 +25,18 @@ export const everything: Filter = {
   what: ""
 }
 
-/** What a request is about. */
+/** The tasks that a request is about. */
 export type Target = Data.TaggedEnum<{
   Id: { readonly id: number }
-  /** A place on the list last shown, or else an id. */
+  /** A position on the last list, or an id. */
   Number: { readonly n: number }
-  /** A place on the list last shown, from 1, or from its end. */
+  /** A position on the last list, from 1, counted from the start or the end. */
   Place: { readonly n: number; readonly fromEnd: boolean }
   It: {}
   Them: { readonly count: number | null }
   All: { readonly filter: Filter }
   Title: { readonly words: string }
-  /** `words` is the whole, which may be one title: "fish and chips". */
+  /** `words` is the whole phrase, which may be a single title: "fish and chips". */
   Several: { readonly targets: ReadonlyArray<Target>; readonly words: string }
 }>
 export const Target = Data.taggedEnum<Target>()
@@ -44,13 +44,13 @@ export const Target = Data.taggedEnum<Target>()
 const ordinals = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 const counts = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
-/** A number in words or digits; 0 when it is none. */
+/** A number in words or digits. 0 if the word is not a number. */
 export const toCount = (word: string) => counts.indexOf(word.toLowerCase()) + 1 || Number(word) || 0
 
-/** At most what an id can be. */
+/** 0 if the number is too large for an id. */
 const toId = (digits: string) => (digits.length <= 15 ? Number(digits) : 0)
 
-/** A list with a name of its own is a label here. */
+/** A list with its own name is a label here. */
 const namedList = /^(?:everything on )?(?:my|the|our) (?!to-?do|task|whole|entire)([\p{L}-]+) list$/u
 const labelled = (label: string): Filter => ({ ...everything, label, what: ` labelled ${label}` })
 
@@ -129,7 +129,7 @@ const allOf = (text: string, present: Reading): Filter | null => {
 const stops =
   /^(?:the|a|an|my|our|your|to|of|for|with|on|in|at|and|or|task|tasks|item|todo|one|thing|reminder|about|that|this|it)$/
 
-/** A text's words as titles are compared: lower case, no accents, no punctuation. */
+/** The words of a text for comparing titles: lower case, no accents, no punctuation. */
 export const wordsOf = (text: string): ReadonlyArray<string> =>
   text
     .normalize("NFD")
@@ -138,10 +138,10 @@ export const wordsOf = (text: string): ReadonlyArray<string> =>
     .split(/[^\p{L}\p{N}]+/u)
     .filter((word) => word !== "")
 
-/** Those of them that can tell one title from another. */
+/** The words that distinguish one title from another. */
 export const significant = (text: string) => wordsOf(text).filter((word) => !stops.test(word))
 
-/** Takes from a text what narrows a list down; `rest` is what was not understood. */
+/** Reads the conditions of a list. `rest` is the text that was not understood. */
 export const filterOf = (text: string, present: Reading): { readonly filter: Filter; readonly rest: string } => {
   let rest = ` ${text.trim().replace(/[.!?]+$/, "")} `
   let filter = everything
@@ -186,15 +186,15 @@ export const filterOf = (text: string, present: Reading): { readonly filter: Fil
     const days = daysOf("overdue", present)
     return { after: null, before: days?.before ?? null, what: " overdue" }
   })
-  // The longest words at the end of what is left that name days.
+  // The longest phrase at the end of the rest that names days.
   const words = rest.trim().split(/\s+/)
   for (let from = Math.max(0, words.length - 8); from < words.length; from++) {
     const phrase = words.slice(from).join(" ")
     const days = daysOf(phrase, present)
     if (days !== null && !/^(?:\d+|(?:the )?(?:first|second|third|last))$/i.test(phrase)) {
-      const said = phrase.toLowerCase().replace(/^(?:(?:due|on|for) )+/, "")
+      const spoken = phrase.toLowerCase().replace(/^(?:(?:due|on|for) )+/, "")
       filter = { ...filter, after: days.after, before: days.before }
-      what.push(` due ${said}`)
+      what.push(` due ${spoken}`)
       rest = ` ${words
         .slice(0, from)
         .join(" ")

@@ -1,7 +1,7 @@
 import type { Prompt } from "@effect/ai"
 import { DateTime, Option, Schema } from "effect"
 
-/** A task as the tools tell of it. */
+/** A task as the tools return it. */
 export const TaskView = Schema.Struct({
   id: Schema.Number,
   title: Schema.String,
@@ -28,14 +28,14 @@ const Success = Schema.Struct({
 })
 const decodeResult = Schema.decodeUnknownOption(Schema.Union(Success, Failure))
 
-/** What came back from one use of a tool, its outcomes in the order of what was asked. */
+/** The result of one tool call. */
 export interface Result {
   readonly error: string | null
   /** The tasks of a list, or the one task. */
   readonly tasks: ReadonlyArray<TaskView>
   readonly total: number
   readonly cursor: string | null
-  /** Of a call for several tasks: each one's task or error. */
+  /** For each task of the call, in order: the task or an error. */
   readonly outcomes: ReadonlyArray<{ readonly task: TaskView | null; readonly error: string | null }>
 }
 
@@ -61,7 +61,7 @@ export interface Call {
   readonly params: unknown
 }
 
-/** One message of the user, what was called for it, and what was said. */
+/** One message of the user, the calls made for it, and the answer. */
 export interface Turn {
   readonly user: string
   readonly calls: ReadonlyArray<Call & { readonly result: Result | null }>
@@ -69,10 +69,10 @@ export interface Turn {
 }
 
 export interface Transcript {
-  /** The present as the instructions tell it, else as the caller knows it. */
+  /** The present from the instructions, otherwise from the clock. */
   readonly now: DateTime.Utc
   readonly zone: DateTime.TimeZone
-  /** Oldest first. The last one is the one to answer: its calls are those of earlier steps. */
+  /** Oldest first. The last turn is the one to answer. Its calls are from earlier steps. */
   readonly turns: ReadonlyArray<Turn>
 }
 
@@ -105,10 +105,10 @@ export const read = (prompt: Prompt.Prompt, clock: DateTime.Utc): Transcript => 
   }
 }
 
-/** The line that the agent writes in its instructions: `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.` */
+/** Reads the line of the agent's instructions: `Today is Friday, 2026-01-30, 14:05 in Europe/Berlin.` */
 const present = (system: string, clock: DateTime.Utc) => {
   const [, date, time, name = ""] = /Today is \w+, (\d{4}-\d\d-\d\d), (\d\d:\d\d) in (\S+)\.(?:\s|$)/.exec(system) ?? []
   const zone = Option.getOrElse(DateTime.zoneMakeNamed(name), () => DateTime.zoneMakeOffset(0))
-  const told = DateTime.makeZoned(`${date}T${time}Z`, { timeZone: zone, adjustForTimeZone: true })
-  return { zone, now: Option.match(told, { onNone: () => clock, onSome: DateTime.toUtc }) }
+  const stated = DateTime.makeZoned(`${date}T${time}Z`, { timeZone: zone, adjustForTimeZone: true })
+  return { zone, now: Option.match(stated, { onNone: () => clock, onSome: DateTime.toUtc }) }
 }

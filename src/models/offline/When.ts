@@ -6,39 +6,39 @@ import { dateSpans } from "../../dates/Spans.ts"
 import { monthWords } from "../../dates/Vocabulary.ts"
 import type { Budget } from "./Budget.ts"
 
-/** The present, in which words for dates are read. */
+/** The present, for reading dates. */
 export interface Present {
   readonly now: DateTime.Utc
   readonly zone: DateTime.TimeZone
 }
 
-/** The present, and what reading may still cost. */
+/** The present, and the budget for reading. */
 export interface Reading extends Present {
   readonly budget: Budget
 }
 
 export const todayOf = ({ now, zone }: Present) => DateTime.formatIsoDate(DateTime.setZone(now, zone))
 
-/** The day that words name, or null. */
+/** The day that the words name, or null. */
 const dayOf = (words: string, { budget, now, zone }: Reading): string | null =>
   budget.spend(words.length)
     ? Either.match(resolve(words, now, zone), { onLeft: () => null, onRight: ({ dueDate }) => dueDate })
     : null
 
 const connector = /^(?:due|by|on|for|until|till|before|from)[:\s]\s*/i
-/** What follows one of these is part of the title, whatever it looks like: "enjoy the sun", "a report of today". */
+/** A date after one of these words is part of the title: "enjoy the sun", "a report of today". */
 export const dangling =
   /(?:^|\s)(?:the|a|an|my|your|our|his|her|their|of|to|and|or|with|about|in|this|that|every|each)$/i
-/** Words that are dates only with a preposition before them. */
+/** Words that are dates only after a preposition. */
 const weak =
   /^(?:the \S+|(?:the )?(?:weekend|morning|afternoon|evening|night|noon|midnight|\w+(?:st|nd|rd|th)|first|second|third)|of .*|now|sun|sat|mon|tue|wed|thu|fri)$/i
-/** Only these may begin a date in the middle of a title or before it. */
+/** A date in the middle of a title or before it must begin with one of these words, or match `timed`. */
 const strong = /^(?:tomorrow|today|tonight|by|on|at|in|this|next|due|before|until)\b/i
 
-/** Nor can these be anything but dates: "saturday 7pm". */
+/** A time of day, so the words can only be a date: "saturday 7pm". */
 const timed = /\s\d{1,2}(?::\d\d)? ?[ap]m\b|\s(?:noon|midnight)$|\s\d{1,2}:\d\d/i
 
-/** A text without its date, and the date in the user's own words; `unclear` says why they cannot be read. */
+/** A text without its date, and the date in the user's words. `unclear` says why the date cannot be read. */
 interface Cut {
   readonly due: string | null
   readonly rest: string
@@ -48,8 +48,11 @@ interface Cut {
 const unitWords = "(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?)"
 const dayWords =
   "(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|april|june|july|august|september|october|november|december"
-/** What, right before or after a date, makes another one of it: "30 minutes" before "before 5pm", "after" before "friday". */
 const fromTo = "\\d(?::\\d\\d)? ?(?:[ap]m)? ?[-–] ?\\d{1,2}(?::\\d\\d)? ?(?:[ap]m)?"
+/**
+ * Words right before or after a date that change its meaning: "after" in "after friday", "30 minutes" in "30 minutes
+ * before 5pm".
+ */
 const besideBefore = new RegExp(`(?:^|\\s)(?:after|since|from|except|not|past|between|${dayWords})$|${fromTo}$`, "i")
 const countBefore = new RegExp(
   `(?:\\d|\\b(?:an?|half|one|two|three|four|five|six|seven|ten|few|couple of)) ?${unitWords}$`,
@@ -57,11 +60,11 @@ const countBefore = new RegExp(
 )
 const besideAfter = new RegExp(`^(?:except|but not|ago|${unitWords}|${dayWords})\\b|^\\d?${fromTo}`, "i")
 
-/** That words name several dates. */
+/** The answer if a text names several dates. */
 export const several = (words: ReadonlyArray<string>) =>
   `That names more than one date or time: “${words.join("”, “")}”. Add it with one of them, or as several tasks.`
 
-/** A day and a time may stand in two places: "tomorrow call Bob at 5". */
+/** Separates the date from the rest. The day and the time may be in two places: "tomorrow call Bob at 5". */
 export const cutDue = (text: string, present: Reading): Cut => {
   const whole = text.replace(/[\s.!?]+$/, "")
   const uncut = { due: null, rest: whole, unclear: null }
@@ -87,7 +90,7 @@ export const cutDue = (text: string, present: Reading): Cut => {
   const words = spans.map(phraseOf)
   if (words.length === 0) return uncut
   const isPart = spans.some(({ end, start }, i) => {
-    // "at 12 march 2 next year": the number between is of one of them.
+    // "at 12 march 2 next year": the number in between belongs to one of the dates.
     if (/^[\s:.,]*\d[\s\d:.,]*$/.test(whole.slice(end, spans[i + 1]?.start))) return true
     const before = whole.slice(0, start).trimEnd()
     const isCounted = /^(?:before|until|till)\b/i.test(whole.slice(start)) && countBefore.test(before)
@@ -119,7 +122,7 @@ export const cutDue = (text: string, present: Reading): Cut => {
   return { due, rest, unclear: null }
 }
 
-/** Why words for a date do not name one: "“today at 9am” is no date for a task: that is over already." */
+/** Why a phrase cannot be a due date: "I cannot make it due “today at 9am”: that is in the past." */
 const whyNot = (words: string, { budget, now, zone }: Reading): string | null => {
   const found = budget.spend(words.length) ? resolve(words, now, zone) : null
   if (found === null || Either.isRight(found)) return null
@@ -129,7 +132,7 @@ const whyNot = (words: string, { budget, now, zone }: Reading): string | null =>
 
 const withDue = /\s(?:with |and )?(?:a |the )?(?:due date|deadline)(?: of| on| is|:)?(?=\s*$)/i
 
-/** A date phrase without what only ties it to its sentence, or null when it is none. */
+/** A date phrase without its leading preposition. Null if the text is not a date. */
 export const duePhrase = (text: string, present: Reading): string | null => {
   const words = text.replace(/^[("'\s]+|[)"'.,;!?\s]+$/g, "")
   if (words === "" || words.length > 90 || weak.test(words) || dayOf(words, present) === null) return null
@@ -137,17 +140,17 @@ export const duePhrase = (text: string, present: Reading): string | null => {
   return dayOf(bare, present) === null ? words : bare
 }
 
-/** Whether words say how often. */
+/** True if the words say how often. */
 export const isRepeat = (words: string, { budget, now, zone }: Reading) =>
   budget.spend(words.length) && Either.isRight(readRepeat(words, now, zone))
 
-/** Days, both inclusive; null leaves that side open. */
+/** A range of days, both inclusive. Null means no limit on that side. */
 export interface Days {
   readonly after: string | null
   readonly before: string | null
 }
 
-/** The days that words for a time span name: "this week", "before friday", "the next 3 days". */
+/** The range of days that a phrase names: "this week", "before friday", "the next 3 days". */
 export const daysOf = (text: string, present: Reading): Days | null => {
   const words = text
     .trim()
