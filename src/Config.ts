@@ -15,25 +15,27 @@ import {
 } from "./ConfigReaders.ts"
 import { isLoopback } from "./domain/Loopback.ts"
 
-/* Every environment variable, with its unit and default. */
+/* All environment variables, with units and defaults. */
 
 const server = Config.all({
   /** Interface to listen on. */
   host: text("HOST").pipe(or("127.0.0.1")),
-  /** TCP port; 0 takes a free one. */
+  /** TCP port. 0 means any free port. */
   port: integer("PORT", 0, 65535).pipe(or(3000)),
-  /** Origins whose pages may call the API; none when empty. */
+  /** Origins whose pages may call the API. Empty means none. */
   corsOrigins: parsed("CORS_ORIGINS", "origins such as https://app.example.com, separated by commas", (value) => {
     const origins = value.split(",").map((origin) => origin.trim())
     return origins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin) ? origins : undefined
   }).pipe(or<ReadonlyArray<string>>([])),
-  /** For running turns, once the service is asked to stop. */
+  /** How long running turns may continue after a stop signal. */
   shutdownGrace: duration("SHUTDOWN_GRACE", 0, "1 hour").pipe(or(Duration.seconds(30))),
-  /** Before that, for balancers to notice. When unset: none on a terminal, else 5 seconds. */
+  /**
+   * How long the node keeps serving before that, so that load balancers notice. Unset: 0 on a terminal, else 5 seconds.
+   */
   shutdownDelay: duration("SHUTDOWN_DELAY", 0, "10 minutes"),
-  /** Where clients find the service, such as the address of the proxy before it. */
+  /** The URL that clients use, such as the URL of a reverse proxy. */
   publicUrl: url("PUBLIC_URL", "https", "http"),
-  /** Whether the chat page is served at `/`; when unset, on a loopback `HOST`. */
+  /** Whether to serve the chat page at `/`. Unset: only on a loopback `HOST`. */
   page: oneOf("PAGE", ["on", "off"])
 }).pipe(
   Config.mapOrFail(({ page, ...rest }) => {
@@ -46,17 +48,17 @@ const server = Config.all({
 )
 
 const database = Config.all({
-  /** PostgreSQL 14 or later; without it, the embedded one. */
+  /** PostgreSQL 14 or later. Unset: the embedded PostgreSQL. */
   url: secretUrl("DATABASE_URL", "postgres", "postgres(?:ql)?"),
-  /** Of the embedded database and the development secret. */
+  /** Directory of the embedded database and the development secret. */
   dataDir: text("DATA_DIR").pipe(or(".taskchat")),
-  /** Connections. */
+  /** The most connections. */
   poolSize: integer("DATABASE_POOL_SIZE", 1, 1000).pipe(or(10))
 })
 
 const publicKeys = ["RS256", "ES256", "EdDSA"] as const
 
-/** What tokens are signed with; `development` is a secret that is made and kept in the data directory. */
+/** The keys that verify tokens. `development` is a generated secret in the data directory. */
 type Keys =
   | { readonly _tag: "development" }
   | { readonly _tag: "secret"; readonly secret: Redacted.Redacted }
@@ -64,8 +66,8 @@ type Keys =
 
 const algorithms = parsed("JWT_ALGORITHMS", "HS256, or some of RS256, ES256, EdDSA, separated by commas", (value) => {
   const names = value.split(",").map((name) => name.trim())
-  const known = Arr.filterMap(names, (name) => Arr.findFirst([...publicKeys, "HS256"] as const, (one) => one === name))
-  return known.length === names.length ? known : undefined
+  const valid = Arr.filterMap(names, (name) => Arr.findFirst([...publicKeys, "HS256"] as const, (one) => one === name))
+  return valid.length === names.length ? valid : undefined
 })
 
 const keys = Config.all({ secret: secret("JWT_SECRET"), jwks: url("JWT_JWKS_URL", "https", "http"), algorithms }).pipe(
@@ -96,19 +98,19 @@ const keys = Config.all({ secret: secret("JWT_SECRET"), jwks: url("JWT_JWKS_URL"
 
 const auth = Config.all({
   keys,
-  /** The `iss` that tokens must have. */
+  /** The required `iss` of tokens. */
   issuer: text("JWT_ISSUER"),
-  /** The `aud` that tokens must have. */
+  /** The required `aud` of tokens. */
   audience: text("JWT_AUDIENCE"),
-  /** The claim that names the user; when unset `user_id`, else `sub`. It is named in headers of answers. */
+  /** The claim with the user. Unset: `user_id`, else `sub`. Response headers contain its name. */
   userClaim: parsed("JWT_USER_CLAIM", "a claim's name in visible ASCII without quotes and backslashes", (value) =>
     /^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/.test(value) ? value : undefined
   ),
-  /** Whether tokens carry the users' ids, or name accounts that ids are assigned to. */
+  /** `token`: tokens contain user ids. `mapped`: tokens contain account names, and the service assigns ids to them. */
   userIds: oneOf("USER_IDS", ["token", "mapped"]).pipe(or<"token" | "mapped">("token"))
 }).pipe(
   Config.mapOrFail((auth) => {
-    // Any account that any customer of the keys' owner may have made would else be a user.
+    // Otherwise any account of any other customer of the identity provider would be accepted as a user.
     const missing =
       auth.userIds !== "mapped" || auth.keys._tag !== "jwks"
         ? undefined
@@ -133,7 +135,7 @@ export interface Upstream {
   readonly model: string
   readonly temperature: Option.Option<number>
   readonly maxOutputTokens: Option.Option<number>
-  /** Silence of the model's service. */
+  /** The longest silence of the provider. */
   readonly idleTimeout: Duration.Duration
 }
 
@@ -142,10 +144,10 @@ export type Provider = { readonly _tag: "openai" | "chat-completions" | "anthrop
 
 export type Model =
   | { readonly _tag: "offline" }
-  /** `fallback` answers turns for which the first one is busy or unreachable. */
+  /** `fallback` answers a turn if the first model is busy or unreachable. */
   | (Provider & { readonly fallback: Option.Option<Provider> })
 
-/** As turns, usage and metrics name a model. */
+/** The name of a model in turns, usage and metrics. */
 export const nameOf = ({ _tag, model }: Pick<Provider, "_tag" | "model">) => `${_tag}:${model}`
 
 const baseUrl = (name: string) =>
@@ -183,7 +185,7 @@ const model = Config.all({
 }).pipe(
   Config.mapOrFail(
     ({ anthropic, chosen, fallback, openai, ...common }): Either.Either<Model, ConfigError.ConfigError> => {
-      /** A provider by its own variables; `asked` is the one that asks for it. */
+      /** A provider with the settings of its own variables. `asked` is the variable that selects it. */
       const provider = (_tag: Provider["_tag"], asked: string): Either.Either<Provider, ConfigError.ConfigError> => {
         const missing = (name: string) =>
           Either.left(ConfigError.MissingData([name], `${name} is not set, but ${asked} ${_tag} needs it`))
@@ -194,7 +196,7 @@ const model = Config.all({
             return Either.right({ _tag, ...common, ...anthropic, apiUrl })
           }
           case "chat-completions":
-            // Whom a key that is meant for one of many services would go to is not to be guessed.
+            // No default: a guess could send the key to another service than it is for.
             return Option.isNone(openai.apiUrl)
               ? missing("OPENAI_BASE_URL")
               : Either.right({ _tag, ...common, ...openai, apiUrl: openai.apiUrl.value })
@@ -230,46 +232,46 @@ const model = Config.all({
 )
 
 const agent = Config.all({
-  /** For a whole turn. */
+  /** The time limit of a turn. */
   timeout: duration("AGENT_TIMEOUT", "1 millis", "1 hour").pipe(or(Duration.seconds(30))),
-  /** Calls of the model in a turn. */
+  /** The most calls of the model in a turn. */
   maxSteps: integer("AGENT_MAX_STEPS", 1, 50).pipe(or(8)),
-  /** Messages the agent is reminded of. */
+  /** The most earlier messages that the agent sees. */
   historyLimit: integer("HISTORY_LIMIT", 0, 1000).pipe(or(20)),
-  /** An estimate of their tokens. */
+  /** The most tokens of these messages, estimated. */
   historyMaxTokens: integer("HISTORY_MAX_TOKENS", 0, 10_000_000).pipe(or(16_000)),
-  /** Which of its calls need the user's approval. */
+  /** Which tool calls need the user's approval. */
   confirm: oneOf("CONFIRM", ["deletions", "changes", "off"]).pipe(or<"deletions" | "changes" | "off">("off")),
-  /** Of a message, in code points. */
+  /** The longest message, in code points. */
   messageMaxLength: integer("MESSAGE_MAX_LENGTH", 1, 100_000).pipe(or(4000))
 })
 
 const limits = Config.all({
-  /** Requests of one user in a minute. */
+  /** Requests per user and minute. */
   chat: integer("RATE_LIMIT_CHAT", 1, 1_000_000).pipe(or(60)),
   api: integer("RATE_LIMIT_API", 1, 1_000_000).pipe(or(600)),
-  /** Shares the rate limits among nodes. */
+  /** If set, the rate limits are shared by all nodes. */
   redisUrl: secretUrl("REDIS_URL", "redis", "rediss?"),
-  /** Turns that run on this node, and of one user on all nodes. */
+  /** Running turns on this node, and running turns per user on all nodes. */
   runningTurns: integer("MAX_RUNNING_TURNS", 1, 100_000).pipe(or(1000)),
   runningTurnsPerUser: integer("MAX_RUNNING_TURNS_PER_USER", 1, 1000).pipe(or(5)),
-  /** Input and output tokens of one user's turns of a day in UTC. */
+  /** Input and output tokens per user and day in UTC. */
   tokensPerUserPerDay: integer("TOKENS_PER_USER_PER_DAY", 1, 1_000_000_000)
 })
 
 const data = Config.all({
-  /** For a conversation in which nothing more is said; unset: for ever. */
+  /** How long to keep a conversation after its last message. Unset: forever. */
   retention: duration("RETENTION", "1 day", "36500 days"),
-  /** For what was deleted, until it really is. */
+  /** How long to keep deleted data before it is erased. */
   deletedRetention: duration("DELETED_RETENTION", "1 day", "36500 days").pipe(or(Duration.days(30))),
-  /** Whether users can have all of their data erased. */
+  /** Whether users can erase all of their data. */
   eraseEndpoint: oneOf("ERASE_ENDPOINT", ["on", "off"]).pipe(
     or<"on" | "off">("off"),
     Config.map((value) => value === "on")
   )
 })
 
-/** Whose tasks `taskchat mcp --stdio` serves. */
+/** The token of the user for `taskchat mcp --stdio` and `taskchat chat --url`. */
 export const token = Config.mapOrFail(secret("TASKCHAT_TOKEN"), (given) =>
   Either.fromOption(given, () =>
     ConfigError.MissingData(
@@ -294,14 +296,14 @@ const logging = Config.all({
     `one of ${Object.keys(levels).join(", ")}, warn`,
     (value) => Object.entries({ ...levels, warn: LogLevel.Warning }).find(([name]) => name === value.toLowerCase())?.[1]
   ).pipe(or<LogLevel.LogLevel>(LogLevel.Info)),
-  /** When unset: `pretty` on a terminal, else `json`. */
+  /** Unset: `pretty` on a terminal, else `json`. */
   format: oneOf("LOG_FORMAT", ["json", "pretty"]),
   otlp: Config.all({
     /** Base URL of an OTLP collector, for traces, metrics and logs. */
     endpoint: url("OTEL_EXPORTER_OTLP_ENDPOINT", "https", "http").pipe(
       Config.map(Option.map(({ href }) => href.replace(/\/+$/, "")))
     ),
-    /** For the collector; read them with `headersIn`. */
+    /** Headers for the collector, in the form that `headersIn` reads. */
     headers: parsedSecret(
       "OTEL_EXPORTER_OTLP_HEADERS",
       "names and values such as api-key=abc, separated by commas, with other characters written as %20",
@@ -311,7 +313,7 @@ const logging = Config.all({
   })
 })
 
-/** `api-key=abc,tenant=a%20b` as headers. */
+/** Reads `api-key=abc,tenant=a%20b` as headers. */
 export const headersIn = (given: Redacted.Redacted): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Redacted.value(given)
@@ -322,7 +324,7 @@ export const headersIn = (given: Redacted.Redacted): Readonly<Record<string, str
       })
   )
 
-/** All that the service is set to. */
+/** All settings of the service. */
 export const settings = Config.all({ server, database, auth, model, agent, limits, data, logging }).pipe(
   Config.mapOrFail((all) =>
     all.auth.keys._tag === "development" && !isLoopback(all.server.host)
@@ -338,7 +340,7 @@ export const settings = Config.all({ server, database, auth, model, agent, limit
 )
 export type Settings = Config.Config.Success<typeof settings>
 
-/** What is wrong with the settings, one line a variable. */
+/** The errors in the settings, one line per variable. */
 export const explain = (error: ConfigError.ConfigError): string => {
   switch (error._op) {
     case "And":

@@ -1,8 +1,8 @@
 import { Config, ConfigError, Duration, Either, Option, Redacted } from "effect"
 
 /*
- * How environment variables are read. A value that is wrong is told as `NAME is …, but should be …`, with what it should be
- * taken from here; the value of a secret is not shown. An empty variable is one that is not set.
+ * Readers for environment variables. The error for an invalid value is `NAME is …, but should be …`. It never contains
+ * the value of a secret. An empty variable counts as unset.
  */
 
 export const wrong = (name: string, value: string, should: string) =>
@@ -14,7 +14,7 @@ export const text = (name: string) =>
     Config.map(Option.filter((value) => value !== ""))
   )
 
-/** A variable that is read by `parse`, which returns `undefined` for what it does not take. */
+/** Reads a variable with `parse`, which returns `undefined` for an invalid value. */
 export const parsed = <A>(name: string, should: string, parse: (value: string) => A | undefined) =>
   text(name).pipe(
     Config.mapOrFail(
@@ -47,7 +47,7 @@ export const duration = (name: string, min: Duration.DurationInput, max: Duratio
     name,
     `a duration such as "30 seconds", from ${Duration.format(Duration.decode(min))} to ${Duration.format(Duration.decode(max))}`,
     (value) => {
-      const decoded = Duration.decodeUnknown(value) // a number alone is refused: of what?
+      const decoded = Duration.decodeUnknown(value) // refuses a number without a unit
       return Option.getOrUndefined(Option.filter(decoded, (d) => Duration.between(d, { minimum: min, maximum: max })))
     }
   )
@@ -63,7 +63,7 @@ export const url = (name: string, ...protocols: ReadonlyArray<string>) =>
     return read !== undefined && protocols.includes(read.protocol.slice(0, -1)) ? read : undefined
   })
 
-/** What may be secret. Each is also read from the file that the variable with `_FILE` behind its name leads to. */
+/** Variables that may hold secrets. `NAME_FILE` is the path of a file with the value of `NAME`. */
 export const secrets = [
   "ANTHROPIC_API_KEY",
   "DATABASE_URL",
@@ -75,7 +75,7 @@ export const secrets = [
 ] as const
 export type Secret = (typeof secrets)[number]
 
-/** The error for an invalid secret does not have its value. */
+/** The error for an invalid secret does not contain its value. */
 export const parsedSecret = (name: Secret, should: string, isOne: (value: string) => boolean) =>
   Config.mapOrFail(text(name), (given) =>
     Option.isSome(given) && !isOne(given.value)
@@ -85,13 +85,13 @@ export const parsedSecret = (name: Secret, should: string, isOne: (value: string
 
 export const secret = (name: Secret) => Config.map(text(name), Option.map(Redacted.make))
 
-/** It is sent as a header. */
+/** An API key is sent as a header, so it must be visible ASCII. */
 export const apiKey = (name: Secret) =>
   parsedSecret(name, "visible ASCII characters without spaces", (value) => /^[\x21-\x7e]+$/.test(value))
 
 /**
- * A URL that may have a password in it; one without a host has it among its parameters. A bare `/`, `#` or `?` in the
- * password would end it there.
+ * A URL that may contain a password. The host may be a query parameter instead. `/`, `#` and `?` in the password must
+ * be percent-encoded, because they would end it.
  */
 export const secretUrl = (name: Secret, scheme: "postgres" | "redis", schemes: string) => {
   const form = new RegExp(`^${schemes}://(?:(?:[^/?#@,%]|%[\\da-f]{2})*@)?[^/?#@,]*(?:/[^?#@]*)?(?:\\?[^#]*)?$`, "i")

@@ -8,8 +8,11 @@ NodeRuntime.runMain(
   Cli.run({
     serve: (settings) =>
       Layer.launch(Layer.provide(Composition.serve(settings), Composition.tracing(settings.logging))),
-    chat: (settings, talk) =>
-      Effect.provide(talk, Layer.provideMerge(Composition.service(settings), Composition.tracing(settings.logging))),
+    chat: (settings, conversation) =>
+      Effect.provide(
+        conversation,
+        Layer.provideMerge(Composition.service(settings), Composition.tracing(settings.logging))
+      ),
     mcp: (settings, token) =>
       Effect.promise(() => import("./server/McpStdio.ts")).pipe(
         Effect.flatMap(({ serve }) => serve(token, Composition.mcpStdio(settings))),

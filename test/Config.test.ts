@@ -14,14 +14,14 @@ const read = <A>(config: Config.Config<A>, variables: Readonly<Record<string, st
 const settings = (variables: Readonly<Record<string, string>> = {}) =>
   Either.getOrThrowWith(read(Settings.settings, variables), (error) => new Error(Settings.explain(error)))
 
-/** What someone who started the service with these variables reads. */
+/** The error for a start with these variables. */
 const complaint = (variables: Readonly<Record<string, string>>) =>
   Settings.explain(Either.getOrThrow(Either.flip(read(Settings.settings, variables))))
 
 describe("without any variable", () => {
   const { agent, auth, database, limits, logging, model, server } = settings()
 
-  it("the defaults are those of the documentation", () => {
+  it("the defaults match the documentation", () => {
     assert.deepStrictEqual(
       [server.host, server.port, server.corsOrigins, server.publicUrl, Duration.format(server.shutdownGrace)],
       ["127.0.0.1", 3000, [], Option.none(), "30s"]
@@ -174,12 +174,12 @@ it("headers for a collector are decoded", () => {
 })
 
 describe("the model is", () => {
-  it("OpenAI's as soon as there is a key", () => {
+  it("OpenAI's if there is a key", () => {
     const { model } = settings({ OPENAI_API_KEY: "sk-1" })
     assert.strictEqual(model._tag, "openai")
   })
 
-  it("Anthropic's, or any compatible one, if that is asked for with what it needs", () => {
+  it("Anthropic's or any compatible model if the variables of that provider are set", () => {
     const anthropic = settings({ MODEL_PROVIDER: "anthropic", ANTHROPIC_API_KEY: "sk-ant-1" }).model
     assert.deepInclude(anthropic, {
       _tag: "anthropic",
@@ -193,7 +193,7 @@ describe("the model is", () => {
     )
   })
 
-  it("helped out by a fallback with its own provider's variables", () => {
+  it("with a fallback that uses the variables of its own provider", () => {
     const both = { OPENAI_API_KEY: "sk-1", ANTHROPIC_API_KEY: "sk-ant-1", ANTHROPIC_BASE_URL: "https://claude.test/v1" }
     const { model } = settings({ ...both, MODEL_FALLBACK: "anthropic:claude-haiku-4-5", MODEL_TEMPERATURE: "0.5" })
     assert.deepInclude(model, { _tag: "openai", model: "gpt-4.1-mini" })
@@ -234,7 +234,7 @@ describe("the model is", () => {
     assert.match(complaint(variables), words)
   })
 
-  it("the offline one if that is asked for, key or not", () => {
+  it("the offline model if it is selected, with or without a key", () => {
     assert.deepStrictEqual(settings({ OPENAI_API_KEY: "sk-1", MODEL_PROVIDER: "offline" }).model, { _tag: "offline" })
   })
 })
@@ -242,13 +242,13 @@ describe("the model is", () => {
 describe("tokens are verified", () => {
   const keys = (variables: Readonly<Record<string, string>>) => settings(variables).auth.keys
 
-  it("with JWT_SECRET, then on any interface", () => {
+  it("with JWT_SECRET, on any interface", () => {
     const { auth, server } = settings({ JWT_SECRET: secret, HOST: "0.0.0.0", JWT_ALGORITHMS: "HS256" })
     assert.strictEqual(server.host, "0.0.0.0")
     assert.strictEqual(auth.keys._tag === "secret" ? Redacted.value(auth.keys.secret) : undefined, secret)
   })
 
-  it("with the keys of JWT_JWKS_URL, by all its algorithms or those chosen", () => {
+  it("with the keys of JWT_JWKS_URL, by all or the chosen algorithms", () => {
     const url = "https://issuer.example.com/keys"
     assert.deepStrictEqual(keys({ JWT_JWKS_URL: url }), {
       _tag: "jwks",
@@ -262,7 +262,7 @@ describe("tokens are verified", () => {
     })
   })
 
-  it("with a development secret on loopback addresses alone", () => {
+  it("with a development secret, on loopback addresses only", () => {
     for (const HOST of ["127.0.0.1", "127.1.2.3", "::1", "localhost"]) {
       assert.strictEqual(keys({ HOST })._tag, "development")
     }
@@ -272,7 +272,7 @@ describe("tokens are verified", () => {
   })
 })
 
-describe("what is wrong is told in one line that names the variable, its value and what it should be", () => {
+describe("an error is one line with the variable, its value and the expected value", () => {
   const jwks = "https://issuer.example.com/keys"
   const wrong: ReadonlyArray<readonly [string, Readonly<Record<string, string>>]> = [
     ["PORT", { PORT: "http" }],
@@ -329,7 +329,7 @@ describe("what is wrong is told in one line that names the variable, its value a
     assert.isTrue(line.startsWith(`${name} is ${JSON.stringify(variables[name])}, but should be `), line)
   })
 
-  it("but never the value of a secret", () => {
+  it("without the value of a secret", () => {
     const secrets = [
       { JWT_SECRET: "hush, too short" },
       { DATABASE_URL: "mysql://me:hush@db/x" },
@@ -360,7 +360,7 @@ describe("what is wrong is told in one line that names the variable, its value a
     assert.match(complaint({ ANTHROPIC_API_KEY: "hush\nhush" }), /^ANTHROPIC_API_KEY .*visible ASCII/)
   })
 
-  it("nor is a variable that is missing", () => {
+  it("names a missing variable", () => {
     const token = read(Settings.token, {})
     assert.match(Either.isLeft(token) ? Settings.explain(token.left) : "", /^TASKCHAT_TOKEN is not set/)
     const keys = { USER_IDS: "mapped", JWT_JWKS_URL: jwks }

@@ -6,7 +6,7 @@ import { Room } from "../domain/Room.ts"
 import * as HttpApiRoutes from "../runtime/HttpApiRoutes.ts"
 import { RateLimits } from "../services/access/RateLimits.ts"
 import { Chat } from "../services/turns/Chat.ts"
-import { Leaving } from "./Leaving.ts"
+import { Draining } from "./Draining.ts"
 import * as Metrics from "./Metrics.ts"
 
 const ok = { status: "ok" } as const
@@ -16,7 +16,7 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
     const sql = yield* SqlClient.SqlClient
     const limits = yield* RateLimits
     const chat = yield* Chat
-    const leaving = yield* Leaving
+    const draining = yield* Draining
     const room = yield* Room
 
     // A read-only server refuses it, and it changes nothing on any other. The first attempt closes the sessions of a
@@ -35,7 +35,7 @@ export const layer = HttpApiRoutes.group(Api, "operating", (handlers) =>
         "ready",
         Effect.fnUntraced(function* () {
           yield* unless(
-            Effect.map(chat.isAccepting, (isAccepting) => isAccepting && !leaving.isLeaving),
+            Effect.map(chat.isAccepting, (isAccepting) => isAccepting && !draining.isDraining),
             "The service is shutting down."
           )
           yield* unless(databaseAcceptsWrites, "The database does not answer, or accepts no writes.")

@@ -7,32 +7,32 @@ import type { AwaitedCall } from "../domain/Approval.ts"
 import { isProblem } from "../domain/Problem.ts"
 import type { ToolCall } from "../domain/ToolCall.ts"
 import { Tokens } from "../services/access/Tokens.ts"
-import { saying } from "./Starting.ts"
+import { withProgress } from "./Starting.ts"
 
 export interface Terminal {
   readonly stdin: Readable
   readonly stdout: Writable
-  /** Whether a person reads and types; else what is said is read line by line, and answers are plain text. */
+  /** True for a person at a terminal. Otherwise each input line is a message, and answers are plain text. */
   readonly isInteractive: boolean
 }
 
 type Input = Data.TaggedEnum<{ Line: { readonly text: string }; Stop: {}; End: {} }>
 const { $match, End, Line, Stop } = Data.taggedEnum<Input>()
 
-const help = `/tasks  what is open
-/undo   take back what the last answer changed
+const help = `/tasks  list the open tasks
+/undo   undo the changes of the last answer
 /new    begin a new conversation
-/quit   leave (also Ctrl+D); Ctrl+C stops an answer
+/quit   quit (also Ctrl+D); Ctrl+C stops an answer
 `
 
 /**
- * A conversation in a terminal, until its input ends. Returns whether all went well, which a script has no other way to
- * know: without a person to read them, that every answer was completed.
+ * A conversation in a terminal, until the input ends. Returns false if an answer failed in a script, so that the exit
+ * code can show it.
  */
 export const run = (terminal: Terminal = standard) =>
   Effect.gen(function* () {
     const client = yield* Client
-    const { userId: user } = yield* saying("Waiting for the service")(client.users.me())
+    const { userId: user } = yield* withProgress("Waiting for the service")(client.users.me())
     const input = yield* inputOf(terminal)
     const { isInteractive, stdout } = terminal
     const write = (text: string) => Effect.sync(() => void stdout.write(text))
@@ -54,7 +54,7 @@ export const run = (terminal: Terminal = standard) =>
         case "CallBegun":
           return ""
         case "CallEnded":
-          return `\n${dim(inWords(event.toolCall))}\n`
+          return `\n${dim(describe(event.toolCall))}\n`
         case "Completed":
           awaiting = event.awaiting ?? []
           return "\n"
@@ -64,7 +64,7 @@ export const run = (terminal: Terminal = standard) =>
       }
     }
 
-    /** Says what waits for approval, by the titles of the tasks as far as they can be found. */
+    /** Lists the calls that await approval, with the titles of their tasks if these are found. */
     const askFor = (calls: ReadonlyArray<AwaitedCall>) =>
       Effect.gen(function* () {
         for (const { parameters, tool } of calls) {
@@ -75,10 +75,10 @@ export const run = (terminal: Terminal = standard) =>
           const what = titles.length > 0 ? titles : titleOf(parameters)
           yield* write(`? ${tool.replaceAll("_", " ")}${what.length === 0 ? "" : `: ${what.join(", ")}`}\n`)
         }
-        if (calls.length > 0) yield* write(dim("Say yes to do it; anything else leaves it.\n"))
+        if (calls.length > 0) yield* write(dim("Answer yes to run it. Any other answer declines it.\n"))
       })
 
-    /** The answer, as it comes. Ctrl+C stops the turn, whose last event then ends the reading. */
+    /** Streams the answer. Ctrl+C cancels the turn, and the last event of the turn ends the stream. */
     const say = (message: string) => {
       const write = output(stdout)
       const stop = Effect.gen(function* () {
@@ -118,7 +118,7 @@ export const run = (terminal: Terminal = standard) =>
         ({ dueDate, id, title }) => `#${id} ${title}${dueDate === null ? "" : `, due ${dueDate}`}\n`
       )
       const rest = total > tasks.length ? `and ${total - tasks.length} more\n` : ""
-      yield* write(total === 0 ? "Nothing is open.\n" : lines.join("") + rest)
+      yield* write(total === 0 ? "There are no open tasks.\n" : lines.join("") + rest)
     })
 
     const answer = (text: string) => {
@@ -136,7 +136,7 @@ export const run = (terminal: Terminal = standard) =>
           turnId = undefined
           return write("A new conversation.\n")
         default:
-          return /^\/\w+$/.test(text) ? write(`There is no ${text}.\n${help}`) : say(text)
+          return /^\/\w+$/.test(text) ? write(`Unknown command: ${text}\n${help}`) : say(text)
       }
     }
 
@@ -145,7 +145,7 @@ export const run = (terminal: Terminal = standard) =>
       return write(`${reasonOf(error)}\n`)
     }
 
-    if (isInteractive) yield* write(`taskchat. ${dim("/help says what there is besides talking.")}\n`)
+    if (isInteractive) yield* write(`taskchat. ${dim("/help lists the commands.")}\n`)
     while (true) {
       if (isInteractive) yield* write("\n› ")
       const next = yield* input.take
@@ -156,15 +156,15 @@ export const run = (terminal: Terminal = standard) =>
     return isInteractive || isAllCompleted
   }).pipe(Effect.scoped)
 
-/** On a running service, as whom the token names. */
-export const talk = (baseUrl: string, token: Redacted.Redacted) =>
+/** A conversation with a running service, as the user of the token. */
+export const connect = (baseUrl: string, token: Redacted.Redacted) =>
   Effect.provide(run(), Layer.provide(Client.layer({ baseUrl, token }), FetchHttpClient.layer))
 
-/** On the service that runs in this process. */
-export const talkHere = (user: UserId) =>
+/** A conversation with the service in this process. */
+export const connectLocal = (user: UserId) =>
   Effect.gen(function* () {
     const token = yield* (yield* Tokens).issue(user, "1 day")
-    return yield* HttpServer.addressFormattedWith((address) => talk(address, Redacted.make(token)))
+    return yield* HttpServer.addressFormattedWith((address) => connect(address, Redacted.make(token)))
   })
 
 const standard: Terminal = {
@@ -173,7 +173,7 @@ const standard: Terminal = {
   isInteractive: process.stdin.isTTY === true && process.stdout.isTTY === true
 }
 
-/** Lines as they are typed, and Ctrl+C, which during an answer does not end the program. */
+/** Input lines and Ctrl+C. During an answer, Ctrl+C does not end the program. */
 const inputOf = ({ isInteractive, stdin, stdout }: Terminal) =>
   Effect.gen(function* () {
     const inputs = yield* Queue.unbounded<Input>()
@@ -195,7 +195,7 @@ const inputOf = ({ isInteractive, stdin, stdout }: Terminal) =>
     )
     return {
       take: inputs.take,
-      /** While it is awaited, Ctrl+C is its alone. */
+      /** While an effect waits for this, Ctrl+C completes it and nothing else. */
       untilStop: Effect.acquireUseRelease(
         Effect.sync(() => {
           isAnswering = true
@@ -209,7 +209,7 @@ const inputOf = ({ isInteractive, stdin, stdout }: Terminal) =>
     }
   })
 
-/** Writes texts one after another, without empty lines between them that nobody wrote. */
+/** Writes texts without empty lines between them. */
 const output = (stdout: Writable) => {
   let isAtLineStart = true
   return (text: string) => {
@@ -225,7 +225,7 @@ const countOf = (count: number, what: string) => `${count} ${what}${count === 1 
 const titleOf = (value: unknown) =>
   Predicate.isRecord(value) && typeof value["title"] === "string" ? [`“${value["title"]}”`] : []
 
-/** The ids of the tasks that a call is about. */
+/** The ids of the tasks in the parameters of a call. */
 const tasksIn = (parameters: unknown) => {
   const given = Predicate.isRecord(parameters) ? parameters : {}
   return [given["task_id"], given["task_ids"]].flat().filter(isTaskId)
@@ -233,8 +233,8 @@ const tasksIn = (parameters: unknown) => {
 
 const isTaskId = Schema.is(TaskId)
 
-/** A tool call by its name, and the titles of the tasks it was about. */
-const inWords = ({ result, tool }: ToolCall) => {
+/** A tool call: its name and the titles of its tasks. */
+const describe = ({ result, tool }: ToolCall) => {
   const name = tool.replaceAll("_", " ")
   if (result.status === "error") return `! ${name}: ${String(result["error"])}`
   const { results, task, tasks } = result

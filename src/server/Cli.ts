@@ -32,33 +32,36 @@ import * as UserIdsChange from "./UserIdsChange.ts"
 
 export interface Commands {
   readonly serve: (settings: Config.Settings) => Effect.Effect<unknown, unknown, NodeContext.NodeContext>
-  /** Until the client goes. */
+  /** Runs until the client disconnects. */
   readonly mcp: (
     settings: Config.Settings,
     token: Redacted.Redacted
   ) => Effect.Effect<unknown, unknown, NodeContext.NodeContext>
-  /** And then makes the change. */
+  /** Migrates the database, then makes the change. */
   readonly migrate: <A, E>(
     settings: Config.Settings,
     change: Effect.Effect<A, E, SqlClient.SqlClient | NodeContext.NodeContext>
   ) => Effect.Effect<A, unknown, NodeContext.NodeContext>
-  /** Until all of the user's data is gone. */
+  /** Completes when all of the user's data is erased. */
   readonly erase: (settings: Config.Settings, user: UserId) => Effect.Effect<void, unknown, NodeContext.NodeContext>
-  /** With the whole service listening. */
+  /** Runs the conversation while the whole service listens. */
   readonly chat: <A, E>(
     settings: Config.Settings,
-    talk: Effect.Effect<A, E, HttpServer.HttpServer | Tokens>
+    conversation: Effect.Effect<A, E, HttpServer.HttpServer | Tokens>
   ) => Effect.Effect<A, unknown, NodeContext.NodeContext>
   readonly tokens: (settings: Config.Settings) => Layer.Layer<Tokens, unknown, NodeContext.NodeContext>
 }
 
-/** Of the package. */
+/** The version of the package. */
 export const version = "0.1.0"
 
-/** It was said why; the process has only to end with 1. */
-class Told extends Data.TaggedError("Told")<{}> {}
+/** The error was already printed. The process only has to exit with 1. */
+class Reported extends Data.TaggedError("Reported")<{}> {}
 
-/** `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate`, `taskchat usage`, `taskchat erase` and `taskchat token`. */
+/**
+ * `taskchat serve`, `taskchat chat`, `taskchat mcp`, `taskchat migrate`, `taskchat usage`, `taskchat erase` and
+ * `taskchat token`.
+ */
 export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
   const withSettings = <A, E, R>(
     f: (settings: Config.Settings) => Effect.Effect<A, E, R>,
@@ -66,8 +69,8 @@ export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
   ) =>
     Effect.gen(function* () {
       const settings = yield* SecretFiles.provide(Config.settings)
-      const asked = yield* FiberRef.get(FiberRef.currentMinimumLogLevel)
-      const logging = { ...settings.logging, ...(asked !== notAsked && { level: asked }) }
+      const given = yield* FiberRef.get(FiberRef.currentMinimumLogLevel)
+      const logging = { ...settings.logging, ...(given !== noLogLevel && { level: given }) }
       return yield* Effect.provide(f({ ...settings, logging }), Logging.layer({ ...logging, ...logTo }))
     })
 
@@ -75,37 +78,37 @@ export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
     Command.withDescription(Help.description),
     Command.withSubcommands([
       Command.make("serve", {}, () => withSettings(serve)).pipe(
-        Command.withDescription("Serves the API until it is told to stop (SIGTERM, SIGINT)")
+        Command.withDescription("Serves the API until a stop signal (SIGTERM, SIGINT)")
       ),
       Command.make("chat", { url: chatUrl, user: chatUser }, ({ url, user }) =>
         Effect.filterOrFail(
           Option.match(url, {
             onSome: (baseUrl) =>
-              Effect.flatMap(SecretFiles.provide(Config.token), (token) => ChatTerminal.talk(baseUrl, token)),
+              Effect.flatMap(SecretFiles.provide(Config.token), (token) => ChatTerminal.connect(baseUrl, token)),
             onNone: () =>
               withSettings((settings) =>
-                chat({ ...settings, server: ownServer(settings.server) }, ChatTerminal.talkHere(user)).pipe(
-                  // The terminal is the conversation's.
+                chat({ ...settings, server: ownServer(settings.server) }, ChatTerminal.connectLocal(user)).pipe(
+                  // A log would mix with the conversation in the terminal.
                   Effect.provide(Logger.minimumLogLevel(LogLevel.None))
                 )
               )
           }),
           (isWell) => isWell,
-          () => new Told()
+          () => new Reported()
         )
       ).pipe(
         Command.withDescription(
-          "Talks in this terminal, or answers what it reads from a pipe: by itself, or on a running service (--url)"
+          "Chats in this terminal, or answers each line of a pipe. It starts the service or uses a running one (--url)"
         )
       ),
       Command.make("mcp", { stdio }, () =>
         Effect.flatMap(SecretFiles.provide(Config.token), (token) =>
-          // Standard output is the protocol's.
+          // The protocol uses standard output.
           withSettings((settings) => mcp(settings, token), { to: "stderr" })
         )
       ).pipe(
         Command.withDescription(
-          "Serves MCP to the program that started it, for the user whom TASKCHAT_TOKEN names; over HTTP, serve does at /mcp"
+          "Serves MCP over standard input and output for the user of TASKCHAT_TOKEN. Over HTTP, serve has it at /mcp"
         )
       ),
       Command.make("migrate", UserIdsChange.options, (change) =>
@@ -114,21 +117,17 @@ export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
             Console.log(["The database is up to date.", ...report].join("\n"))
           )
         )
-      ).pipe(Command.withDescription("Brings the database up to date; serve does so by itself")),
+      ).pipe(Command.withDescription("Migrates the database. serve does so at its start")),
       Command.make("usage", UsageTable.options, (asked) =>
         withSettings((settings) =>
           Effect.flatMap(migrate(settings, UsageTable.of(asked)), (lines) => Console.log(lines.join("\n")))
         )
-      ).pipe(
-        Command.withDescription(
-          "Prints what the turns of the last 30 days have cost: of each user, or of one user each day"
-        )
-      ),
+      ).pipe(Command.withDescription("Prints the tokens used in the last 30 days, per user, or per day for one user")),
       Command.make("erase", { user: erasedUser }, ({ user }) =>
         withSettings((settings) =>
           Effect.zipRight(erase(settings, user), Console.log(`Nothing of user ${user} is left in the database.`))
         )
-      ).pipe(Command.withDescription("Erases all data of a user for good, while nodes run or not")),
+      ).pipe(Command.withDescription("Erases all data of a user permanently. Nodes may be running")),
       Command.make("token", { ttl, user }, ({ ttl, user }) =>
         withSettings((settings) =>
           Effect.gen(function* () {
@@ -144,25 +143,25 @@ export const run = ({ chat, erase, mcp, migrate, serve, tokens }: Commands) => {
 
   return Effect.suspend(() => {
     const wrong = Help.wrongLevel(process.argv)
-    return wrong === undefined ? parse(process.argv) : Effect.zipRight(Console.error(wrong), new Told())
+    return wrong === undefined ? parse(process.argv) : Effect.zipRight(Console.error(wrong), new Reported())
   }).pipe(
-    Logger.withMinimumLogLevel(notAsked),
+    Logger.withMinimumLogLevel(noLogLevel),
     (run) => Effect.flatMap(Effect.console, (console) => Effect.withConsole(run, Help.plain(console))),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
-      // The library has shown what is wrong with the arguments.
-      if (ValidationError.isValidationError(error)) return new Told()
-      return Effect.zipRight(Console.error(explain(error)), new Told())
+      // The library has already printed the error in the arguments.
+      if (ValidationError.isValidationError(error)) return new Reported()
+      return Effect.zipRight(Console.error(explain(error)), new Reported())
     }),
     Effect.provide(NodeContext.layer)
   )
 }
 
-/** As long as no `--log-level` was given: itself, and not another with the same content. */
-const notAsked: LogLevel.LogLevel = { ...LogLevel.Info }
+/** Means that `--log-level` was not given. Compared by identity. */
+const noLogLevel: LogLevel.LogLevel = { ...LogLevel.Info }
 
-/** For itself alone, whatever else listens. */
+/** Settings for a service that only this process uses, on a free port. */
 const ownServer = (server: Config.Settings["server"]) => ({
   ...server,
   host: "127.0.0.1",
@@ -175,29 +174,31 @@ const isAddress = (text: string) => URL.canParse(text) && /^https?:$/.test(new U
 
 const chatUrl = Help.option("url", "an address such as http://127.0.0.1:3000", Option.liftPredicate(isAddress)).pipe(
   Options.optional,
-  Options.withDescription("Of a running service, for the user whom TASKCHAT_TOKEN names; without it, none has to run")
+  Options.withDescription(
+    "The URL of a running service. TASKCHAT_TOKEN gives the user. Without it, the command starts the service"
+  )
 )
 
 const chatUser = Help.userNumber.pipe(
   Options.withDefault(UserId.make(1)),
-  Options.withDescription("Who talks, without --url: a whole number from 1")
+  Options.withDescription("The user, without --url: a whole number from 1")
 )
 
 const erasedUser = Help.userNumber.pipe(
   Options.withDescription(
-    "Whose data: a whole number from 1; with USER_IDS=mapped the one that the account was assigned"
+    "The user: a whole number from 1. With USER_IDS=mapped, the id that was assigned to the account"
   )
 )
 
 const stdio = Options.boolean("stdio").pipe(
-  Options.withDescription("Over standard input and output; there is no other way"),
+  Options.withDescription("Required: the transport is standard input and output"),
   Options.mapEffect((isGiven) =>
     isGiven ? Effect.succeed(isGiven) : Effect.fail(ValidationError.missingFlag(HelpDoc.p("mcp needs --stdio")))
   )
 )
 
 const user = Options.text("user").pipe(
-  Options.withDescription("Whom the token names: a whole number from 1; with USER_IDS=mapped, any name of an account")
+  Options.withDescription("The user of the token: a whole number from 1. With USER_IDS=mapped, any account name")
 )
 
 class WrongUser extends Data.TaggedError("WrongUser")<{ readonly should: string }> {
@@ -208,7 +209,7 @@ class WrongUser extends Data.TaggedError("WrongUser")<{ readonly should: string 
 
 const decodeUserId = Schema.decode(fromPath(UserId))
 
-/** Whom `--user` names, as tokens do. */
+/** The user that `--user` names, in the form that tokens use. */
 const namedBy = (user: string, mode: UserIds.Mode): Effect.Effect<UserId | string, WrongUser> => {
   if (mode === "token") {
     return Effect.mapError(decodeUserId(user), () => new WrongUser({ should: Help.aUserNumber }))
@@ -220,24 +221,24 @@ const namedBy = (user: string, mode: UserIds.Mode): Effect.Effect<UserId | strin
 
 const ttl = Help.option("ttl", 'a duration such as "30 minutes"', Duration.decodeUnknown).pipe(
   Options.withDefault(Duration.days(1)),
-  Options.withDescription('How long it is valid, such as "30 minutes"; a day, if nothing is said')
+  Options.withDescription('How long the token is valid, such as "30 minutes". Default: a day')
 )
 
-/** Why the service did not start, in one line wherever someone can do something about it. */
+/** Why the service did not start. An error that an operator can fix takes one line. */
 const explain = (error: unknown): string => {
   if (ConfigError.isConfigError(error)) return Config.explain(error)
-  if (error instanceof HttpServerError.ServeError) return `HOST and PORT cannot be listened on: ${words(error.cause)}`
+  if (error instanceof HttpServerError.ServeError) return `HOST and PORT cannot be used: ${messageOf(error.cause)}`
   if (error instanceof SqlError.SqlError) {
     const isUnknownIssuer = Predicate.hasProperty(error.cause, "code") && unknownIssuer.has(String(error.cause.code))
     const advice =
-      "add sslrootcert=FILE with its authority's certificate, or write sslmode=require to encrypt without a check"
-    return `DATABASE_URL cannot be used: ${words(error.cause)}${isUnknownIssuer ? `: ${advice}` : ""}`
+      "add sslrootcert=FILE with the certificate of its authority, or sslmode=require to encrypt without verification"
+    return `DATABASE_URL cannot be used: ${messageOf(error.cause)}${isUnknownIssuer ? `: ${advice}` : ""}`
   }
-  if (error instanceof Migrator.MigrationError) return `The database cannot be brought up to date: ${error.message}`
-  return words(error)
+  if (error instanceof Migrator.MigrationError) return `The database cannot be migrated: ${error.message}`
+  return messageOf(error)
 }
 
-/** OpenSSL's names for a certificate that nobody known has signed. */
+/** OpenSSL's error codes for a certificate from an unknown authority. */
 const unknownIssuer: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
   "SELF_SIGNED_CERT_IN_CHAIN",
@@ -245,8 +246,8 @@ const unknownIssuer: ReadonlySet<string> = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
-const words = (error: unknown): string => {
+const messageOf = (error: unknown): string => {
   if (!Predicate.isError(error)) return String(error)
-  if ("errors" in error && Array.isArray(error.errors)) return error.errors.map(words).join("; ")
+  if ("errors" in error && Array.isArray(error.errors)) return error.errors.map(messageOf).join("; ")
   return error.message
 }

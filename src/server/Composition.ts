@@ -30,19 +30,19 @@ import * as Cli from "./Cli.ts"
 import * as Keys from "./Keys.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
 import * as Server from "./Server.ts"
-import { layerSaying } from "./Starting.ts"
+import { layerWithProgress } from "./Starting.ts"
 import * as Welcome from "./Welcome.ts"
 
-// Which layers the settings choose. What most do without is loaded where it is chosen.
+// The layers for the given settings. Modules that most installations do not need are loaded on demand.
 
 export const database = ({ dataDir, poolSize, url }: Config.Settings["database"]) =>
   Option.match(url, {
-    onNone: () => layerSaying(`Opening the embedded database in ${dataDir}`)(Sql.layerEmbedded({ dataDir })),
+    onNone: () => layerWithProgress(`Opening the embedded database in ${dataDir}`)(Sql.layerEmbedded({ dataDir })),
     onSome: (url) =>
-      layerSaying("Connecting to PostgreSQL and bringing the database up to date")(Sql.layer({ url, poolSize }))
+      layerWithProgress("Connecting to PostgreSQL and bringing the database up to date")(Sql.layer({ url, poolSize }))
   })
 
-/** The agent's model with its name, and the one that stands in for it. */
+/** The agent's model with its name, and its fallback. */
 const model = (settings: Config.Model) => {
   if (settings._tag === "offline") return Layer.merge(Offline.layer, Layer.succeed(ModelName, settings._tag))
   return Layer.mergeAll(
@@ -55,7 +55,7 @@ const model = (settings: Config.Model) => {
   )
 }
 
-/** Only the chosen one is loaded: what OpenAI's brings along would double the time and memory a start takes. */
+/** Loads the chosen provider only. OpenAI's dependencies would double the time and memory of a start. */
 const provider = (settings: Config.Provider) => {
   switch (settings._tag) {
     case "openai":
@@ -86,7 +86,7 @@ const upstream = ({ apiKey, maxOutputTokens, temperature, ...rest }: Config.Upst
   temperature: Option.getOrUndefined(temperature)
 })
 
-/** Where no exporter is set, no spans are made. */
+/** Without an exporter, no spans are created. */
 export const tracing = (logging: Config.Settings["logging"]) =>
   Option.match(logging.otlp.endpoint, {
     onNone: () => Layer.setTracerEnabled(false),
@@ -99,11 +99,11 @@ export const tracing = (logging: Config.Settings["logging"]) =>
       )
   })
 
-/** Enough to issue tokens, whoever they name. */
+/** Enough to issue tokens, without a database. */
 export const tokens = (settings: Pick<Config.Settings, "auth" | "database">) =>
   Layer.unwrapEffect(Effect.map(Keys.options(settings), Tokens.layer))
 
-/** Whom tokens name; the database has to be one whose users have such ids. */
+/** Verifies tokens. Fails if the database was started in the other mode of `USER_IDS`. */
 const users = (settings: Pick<Config.Settings, "auth" | "database">) =>
   settings.auth.userIds === "token"
     ? Layer.merge(tokens(settings), Layer.effectDiscard(UserIds.keep("token")))
@@ -131,13 +131,13 @@ const services = ({ agent, auth, data, database: db, limits, model: llm }: Confi
     maxRunningPerUser: limits.runningTurnsPerUser,
     retention: { conversations: Option.getOrUndefined(data.retention), deleted: data.deletedRetention }
   }).pipe(
-    Layer.provide([layerSaying("Loading the model's client")(model(llm)), budgets(limits)]),
+    Layer.provide([layerWithProgress("Loading the model's client")(model(llm)), budgets(limits)]),
     Layer.provideMerge(Layer.merge(users({ auth, database: db }), rateLimits(limits))),
     Layer.provideMerge(Erasing.layer),
     Layer.provideMerge(database(db))
   )
 
-/** Where only this machine is served, pages of this machine are let in unless others are named. */
+/** On a loopback `HOST` without `CORS_ORIGINS`, pages of this machine may call the API. */
 const cors = ({ corsOrigins, host }: Config.Settings["server"]) =>
   corsOrigins.length === 0 && isLoopback(host) ? Cors.layerLoopback : Cors.layer(corsOrigins)
 
@@ -169,7 +169,7 @@ export const service = (settings: Config.Settings) =>
       Hosts.layer({ host: settings.server.host, publicUrl: Option.getOrUndefined(settings.server.publicUrl) }),
       Layer.succeed(PublicUrl, settings.server.publicUrl)
     ]),
-    // Once everything else is ready: a proxy sends nothing to a node that does not listen yet.
+    // Listen only when everything else is ready: a proxy sends no requests to a node that does not listen yet.
     Layer.provideMerge(Server.layer(settings.server)),
     Layer.provideMerge(services(settings))
   )
@@ -177,7 +177,7 @@ export const service = (settings: Config.Settings) =>
 export const serve = (settings: Config.Settings) =>
   Layer.merge(Layer.provide(Welcome.layer(settings), service(settings)), ProcessMetrics.layer(Cli.version))
 
-/** Erases a user's data, whether or not nodes run. */
+/** Erases a user's data. Nodes may be running. */
 export const erase = (settings: Config.Settings, user: UserId) =>
   Effect.flatMap(Erasure, (erasure) => Effect.zipRight(erasure.request(user), erasure.awaitEnd(user))).pipe(
     Effect.provide(
@@ -188,14 +188,14 @@ export const erase = (settings: Config.Settings, user: UserId) =>
     )
   )
 
-/** Instead of the lock's own words, as it is an MCP client that starts this program, perhaps twice. */
+/** Replaces the message of `DirectoryInUse`: an MCP client may start this program twice. */
 class InUse extends Data.TaggedError("InUse")<{ readonly why: string }> {
   override get message() {
-    return `${this.why}. Where \`taskchat serve\` runs on it, give your MCP client the address of that, with /mcp; or set DATABASE_URL: a PostgreSQL serves many.`
+    return `${this.why}. If \`taskchat serve\` uses it, give your MCP client the address of that service, with /mcp. Or set DATABASE_URL: a PostgreSQL server accepts many processes.`
   }
 }
 
-/** What the tools need where MCP is spoken over standard input. */
+/** The services that the tools need for MCP over standard input. */
 export const mcpStdio = (settings: Config.Settings) =>
   Layer.mergeAll(Layer.provide(TaskTools.layer, Tasks.layer), users(settings), rateLimits(settings.limits)).pipe(
     Layer.provideMerge(Erasing.layer),

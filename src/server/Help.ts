@@ -3,48 +3,45 @@ import { Array as Arr, type Console, Effect, LogLevel, Option, Schema } from "ef
 import { fromPath, UserId } from "../domain/Id.ts"
 
 export const description =
-  "A conversational task service: people say what they want, an AI agent answers and works on their task list, and all of it " +
-  "is kept in PostgreSQL. It serves a page, REST, streams and MCP. Without any setting it runs on this machine alone, with an " +
-  "embedded database and a stand-in for the model."
+  "A conversational task service: people say what they want, and an AI agent answers and works on their task list. Everything " +
+  "is stored in PostgreSQL. It serves a chat page, REST, SSE and MCP. Without settings it serves this machine only, with an " +
+  "embedded database and an offline stand-in for the model."
 
 const variables: Arr.NonEmptyReadonlyArray<readonly [about: string, names: string]> = [
-  ["where it listens", "HOST, PORT, PUBLIC_URL, CORS_ORIGINS, PAGE"],
-  ["where data is kept", "DATABASE_URL, DATABASE_POOL_SIZE, DATA_DIR"],
+  ["network", "HOST, PORT, PUBLIC_URL, CORS_ORIGINS, PAGE"],
+  ["database", "DATABASE_URL, DATABASE_POOL_SIZE, DATA_DIR"],
   [
-    "who the users are",
+    "users",
     "JWT_SECRET, JWT_JWKS_URL, JWT_ALGORITHMS, JWT_ISSUER, JWT_AUDIENCE, JWT_USER_CLAIM, USER_IDS, TASKCHAT_TOKEN"
   ],
   [
-    "the model",
+    "model",
     "MODEL_PROVIDER, MODEL_FALLBACK, OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, " +
       "ANTHROPIC_MODEL, MODEL_TEMPERATURE, MODEL_MAX_OUTPUT_TOKENS, MODEL_IDLE_TIMEOUT"
   ],
-  ["the agent", "AGENT_TIMEOUT, AGENT_MAX_STEPS, HISTORY_LIMIT, HISTORY_MAX_TOKENS, MESSAGE_MAX_LENGTH, CONFIRM"],
+  ["agent", "AGENT_TIMEOUT, AGENT_MAX_STEPS, HISTORY_LIMIT, HISTORY_MAX_TOKENS, MESSAGE_MAX_LENGTH, CONFIRM"],
   [
     "limits",
     "RATE_LIMIT_CHAT, RATE_LIMIT_API, REDIS_URL, MAX_RUNNING_TURNS, MAX_RUNNING_TURNS_PER_USER, TOKENS_PER_USER_PER_DAY"
   ],
-  ["how long data is kept", "RETENTION, DELETED_RETENTION, ERASE_ENDPOINT"],
+  ["retention", "RETENTION, DELETED_RETENTION, ERASE_ENDPOINT"],
   [
-    "what an operator sees",
+    "logs, metrics and traces",
     "LOG_LEVEL, LOG_FORMAT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES"
   ],
-  ["how it stops", "SHUTDOWN_DELAY, SHUTDOWN_GRACE"]
+  ["shutdown", "SHUTDOWN_DELAY, SHUTDOWN_GRACE"]
 ]
 
-/** What the help ends with. */
 export const footer = HelpDoc.blocks([
   HelpDoc.h1("ENVIRONMENT"),
   HelpDoc.descriptionList(Arr.map(variables, ([about, names]) => [Span.text(about), HelpDoc.p(names)])),
-  HelpDoc.p(
-    "Each secret may come from a file: JWT_SECRET_FILE in place of JWT_SECRET. README.md says what each means."
-  ),
+  HelpDoc.p("A secret may be in a file: set JWT_SECRET_FILE instead of JWT_SECRET. README.md explains each variable."),
   HelpDoc.h1("EXAMPLE"),
   HelpDoc.p("DATABASE_URL=postgres://localhost/tasks OPENAI_API_KEY=sk-... taskchat serve"),
   HelpDoc.p("echo 'add milk' | taskchat chat")
 ])
 
-/** An option whose value is read by `parse`, which gives nothing for what it does not take. */
+/** An option whose value is read by `parse`, which returns none for an invalid value. */
 export const option = <A>(
   name: string,
   should: string,
@@ -59,14 +56,14 @@ export const option = <A>(
 
 export const aUserNumber = "a whole number from 1 to 9007199254740991"
 
-/** `--user`, by the id that the service knows users by. */
+/** `--user` with a user id. */
 export const userNumber = option("user", aUserNumber, Schema.decodeOption(fromPath(UserId)))
 
 const levels = ["all", ...LogLevel.allLevels.map(({ _tag }) => _tag.toLowerCase())].filter(
   (name, i, all) => all.indexOf(name) === i
 )
 
-/** What is wrong with `--log-level`, which the library would take for a command of that name. */
+/** The error in `--log-level`. The library would report an unknown command instead. */
 export const wrongLevel = (args: ReadonlyArray<string>): string | undefined => {
   const at = args.indexOf("--log-level")
   const level = args[at + 1]
@@ -74,10 +71,10 @@ export const wrongLevel = (args: ReadonlyArray<string>): string | undefined => {
   return `--log-level takes one of ${levels.join(", ")}`
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it is these that are looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches these characters
 const colours = /\u001b\[[\d;]*m/g
 
-/** A console that writes in colours only where somebody sees them. */
+/** A console that writes colours only to a terminal. */
 export const plain = (console: Console.Console): Console.Console => {
   const without = (stream: NodeJS.WriteStream, write: (...words: ReadonlyArray<unknown>) => Effect.Effect<void>) =>
     stream.isTTY && (process.env["NO_COLOR"] ?? "") === ""

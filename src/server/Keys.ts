@@ -7,7 +7,7 @@ import type { Settings } from "../Config.ts"
 import type { Options } from "../services/access/Tokens.ts"
 import { makeDirectory } from "../sql/MakeDirectory.ts"
 
-/** What tokens are verified with. Where nothing is set, a secret is made and kept in the data directory. */
+/** How tokens are verified. If no key is set, it uses a generated secret in the data directory. */
 export const options = ({ auth, database }: Pick<Settings, "auth" | "database">) =>
   Effect.gen(function* () {
     const expected = {
@@ -25,17 +25,17 @@ export const options = ({ auth, database }: Pick<Settings, "auth" | "database">)
     }
   })
 
-/** A kept secret that whoever runs the service has to look at: somebody else may know it, or have put it there. */
+/** The secret file is not safe to use: another user may know the secret or may have created the file. */
 export class SecretUnusable extends Data.TaggedError("SecretUnusable")<{
   readonly file: string
   readonly why: string
 }> {
   override get message() {
-    return `DATA_DIR has a secret that is not used: ${this.file} ${this.why}. Remove it, and a new one is made; or set JWT_SECRET.`
+    return `DATA_DIR has a secret that cannot be used: ${this.file} ${this.why}. Remove it to make a new one, or set JWT_SECRET.`
   }
 }
 
-/** Of the data directory itself: it cannot be made, written to or read. */
+/** The data directory cannot be created, read or written to. */
 export class DataDirUnusable extends Data.TaggedError("DataDirUnusable")<{
   readonly dataDir: string
   readonly why: string
@@ -45,7 +45,7 @@ export class DataDirUnusable extends Data.TaggedError("DataDirUnusable")<{
   }
 }
 
-/** The same over restarts, so that tokens stay valid. */
+/** The secret is stored, so that tokens stay valid after a restart. */
 const developmentSecret = (dataDir: string) =>
   Effect.tryPromise({
     try: async () => {
@@ -56,7 +56,7 @@ const developmentSecret = (dataDir: string) =>
       const draft = join(dataDir, `jwt-secret.${crypto.randomUUID()}`)
       try {
         await writeFile(draft, randomBytes(48).toString("base64url"), { flag: "wx", mode: 0o600, flush: true })
-        // Whole or not at all; of two processes at once, the first one's counts.
+        // Atomic. If two processes do this at once, the first one wins.
         await link(draft, file).catch(() => undefined)
       } finally {
         await rm(draft, { force: true })
@@ -69,7 +69,9 @@ const developmentSecret = (dataDir: string) =>
         : new DataDirUnusable({ dataDir, why: error instanceof Error ? error.message : String(error) })
   })
 
-/** The secret in a file; `undefined` if there is none. It has to be this user's own, for nobody else, and long enough. */
+/**
+ * The secret in a file, `undefined` without a file. The file must belong to this user, be private and be long enough.
+ */
 const readSecret = async (file: string): Promise<Redacted.Redacted | undefined> => {
   const refuse = (why: string) => new SecretUnusable({ file, why })
   const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch((error) => {
@@ -79,7 +81,7 @@ const readSecret = async (file: string): Promise<Redacted.Redacted | undefined> 
   if (handle === undefined) return undefined
   try {
     const about = await handle.stat()
-    if (!about.isFile()) throw refuse("is no file")
+    if (!about.isFile()) throw refuse("is not a file")
     if (process.getuid !== undefined && about.uid !== process.getuid()) throw refuse("belongs to another user")
     if (process.getuid !== undefined && (about.mode & 0o077) !== 0) throw refuse("can be read or written by others")
     if (about.size < minSecretBytes) throw refuse(`has fewer than ${minSecretBytes} bytes`)
@@ -89,7 +91,7 @@ const readSecret = async (file: string): Promise<Redacted.Redacted | undefined> 
   }
 }
 
-/** As of `JWT_SECRET`. */
+/** The same minimum as for `JWT_SECRET`. */
 const minSecretBytes = 32
 
 const isCode = (error: unknown, code: string) => Predicate.hasProperty(error, "code") && error.code === code

@@ -22,10 +22,10 @@ interface Streams {
 type Needs = Layer.Layer.Success<typeof TaskTools.layer> | Tokens | RateLimits
 
 /**
- * Serves the tasks of the user whom `token` names over standard input and output, until the client closes one of them.
- * Each request is as one over HTTP: the token still has to be valid, it is counted and recorded. Words for dates are read
- * in the zone of this machine, which is the user's own. The client is greeted at once; what it asks for next waits until
- * `services` are there, as opening a database may take longer than clients wait for a greeting.
+ * Serves the tasks of the user of `token` over standard input and output, until the client closes one of them. A
+ * request is handled as over HTTP: the token must still be valid, and the request is counted and recorded. Dates are
+ * read in the time zone of this machine, which is the user's. `initialize` is answered at once. Later requests wait
+ * until `services` are built, because opening a database may take longer than a client waits for the first answer.
  */
 export const serve = <E, R>(
   token: Redacted.Redacted,
@@ -48,7 +48,7 @@ export const serve = <E, R>(
     })
 
     const serverFor = yield* McpServer.make(whenOpen(TaskTools.TaskTools))
-    // Outlives the server, whose last requests need it.
+    // The services are released after the server, because its last requests need them.
     const outer = yield* Effect.scope
     yield* Effect.scoped(
       Effect.gen(function* () {
@@ -71,7 +71,7 @@ export const serve = <E, R>(
     )
   }).pipe(Effect.scoped)
 
-/** Says when it is over, whichever side has closed it. */
+/** Calls `onClosed` when either side closes the transport. */
 class ClosingTransport extends StdioServerTransport {
   onClosed = () => {}
   override async close() {

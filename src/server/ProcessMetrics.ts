@@ -13,10 +13,9 @@ const active = Metric.counter("taskchat_event_loop_active_seconds_total", {
   incremental: true
 })
 
-/** Milliseconds. */
-const every = 250
+const everyMillis = 250
 
-/** Measures the process itself: the wall clock's time, as no other one runs out while the loop is held up. */
+/** Metrics of the process. It uses real timers, because Effect's clock does not measure a blocked event loop. */
 export const layer = (version: string): Layer.Layer<never> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
@@ -29,12 +28,12 @@ export const layer = (version: string): Layer.Layer<never> =>
       })
       yield* Effect.acquireRelease(
         Effect.sync(() => {
-          let due = performance.now() + every
+          let due = performance.now() + everyMillis
           return setInterval(() => {
             const now = performance.now()
             delay.unsafeUpdate(Math.max(0, now - due) / 1000, [])
-            due = now + every
-          }, every).unref()
+            due = now + everyMillis
+          }, everyMillis).unref()
         }),
         (timer) => Effect.sync(() => clearInterval(timer))
       )

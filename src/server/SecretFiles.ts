@@ -2,13 +2,13 @@ import { FileSystem } from "@effect/platform"
 import { Config, ConfigError, ConfigProvider, Effect, Option } from "effect"
 import { secrets } from "../ConfigReaders.ts"
 
-/** Bytes. */
+/** In bytes. */
 const maxSize = 64 * 1024
 
 const invalid = (name: string, file: string, should: string) =>
   ConfigError.InvalidData([name], `${name} is ${JSON.stringify(file)}, but should be ${should}`)
 
-/** Links are followed and any mode is taken: that is how secrets are mounted. One newline at the end is the editor's. */
+/** Follows links and accepts any mode, because secrets are mounted that way. Removes one newline at the end. */
 const contentOf = (name: string, file: string) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -23,7 +23,7 @@ const given = (name: string) =>
     Option.filter((value) => value.trim() !== "")
   )
 
-/** The settings as `self` reads them, with secrets also from the files that their `…_FILE` variables lead to. */
+/** Lets `self` read secrets also from the files that the `…_FILE` variables name. */
 export const provide = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const found = yield* Effect.forEach(secrets, (secret) =>

@@ -6,8 +6,8 @@ import * as Platform from "@effect/platform/HttpServer"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { type AnyProblem, contentType, documentOf } from "../domain/Problem.ts"
 import { HeadersTooLarge, InvalidRequest, MethodNotAllowed, RequestTimeout } from "../domain/Request.ts"
+import { Draining } from "../http/Draining.ts"
 import { exchange } from "../http/Exchange.ts"
-import { Leaving } from "../http/Leaving.ts"
 import * as HttpServer from "../runtime/HttpServer.ts"
 import { Chat } from "../services/turns/Chat.ts"
 
@@ -16,10 +16,10 @@ export interface ServerOptions {
   readonly port: number
 }
 
-/** The listener itself, for whoever has to close it with care. */
+/** The Node.js server, for a graceful shutdown. */
 export class Listener extends Context.Tag("taskchat/server/Listener")<Listener, Server>() {}
 
-/** Answers what is no request to anyone else, and closes the connection. */
+/** Answers a request that Node.js could not parse, and closes the connection. */
 const refuse = (socket: Duplex, problem: AnyProblem) => {
   const { status } = problem.about
   const requestId = crypto.randomUUID()
@@ -41,7 +41,7 @@ const unreadable = new InvalidRequest({
   errors: [{ path: "", message: "the request is not valid HTTP/1.1" }]
 })
 
-/** What is told of what Node.js could not read, by its code for that. */
+/** The problem for each error code of Node.js. */
 const problems: Readonly<Record<string, AnyProblem>> = {
   HPE_HEADER_OVERFLOW: new HeadersTooLarge(),
   ERR_HTTP_REQUEST_TIMEOUT: new RequestTimeout()
@@ -51,14 +51,14 @@ const wrongHost = new InvalidRequest({
   errors: [{ path: "host", message: "must be one host name or address, with or without a port" }]
 })
 
-/** A name or an IPv4 address, or an IPv6 address in brackets. */
+/** A host name, an IPv4 address, or an IPv6 address in brackets, with an optional port. */
 const isHost = (host: string) => /^([\w.-]{1,255}|\[[\da-f:.]{2,45}\])(:\d{1,5})?$/i.test(host)
 
-/** Several `Host` fields come joined by commas. HTTP/1.0 needs none. */
+/** Node.js joins several `Host` fields with commas, which `isHost` refuses. HTTP/1.0 needs no `Host`. */
 const isAddressed = ({ host }: Headers.Headers, version: string) =>
   host === undefined ? version === "1.0" : isHost(host)
 
-/** Passes on only what a proxy and this service take to be the same request, meant for the same host. */
+/** Accepts only requests that a proxy and this service read in the same way, for the same host. */
 const addressed = <E, R>(app: HttpApp.Default<E, R>) =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, source }) => {
     const version = source instanceof IncomingMessage ? source.httpVersion : "1.1"
@@ -68,42 +68,43 @@ const addressed = <E, R>(app: HttpApp.Default<E, R>) =>
 
 const listener = Layer.sync(Listener, () => {
   const server = createServer({
-    // Half a request must not hold a connection for ever; an answer, SSE included, may take its time.
+    // An incomplete request must not keep a connection open. There is no limit for responses, which may be streams.
     headersTimeout: 15_000,
     requestTimeout: 30_000,
-    // Longer than a proxy's own, so that it is never the proxy who finds its connection closed.
+    // Longer than a proxy's timeout, so that the proxy never uses a connection that the service has closed.
     keepAliveTimeout: 75_000,
     connectionsCheckingInterval: 5_000,
-    // Of two tokens, or two types of one body, none is to be picked where a proxy may have looked at the other.
+    // Join duplicates instead of picking one: a proxy may have checked the other token or content type.
     joinDuplicateHeaders: true,
-    // Ours has a body that says what is wrong.
+    // `wrongHost` has a body that explains the error.
     requireHostHeader: false
   })
-  // Node.js would leave out those past the 2,000th, which a proxy may have looked at. Their size is bounded.
+  // No limit on the count: Node.js would drop headers after the 2,000th, which a proxy may have read. The size is
+  // limited.
   server.maxHeadersCount = 0
-  /** By connection, the answer to its last request. */
+  /** The response to the last request of each connection. */
   const answers = new WeakMap<Duplex, ServerResponse>()
   server.on("request", ({ socket }, response) => void answers.set(socket, response))
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return socket.destroy()
-    // Whatever follows the last request of a connection is read past.
+    // Ignore data after the last request of a connection.
     if (error.code === "HPE_CLOSED_CONNECTION") return
     const problem = problems[error.code ?? ""] ?? unreadable
     const before = answers.get(socket)
     if (before === undefined || !before.req.complete || before.writableFinished) return refuse(socket, problem)
-    // The answers to the requests before it come first, and whole.
+    // First complete the responses to the earlier requests.
     before.once("close", () => {
       if (socket.writable) refuse(socket, problem)
     })
   })
   server.on("connect", (_, socket) => {
-    // Its client may reset it, which nobody has to hear of.
+    // The client may reset the connection. That is not an error.
     socket.on("error", () => socket.destroy())
     refuse(socket, new MethodNotAllowed({ headers: { allow: "" } }))
   })
-  // Whatever else is expected of us than "100-continue", the answer says what came of it.
+  // Handle a request with another `Expect` than "100-continue" as any other request.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response))
-  // It listens a moment before there is anyone to answer: who comes meanwhile waits, and is not left without an answer.
+  // The server listens before its request handler is set. Requests in between wait for the handler.
   const early: Array<[IncomingMessage, ServerResponse]> = []
   const hold = (request: IncomingMessage, response: ServerResponse) => void early.push([request, response])
   server.on("request", hold)
@@ -117,7 +118,7 @@ const listener = Layer.sync(Listener, () => {
   return server
 })
 
-/** Listens on `host` and `port`; 0 takes a free one. */
+/** Listens on `host` and `port`. Port 0 means any free port. */
 export const layer = (options: ServerOptions) =>
   Layer.scoped(
     Platform.HttpServer,
@@ -130,27 +131,26 @@ export const layer = (options: ServerOptions) =>
             middleware === undefined ? serve(addressed(app)) : serve(addressed(app), middleware)
         })
     )
-  ).pipe(Layer.provideMerge(Layer.merge(listener, leaving)))
+  ).pipe(Layer.provideMerge(Layer.merge(listener, draining)))
 
-/** A node's own; all of a layer's uses share it. */
-const leaving = Layer.sync(Leaving, () => ({ isLeaving: false }))
+const draining = Layer.sync(Draining, () => ({ isDraining: false }))
 
 export interface DrainOptions {
-  /** For balancers to see that the node is not ready, while it serves as ever. */
+  /** How long the node is not ready but still serves, so that load balancers notice. */
   readonly delay: Duration.Duration
-  /** For running turns to end. */
+  /** How long running turns may continue. */
   readonly grace: Duration.Duration
 }
 
-/** Completes when the process is told to stop a second time; the first time closes this layer's scope. */
+/** Completes on the second stop signal. The first one closes the scope of this layer. */
 const secondSignal = Effect.gen(function* () {
-  const told = yield* Deferred.make<void>()
+  const second = yield* Deferred.make<void>()
   let signals = 0
   const onSignal = () => {
     signals++
-    if (signals === 2) Deferred.unsafeDone(told, Effect.void)
+    if (signals === 2) Deferred.unsafeDone(second, Effect.void)
   }
-  // For as long as the process runs: a signal that nobody listens to would end it at once.
+  // Listen until the scope closes: a signal without a listener ends the process at once.
   yield* Effect.acquireRelease(
     Effect.sync(() => {
       for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, onSignal)
@@ -160,25 +160,25 @@ const secondSignal = Effect.gen(function* () {
         for (const signal of ["SIGTERM", "SIGINT"] as const) process.off(signal, onSignal)
       })
   )
-  return Deferred.await(told)
+  return Deferred.await(second)
 })
 
 /**
- * Ends the service in order, when the scope closes: it is not ready but serves for `delay`, then takes no new turns while the
- * running ones get `grace` to end, then no new requests while the open ones are answered, and only then everything that they
- * need goes. A second signal cuts both times short. From the first moment every answer closes its connection, so that no
- * proxy uses one that is being closed. It has to be the outermost layer, so that it is closed first.
+ * Shuts down in order when the scope closes. For `delay`, the node is not ready but still serves. For `grace`, it
+ * accepts no new turns while the running ones continue. Then it accepts no new requests and completes the open ones.
+ * The services are released last. A second signal ends both waits. From the start of the shutdown, every response
+ * closes its connection, so that no proxy reuses it. This must be the outermost layer, so that it is released first.
  */
 export const drained = ({ delay, grace }: DrainOptions) =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const server = yield* Listener
       const chat = yield* Chat
-      const node = yield* Leaving
-      const toldAgain = yield* secondSignal
+      const node = yield* Draining
+      const stopNow = yield* secondSignal
       let open = 0
       server.prependListener("request", (_, response: ServerResponse) => {
-        if (node.isLeaving) response.setHeader("connection", "close")
+        if (node.isDraining) response.setHeader("connection", "close")
         open++
         response.once("close", () => {
           open--
@@ -189,11 +189,11 @@ export const drained = ({ delay, grace }: DrainOptions) =>
         return Effect.succeed(open === 0)
       })
       const drain = Effect.gen(function* () {
-        Object.assign(node, { isLeaving: true })
-        yield* Effect.raceFirst(Effect.zipRight(Effect.sleep(delay), chat.drain(grace)), toldAgain)
+        Object.assign(node, { isDraining: true })
+        yield* Effect.raceFirst(Effect.zipRight(Effect.sleep(delay), chat.drain(grace)), stopNow)
         yield* chat.drain(Duration.zero)
-        // No more connections; but whoever has just made one is about to send a request over it and shall get an answer.
-        // An HTTP server's own `close` would cut it off for being idle.
+        // Accept no more connections, but keep the new ones: their clients are about to send a request. `close` of an
+        // HTTP server would close them as idle.
         TcpServer.prototype.close.call(server)
         yield* Effect.sleep("500 millis")
         yield* answered.pipe(
@@ -202,7 +202,7 @@ export const drained = ({ delay, grace }: DrainOptions) =>
         )
         server.closeAllConnections()
       })
-      // Timeouts need a fiber that may be interrupted, and the one that closes the scope already is.
+      // Timeouts need an interruptible fiber. The fiber that closes the scope is not one.
       yield* Effect.addFinalizer(() => Effect.flatMap(Effect.forkDaemon(Effect.interruptible(drain)), Fiber.await))
     })
   )

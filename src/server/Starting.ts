@@ -1,23 +1,23 @@
 import { Console, Effect, Fiber, Layer } from "effect"
 
-/** Milliseconds for which a start may be silent. */
-const patience = 2000
+/** Milliseconds after the start of the process before a step is reported. */
+const startMillis = 2000
 
-/** Milliseconds that a step has to take to be worth a line, however long the start has taken before it. */
-const brief = 250
+/** Milliseconds that a step must take to be reported. */
+const stepMillis = 250
 
 /**
- * Says on standard error what the program is doing, if that is not over two seconds after the program began. Standard output
- * may be somebody's answer, or a protocol's.
+ * Reports a step on standard error if it is still running two seconds after the process started. Standard output may
+ * belong to a protocol or a script.
  */
-export const saying =
+export const withProgress =
   (what: string) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.acquireUseRelease(
       Effect.forkDaemon(
         Effect.interruptible(
           Effect.suspend(() =>
-            Effect.delay(Console.error(`${what} …`), Math.max(brief, patience - process.uptime() * 1000))
+            Effect.delay(Console.error(`${what} …`), Math.max(stepMillis, startMillis - process.uptime() * 1000))
           )
         )
       ),
@@ -25,8 +25,10 @@ export const saying =
       Fiber.interrupt
     )
 
-/** The same of a layer while it is built. It has to be used in one place only, as it is built apart from the others. */
-export const layerSaying =
+/**
+ * Reports the building of a layer. Use the result in one place only, because it is built separately from other layers.
+ */
+export const layerWithProgress =
   (what: string) =>
   <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
-    Layer.scopedContext(saying(what)(Layer.build(layer)))
+    Layer.scopedContext(withProgress(what)(Layer.build(layer)))

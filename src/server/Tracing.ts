@@ -24,12 +24,12 @@ import * as Sampled from "../runtime/Sampled.ts"
 import * as Cli from "./Cli.ts"
 import * as Logging from "./Logging.ts"
 
-/** Spans, metrics and logs go to an exporter. */
+/** Exports spans, metrics and logs over OTLP. */
 export const layer = (endpoint: string, { level, otlp }: Config.Settings["logging"]) => {
   const to = (signal: "traces" | "metrics" | "logs") => ({
     url: `${endpoint}/v1/${signal}`,
     headers: Option.match(otlp.headers, { onNone: () => ({}), onSome: Config.headersIn }),
-    // What a stop leaves to send; the library gives up after 3 seconds.
+    // For the last export at shutdown. The default of 3 seconds is too short.
     shutdownTimeout: Duration.seconds(10),
     resource: {
       serviceName: otlp.serviceName,
@@ -45,14 +45,13 @@ export const layer = (endpoint: string, { level, otlp }: Config.Settings["loggin
     OtlpMetrics.layer(to("metrics")),
     Layer.scopedDiscard(Effect.forkScoped(Effect.repeat(Sampled.takeAll, Schedule.spaced("5 seconds")))),
     Logger.addScoped(Effect.map(OtlpLogger.make(to("logs")), (logger) => Logging.exported(logger, options)))
-  ).pipe(Layer.provide([OtlpSerialization.layerJson, Layer.provide(patient, NodeHttpClient.layerUndici)]))
+  ).pipe(Layer.provide([OtlpSerialization.layerJson, Layer.provide(uninterrupted, NodeHttpClient.layerUndici)]))
 }
 
 /**
- * What is being sent when the service stops is sent to its end: the library interrupts it, and has nothing of it left for its
- * last request. (0.64)
+ * Completes an export that is in flight at shutdown. The library (0.64) would interrupt it and not send its data again.
  */
-const patient = Layer.effect(
+const uninterrupted = Layer.effect(
   HttpClient.HttpClient,
   Effect.map(
     HttpClient.HttpClient,
@@ -74,14 +73,15 @@ const patient = Layer.effect(
 const instanceId = crypto.randomUUID()
 
 export interface ExportOptions {
-  /** Whether errors and values may say what people wrote. */
+  /** True if errors and values may contain text that users wrote. */
   readonly isDetailed: boolean
 }
 
 /**
- * Spans as they leave the process. Names and attributes are OpenTelemetry's; of headers there are a few. Errors, which may
- * repeat what people wrote, are named by their kind and where they came from, and only plain values are kept, not such as a
- * tool's parameters. Statements of nobody's request, of which an idle node has some every second, are left out.
+ * Changes spans for export. Names and attributes follow OpenTelemetry. Of the headers, only a few are exported. An
+ * error is exported as its kind and stack, because its message may contain text that users wrote. Attributes with
+ * objects, such as a tool's parameters, are dropped. SQL statements outside a request are dropped, because an idle node
+ * runs some every second.
  */
 export const exported = (tracer: Tracer.Tracer, options: ExportOptions): Tracer.Tracer =>
   Tracer.make({
@@ -89,20 +89,20 @@ export const exported = (tracer: Tracer.Tracer, options: ExportOptions): Tracer.
     span: (name, parent, context, links, startTime, kind, more) => {
       const span = tracer.span(name, parent, context, links, startTime, kind, more)
       const isWanted = Option.match(parent, { onNone: () => kind !== "client", onSome: ({ sampled }) => sampled })
-      // Nobody else has it yet. As the prototype of another object it would cost more than all else that is done to it.
+      // Changes the new span in place. A wrapper object would cost more than all other work on the span.
       return Object.assign(span, isWanted ? exporting(span, options) : { sampled: false, end: () => {} })
     }
   })
 
-/** Headers that say nothing of whoever sent them. */
+/** Headers without information about the sender. */
 const headers = new Set(["content-length", "content-type", "retry-after"])
 
-const isSecretive = (attribute: string) => {
+const isPrivate = (attribute: string) => {
   const [, header] = /^http\.(?:request|response)\.header\.(.*)$/.exec(attribute) ?? []
   return header !== undefined && !headers.has(header)
 }
 
-/** The attributes that spans of each kind are called by, such as `POST /api/{user_id}/chat` and `chat gpt-4.1-mini`. */
+/** The attributes that form the name of a span, such as `POST /api/{user_id}/chat` and `chat gpt-4.1-mini`. */
 const nameParts = [
   ["http.request.method", "http.route"],
   ["gen_ai.operation.name", "gen_ai.request.model", "gen_ai.tool.name"]
@@ -113,38 +113,38 @@ const exporting = (span: Tracer.Span, { isDetailed }: ExportOptions): Pick<Trace
   const end = span.end.bind(span)
   return {
     attribute: (name, value) => {
-      if (isSecretive(name) || (!isDetailed && Predicate.isObject(value))) return
+      if (isPrivate(name) || (!isDetailed && Predicate.isObject(value))) return
       attribute(name, name === "http.route" ? templateOf(String(value)) : value)
       const parts = nameParts.find((parts) => parts.includes(name))
       if (parts === undefined) return
-      const known = parts.map((part) => span.attributes.get(part)).filter(Predicate.isString)
-      Object.assign(span, { name: known.join(" ") })
+      const values = parts.map((part) => span.attributes.get(part)).filter(Predicate.isString)
+      Object.assign(span, { name: values.join(" ") })
     },
     end: (endTime, exit) => {
       if (Exit.isSuccess(exit) || isRefusal(exit.cause)) return end(endTime, Exit.void)
-      end(endTime, isDetailed ? exit : Exit.failCause(named(exit.cause)))
+      end(endTime, isDetailed ? exit : Exit.failCause(redacted(exit.cause)))
     }
   }
 }
 
-/** `/api/:user_id/chat` as OpenAPI has it. */
+/** Turns `/api/:user_id/chat` into `/api/{user_id}/chat`. */
 const templateOf = (route: string) => route.replaceAll(/:(\w+)/g, "{$1}")
 
-/** Whoever asked is told what was wrong with that: nothing is wrong here. */
+/** A client error (4xx) is not an error of the span. */
 const isRefusal = (cause: Cause.Cause<unknown>) =>
   Cause.isFailType(cause) && isProblem(cause.error) && cause.error.about.status < 500
 
-const named = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
+const redacted = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   Cause.match(cause, {
     onEmpty: Cause.empty,
-    onFail: (error): Cause.Cause<unknown> => Cause.fail(nameless(error)),
-    onDie: (defect) => Cause.die(nameless(defect)),
+    onFail: (error): Cause.Cause<unknown> => Cause.fail(withoutMessage(error)),
+    onDie: (defect) => Cause.die(withoutMessage(defect)),
     onInterrupt: Cause.interrupt,
     onSequential: Cause.sequential,
     onParallel: Cause.parallel
   })
 
-const nameless = (error: unknown) => {
+const withoutMessage = (error: unknown) => {
   const kind = Logging.kindOf(error)
   const plain = new Error(kind)
   plain.name = kind

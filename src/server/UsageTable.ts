@@ -5,12 +5,15 @@ import { usageRange } from "../domain/UsageDay.ts"
 import { TokenUsage } from "../services/access/TokenUsage.ts"
 import * as Help from "./Help.ts"
 
-/** Of `taskchat usage`. */
+/** The options of `taskchat usage`. */
 export const options = {
-  user: Help.userNumber.pipe(Options.withDescription("Whose, day by day; without it, everybody's"), Options.optional)
+  user: Help.userNumber.pipe(
+    Options.withDescription("Usage of one user per day. Without it, the usage of every user"),
+    Options.optional
+  )
 }
 
-/** The last 30 days, in lines. */
+/** The usage of the last 30 days, as lines of a table. */
 export const of = ({ user }: { readonly user: Option.Option<UserId> }) =>
   Effect.gen(function* () {
     const usage = yield* TokenUsage
@@ -37,7 +40,7 @@ export const of = ({ user }: { readonly user: Option.Option<UserId> }) =>
     )
   }).pipe(Effect.provide(TokenUsage.layer))
 
-/** In columns: numbers to the right. */
+/** Aligns columns. Numbers are right-aligned. */
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string | number>>) => {
   const widths = head.map((name, i) => rows.reduce((most, row) => Math.max(most, String(row[i]).length), name.length))
   return [head, ...rows].map((row) =>

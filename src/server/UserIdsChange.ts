@@ -7,19 +7,19 @@ import { Identity } from "../domain/Identity.ts"
 import * as UserIds from "../services/access/UserIds.ts"
 import * as Help from "./Help.ts"
 
-/** Of `taskchat migrate`. */
+/** The options of `taskchat migrate`. */
 export const options = {
   userIds: Help.option(
     "user-ids",
     "token or mapped",
     Schema.decodeUnknownOption(Schema.Literal("token", "mapped"))
   ).pipe(
-    Options.withDescription("Changes what USER_IDS has to be from now on, token or mapped; no node may be running"),
+    Options.withDescription("Changes the database to USER_IDS=token or USER_IDS=mapped. No node may be running"),
     Options.optional
   ),
-  links: Help.option("links", "a file that there is", Option.liftPredicate(existsSync)).pipe(
+  links: Help.option("links", "a file that exists", Option.liftPredicate(existsSync)).pipe(
     Options.withDescription(
-      'With --user-ids mapped: whose the existing ids are, one {"user_id": 7, "issuer": "https://…", "user": "auth0|…"} a line'
+      'With --user-ids mapped: a file with the accounts of existing ids, one {"user_id": 7, "issuer": "https://…", "user": "auth0|…"} per line'
     ),
     Options.optional
   )
@@ -45,12 +45,12 @@ const linksIn = (file: string) =>
       Effect.mapBoth(Schema.decode(Line)(line), {
         onSuccess: ({ issuer, user, user_id }): UserIds.Link => ({ issuer, subject: user, userId: user_id }),
         onFailure: () =>
-          new WrongLinks({ message: `Line ${number} of ${file} is no link: see taskchat migrate --help` })
+          new WrongLinks({ message: `Line ${number} of ${file} is not valid: see taskchat migrate --help` })
       })
     )
   })
 
-/** The change that was asked for, if any, and what to tell of it, in lines. */
+/** Makes the change that the options ask for, if any. Returns a report as lines. */
 export const of = ({ links: file, userIds: mode }: Given) =>
   Effect.gen(function* () {
     if (Option.isSome(file) && Option.getOrUndefined(mode) !== "mapped") {
@@ -60,7 +60,7 @@ export const of = ({ links: file, userIds: mode }: Given) =>
     const links = Option.isSome(file) ? yield* linksIn(file.value) : []
     const unlinked = yield* UserIds.change(mode.value, links)
     return [
-      `USER_IDS has to be ${mode.value} from now on.`,
-      ...(unlinked === 0 ? [] : [`Users with data whose ids are linked to no account: ${unlinked}. Nobody reaches it.`])
+      `From now on, USER_IDS must be ${mode.value}.`,
+      ...(unlinked === 0 ? [] : [`Users without an account: ${unlinked}. Nobody can access their data.`])
     ]
   })

@@ -7,8 +7,8 @@ import { Tokens } from "../services/access/Tokens.ts"
 import * as Logging from "./Logging.ts"
 
 /**
- * Says where the service listens. With the development secret, also all that a newcomer needs to try it: on standard
- * error where the log is JSON, which is for programs to read.
+ * Logs the address of the service. With the development secret, it also prints a token and examples for new users. If
+ * the log is JSON, it prints them to standard error, because programs read the log.
  */
 export const layer = ({ auth, database, logging, model, server }: Settings) =>
   Layer.effectDiscard(
@@ -32,14 +32,15 @@ export const layer = ({ auth, database, logging, model, server }: Settings) =>
         const llm = model._tag === "offline" ? "the offline stand-in for a model" : `${model.model} (${model._tag})`
         const isJson = Logging.isJson(logging)
         const print = isJson ? Console.error : Console.log
-        // Whoever opens this address is signed in, so it goes to people's eyes alone: what is no terminal may be kept.
+        // The URL with the token signs in whoever opens it. Print it only to a terminal, because other output may be
+        // stored.
         const { isTTY } = isJson ? process.stderr : process.stdout
         const page = server.page ? `\n  Page:  ${address}/${isTTY ? `#token=${token}` : ""}` : ""
         yield* print(`
 taskchat listens on ${address}, with ${store} and ${llm}${page}
   Docs:  ${address}/docs
   Token: ${token}
-         (user 1, for a day; another one: npx taskchat token --user 2)
+         (of user 1, valid for a day; for another user: npx taskchat token --user 2)
 
 Try it:
   curl -s ${address}/api/me/chat -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"message":"add buy milk and call the bank tomorrow at 9"}'

@@ -10,7 +10,7 @@ import { newUser, tokenOf } from "../support/Server.ts"
 
 const { call, fail, faults, pause } = ScriptedModel
 
-/** A new user's terminal, and what has been written to it. */
+/** A conversation of a new user, with the text written to the terminal. */
 const terminal = (isInteractive: boolean) =>
   Effect.gen(function* () {
     const user = yield* newUser
@@ -59,12 +59,12 @@ layer(Server.layer({ confirm: "deletions" }), { excludeTestServices: true })("a 
       assert.isTrue(isWell)
       assert.match(
         written,
-        /^Right\. \n✓ create task: “Milk”\nIt is on your list\.\n#\d+ Milk\nUndone: 1 change\.\nNothing is open\.\nThere is no \/what\.\n[\s\S]*\nHello\.\n$/
+        /^Right\. \n✓ create task: “Milk”\nIt is on your list\.\n#\d+ Milk\nUndone: 1 change\.\nThere are no open tasks\.\nUnknown command: \/what\n[\s\S]*\nHello\.\n$/
       )
     })
   )
 
-  it.scoped("a script is told that an answer failed", () =>
+  it.scoped("the result is false after a failed answer in a pipe", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       yield* plays("break", fail(faults.malformed))
@@ -76,7 +76,7 @@ layer(Server.layer({ confirm: "deletions" }), { excludeTestServices: true })("a 
     })
   )
 
-  it.scoped("shows an answer as it comes, and Ctrl+C stops it; at the prompt it leaves", () =>
+  it.scoped("streams an answer. Ctrl+C stops the answer, or quits at the prompt", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       yield* plays("talk", ["Well, ", pause, "never said"])
@@ -93,7 +93,7 @@ layer(Server.layer({ confirm: "deletions" }), { excludeTestServices: true })("a 
     })
   )
 
-  it.scoped("says what waits for approval, and yes does it", () =>
+  it.scoped('shows the call that awaits approval, and "yes" runs it', () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       yield* plays("add milk too", [call("create_task", { title: "Milk" })], "It is on your list.")
@@ -109,12 +109,12 @@ layer(Server.layer({ confirm: "deletions" }), { excludeTestServices: true })("a 
       assert.isTrue(isWell)
       assert.include(
         written,
-        "Shall I? \n? delete task: “Milk”\nSay yes to do it; anything else leaves it.\n✓ delete task: “Milk”\nIt is gone.\nNothing is open.\n"
+        "Shall I? \n? delete task: “Milk”\nAnswer yes to run it. Any other answer declines it.\n✓ delete task: “Milk”\nIt is gone.\nThere are no open tasks.\n"
       )
     })
   )
 
-  it.scoped("a message goes on with the conversation until /new", () =>
+  it.scoped("messages belong to one conversation until /new", () =>
     Effect.gen(function* () {
       const model = yield* ScriptedModel.ScriptedModel
       const { close, ended, type } = yield* terminal(false)

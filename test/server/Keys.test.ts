@@ -14,7 +14,7 @@ const secretIn = (dataDir: string) =>
   }).pipe(Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["DATA_DIR", dataDir]]), { pathDelim: "." })))
 
 describe("the development secret", () => {
-  it.scoped("is made once, for its owner alone", () =>
+  it.scoped("is made once, readable only by its owner", () =>
     Effect.gen(function* () {
       const dataDir = path.join(yield* temporaryFolder, "data")
       const made = yield* Effect.all([secretIn(dataDir), secretIn(dataDir), secretIn(dataDir)], { concurrency: 3 })
@@ -25,16 +25,16 @@ describe("the development secret", () => {
     })
   )
 
-  it.scoped("is refused if it is too short, open to others, or no file, and DATA_DIR is named", () =>
+  it.scoped("is refused if it is too short, readable by others, or not a file, and the error names DATA_DIR", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
-      const known = path.join(folder, "known")
-      writeFileSync(known, "k".repeat(64), { mode: 0o600 })
+      const target = path.join(folder, "target")
+      writeFileSync(target, "k".repeat(64), { mode: 0o600 })
       for (const [name, why, put] of [
         ["short", "fewer than 32 bytes", (file: string) => writeFileSync(file, "abc", { mode: 0o600 })],
         ["empty", "fewer than 32 bytes", (file: string) => writeFileSync(file, "", { mode: 0o600 })],
-        ["link", "is a link", (file: string) => symlinkSync(known, file)],
-        ["folder", "is no file", (file: string) => mkdirSync(file)],
+        ["link", "is a link", (file: string) => symlinkSync(target, file)],
+        ["folder", "is not a file", (file: string) => mkdirSync(file)],
         [
           "open",
           "by others",
@@ -50,11 +50,11 @@ describe("the development secret", () => {
         const refused = yield* Effect.either(secretIn(dataDir))
         assert.isTrue(Either.isLeft(refused), name)
         assert.instanceOf(Either.isLeft(refused) && refused.left, Keys.SecretUnusable)
-        const told = Either.isLeft(refused) ? refused.left.message : ""
-        assert.match(told, /^DATA_DIR .*jwt-secret/)
-        assert.include(told, why)
-        assert.notInclude(told, "kkk")
-        assert.notInclude(told, "\n")
+        const message = Either.isLeft(refused) ? refused.left.message : ""
+        assert.match(message, /^DATA_DIR .*jwt-secret/)
+        assert.include(message, why)
+        assert.notInclude(message, "kkk")
+        assert.notInclude(message, "\n")
       }
     })
   )
@@ -72,7 +72,7 @@ describe("the development secret", () => {
     })
   )
 
-  it.scoped("a DATA_DIR that cannot be used is named, in one line, and nothing is left there", () =>
+  it.scoped("the error for an unusable DATA_DIR names it in one line, and no file is left", () =>
     Effect.gen(function* () {
       const file = path.join(yield* temporaryFolder, "file")
       writeFileSync(file, "")
@@ -85,8 +85,8 @@ describe("the development secret", () => {
       ]) {
         const refused = yield* Effect.either(secretIn(dataDir))
         assert.instanceOf(Either.isLeft(refused) && refused.left, Keys.DataDirUnusable)
-        const told = Either.isLeft(refused) ? refused.left.message : ""
-        assert.match(told, /^DATA_DIR is "[^"]+", but should be a directory that this user can write to: [^\n]+$/)
+        const message = Either.isLeft(refused) ? refused.left.message : ""
+        assert.match(message, /^DATA_DIR is "[^"]+", but should be a directory that this user can write to: [^\n]+$/)
         assert.isFalse(existsSync(path.join(dataDir, "jwt-secret")))
       }
     })

@@ -36,7 +36,7 @@ const Message = Schema.parseJson(
 )
 const decodeMessage = Schema.decodeUnknownSync(Message)
 
-/** The service in this process, with pipes for its standard input and output; its services are there at once, or later. */
+/** The server in this process, on pipes. Its services are built when `opening` completes. */
 const started = (user: UserId, opening: Effect.Effect<void> = Effect.void) =>
   Effect.gen(function* () {
     const context = yield* Effect.context<Layer.Layer.Success<typeof services>>()
@@ -49,7 +49,7 @@ const started = (user: UserId, opening: Effect.Effect<void> = Effect.void) =>
       McpStdio.serve(token, Layer.effectContext(Effect.as(opening, context)), { stdin, stdout })
     )
     let id = 0
-    /** Each answer is one line, and is read before the next request is written. */
+    /** Reads the answer, which is one line, before the next request is written. */
     const request = (method: string, params: object = {}) =>
       Effect.promise(async () => {
         stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: ++id, method, params })}\n`)
@@ -61,7 +61,7 @@ const started = (user: UserId, opening: Effect.Effect<void> = Effect.void) =>
   })
 
 layer(services)("McpStdio", (it) => {
-  it.scoped("it works on the tasks of the token's user, and records that it was over MCP", () =>
+  it.scoped("calls change the tasks of the token's user, and MCP is recorded as the cause", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const { request } = yield* started(user)
@@ -77,7 +77,7 @@ layer(services)("McpStdio", (it) => {
     })
   )
 
-  it.scoped("greets before the database is open, and answers what came meanwhile once it is", () =>
+  it.scoped("answers `initialize` before the database is open, and other requests after that", () =>
     Effect.gen(function* () {
       const opening = yield* Deferred.make<void>()
       const { request } = yield* started(yield* newUser, Deferred.await(opening))
@@ -94,7 +94,7 @@ layer(services)("McpStdio", (it) => {
     })
   )
 
-  it.scoped("requests are counted as over HTTP, greetings and pings apart; who asks too often is told so", () =>
+  it.scoped("requests count against the rate limit, except `initialize` and `ping`", () =>
     Effect.gen(function* () {
       const { request } = yield* started(yield* newUser)
       yield* request("initialize", {
@@ -126,7 +126,7 @@ layer(services)("McpStdio", (it) => {
     })
   )
 
-  it.scoped("it ends when the client closes its side", () =>
+  it.scoped("the server ends when the client closes the input", () =>
     Effect.gen(function* () {
       const { fiber, request, stdin } = yield* started(yield* newUser)
       yield* request("ping")
@@ -135,7 +135,7 @@ layer(services)("McpStdio", (it) => {
     })
   )
 
-  it.effect("it does not begin with a token that is not valid", () =>
+  it.effect("the server does not start with an invalid token", () =>
     Effect.gen(function* () {
       const streams = { stdin: new PassThrough(), stdout: new PassThrough() }
       const context = yield* Effect.context<Layer.Layer.Success<typeof services>>()
@@ -164,7 +164,7 @@ const tokenOf = (user: number) =>
     Effect.provide(Tokens.layer({ keys: { secret: Redacted.make(secret) } }))
   )
 
-/** The program as it is, to its end; it is given nothing to read. */
+/** Runs the program until it exits, without input. */
 const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>) =>
   Effect.async<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>((resume) => {
     const child = spawn(command, [main, ...args], {
@@ -184,7 +184,7 @@ const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>)
 
 describe("taskchat mcp --stdio", () => {
   it.scopedLive(
-    "serves every client, which finds what the one before has left, and words for dates in the machine's zone",
+    "serves one client after another from the same database, and reads dates in the machine's time zone",
     () =>
       Effect.gen(function* () {
         yield* built
@@ -212,7 +212,7 @@ describe("taskchat mcp --stdio", () => {
   )
 
   it.scopedLive(
-    "says what is wrong with how it is started in one line, on standard error",
+    "prints an error in its arguments or environment as one line on standard error",
     () =>
       Effect.gen(function* () {
         yield* built

@@ -20,7 +20,7 @@ const secretIn = (settings: Settings.Settings) =>
   settings.auth.keys._tag === "secret" ? Redacted.value(settings.auth.keys.secret) : undefined
 
 layer(NodeContext.layer)("a secret's file", (it) => {
-  it.scoped("stands for its variable, by way of links, without the newline at its end", () =>
+  it.scoped("replaces its variable, through links, without the newline at its end", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const [file, link] = [path.join(folder, "secret"), path.join(folder, "link")]
@@ -36,7 +36,7 @@ layer(NodeContext.layer)("a secret's file", (it) => {
     })
   )
 
-  it.scoped("is refused in one line that names it, if there is no such file or the variable is set too", () =>
+  it.scoped("is refused in one line if it cannot be read or if the variable is set too", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const [missing, large] = [path.join(folder, "missing"), path.join(folder, "large")]
@@ -50,7 +50,7 @@ layer(NodeContext.layer)("a secret's file", (it) => {
     })
   )
 
-  it.scoped("is checked as its variable is, and not shown", () =>
+  it.scoped("is validated like its variable, and its content is not shown", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const file = path.join(folder, "secret")

@@ -4,7 +4,7 @@ import { Effect, Fiber } from "effect"
 import * as Server from "../../src/server/Server.ts"
 
 describe("the listener", () => {
-  it.scopedLive("answers who came before its routes were ready", () =>
+  it.scopedLive("answers requests that arrive before its handler is set", () =>
     Effect.gen(function* () {
       const server = yield* HttpServer.HttpServer
       const listener = yield* Server.Listener

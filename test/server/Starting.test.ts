@@ -6,7 +6,7 @@ import { build } from "../support/Build.ts"
 import { root } from "../support/Repository.ts"
 import { temporaryFolder } from "../support/Shell.ts"
 
-/** A server that takes connections and says nothing. */
+/** A server that accepts connections and never answers. */
 const silent = Effect.acquireRelease(
   Effect.async<{ readonly port: number; readonly close: () => void }>((resume) => {
     const sockets = new Set<{ destroy: () => void }>()
@@ -23,7 +23,7 @@ const silent = Effect.acquireRelease(
   ({ close }) => Effect.sync(close)
 )
 
-/** What the program writes to standard error until it has written `text`, and what to standard output. */
+/** The output of the program until it writes `text` to standard error. */
 const written = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>, text: string) =>
   Effect.promise(
     () =>
@@ -44,9 +44,9 @@ const written = (args: ReadonlyArray<string>, env: Readonly<Record<string, strin
       })
   )
 
-describe("a start that takes long", () => {
+describe("a slow start", () => {
   it.scopedLive(
-    "says what it waits for, on standard error",
+    "reports the current step on standard error",
     () =>
       Effect.gen(function* () {
         yield* build

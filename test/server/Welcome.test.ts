@@ -8,7 +8,7 @@ import * as Welcome from "../../src/server/Welcome.ts"
 import { Tokens } from "../../src/services/access/Tokens.ts"
 import { temporaryFolder } from "../support/Shell.ts"
 
-/** What is printed at a start with the development secret, and what is logged. */
+/** The printed text and the log at a start with the development secret. */
 const welcome = (isTerminal: boolean, format: string) =>
   Effect.gen(function* () {
     const DATA_DIR = yield* temporaryFolder
@@ -50,7 +50,7 @@ const welcome = (isTerminal: boolean, format: string) =>
 describe("the welcome", () => {
   for (const format of ["pretty", "json"]) {
     it.effect(
-      `in the form ${format}, has the page's address with a token on a terminal alone, and never in the log`,
+      `with LOG_FORMAT=${format}, prints the page URL with a token only to a terminal, and never logs the token`,
       () =>
         Effect.gen(function* () {
           const onTerminal = yield* welcome(true, format)
