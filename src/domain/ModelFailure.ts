@@ -2,10 +2,10 @@ import { Predicate } from "effect"
 
 /**
  * What a provider's error means for the next request:
- * - `quota`: nothing is left to spend
+ * - `quota`: the quota or balance is used up
  * - `tool-call`: the provider refuses a call that its model wrote
  * - `length`: the request is too long for the model
- * - `content`: the provider refuses what was said
+ * - `content`: the provider refuses the content of a message
  */
 export type FailureKind = "quota" | "tool-call" | "length" | "content"
 
@@ -23,8 +23,8 @@ const isKind = (name: string): name is FailureKind => ["quota", "tool-call", "le
 const isCode = (u: unknown): u is string => typeof u === "string" && /^[A-Za-z0-9_.-]{1,64}$/.test(u)
 
 /**
- * The error objects in a body, outermost first, however it is packed: by itself or in a list, under `error`, `errors`,
- * `detail`, `response` or `innererror`, or as JSON in the text of another one.
+ * The error objects in a body, outermost first. A body may be an object or a list. Errors may be nested under `error`,
+ * `errors`, `detail`, `response` or `innererror`, or as JSON text.
  */
 export const errorsIn = (body: unknown): ReadonlyArray<Record<string, unknown>> => {
   const found: Array<Record<string, unknown>> = []
@@ -34,7 +34,7 @@ export const errorsIn = (body: unknown): ReadonlyArray<Record<string, unknown>> 
       for (const member of value.slice(0, 5)) visit(member, depth + 1)
     } else if (Predicate.isRecord(value)) {
       found.push(value)
-      for (const name of packings) visit(value[name], depth + 1)
+      for (const name of wrappers) visit(value[name], depth + 1)
     } else if (typeof value === "string" && value.length < 65_536) {
       const json = depth > 0 && /^\s*[[{]/.test(value) ? parse(value) : undefined
       if (json === undefined) found.push({ message: value })
@@ -45,7 +45,7 @@ export const errorsIn = (body: unknown): ReadonlyArray<Record<string, unknown>> 
   return found
 }
 
-const packings = [
+const wrappers = [
   "error",
   "errors",
   "detail",
@@ -57,7 +57,7 @@ const packings = [
   "upstreamResponse"
 ]
 
-/** JSON, or nothing. */
+/** Parses JSON. `undefined` if it is invalid. */
 export const parse = (text: string | undefined): unknown => {
   try {
     return JSON.parse(text ?? "")
@@ -67,7 +67,7 @@ export const parse = (text: string | undefined): unknown => {
 }
 
 /** All messages of an error, in lower case. Only for classifying it; never shown or logged. */
-export const wordsOf = (body: unknown): string =>
+export const messageOf = (body: unknown): string =>
   errorsIn(body)
     .flatMap(({ error_message, message, msg }) => [message, msg, error_message])
     .filter(Predicate.isString)
@@ -87,7 +87,7 @@ export const read = (status: number, body: unknown): ProviderError => {
     kind
   ])
   const names = codes.filter(isCode).filter((code) => !/^\d{1,3}$/.test(code) && code !== "error")
-  const kind = kindOf(status, names, wordsOf(body))
+  const kind = kindOf(status, names, messageOf(body))
   return {
     status: status >= 300 ? status : statusOf(errors, names, kind),
     code:
@@ -125,15 +125,15 @@ export const factsOf = ({
   }
 }
 
-const kindOf = (status: number, names: ReadonlyArray<string>, words: string): FailureKind | undefined => {
+const kindOf = (status: number, names: ReadonlyArray<string>, message: string): FailureKind | undefined => {
   for (const name of names) {
-    const known = isKind(name) ? name : kinds.get(name.toLowerCase())
-    if (known !== undefined) return known
+    const kind = isKind(name) ? name : kinds.get(name.toLowerCase())
+    if (kind !== undefined) return kind
   }
-  // In an error of an overloaded or broken service, limits are the service's own.
+  // An error of an overloaded or broken service is about the service's limits, not about the request.
   if (status === 401 || status === 403 || status === 429 || status >= 500) return undefined
   if (status === 413) return "length"
-  return phrases.find(([phrase]) => phrase.test(words))?.[1]
+  return phrases.find(([phrase]) => phrase.test(message))?.[1]
 }
 
 const kinds: ReadonlyMap<string, FailureKind> = new Map<string, FailureKind>([
@@ -199,8 +199,8 @@ const statusOf = (
     }
   }
   for (const name of names) {
-    const known = statuses.get(name.toLowerCase())
-    if (known !== undefined) return known
+    const status = statuses.get(name.toLowerCase())
+    if (status !== undefined) return status
   }
   return kind === undefined ? 500 : kind === "quota" ? 429 : 400
 }

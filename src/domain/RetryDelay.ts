@@ -1,5 +1,5 @@
 import { Predicate } from "effect"
-import { errorsIn, wordsOf } from "./ModelFailure.ts"
+import { errorsIn, messageOf } from "./ModelFailure.ts"
 
 /** Header names in lower case. */
 export type Headers = Readonly<Record<string, string>>
@@ -10,7 +10,7 @@ export type Headers = Readonly<Record<string, string>>
  * clock, not ours.
  */
 export const retryDelay = (headers: Headers, body: unknown): number | undefined => {
-  const found = fromHeaders(headers) ?? fromMembers(body) ?? fromWords(wordsOf(body))
+  const found = fromHeaders(headers) ?? fromMembers(body) ?? fromWords(messageOf(body))
   return found === undefined || !Number.isFinite(found) ? undefined : Math.max(0, found)
 }
 

@@ -11,16 +11,16 @@ import * as Messages from "./Messages.ts"
 import * as Model from "./Model.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 
-/** By its name, as nothing else of the package is needed here: loading it, with its tokenizer, takes longer than all of ours. */
+/** The tag by its key, without an import: the package and its tokenizer take longer to load than the whole service. */
 const Config = Context.GenericTag<AnthropicLanguageModel.Config, AnthropicLanguageModel.Config.Service>(
   "@effect/ai-anthropic/AnthropicLanguageModel/Config"
 )
 
 /**
- * Anthropic's models through the Messages API. `AnthropicLanguageModel.withConfigOverride` works as it does there; the
- * rest of `@effect/ai-anthropic` is not used: its client takes an answer without an end for a whole one, loses failures
- * within a stream, and dies of calls that cannot be run. What a model thinks is no part of its answer; it is sent back,
- * signed, with the calls that it led to.
+ * Anthropic's models through the Messages API. `AnthropicLanguageModel.withConfigOverride` is supported. The rest of
+ * `@effect/ai-anthropic` is not used: its client accepts an answer without an end as complete, loses failures within a
+ * stream, and dies on calls that cannot be run. Thinking is not part of the answer. It is sent back, with its
+ * signature, together with the calls that followed it.
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
   Model.layer(
@@ -50,7 +50,7 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
           const optional = { temperature: options.temperature, ...(choice && { tool_choice: choice }), ...overrides }
           const request = {
             model: options.model,
-            // A request without a limit is refused.
+            // Required by the API.
             max_tokens: options.maxOutputTokens ?? defaultMaxOutputTokens,
             ...Object.fromEntries(Object.entries(optional).filter(([name]) => !without.has(name))),
             stream: true,
@@ -60,7 +60,7 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
           if (responseFormat.type === "text") {
             return ToolCalls.withTools(request, tools.length > 0 ? functionsOf(tools) : undefined)
           }
-          // An object is asked for as the arguments of a tool.
+          // A JSON answer is requested as the arguments of a tool.
           const schema = Tool.getJsonSchemaFromSchemaAst(responseFormat.schema.ast)
           const description = `Gives the answer: ${responseFormat.objectName}`
           return JSON.stringify({
@@ -100,7 +100,7 @@ const messageOf = (message: Prompt.Message, origin: string): ReadonlyArray<unkno
 }
 
 const blockOf = (part: Prompt.AssistantMessagePart): ReadonlyArray<unknown> => {
-  // White space alone is refused.
+  // The API refuses text that is only white space.
   if (part.type === "text" && part.text.trim() !== "") return [{ type: "text", text: part.text.trimEnd() }]
   if (part.type !== "tool-call" || part.providerExecuted) return []
   const input: unknown = JSON.parse(Messages.callArguments(part.params))

@@ -3,7 +3,7 @@ import * as Echo from "./Echo.ts"
 import { count, isFields } from "./Fields.ts"
 import * as Wire from "./Wire.ts"
 
-/** The tool whose arguments are the answer where an object is asked for. */
+/** The tool whose arguments are the answer if the request asks for JSON. */
 export const answerTool = "json_answer"
 
 interface State extends Wire.Progress {
@@ -15,7 +15,7 @@ interface Block {
   readonly type: "text" | "tool_use" | "thinking" | "redacted_thinking" | "other"
   readonly id: string | undefined
   readonly name: string | undefined
-  /** What was said, thought or given as arguments. */
+  /** Text, thinking or arguments. */
   readonly text: string
   readonly signature: string
 }
@@ -67,15 +67,15 @@ const next = (state: State, event: unknown): Wire.Step<State> => {
   }
 }
 
-/** A message in place of a stream. */
+/** A message instead of a stream. */
 const whole = (state: State, message: { readonly [K in keyof Event]?: unknown }): Wire.Step<State> => {
   const parts = [...metadata(message)]
   let after = counted(state, message.usage)
   for (const [index, block] of (Array.isArray(message.content) ? message.content : []).entries()) {
-    const [begin, said, fault] = begun(after, index, block)
+    const [begin, more, fault] = begun(after, index, block)
     if (fault !== undefined) return [begin, parts, fault]
     after = begin
-    parts.push(...said)
+    parts.push(...more)
   }
   const reason = Wire.reasonOf(message.stop_reason)
   return [reason === undefined ? after : { ...after, reason, stage: "complete" }, parts]
@@ -139,7 +139,7 @@ const grown = (state: State, index: number | undefined, delta: unknown): Wire.St
   })
   switch (block.type) {
     case "text":
-      // What was said is kept by those who were told.
+      // Text is not kept in the state, because the parts contain it.
       return isText(delta.text) && delta.text !== ""
         ? [state, [{ type: "text-delta", id: String(block.index), delta: delta.text }]]
         : [state, []]
@@ -176,12 +176,12 @@ const counted = (state: State, usage: unknown): State => {
   }
   const fresh = count(usage.input_tokens)
   const read = count(usage.cache_read_input_tokens)
-  // Those that were read from the cache, or written to it, are not among the others.
+  // `input_tokens` does not include tokens read from the cache or written to it.
   const inputTokens =
     fresh === undefined ? undefined : fresh + (read ?? 0) + (count(usage.cache_creation_input_tokens) ?? 0)
   const outputTokens = count(usage.output_tokens)
-  const known = Wire.recount(state.usage, { inputTokens, outputTokens, cachedInputTokens: read })
-  return { ...state, usage: { ...known, totalTokens: Wire.sum(known.inputTokens, known.outputTokens) } }
+  const counts = Wire.recount(state.usage, { inputTokens, outputTokens, cachedInputTokens: read })
+  return { ...state, usage: { ...counts, totalTokens: Wire.sum(counts.inputTokens, counts.outputTokens) } }
 }
 
 const finish = ({
@@ -208,7 +208,7 @@ const finish = ({
   ]
 }
 
-/** The thoughts that led to the calls, as they were signed. */
+/** The thinking blocks before the calls, with their signatures. */
 const echo = ({ blocks }: State): object | undefined => {
   const thinking = blocks.flatMap(({ signature, text, type }): ReadonlyArray<object> => {
     if (type === "thinking" && signature !== "") return [{ type, thinking: text, signature }]
@@ -217,5 +217,5 @@ const echo = ({ blocks }: State): object | undefined => {
   return thinking.length > 0 && blocks.some(({ type }) => type === "tool_use") ? { thinking } : undefined
 }
 
-/** The events of the Messages API, or a message. */
+/** Reads the events of the Messages API, or a whole message. */
 export const wire: Wire.Wire<State> = { start, next, finish, echo }

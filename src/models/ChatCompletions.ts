@@ -11,9 +11,9 @@ import * as Model from "./Model.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 
 /**
- * The model behind any endpoint that speaks OpenAI's `/chat/completions`: Cohere, Groq, Ollama, OpenRouter, vLLM ….
- * It always streams; text and tools in, text and tool calls out. What a model thinks is no part of its answer; it is sent
- * back to the same model with its own calls, as several want it.
+ * A model behind any endpoint that is compatible with OpenAI's `/chat/completions`: Cohere, Groq, Ollama, OpenRouter,
+ * vLLM …. It always streams. It supports text and tools. Reasoning is not part of the answer. It is sent back to the
+ * same model with its calls, as several providers require.
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
   Model.layer(
@@ -33,11 +33,13 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
       )
   )
 
-/** The names of the limit: the second is tried where the first is refused. OpenAI's reasoning models refuse the old one. */
+/**
+ * The names of the limit. If a server refuses one, the other is used. OpenAI's reasoning models refuse `max_tokens`.
+ */
 const limits = ["max_tokens", "max_completion_tokens"] as const
 const isReasoning = (model: string) => /^(o\d|gpt-5)/.test(model)
 
-/** What one provider or another wants back with its answer. */
+/** Members of an answer that some providers expect back. */
 const echoed = ["reasoning_content", "reasoning", "reasoning_details", "extra_content"] as const
 
 const requestOf = (
@@ -89,7 +91,7 @@ const messagesOf = (message: Prompt.Message, origin: string, without: ReadonlySe
       const calls = message.content
         .filter((part) => part.type === "tool-call")
         .map((part, position) => callOf(part, signed[position]))
-      // Providers refuse a message with nothing in it.
+      // Providers refuse an empty message.
       if (text === "" && calls.length === 0) return []
       const back = echoed.filter((name) => echo[name] !== undefined && !without.has(name))
       return [
@@ -120,7 +122,7 @@ const callOf = ({ id, name, params }: Prompt.ToolCallPart, extra: unknown) => ({
 const functionsOf = ToolCalls.describe((tool) => ({ type: "function", function: tool }))
 
 const choiceOf = (choice: LanguageModel.ProviderOptions["toolChoice"]) => {
-  // What is so anyway is left out: not every server knows the member.
+  // "auto" is the default. Leave it out, because some servers do not know the member.
   if (typeof choice === "string") return choice === "auto" ? undefined : choice
   if ("tool" in choice) return { type: "function", function: { name: choice.tool } }
   return choice.mode === "required" ? choice.mode : undefined

@@ -6,7 +6,7 @@ import * as Wire from "./Wire.ts"
 
 interface State extends Wire.Progress {
   readonly isDescribed: boolean
-  readonly hasSpoken: boolean
+  readonly hasText: boolean
   readonly thinking: Thinking.Thinking
   readonly isRefused: boolean
   readonly calls: ReadonlyArray<Call>
@@ -14,16 +14,16 @@ interface State extends Wire.Progress {
 }
 
 interface Call {
-  /** Its index, or its place among the calls of a chunk where servers give none. */
+  /** The index of the call, or its position in the chunk if the server sends no index. */
   readonly slot: number
   readonly id: string | undefined
   readonly name: string | undefined
   readonly arguments: string
-  /** What Google's models want back with it. */
+  /** Google's models expect it back with the call. */
   readonly extra: object | undefined
 }
 
-/** The members of an answer that one provider or another wants back. */
+/** Members of an answer that some providers expect back. */
 interface Kept {
   readonly reasoning_content: string
   readonly reasoning: string
@@ -34,7 +34,7 @@ interface Kept {
 const start: State = {
   ...Wire.start,
   isDescribed: false,
-  hasSpoken: false,
+  hasText: false,
   thinking: Thinking.start,
   isRefused: false,
   calls: [],
@@ -63,8 +63,8 @@ const next = (state: State, event: unknown): Wire.Step<State> => {
   if (fault !== undefined) return [after, parts, fault]
   const reason = Wire.reasonOf(first.finish_reason)
   if (reason !== undefined) after = { ...after, reason, stage: "ending" }
-  // A whole message is an answer that is no stream, or repeats at the end of one what has come.
-  const isRepeated = state.hasSpoken || state.calls.length > 0
+  // A whole message is an answer without a stream, or repeats the answer at the end of a stream.
+  const isRepeated = state.hasText || state.calls.length > 0
   const delta = first.delta ?? (isRepeated ? undefined : first.message)
   return isFields<keyof Delta>(delta) ? withDelta(after, delta, parts) : [after, parts]
 }
@@ -94,10 +94,10 @@ interface Delta {
   tool_calls: unknown
 }
 
-/** Other choices are other answers to the same question. */
+/** Other choices are alternative answers. */
 const isFirst = (choice: unknown) => isFields<"index">(choice) && (choice.index ?? 0) === 0
 
-/** An error in a chunk, in its choice, or in place of one. */
+/** An error in a chunk, in its choice, or instead of a chunk. */
 const errorIn = (event: { readonly [K in keyof Chunk]?: unknown }, choice: unknown): unknown => {
   if (event.error !== undefined && event.error !== null) return event.error
   if (event.object === "error") return event
@@ -114,9 +114,9 @@ const withDelta = (
   delta: { readonly [K in keyof Delta]?: unknown },
   parts: Array<Part>
 ): Wire.Step<State> => {
-  let after = spoken(state, contentOf(delta.content), parts)
+  let after = withText(state, contentOf(delta.content), parts)
   if (typeof delta.refusal === "string" && delta.refusal !== "") {
-    after = { ...spoken(after, delta.refusal, parts), isRefused: true }
+    after = { ...withText(after, delta.refusal, parts), isRefused: true }
   }
   if (delta.reasoning_content ?? delta.reasoning ?? delta.reasoning_details ?? delta.extra_content) {
     after = { ...after, echo: keep(after.echo, delta) }
@@ -136,17 +136,17 @@ const withDelta = (
   return [after, parts]
 }
 
-const spoken = (state: State, delta: string, parts: Array<Part>): State => {
+const withText = (state: State, delta: string, parts: Array<Part>): State => {
   if (delta === "") return state
   const [thinking, seen] = Thinking.next(state.thinking, delta)
   const after = thinking === state.thinking ? state : { ...state, thinking }
-  return seen === "" ? after : say(after, seen, parts)
+  return seen === "" ? after : addText(after, seen, parts)
 }
 
-const say = (state: State, delta: string, parts: Array<Part>): State => {
-  if (!state.hasSpoken) parts.push({ type: "text-start", id: textId })
+const addText = (state: State, delta: string, parts: Array<Part>): State => {
+  if (!state.hasText) parts.push({ type: "text-start", id: textId })
   parts.push({ type: "text-delta", id: textId, delta })
-  return state.hasSpoken ? state : { ...state, hasSpoken: true }
+  return state.hasText ? state : { ...state, hasText: true }
 }
 
 const contentOf = (content: unknown): string => {
@@ -157,7 +157,7 @@ const contentOf = (content: unknown): string => {
     .join("")
 }
 
-/** The calls with one more piece of one of them, and how much it adds. */
+/** Adds a piece to the calls. `size` is the number of characters it adds. */
 const withPiece = (
   calls: ReadonlyArray<Call>,
   piece: unknown,
@@ -185,9 +185,9 @@ const withPiece = (
 }
 
 /**
- * The call that a piece continues; one that there is not, for a piece that begins the next. A piece belongs to its index,
- * else to its id, else to its place. Some servers number every call 0, and some leave out the ids, so that a name that
- * comes again begins another call.
+ * The position of the call that a piece continues, or the next free position if it begins a call. A piece is matched by
+ * its index, then its id, then its position in the chunk. Some servers send index 0 for every call, and some send no
+ * ids, so a second name begins another call.
  */
 const placeOf = (
   calls: ReadonlyArray<Call>,
@@ -197,8 +197,8 @@ const placeOf = (
   name: string | undefined
 ): number => {
   if (slot === undefined && id !== undefined) {
-    const known = calls.findIndex((call) => call.id === id)
-    if (known >= 0) return known
+    const sameId = calls.findIndex((call) => call.id === id)
+    if (sameId >= 0) return sameId
   }
   const at = calls.findLastIndex((call) => call.slot === (slot ?? place))
   const open = calls[at]
@@ -219,7 +219,7 @@ const keep = (kept: Kept, delta: { readonly [K in keyof Delta]?: unknown }): Kep
   extra_content: isFields(delta.extra_content) ? delta.extra_content : kept.extra_content
 })
 
-/** Details come in pieces too: those of one kind and index are one. */
+/** Details also arrive in pieces. Pieces with the same type and index are merged. */
 const withDetail = (details: ReadonlyArray<object>, piece: unknown): ReadonlyArray<object> => {
   if (!isFields<"index" | "type">(piece)) return details
   const last = details[details.length - 1]
@@ -272,8 +272,8 @@ const finish = (state: State): readonly [parts: ReadonlyArray<Part>, fault?: Wir
   if (reason === undefined) return [[], Wire.noEnd]
   const parts: Array<Part> = []
   const rest = Thinking.end(state.thinking)
-  const after = rest === "" ? state : say(state, rest, parts)
-  if (after.hasSpoken) parts.push({ type: "text-end", id: textId })
+  const after = rest === "" ? state : addText(state, rest, parts)
+  if (after.hasText) parts.push({ type: "text-end", id: textId })
   const [called, fault] = Wire.callParts(calls)
   if (fault !== undefined) return [parts, fault]
   const asks = called.length > 0 && reason === "stop"
@@ -281,7 +281,7 @@ const finish = (state: State): readonly [parts: ReadonlyArray<Part>, fault?: Wir
   return [[...parts, ...called, { type: "finish", reason: why, usage }]]
 }
 
-/** By the names that a message has for them. Signatures belong to the calls, in order. */
+/** Uses the names that messages have for these members. `calls` has a signature for each call, in order. */
 const echo = ({ calls, echo: kept }: State): object => {
   const extras = calls.flatMap(({ extra, name }) => (name === undefined ? [] : [extra ?? null]))
   return {
@@ -293,5 +293,5 @@ const echo = ({ calls, echo: kept }: State): object => {
   }
 }
 
-/** `chat.completion.chunk` events, as loosely as the loosest server writes them, or a `chat.completion`. */
+/** Reads `chat.completion.chunk` events or a `chat.completion`. It accepts the deviations of all known servers. */
 export const wire: Wire.Wire<State> = { start, next, finish, echo }

@@ -1,10 +1,10 @@
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib"
 
-/** Takes a body's bytes as they come and hands them on as they were before they were compressed. */
+/** Decompresses a body as its bytes arrive. */
 export interface Decompression {
-  /** Whether more may come now; if not, `onDrain` says when. */
+  /** False if the caller must wait for `onDrain` before the next write. */
   readonly write: (bytes: Uint8Array) => boolean
-  /** No more comes. */
+  /** Call after the last write. */
   readonly end: () => void
   readonly pause: () => void
   readonly resume: () => void
@@ -18,7 +18,7 @@ interface Handlers {
   readonly onError: (error: unknown) => void
 }
 
-/** For a `Content-Encoding`; `undefined` for one that is not understood. */
+/** A decompressor for a `Content-Encoding`. `undefined` for an unknown encoding. */
 export const make = (encoding: string, handlers: Handlers): Decompression | undefined => {
   let stream: ReturnType<typeof createGunzip> | undefined
   const open = (first: Uint8Array) => {
@@ -53,7 +53,7 @@ const decoder = (encoding: string, first: Uint8Array) => {
     case "x-gzip":
       return createGunzip()
     case "deflate":
-      // With or without the header of zlib: senders do not agree.
+      // Some servers send a zlib header, others do not.
       return ((first[0] ?? 0) & 0x0f) === 0x08 ? createInflate() : createInflateRaw()
     case "br":
       return createBrotliDecompress()

@@ -2,23 +2,23 @@ import type { Prompt, Response } from "@effect/ai"
 import * as ProviderState from "../domain/ProviderState.ts"
 
 /*
- * What a provider wants back with its own answer: its reasoning, or signatures of it. It is sent to the base URL and the
- * model that it came from, and to no other.
+ * Data that a provider expects back with its own answer: its reasoning, or a signature of it. It is sent only to the
+ * base URL and the model that produced it.
  */
 
 /**
- * By the host of its address. DeepSeek refuses a conversation without the thoughts that led to earlier calls; Google wants
- * signatures back with the history. Others pass over what is of an earlier turn, or count it against the context.
+ * Hosts that expect the data in later turns too. DeepSeek refuses a history without the reasoning before earlier calls.
+ * Google expects signatures with the history. Other providers ignore data of an earlier turn or count its tokens.
  */
 const lastingHosts: ReadonlySet<string> = new Set(["api.deepseek.com", "generativelanguage.googleapis.com"])
 
 export const lifetimeAt = ({ hostname }: URL): ProviderState.Lifetime =>
   lastingHosts.has(hostname) ? "conversation" : "turn"
 
-/** Kept of one answer at most, in bytes of JSON; of what is larger nothing is kept. */
+/** In bytes of JSON per answer. Larger data is dropped. */
 const maxSize = 64 * 1024
 
-/** The metadata of an answer's `finish`: `state` of the provider at `origin`, if there is any. */
+/** The metadata of an answer's `finish` with the `state` of the provider at `origin`. Empty without state. */
 export const metadataOf = (
   origin: string,
   lifetime: ProviderState.Lifetime,
@@ -29,12 +29,12 @@ export const metadataOf = (
   return Buffer.byteLength(text) > maxSize ? {} : ProviderState.metadataOf({ origin, lifetime, state: text })
 }
 
-/** What the provider at `origin` wants back with this message. */
+/** The state that the provider at `origin` expects back with this message. */
 export const stateOf = (origin: string, { options }: Prompt.AssistantMessage): unknown => {
   const kept = ProviderState.keptIn(options)
   return kept?.origin === origin ? JSON.parse(kept.state) : undefined
 }
 
-/** Adds a piece of text to what is kept, up to where it would not be kept anyway. */
+/** Appends a piece, unless the text is already larger than `maxSize`. */
 export const append = (kept: string, piece: unknown): string =>
   typeof piece === "string" && kept.length <= maxSize ? kept + piece : kept

@@ -11,51 +11,52 @@ import * as Echo from "./Echo.ts"
 import { type Client, Exchange, type Outcome, patience, type Taken } from "./Exchange.ts"
 import * as Failures from "./Failures.ts"
 import * as OptionalMembers from "./OptionalMembers.ts"
-import type { Standing, Wire } from "./Wire.ts"
+import type { Wire, WireState } from "./Wire.ts"
 
-/** What every model behind an HTTP API is told. */
+/** The options of every model behind an HTTP API. */
 export interface Options {
-  /** A server of one's own may want none. */
+  /** Optional, because a local server may need no key. */
   readonly apiKey?: Redacted.Redacted | undefined
-  /** With the version, as in `https://api.openai.com/v1`. */
+  /** Includes the version, as in `https://api.openai.com/v1`. */
   readonly apiUrl: string
   readonly model: string
   readonly temperature?: number | undefined
   readonly maxOutputTokens?: number | undefined
   /**
-   * A request is given up after this much silence, before the headers or between two bytes; 15 seconds unless given.
-   * It fails with an `HttpRequestError` whose cause is a `TimeoutException`.
+   * A request fails after this much silence, before the headers or between two bytes. Default: 15 seconds. It fails
+   * with an `HttpRequestError` whose cause is a `TimeoutException`.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** How long the provider wants back what it thought: by its host, unless given. */
+  /** How long the provider expects its reasoning back. Default: depends on its host. */
   readonly echoes?: Lifetime | undefined
 }
 
-/** How one API is spoken to. */
-export interface Api<State extends Standing> {
+/** The protocol of one API. */
+export interface Api<State extends WireState> {
   /** Names the model in errors. */
   readonly module: string
   /** Appended to the URL of the options. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly wire: Wire<State>
-  /** What a request may have and can do without. */
+  /** Members that a request can leave out. */
   readonly optional: ReadonlyArray<string>
 }
 
 /** An endpoint that answers a POST with server-sent events. */
 export interface Endpoint {
-  /** Whom what a provider wants back goes to (see `Echo`). */
+  /** Identifies the provider and model for `Echo`. */
   readonly origin: string
   /**
-   * The parts of the answer to a request, which is JSON. What has come meanwhile is one chunk. An optional member that the
-   * provider refuses by name is left out, at once and from then on, within the `CurrentRequestLimit`. The connection is
-   * closed at once when the answer is left early; after a complete answer it is kept for the next request.
+   * The parts of the answer to a JSON request. Parts that arrived since the last pull are one chunk. If the provider
+   * refuses an optional member by name, the request is sent again without it, within the `CurrentRequestLimit`, and so
+   * are later requests. Closing the source early closes the connection. After a complete answer the connection is kept
+   * alive.
    */
   readonly ask: (write: (without: ReadonlySet<string>) => string) => Effect.Effect<Pull.Source<Part, AiError.AiError>>
 }
 
-export const make = <State extends Standing>(
+export const make = <State extends WireState>(
   { headers, module, optional, path, wire }: Api<State>,
   options: Options
 ): Effect.Effect<Endpoint, never, NodeHttpClient.Dispatcher | Scope.Scope> =>
@@ -72,7 +73,7 @@ export const make = <State extends Standing>(
         origin: url.origin,
         path: url.pathname + url.search,
         headers: { "content-type": "application/json", accept: "text/event-stream", ...headers },
-        // How long is too long is decided here.
+        // Undici's timeouts are off, because this module has its own.
         headersTimeout: 0,
         bodyTimeout: 0
       },
@@ -83,7 +84,7 @@ export const make = <State extends Standing>(
       silences: Number.isFinite(idle) ? yield* Alarms.make(idle) : undefined,
       ends: yield* Alarms.make(patience)
     }
-    /** What this provider has refused before. */
+    /** Members that this provider has refused. */
     const refused = new Set<string>()
 
     const ask = (
@@ -94,18 +95,18 @@ export const make = <State extends Standing>(
       const send = (without: ReadonlySet<string>): Exchange<State> => {
         const outcome: Outcome = {
           onBegin: () => {
-            // Only now is it known that this was the reason.
+            // The request succeeded without these members, so they were the reason.
             for (const member of without) refused.add(member)
           },
           onFailure: ({ body, error }, hasBegun) => {
             const status = error._tag === "HttpResponseError" ? error.response.status : 0
             if (hasBegun || (status !== 400 && status !== 422)) return Exit.fail(Option.some(error))
             const named = OptionalMembers.refusedIn(body, optional)
-            // Refused for something else now. Who still names what is no longer there does not mean it.
+            // An error that still names a member that was left out has another reason.
             for (const member of without) if (!named.includes(member)) refused.add(member)
             const members = named.filter((member) => !without.has(member))
             const fewer = new Set([...without, ...members])
-            // What was not sent cannot be the reason.
+            // Send again only if this changes the request.
             const isOther = members.length > 0 && write(fewer) !== write(without)
             return isOther && limit.take() ? again(error, fewer) : Exit.fail(Option.some(error))
           }
@@ -150,7 +151,7 @@ const newLimit = () => {
   return limit
 }
 
-/** `undefined` for what is no address of a web service. */
+/** `undefined` if the URL is not http(s). */
 const endpoint = (apiUrl: string, path: string): URL | undefined => {
   if (!URL.canParse(apiUrl)) return undefined
   const url = new URL(apiUrl)

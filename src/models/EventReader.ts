@@ -3,19 +3,19 @@ import { joined } from "../runtime/Bytes.ts"
 export interface ServerSentEvent {
   /** `message` unless the event has a name. */
   readonly event: string
-  /** The last one sent so far; empty before the first. */
+  /** The last event id so far, empty before the first. */
   readonly id: string
   readonly data: string
 }
 
 /**
- * Reads `text/event-stream` from the pieces in which it comes off the network, however they are cut: within a
- * character, a line ending or an event. Comments and unknown fields are passed over. Each byte is looked at once, so
- * that many small pieces of a long event cost no more than one.
+ * Reads `text/event-stream` in pieces. A piece may end anywhere: within a character, a line ending or an event.
+ * Comments and unknown fields are ignored. Each byte is read once, so many small pieces of a long event cost no more
+ * than one piece.
  */
 export class EventReader {
   readonly #limit: number
-  /** The beginning of a character that is yet to come. */
+  /** The first bytes of an incomplete character. */
   #rest: Uint8Array | undefined
   #isFirst = true
   #line = ""
@@ -24,12 +24,12 @@ export class EventReader {
   #id = ""
   #afterReturn = false
 
-  /** `limit`: characters that one event may have. */
+  /** `limit` is the most characters of one event. */
   constructor(limit: number) {
     this.#limit = limit
   }
 
-  /** Appends each event that `bytes` completes. `false`: the event that has begun is over the limit. */
+  /** Appends each event that `bytes` completes. False if the current event exceeds the limit. */
   read(bytes: Uint8Array, out: Array<ServerSentEvent>): boolean {
     const text = this.#lines(this.#decode(bytes))
     let from = 0
@@ -44,7 +44,7 @@ export class EventReader {
     return this.#line.length + (this.#data?.length ?? 0) <= this.#limit
   }
 
-  /** Appends what an event has that is not closed by an empty line: some servers leave the last one out. */
+  /** Appends the last event without its empty line, which some servers leave out. */
   end(out: Array<ServerSentEvent>): void {
     if (this.#line !== "") this.#field(this.#line)
     this.#line = ""
@@ -61,7 +61,7 @@ export class EventReader {
     return text.startsWith("\uFEFF") ? text.slice(1) : text
   }
 
-  /** Lines end in LF, CRLF or CR; afterwards all end in LF, at once even if the LF of a CRLF is yet to come. */
+  /** Replaces CRLF and CR by LF. A CR at the end of a piece ends the line, even if the next piece begins with LF. */
   #lines(text: string): string {
     if (text === "") return text
     const rest = this.#afterReturn && text.startsWith("\n") ? text.slice(1) : text
@@ -92,10 +92,10 @@ export class EventReader {
   }
 }
 
-/** One for all, without memory: each takes 3 KB, which is what else a whole answer takes. */
+/** Shared and stateless: a decoder for each answer would double the memory of an answer by 3 KB. */
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** How many bytes at the end are the beginning of a character of UTF-8. */
+/** The number of bytes at the end that begin an incomplete UTF-8 character. */
 const unfinished = (bytes: Uint8Array): number => {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0

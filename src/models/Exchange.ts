@@ -11,50 +11,52 @@ import * as Echo from "./Echo.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
 import type { Failure, Failures } from "./Failures.ts"
 import { isFields } from "./Fields.ts"
-import { type Fault, malformed, noEnd, reported, type Standing, type Wire } from "./Wire.ts"
+import { type Fault, malformed, noEnd, reported, type Wire, type WireState } from "./Wire.ts"
 
-/** What all requests to one endpoint have in common. */
+/** The part that all requests to one endpoint share. */
 export interface Client {
   readonly dispatcher: Undici.Dispatcher
   readonly target: Omit<Undici.Dispatcher.DispatchOptions, "body">
   readonly failures: Failures
-  /** Base URL and model: whom what a provider wants back goes to. */
+  /** Base URL and model. Identifies the provider for `Echo`. */
   readonly origin: string
   readonly echoes: Lifetime
-  /** Milliseconds; infinite, there are no `silences`. */
+  /** The longest silence in milliseconds. If it is infinite, `silences` is undefined. */
   readonly idle: number
   readonly silences: Alarms | undefined
-  /** Of answers, errors and connections that may still end by themselves, `patience` each. */
+  /** Timeouts of `patience` for the ends of answers, errors and connections. */
   readonly ends: Alarms
 }
 
-/** Milliseconds that an answer may take to end once the reason was given, an error to come whole, a connection to end. */
+/**
+ * Milliseconds until an answer must end after its finish reason, an error must be complete, or a connection must end.
+ */
 export const patience = 1000
 
 export interface Outcome {
-  /** The first part of an answer has come. */
+  /** Called when the first part of an answer arrives. */
   readonly onBegin: () => void
-  /** What comes of a failure: itself, or another request's parts. */
+  /** Returns the failure, or the parts of another request. */
   readonly onFailure: (failure: Failure, hasBegun: boolean) => Taken
 }
 
 export type Taken = Effect.Effect<Chunk.Chunk<Part>, Option.Option<AiError.AiError>>
 
-/** Of what waits to be taken; more stays in the network. */
+/** The most buffered parts. Above this, reading from the network pauses. */
 const maxWaiting = 1024
-/** Characters of one event. */
+/** The most characters of one event. */
 const maxEvent = 1024 * 1024
-/** Bytes of an answer, after decompression. */
+/** The most bytes of an answer, after decompression. */
 const maxAnswer = 16 * 1024 * 1024
-/** Characters of an answer that is no stream, and of an error's body that are read. */
+/** The most characters of an answer without a stream, and of an error's body. */
 const maxJson = 4 * 1024 * 1024
 const maxError = 64 * 1024
 
 /**
- * A request and its answer. It is handed what comes as undici reads it, so that a token costs a few calls and wakes
- * whoever waits, if anyone does: through `HttpClient` and its stream of bytes a request takes ten times the time.
+ * A request and its answer. It is a handler of undici, so a token costs a few calls and resumes the waiting fiber, if
+ * there is one. Through `HttpClient` and its byte stream, a request takes ten times as long.
  */
-export class Exchange<State extends Standing> implements Pull.Source<Part, AiError.AiError> {
+export class Exchange<State extends WireState> implements Pull.Source<Part, AiError.AiError> {
   readonly #client: Client
   #body: string
   readonly #wire: Wire<State>
@@ -66,7 +68,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
   #waiting: Array<Part> = []
   #wake: ((taken: Taken) => void) | undefined
   #clock: Clock.Clock | undefined
-  /** Since when someone waits and nothing has come. */
+  /** When the current wait began. Reset by each arrival. */
   #waitingSince: number | undefined
   #silence: Alarm | undefined
   #grace: Alarm | undefined
@@ -74,13 +76,13 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
   #status = 0
   #headers: Headers = {}
   #size = 0
-  /** What is not read event by event: an error's body, or JSON in place of a stream. */
+  /** A body that is not read event by event: an error, or JSON instead of a stream. */
   #text: { readonly decoder: InstanceType<typeof TextDecoder>; value: string } | undefined
   #isRead = false
   #hasBegun = false
   #isOver = false
   #failure: Failure | undefined
-  /** The connection is done with this request. */
+  /** True if the connection has finished this request. */
   #isClosed = false
   #isAborted = false
 
@@ -98,7 +100,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     const begun = Effect.suspend(() => {
       const { dispatcher, target } = this.#client
       dispatcher.dispatch({ ...target, body: this.#body }, this)
-      // Kilobytes that are not needed while the answer comes.
+      // Free the body, which is several kilobytes.
       this.#body = ""
       return this.#take(clock)
     })
@@ -114,20 +116,20 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
       this.#abort()
       return Effect.void
     }
-    // Read to its end, the connection can serve the next request; nobody waits for that.
+    // Let the connection read to the end, so that it can be reused. This happens in the background.
     return this.#client.ends.set(() => {
       this.#abort()
       return undefined
     })
   }
 
-  /** What has come, else what comes next. */
+  /** The buffered parts, or the next parts. */
   #take(clock: Clock.Clock): Taken {
     const taken = this.#taken()
     if (taken !== undefined) return taken
     const next: Taken = Effect.async((resume) => {
       this.#waitingSince = elapsed(clock)
-      // What is resumed after it was interrupted takes no notice, and without a canceller a wait takes a third of the time.
+      // No canceller: resuming an interrupted fiber has no effect, and a canceller would triple the time of a wait.
       this.#wake = resume
     })
     return this.#isEnding && this.#grace === undefined ? Effect.zipRight(this.#waitForEnd(clock), next) : next
@@ -145,7 +147,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     return this.#failure === undefined ? over : this.#outcome.onFailure(this.#failure, this.#hasBegun)
   }
 
-  /** An error's body, and what follows the reason of an answer's end, may take a moment, but not for ever. */
+  /** True while the rest of an error's body, or of an answer after its finish reason, has a short timeout. */
   get #isEnding() {
     return this.#status >= 400 || this.#state.stage === "ending"
   }
@@ -164,7 +166,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     })
   }
 
-  /** One look for the request at how long the present wait has lasted, rather than one for each wait. */
+  /** Sets one idle timeout per request instead of one per wait. */
   #listenTo(silences: Alarms, clock: Clock.Clock): Effect.Effect<void> {
     const { idle } = this.#client
     const ring = () => {
@@ -178,8 +180,6 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
       this.#silence = alarm
     })
   }
-
-  // --- what comes
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
     this.#controller = controller
@@ -238,7 +238,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     this.#arrived()
   }
 
-  /** The first byte tells whether the body is a stream of events, JSON or a page, more reliably than `Content-Type`. */
+  /** The first byte shows whether the body is an event stream, JSON or a web page. `Content-Type` is less reliable. */
   #begin(bytes: Uint8Array): number {
     const from = bytes.findIndex((byte) => !skipped.has(byte))
     if (from < 0) return 0
@@ -266,7 +266,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     for (const { data, event: name } of received) {
       if (this.#isOver) return
       if (data === "[DONE]") return this.#conclude()
-      // A comment that was wrapped as data.
+      // Some servers send comments as data.
       if (data.startsWith(":")) continue
       const event = parse(data)
       if (event !== undefined) this.#onEvent(named(name, event))
@@ -299,12 +299,12 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     return Object.keys(metadata).length === 0 ? part : { ...part, metadata }
   }
 
-  /** The answer is over, and either complete or not. */
-  #conclude(otherwise?: Failure) {
+  /** Ends the answer. If it has no end, the failure is `reason` or a malformed answer. */
+  #conclude(reason?: Failure) {
     const [parts, fault] = this.#wire.finish(this.#state)
     this.#add(parts)
     if (fault === undefined) this.#end()
-    else if (fault === noEnd && otherwise !== undefined) this.#end(otherwise)
+    else if (fault === noEnd && reason !== undefined) this.#end(reason)
     else this.#fault(fault)
   }
 
@@ -312,7 +312,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     this.#end(this.#client.failures.faulty(fault, this.#headers))
   }
 
-  /** Nothing more comes, for `reason` if it broke off. */
+  /** Called after the last byte. `reason` is set if the connection broke. */
   #close(reason?: Failure) {
     if (this.#isOver) return
     const { failures } = this.#client
@@ -328,7 +328,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
     this.#arrived()
   }
 
-  /** JSON in place of a stream. */
+  /** JSON instead of a stream. */
   #onWhole(text: string, reason: Failure | undefined) {
     const body = parse(text)
     if (body === undefined) return this.#end(reason ?? this.#client.failures.malformed("the answer is not JSON"))
@@ -347,7 +347,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
   #arrived() {
     const wake = this.#wake
     if (wake === undefined) return
-    // Whoever waits has to wait for an end from now on, which takes an effect.
+    // If the end timeout must be set, resume the waiting fiber with an effect that sets it.
     const taken = this.#taken() ?? (this.#isEnding && this.#grace === undefined ? this.pull : undefined)
     this.#waitingSince = taken === undefined && this.#clock !== undefined ? elapsed(this.#clock) : undefined
     if (taken === undefined) return
@@ -364,7 +364,7 @@ export class Exchange<State extends Standing> implements Pull.Source<Part, AiErr
 
 const over: Taken = Exit.fail(Option.none())
 
-/** White space, and the bytes of a byte order mark. */
+/** White space and the byte order mark. */
 const skipped: ReadonlySet<number> = new Set([0x09, 0x0a, 0x0d, 0x20, 0xef, 0xbb, 0xbf])
 
 const parse = (text: string): unknown => {
@@ -377,7 +377,7 @@ const parse = (text: string): unknown => {
 
 const errorBody = (text: string): unknown => parse(text) ?? text
 
-/** An event whose kind is only in the event's name. */
+/** Adds the name of the event as its `type` if it has none. */
 const named = (name: string, event: unknown): unknown => {
   if (name === "message" || !isFields<"error" | "type">(event) || event.type !== undefined) return event
   return name === "error" && event.error === undefined ? { type: name, error: event } : { ...event, type: name }

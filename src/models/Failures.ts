@@ -4,21 +4,21 @@ import { read } from "../domain/ModelFailure.ts"
 import { type Headers, retryDelay } from "../domain/RetryDelay.ts"
 import type { Fault } from "./Wire.ts"
 
-/** A failed request. `body` is what the provider says of it, which stays inside. */
+/** A failed request. `body` is the provider's error, which must not be logged or shown. */
 export interface Failure {
   readonly error: AiError.AiError
   readonly body?: unknown
 }
 
 /**
- * Every way in which a request fails, as the error that says so: an HTTP status, an error in place of an answer or within
- * it, a broken connection, an answer that makes no sense. Errors travel into logs: no header, query, user info or word of
- * a provider goes with them, but its status, its code, its request id and the seconds it asks for.
+ * The errors of a failed request: an HTTP status, an error instead of an answer or within it, a broken connection, a
+ * malformed answer. Errors are logged, so they contain only the provider's status, code, request id and retry delay.
+ * They never contain headers, a query, user info or the provider's message.
  */
 export interface Failures {
-  readonly refused: (status: number, headers: Headers, body: unknown, words?: string) => Failure
+  readonly refused: (status: number, headers: Headers, body: unknown, description?: string) => Failure
   readonly faulty: (fault: Fault, headers: Headers) => Failure
-  readonly malformed: (words: string) => Failure
+  readonly malformed: (description: string) => Failure
   readonly lost: (cause: unknown) => Failure
   readonly silent: Failure
   readonly invalidUrl: Failure
@@ -47,14 +47,14 @@ export const make = (module: string, url: URL | undefined): Failures => {
   const malformed = (description: string): Failure => ({
     error: new AiError.MalformedOutput({ ...where, description })
   })
-  const refused: Failures["refused"] = (given, headers, body, words = "the request was refused") => {
+  const refused: Failures["refused"] = (given, headers, body, description = "the request was refused") => {
     const { code, kind, status } = read(given, body)
     const seconds = retryDelay(headers, body)
     const id = requestId(headers)
     const error = new AiError.HttpResponseError({
       ...where,
       reason: "StatusCode",
-      description: words,
+      description,
       response: {
         status,
         headers: {
@@ -72,8 +72,8 @@ export const make = (module: string, url: URL | undefined): Failures => {
     malformed,
     faulty: (fault, headers) =>
       fault._tag === "Malformed"
-        ? malformed(fault.words)
-        : refused(200, headers, fault.error, "an error in place of an answer"),
+        ? malformed(fault.description)
+        : refused(200, headers, fault.error, "an error instead of an answer"),
     lost: (cause) => lost(networkCode(cause)),
     silent: lost(silence, new Cause.TimeoutException(silence)),
     invalidUrl: {
@@ -82,13 +82,13 @@ export const make = (module: string, url: URL | undefined): Failures => {
   }
 }
 
-/** The provider's own name of the request, by which its people find it. */
+/** The provider's id of the request, for its support. */
 const requestId = (headers: Headers): string | undefined =>
   ["x-request-id", "request-id", "apim-request-id", "cf-ray"]
     .map((name) => headers[name])
     .find((id) => id !== undefined && /^[A-Za-z0-9_.:-]{1,128}$/.test(id))
 
-/** The system's name for what went wrong on the network, such as `ECONNREFUSED`, from as deep as it lies. */
+/** The system's error code, such as `ECONNREFUSED`, which may be in a nested cause. */
 const networkCode = (error: unknown): string => {
   let at = error
   for (let depth = 0; depth < 5 && Predicate.isRecord(at); depth++) {

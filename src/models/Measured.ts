@@ -7,18 +7,18 @@ import type { Part } from "../runtime/StreamText.ts"
 const requestSeconds = Metric.histogram(
   "taskchat_model_request_duration_seconds",
   MetricBoundaries.fromIterable([0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120]),
-  "Until the model's answer had ended, by provider and outcome"
+  "Seconds until the end of the model's answer, by provider and outcome"
 )
 const firstTokenSeconds = Metric.histogram(
   "taskchat_model_first_token_seconds",
   MetricBoundaries.fromIterable([0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 20, 30]),
-  "Until the first text or tool call of the model's answer, by provider and outcome"
+  "Seconds until the first text or tool call of the model's answer, by provider and outcome"
 )
 
-/** What became of a request to a model; `abandoned` is one whose turn ended first. */
+/** The outcome of a request to a model. `abandoned` means that the turn ended first. */
 type Outcome = "completed" | "refused" | "silent" | "unreachable" | "malformed" | "abandoned"
 
-// To tag a metric anew takes as long as ten updates.
+// Cached, because tagging a metric takes as long as ten updates.
 const withLabels = <Type, In, Out>(metric: Metric.Metric<Type, In, Out>) =>
   Memo.byText((provider) =>
     Memo.byText((outcome) =>
@@ -28,7 +28,7 @@ const withLabels = <Type, In, Out>(metric: Metric.Metric<Type, In, Out>) =>
 const requests = withLabels(requestSeconds)
 const firstTokens = withLabels(firstTokenSeconds)
 
-/** The source of an answer, which is measured from now until it is closed. */
+/** Measures a source from now until it is closed. */
 export const measured = (
   provider: string,
   source: Pull.Source<Part, AiError.AiError>
@@ -50,7 +50,7 @@ export const measured = (
       pull: Effect.suspend(() => (firstToken === undefined ? beginning : begun)),
       close: (exit) =>
         Effect.suspend(() => {
-          // Those who read the parts may have found something wrong with them.
+          // The reader of the parts may have found an error in them.
           const end = outcome ?? (Exit.isFailure(exit) && Cause.isFailure(exit.cause) ? "malformed" : "abandoned")
           requests(provider)(end).unsafeUpdate(elapsed(), [])
           if (firstToken !== undefined) firstTokens(provider)(end).unsafeUpdate(firstToken, [])

@@ -5,16 +5,15 @@ import * as Pull from "../runtime/Pull.ts"
 import * as StreamText from "../runtime/StreamText.ts"
 import * as Endpoint from "./Endpoint.ts"
 import { measured } from "./Measured.ts"
-import type { Standing } from "./Wire.ts"
+import type { WireState } from "./Wire.ts"
 
-/** A request in JSON, less the members it has to do `without`. */
+/** Writes a request as JSON, without the members in `without`. */
 export type Write = (without: ReadonlySet<string>) => string
 
 /**
- * The model behind one endpoint. `write` makes the request for a prompt; `origin` is whom what a provider wants back goes
- * to (see `Echo`).
+ * The model behind one endpoint. `write` creates the request for a prompt. `origin` identifies the provider for `Echo`.
  */
-export const layer = <State extends Standing>(
+export const layer = <State extends WireState>(
   api: Endpoint.Api<State> & { readonly provider: string },
   options: Endpoint.Options,
   write: (request: StreamText.Request, origin: string) => Effect.Effect<Write, AiError.AiError>
@@ -38,7 +37,7 @@ export const layer = <State extends Standing>(
     })
   )
 
-/** An answer in whole parts instead of pieces. */
+/** An answer with its text as one part. */
 const whole = (parts: Chunk.Chunk<StreamText.Part>): Array<Response.PartEncoded> => {
   const text = Chunk.toReadonlyArray(parts)
     .map((part) => (part.type === "text-delta" ? part.delta : ""))

@@ -11,16 +11,16 @@ import { wire } from "./ResponsesWire.ts"
 import * as Strict from "./Strict.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 
-/** By its name, as nothing else of the package is needed here: loading it, with its tokenizer, takes longer than all of ours. */
+/** The tag by its key, without an import: the package and its tokenizer take longer to load than the whole service. */
 const Config = Context.GenericTag<OpenAiLanguageModel.Config, OpenAiLanguageModel.Config.Service>(
   "@effect/ai-openai/OpenAiLanguageModel/Config"
 )
 
 /**
- * OpenAI's models through the Responses API, nothing of which OpenAI keeps. `OpenAiLanguageModel.withConfigOverride` works
- * as it does there; the rest of `@effect/ai-openai` is not used: its client takes an answer without an end for a whole
- * one, loses failures within a stream, dies of calls that cannot be run, and its errors hold the key. What a model thinks
- * is no part of its answer; encrypted, it is sent back with the calls that it led to.
+ * OpenAI's models through the Responses API, with `store: false`. `OpenAiLanguageModel.withConfigOverride` is
+ * supported. The rest of `@effect/ai-openai` is not used: its client accepts an answer without an end as complete,
+ * loses failures within a stream, dies on calls that cannot be run, and its errors contain the key. Reasoning is not
+ * part of the answer. It is sent back, encrypted, with the calls that followed it.
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher> =>
   Model.layer(
@@ -72,10 +72,10 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
       })
   )
 
-/** Others refuse to be asked for reasoning. */
+/** Other models refuse `include` for reasoning. */
 const isReasoning = (model: string) => /^(o\d|gpt-5|codex-)/.test(model)
 
-/** The items of a message. */
+/** A message as input items. */
 const inputOf = (message: Prompt.Message, origin: string): ReadonlyArray<unknown> => {
   switch (message.role) {
     case "system":
@@ -97,7 +97,7 @@ const inputOf = (message: Prompt.Message, origin: string): ReadonlyArray<unknown
 }
 
 /**
- * Ids of earlier output stay out: OpenAI has kept nothing that they could name.
+ * Without the ids of earlier output, because OpenAI has not stored it.
  */
 const outputOf = (part: Prompt.AssistantMessagePart): ReadonlyArray<unknown> => {
   if (part.type === "text" && part.text !== "") {
@@ -116,7 +116,7 @@ const strictFunctionsOf = ToolCalls.describe(({ parameters, ...tool }) => ({
   ...Strict.offer(parameters)
 }))
 
-/** For servers that know no strict mode. */
+/** For servers without strict mode. */
 const functionsOf = ToolCalls.describe((tool) => ({ type: "function", ...tool }))
 
 const choiceOf = (choice: LanguageModel.ProviderOptions["toolChoice"]) => {

@@ -3,7 +3,7 @@ import { count, isFields } from "./Fields.ts"
 import * as Thinking from "./Thinking.ts"
 import { argumentsText, type Call, isWhole } from "./Wire.ts"
 
-/** One item of an answer's output so far. It stays one item, however often the server sends it. */
+/** The state of one output item. A server may send the same item several times. */
 export interface Item {
   readonly kind: "message" | "call" | "reasoning" | "other"
   readonly index: number | undefined
@@ -14,8 +14,8 @@ export interface Item {
   /** The texts of a message so far. */
   readonly contents: ReadonlyArray<string>
   readonly thinking: Thinking.Thinking
-  readonly hasSpoken: boolean
-  /** Reasoning as it came. */
+  readonly hasText: boolean
+  /** The reasoning item, unchanged. */
   readonly whole: object | undefined
 }
 
@@ -40,8 +40,8 @@ export const placeIn = (event: { readonly item_id?: unknown; readonly output_ind
 const differ = (a: string | undefined, b: string | undefined) => a !== undefined && b !== undefined && a !== b
 
 /**
- * Where an item is, made if there is none. An id tells best; some servers give an item another one in each event, and some
- * the same index to all items.
+ * Finds an item or adds it. It matches the id first. Some servers change the id of an item in each event, and some send
+ * the same index for all items.
  */
 export const locate = (
   items: Items,
@@ -74,7 +74,7 @@ const empty: Item = {
   arguments: "",
   contents: [],
   thinking: Thinking.start,
-  hasSpoken: false,
+  hasText: false,
   whole: undefined
 }
 
@@ -83,35 +83,35 @@ const change = (items: Items, at: number, f: (item: Item) => Item): Items => {
   return item === undefined ? items : items.with(at, f(item))
 }
 
-/** What a text becomes by a later telling of all of it. What was said already cannot be unsaid. */
+/** Replaces a text by its complete form, unless that contradicts the text that was already sent. */
 export const completed =
   (all: string) =>
-  (told: string): string =>
-    all.startsWith(told) ? all : told
+  (sent: string): string =>
+    all.startsWith(sent) ? all : sent
 
-/** A text of a message becomes what `f` makes of it. The parts say what that adds. */
-export const say = (
+/** Changes a text of a message with `f`. `parts` contains the added text. */
+export const setText = (
   items: Items,
   at: number,
   content: number,
-  f: (told: string) => string
+  f: (sent: string) => string
 ): readonly [items: Items, parts: ReadonlyArray<Part>] => {
   const item = items[at]
   if (item === undefined || content >= maxItems) return [items, []]
-  const told = item.contents[content] ?? ""
-  const now = f(told)
-  if (now.length <= told.length) return [items, []]
-  const [thinking, seen] = Thinking.next(item.thinking, now.slice(told.length))
+  const sent = item.contents[content] ?? ""
+  const now = f(sent)
+  if (now.length <= sent.length) return [items, []]
+  const [thinking, seen] = Thinking.next(item.thinking, now.slice(sent.length))
   const contents = Array.from({ length: Math.max(item.contents.length, content + 1) }, (_, i) =>
     i === content ? now : (item.contents[i] ?? "")
   )
-  const after = { ...item, contents, thinking, hasSpoken: item.hasSpoken || seen !== "" }
-  return [items.with(at, after), seen === "" ? [] : speech(item, at, seen)]
+  const after = { ...item, contents, thinking, hasText: item.hasText || seen !== "" }
+  return [items.with(at, after), seen === "" ? [] : textParts(item, at, seen)]
 }
 
-const speech = ({ hasSpoken }: Item, at: number, delta: string): ReadonlyArray<Part> => {
+const textParts = ({ hasText }: Item, at: number, delta: string): ReadonlyArray<Part> => {
   const id = String(at)
-  return hasSpoken
+  return hasText
     ? [{ type: "text-delta", id, delta }]
     : [
         { type: "text-start", id },
@@ -119,35 +119,35 @@ const speech = ({ hasSpoken }: Item, at: number, delta: string): ReadonlyArray<P
       ]
 }
 
-/** The ends of all texts, with what was held back of them. */
-export const spoken = (items: Items): ReadonlyArray<Part> =>
+/** The ends of all texts, with the text that `Thinking` held back. */
+export const textEnds = (items: Items): ReadonlyArray<Part> =>
   items.flatMap((item, at): ReadonlyArray<Part> => {
     const rest = Thinking.end(item.thinking)
-    const parts = rest === "" ? [] : speech(item, at, rest)
-    return parts.length > 0 || item.hasSpoken ? [...parts, { type: "text-end", id: String(at) }] : []
+    const parts = rest === "" ? [] : textParts(item, at, rest)
+    return parts.length > 0 || item.hasText ? [...parts, { type: "text-end", id: String(at) }] : []
   })
 
-/** Arguments of a call: a piece more, or all of them. What is told later counts, unless it is less. */
-export const argue = (
+/** Appends a piece to the arguments of a call, or replaces them by all arguments unless these are incomplete. */
+export const setArguments = (
   items: Items,
   at: number,
   given: unknown,
   isAll: boolean
 ): readonly [items: Items, size: number] => {
   const piece = argumentsText(given)
-  const told = items[at]?.arguments ?? ""
-  if (piece === "" || (isAll && isWhole(told) && !isWhole(piece))) return [items, 0]
+  const before = items[at]?.arguments ?? ""
+  if (piece === "" || (isAll && isWhole(before) && !isWhole(piece))) return [items, 0]
   return [
-    change(items, at, (item) => ({ ...item, arguments: isAll ? piece : told + piece })),
-    isAll ? Math.max(0, piece.length - told.length) : piece.length
+    change(items, at, (item) => ({ ...item, arguments: isAll ? piece : before + piece })),
+    isAll ? Math.max(0, piece.length - before.length) : piece.length
   ]
 }
 
-export const named = (items: Items, at: number, name: string | undefined): Items =>
+export const setName = (items: Items, at: number, name: string | undefined): Items =>
   name === undefined ? items : change(items, at, (item) => ({ ...item, name: item.name ?? text(name) }))
 
-/** The parts that a whole item adds. */
-interface Told {
+/** The result of merging a whole item. */
+interface Merged {
   readonly items: Items
   readonly parts: ReadonlyArray<Part>
   readonly size: number
@@ -166,13 +166,13 @@ interface Given {
 
 type Event = Parameters<typeof placeIn>[0]
 
-export const added = (items: Items, item: unknown, event: Event) => told(items, item, event, true)
+export const added = (items: Items, item: unknown, event: Event) => updated(items, item, event, true)
 
-export const told = (items: Items, item: unknown, event: Event, isNew = false): Told | undefined => {
+export const updated = (items: Items, item: unknown, event: Event, isNew = false): Merged | undefined => {
   if (!isFields<keyof Given>(item)) return undefined
   const place = { index: count(event.output_index), id: text(item.id), callId: text(item.call_id) }
   const [located, at] = locate(items, kindOf(item), place, isNew)
-  return tell(located, at, item)
+  return merge(located, at, item)
 }
 
 const kindOf = ({ type }: Given): Item["kind"] => {
@@ -180,60 +180,65 @@ const kindOf = ({ type }: Given): Item["kind"] => {
   return type === "function_call" ? "call" : "other"
 }
 
-/** An item of the snapshot at the answer's end. `known` are those that were told of in it already. */
-export const recalled = (items: Items, item: unknown, position: number, known: Set<number>): Told | undefined => {
+/** Merges an item of the snapshot at the end of the answer. `merged` are the positions of items merged so far. */
+export const fromSnapshot = (
+  items: Items,
+  item: unknown,
+  position: number,
+  merged: Set<number>
+): Merged | undefined => {
   if (!isFields<keyof Given>(item)) return undefined
   const kind = kindOf(item)
   const id = text(item.id)
   const callId = text(item.call_id)
   const find = (is: (item: Item) => boolean) =>
-    items.findIndex((item, at) => item.kind === kind && !known.has(at) && is(item))
+    items.findIndex((item, at) => item.kind === kind && !merged.has(at) && is(item))
   const found = [
-    id === undefined ? -1 : find((told) => told.id === id),
-    callId === undefined ? -1 : find((told) => told.callId === callId),
-    find((told) => told.index === position && fits(told, item)),
-    find((told) => fits(told, item))
+    id === undefined ? -1 : find((before) => before.id === id),
+    callId === undefined ? -1 : find((before) => before.callId === callId),
+    find((before) => before.index === position && fits(before, item)),
+    find((before) => fits(before, item))
   ].find((at) => at >= 0)
   const at = found ?? items.length
-  known.add(at)
+  merged.add(at)
   const all = found === undefined ? [...items, { ...empty, kind, index: position, id, callId }] : items
-  return tell(all, at, item)
+  return merge(all, at, item)
 }
 
-/** Whether an item of the snapshot may be one that was told of. */
-const fits = (told: Item, item: Given): boolean => {
-  if (told.kind === "call") {
+/** True if an item of the snapshot may be the item `before`. */
+const fits = (before: Item, item: Given): boolean => {
+  if (before.kind === "call") {
     const all = argumentsText(item.arguments)
     return (
-      !differ(told.callId, text(item.call_id)) &&
-      !differ(told.name, text(item.name)) &&
-      (told.arguments === "" || all === "" || all === told.arguments)
+      !differ(before.callId, text(item.call_id)) &&
+      !differ(before.name, text(item.name)) &&
+      (before.arguments === "" || all === "" || all === before.arguments)
     )
   }
-  if (told.kind !== "message") return true
-  const said = told.contents.join("")
+  if (before.kind !== "message") return true
+  const sent = before.contents.join("")
   const all = contentsOf(item).join("")
-  return all.startsWith(said) || said.startsWith(all)
+  return all.startsWith(sent) || sent.startsWith(all)
 }
 
-const tell = (items: Items, at: number, item: Given): Told => {
+const merge = (items: Items, at: number, item: Given): Merged => {
   const kept = change(items, at, (before) => ({
     ...before,
     id: before.id ?? text(item.id),
     callId: before.callId ?? text(item.call_id),
     name: before.name ?? text(item.name),
-    // Without its content only its author could name it, and he has kept nothing.
+    // Reasoning without its content is useless, because the provider has not stored it.
     whole: typeof item.encrypted_content === "string" ? item : before.whole
   }))
   if (item.type === "function_call") {
-    const [argued, size] = argue(kept, at, item.arguments, true)
+    const [argued, size] = setArguments(kept, at, item.arguments, true)
     return { items: argued, parts: [], size, isRefused: false }
   }
   if (item.type !== "message") return { items: kept, parts: [], size: 0, isRefused: false }
   const parts: Array<Part> = []
   let after = kept
   for (const [content, all] of contentsOf(item).entries()) {
-    const [changed, more] = say(after, at, content, completed(all))
+    const [changed, more] = setText(after, at, content, completed(all))
     after = changed
     parts.push(...more)
   }

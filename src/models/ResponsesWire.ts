@@ -42,7 +42,7 @@ const next = (state: State, event: unknown): Wire.Step<State> => {
     case "response.output_text.delta":
     case "response.refusal.delta":
       return typeof event.delta === "string"
-        ? withText(state, event, (told) => told + event.delta)
+        ? withText(state, event, (sent) => sent + event.delta)
         : [state, [], Wire.malformed("a piece of text is not text")]
     case "response.output_text.done":
       return typeof event.text === "string" ? withText(state, event, Items.completed(event.text)) : [state, []]
@@ -59,7 +59,7 @@ const next = (state: State, event: unknown): Wire.Step<State> => {
     case "response.output_item.added":
       return withItem(state, event, Items.added)
     case "response.output_item.done":
-      return withItem(state, event, Items.told)
+      return withItem(state, event, Items.updated)
     case "response.created":
     case "response.in_progress":
       return described(state, event.response)
@@ -96,10 +96,10 @@ const described = (state: State, response: unknown): Wire.Step<State> => {
   return [{ ...state, isDescribed: true }, [part]]
 }
 
-/** A text of a message has become what `f` makes of it; what that adds is said. */
-const withText = (state: State, event: Given<Event>, f: (told: string) => string): Wire.Step<State> => {
+/** Changes a text of a message with `f`. The parts contain the added text. */
+const withText = (state: State, event: Given<Event>, f: (sent: string) => string): Wire.Step<State> => {
   const [items, at] = Items.locate(state.items, "message", Items.placeIn(event))
-  const [changed, parts] = Items.say(items, at, count(event.content_index) ?? 0, f)
+  const [changed, parts] = Items.setText(items, at, count(event.content_index) ?? 0, f)
   const isRefusal =
     event.type === "response.refusal.delta" ||
     event.type === "response.refusal.done" ||
@@ -109,22 +109,22 @@ const withText = (state: State, event: Given<Event>, f: (told: string) => string
 
 const withArguments = (state: State, event: Given<Event>, given: unknown, isAll: boolean): Wire.Step<State> => {
   const [items, at] = Items.locate(state.items, "call", Items.placeIn(event))
-  const [changed, size] = Items.argue(items, at, given, isAll)
+  const [changed, size] = Items.setArguments(items, at, given, isAll)
   const name = typeof event.name === "string" ? event.name : undefined
-  return sized({ ...state, items: Items.named(changed, at, name), size: state.size + size })
+  return sized({ ...state, items: Items.setName(changed, at, name), size: state.size + size })
 }
 
 const sized = (state: State, parts: ReadonlyArray<Part> = []): Wire.Step<State> =>
   state.size > Wire.maxArguments || state.items.length > Items.maxItems ? [state, parts, Wire.tooLarge] : [state, parts]
 
-const withItem = (state: State, event: Given<Event>, tell: typeof Items.told): Wire.Step<State> => {
-  const told = tell(state.items, event.item, event)
-  if (told === undefined) return [state, [], Wire.malformed("an item is not an object")]
-  const isRefused = state.isRefused || told.isRefused
-  return sized({ ...state, items: told.items, isRefused, size: state.size + told.size }, told.parts)
+const withItem = (state: State, event: Given<Event>, merge: typeof Items.updated): Wire.Step<State> => {
+  const merged = merge(state.items, event.item, event)
+  if (merged === undefined) return [state, [], Wire.malformed("an item is not an object")]
+  const isRefused = state.isRefused || merged.isRefused
+  return sized({ ...state, items: merged.items, isRefused, size: state.size + merged.size }, merged.parts)
 }
 
-/** The answer's end, with a snapshot of all of it. */
+/** The end of the answer, with a snapshot of all its items. */
 const ended = (state: State, response: unknown, isIncomplete: boolean): Wire.Step<State> => {
   if (!isFields<"error" | "incomplete_details" | "output" | "status" | "usage">(response)) {
     return isIncomplete ? [state, [], Wire.noEnd] : [{ ...state, stage: "complete", reason: "stop" }, []]
@@ -133,12 +133,13 @@ const ended = (state: State, response: unknown, isIncomplete: boolean): Wire.Ste
   const [first, head] = described(state, response)
   const parts = [...head]
   let after = first
-  const known = new Set<number>()
+  const positions = new Set<number>()
   for (const [position, item] of (Array.isArray(response.output) ? response.output : []).entries()) {
-    const told = Items.recalled(after.items, item, position, known)
-    if (told === undefined) return [after, parts, Wire.malformed("an item is not an object")]
-    parts.push(...told.parts)
-    after = { ...after, items: told.items, isRefused: after.isRefused || told.isRefused, size: after.size + told.size }
+    const merged = Items.fromSnapshot(after.items, item, position, positions)
+    if (merged === undefined) return [after, parts, Wire.malformed("an item is not an object")]
+    parts.push(...merged.parts)
+    const isRefused = after.isRefused || merged.isRefused
+    after = { ...after, items: merged.items, isRefused, size: after.size + merged.size }
   }
   const details = response.incomplete_details
   const cut = isIncomplete || response.status === "incomplete"
@@ -173,18 +174,21 @@ const finish = ({
   usage
 }: State): readonly [parts: ReadonlyArray<Part>, fault?: Wire.Fault | undefined] => {
   if (reason === undefined) return [[], Wire.noEnd]
-  const parts = Items.spoken(items)
+  const parts = Items.textEnds(items)
   const [calls, fault] = Wire.callParts(Items.callsOf(items))
   if (fault !== undefined) return [parts, fault]
   const why = reason !== "stop" ? reason : isRefused ? "content-filter" : calls.length > 0 ? "tool-calls" : "stop"
   return [[...parts, ...calls, { type: "finish", reason: why, usage }]]
 }
 
-/** The reasoning that belongs to the calls of an answer; OpenAI has kept nothing that an id alone could name. */
+/** The reasoning before the calls of an answer, with its content, because OpenAI has not stored it. */
 const echo = ({ items }: State): object | undefined => {
   const reasoning = items.flatMap(({ kind, whole }) => (kind === "reasoning" && whole !== undefined ? [whole] : []))
   return reasoning.length > 0 && items.some(({ kind }) => kind === "call") ? { reasoning } : undefined
 }
 
-/** The events of the Responses API, or a response. Pieces, whole items and the last snapshot tell of one output. */
+/**
+ * Reads the events of the Responses API, or a whole response. Pieces, items and the last snapshot describe the same
+ * output.
+ */
 export const wire: Wire.Wire<State> = { start, next, finish, echo }

@@ -1,9 +1,9 @@
 import { isFields } from "./Fields.ts"
 
 /**
- * A tool's JSON Schema as OpenAI is offered it. In the strict mode arguments always fit, but every object has to be closed
- * and each of its members required: what may be left out is asked for as null, where null means the same. A schema that
- * cannot be put so is offered as it is.
+ * A tool's JSON Schema for OpenAI. In strict mode, arguments always match the schema, but every object must be closed
+ * and all members must be required. An optional member becomes required if it accepts null. A schema that cannot be
+ * converted is used unchanged, without strict mode.
  */
 export const offer = (parameters: unknown): { readonly parameters: unknown; readonly strict: boolean } => {
   const strict = strictOf(parameters)

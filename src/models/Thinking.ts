@@ -1,11 +1,11 @@
 /**
- * Text without the thoughts that some servers leave in it, between `<think>` and `</think>` at its beginning. Tags
- * further on are text like any other: somebody may have asked about them.
+ * Removes the reasoning that some servers send in the text, between `<think>` and `</think>` at its beginning. Later
+ * tags are normal text, because the user may have asked about them.
  */
 export interface Thinking {
-  /** `before` the answer's first word, `inside` a block, or in the `text` after all of them. */
+  /** `before` the first word of the answer, `inside` a block, or in the `text` after all blocks. */
   readonly at: "before" | "inside" | "text"
-  /** What cannot be told yet: the beginning of a tag, perhaps. */
+  /** Text that may be the beginning of a tag. */
   readonly held: string
   readonly tag: string
 }
@@ -16,7 +16,7 @@ const text: Thinking = { at: "text", held: "", tag: "" }
 
 const tags = ["think", "thinking", "thought", "reasoning"]
 
-/** What `delta` adds to the text that is to be seen. */
+/** `seen` is the visible text that `delta` adds. */
 export const next = (thinking: Thinking, delta: string): readonly [thinking: Thinking, seen: string] => {
   if (thinking.at === "text" || delta === "") return [thinking, delta]
   let { at, held, tag } = { ...thinking, held: thinking.held + delta }
@@ -41,5 +41,5 @@ export const next = (thinking: Thinking, delta: string): readonly [thinking: Thi
   }
 }
 
-/** What was held back and is no tag, now that nothing follows. */
+/** The held text, which is not a tag because nothing follows. */
 export const end = ({ at, held }: Thinking): string => (at === "before" ? held : "")

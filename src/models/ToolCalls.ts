@@ -9,7 +9,7 @@ interface Described {
   readonly parameters: unknown
 }
 
-/** Tools as `f` words them, in JSON, written once for each list: making JSON Schemas is slow, and tools stay the same. */
+/** Tools as JSON, each converted by `f`. The JSON is cached for each list, because creating JSON Schemas is slow. */
 export const describe = (f: (tool: Described) => object): ((tools: ReadonlyArray<Tool.Any>) => string) =>
   Memo.byObject((tools: ReadonlyArray<Tool.Any>) =>
     JSON.stringify(
@@ -19,15 +19,15 @@ export const describe = (f: (tool: Described) => object): ((tools: ReadonlyArray
     )
   )
 
-/** A request in JSON, with `tools`, which are in JSON already, if there are any. */
+/** A request as JSON. `tools` is the JSON of its tools, if it has any. */
 export const withTools = (request: object, tools: string | undefined): string => {
   const json = JSON.stringify(request)
   return tools === undefined ? json : `${json.slice(0, -1)},"tools":${tools}}`
 }
 
 /**
- * The arguments of a call, as the model wrote them: none at all stand for none given, and what is no JSON stays the text
- * that it is. Whoever runs the tool checks whether they fit.
+ * Parses the arguments of a call. Empty text means no arguments, and invalid JSON remains text. The tool executor
+ * validates them.
  */
 export const argumentsOf = (text: string): unknown => {
   try {

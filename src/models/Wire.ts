@@ -4,64 +4,63 @@ import { isFields } from "./Fields.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 
 /**
- * How the answers of one API are read: a value, and what each event makes of it. Nothing here knows a network or a clock.
- * Whether an answer is complete is judged at its end, by `finish`.
+ * Reads the answers of one API: a state and a transition for each event. It uses no network and no clock. `finish`
+ * decides whether the answer is complete.
  */
-export interface Wire<State extends Standing> {
+export interface Wire<State extends WireState> {
   readonly start: State
-  /** `event` is one event's JSON, or a whole answer that came in place of a stream; unchecked. */
+  /** `event` is the unchecked JSON of one event, or of a whole answer instead of a stream. */
   readonly next: (state: State, event: unknown) => Step<State>
-  /** No more events come. Without a `Fault` the parts end in `finish`, and the answer is complete. */
+  /** Called after the last event. Without a `Fault`, the last part is `finish`, and the answer is complete. */
   readonly finish: (state: State) => readonly [parts: ReadonlyArray<Part>, fault?: Fault | undefined]
-  /** What the provider wants back with this answer (see `Echo`). */
+  /** The data that the provider expects back with this answer (see `Echo`). */
   readonly echo: (state: State) => object | undefined
 }
 
 /**
- * - `open`: nothing has said yet why the answer ends
- * - `ending`: that was said, but counts, calls or text may still follow
- * - `complete`: whatever may follow does not matter
+ * - `open`: the answer has no finish reason yet
+ * - `ending`: it has one, but usage, calls or text may still follow
+ * - `complete`: later events are ignored
  */
-export interface Standing {
+export interface WireState {
   readonly stage: "open" | "ending" | "complete"
 }
 
-/** After a `Fault` nothing more is read. */
+/** Reading stops after a `Fault`. */
 export type Step<State> = readonly [state: State, parts: ReadonlyArray<Part>, fault?: Fault | undefined]
 
-/** Why an answer is none. */
+/** Why an answer is invalid. */
 export type Fault =
-  /** It makes no sense, or lacks its end. `words` are ours, never the provider's. */
-  | { readonly _tag: "Malformed"; readonly words: string }
-  /** The provider reports an error, whatever form `error` has. */
+  /** It is malformed or has no end. `description` never contains the provider's text. */
+  | { readonly _tag: "Malformed"; readonly description: string }
+  /** The provider reports an error. `error` may have any form. */
   | { readonly _tag: "Reported"; readonly error: unknown }
 
-export const malformed = (words: string): Fault => ({ _tag: "Malformed", words })
+export const malformed = (description: string): Fault => ({ _tag: "Malformed", description })
 export const reported = (error: unknown): Fault => ({ _tag: "Reported", error })
 
 export const noEnd = malformed("the answer has no end")
 
-/** Characters that the arguments of the calls in one answer may have. */
+/** The most characters in the arguments of all calls in one answer. */
 export const maxArguments = 1024 * 1024
 export const tooLarge = malformed("the arguments of the calls are too large")
 
 export type Usage = typeof Response.Usage.Encoded
 
-/** Nothing was counted. */
 const uncounted: Usage = { inputTokens: undefined, outputTokens: undefined, totalTokens: undefined }
 
-/** What is known of an answer in every API, besides its content. */
-export interface Progress extends Standing {
-  /** Characters of the calls. */
+/** The state that all APIs share, besides the content of the answer. */
+export interface Progress extends WireState {
+  /** Characters in the arguments of the calls. */
   readonly size: number
   readonly usage: Usage
-  /** Why it ends, once that was said. */
+  /** The finish reason, once it has arrived. */
   readonly reason: Response.FinishReason | undefined
 }
 
 export const start: Progress = { stage: "open", size: 0, usage: uncounted, reason: undefined }
 
-/** What was counted later replaces what was counted before, number by number. */
+/** Replaces each number that `given` has. */
 export const recount = (before: Usage, given: Partial<Usage>): Usage => {
   const usage = { ...before }
   for (const name of ["inputTokens", "outputTokens", "totalTokens", "reasoningTokens", "cachedInputTokens"] as const) {
@@ -71,7 +70,7 @@ export const recount = (before: Usage, given: Partial<Usage>): Usage => {
   return usage
 }
 
-/** The words by which APIs say why an answer ends, in lower case. What is not here ends nothing. */
+/** Finish reasons of the APIs, in lower case. Unknown values do not end an answer. */
 const reasons: ReadonlyMap<string, Response.FinishReason> = new Map<string, Response.FinishReason>([
   ["stop", "stop"],
   ["end", "stop"],
@@ -106,7 +105,7 @@ const reasons: ReadonlyMap<string, Response.FinishReason> = new Map<string, Resp
 export const reasonOf = (u: unknown): Response.FinishReason | undefined =>
   typeof u === "string" ? reasons.get(u.toLowerCase()) : undefined
 
-/** The words that are no end but a failure, in lower case. */
+/** Values of the finish reason that mean a failure, in lower case. */
 const failures: ReadonlySet<unknown> = new Set([
   "error",
   "failed",
@@ -116,20 +115,20 @@ const failures: ReadonlySet<unknown> = new Set([
   "function_call_filter: malformed_function_call"
 ])
 
-/** A failure in the place of an end. */
+/** The fault for a finish reason that means a failure. */
 export const failureOf = (u: unknown): Fault | undefined =>
   typeof u === "string" && failures.has(u.toLowerCase())
     ? reported({ code: u.toLowerCase().replace("function_call_filter: ", "") })
     : undefined
 
-/** A call as far as it was told of. */
+/** A call as received so far. */
 export interface Call {
   readonly id: string | undefined
   readonly name: string | undefined
   readonly arguments: string
 }
 
-/** The calls of an answer that is over, each with an id that no other one has. */
+/** The calls of a complete answer. Each gets an id that is unique in the answer. */
 export const callParts = (
   calls: ReadonlyArray<Call>
 ): readonly [parts: ReadonlyArray<Part>, fault?: Fault | undefined] => {
@@ -137,7 +136,7 @@ export const callParts = (
   const parts: Array<Part> = []
   for (const { arguments: text, id, name } of calls) {
     if (name === undefined) {
-      // Some servers open calls that they never fill.
+      // Some servers send empty calls.
       if (text.trim() === "") continue
       return [[], malformed("a tool call has no name")]
     }
@@ -148,10 +147,10 @@ export const callParts = (
   return [parts]
 }
 
-/** Nine letters and digits, which is what every provider takes. */
+/** Nine letters and digits, a form that every provider accepts. */
 const newId = () => crypto.randomUUID().replaceAll("-", "").slice(0, 9)
 
-/** Whether a call's arguments have been given to their end. */
+/** True if the text is a complete JSON object. */
 export const isWhole = (text: string): boolean => {
   try {
     return text !== "" && isFields(JSON.parse(text))
@@ -160,9 +159,9 @@ export const isWhole = (text: string): boolean => {
   }
 }
 
-/** Arguments in the form in which they are written: some servers give the object itself. */
+/** Arguments as JSON text. Some servers send them as an object. */
 export const argumentsText = (u: unknown): string => (typeof u === "string" ? u : isFields(u) ? JSON.stringify(u) : "")
 
-/** The sum, unless one of them is unknown. */
+/** The sum, or undefined if one number is unknown. */
 export const sum = (a: number | undefined, b: number | undefined) =>
   a === undefined || b === undefined ? undefined : a + b
