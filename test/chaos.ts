@@ -4,8 +4,8 @@ import { build } from "./support/Build.ts"
 import * as Scenarios from "./support/ClusterScenarios.ts"
 
 /**
- * What test/e2e/Cluster.test.ts plays in short, at length. Prints what happened how often, and exits with 1 if anything that
- * should not have did. `--seed` repeats a run as far as processes allow, `--only` plays one scenario, or several.
+ * A longer run of test/e2e/Cluster.test.ts. Prints how often each event happened, and exits with 1 after an error.
+ * `--seed` repeats a run as far as the timing of processes allows. `--only` selects scenarios.
  */
 const { values } = parseArgs({ options: { seed: { type: "string" }, only: { type: "string", multiple: true } } })
 
@@ -45,7 +45,7 @@ const main = Effect.gen(function* () {
 })
 
 const fiber = Effect.runFork(main)
-// All that was started is to end before this does.
+// End all started processes before this one.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => fiber.unsafeInterruptAsFork(fiber.id()))
 fiber.addObserver((exit) => {
   if (Exit.isFailure(exit)) console.error(Cause.pretty(exit.cause))

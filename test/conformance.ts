@@ -1,7 +1,7 @@
 /*
- * The official suites of MCP against the service as it is built, and the inspector's CLI over both transports. All are
- * had from npm, together with the Node.js that they need. Fails unless every scenario that applies passes with every check;
- * docs/mcp.md says which do not, and why.
+ * Runs the official MCP conformance suites against the built service, and the inspector's CLI over both transports.
+ * They are installed from npm, with the Node.js version that they need. Fails unless all checks of all applicable
+ * scenarios pass. docs/mcp.md lists the scenarios that do not apply, with reasons.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -44,7 +44,7 @@ const suites = [
   }
 ]
 
-/** What the scenarios ask for is served by what of ours is like it. */
+/** Maps the tools, resources and prompts of the scenarios to similar ones of the service. */
 const ours: Readonly<Record<string, string>> = {
   test_simple_text: "list_tasks",
   test_error_handling: "get_task",
@@ -75,7 +75,7 @@ const token = await new SignJWT({ user_id: 1 })
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Starts the service, and gives its address as soon as it listens. */
+/** Starts the service. Resolves with its address when it listens. */
 const start = () =>
   new Promise<{ readonly service: ChildProcess; readonly address: string }>((resolve, reject) => {
     const service = spawn(process.execPath, [main, "serve"], { env: environment, stdio: ["ignore", "pipe", "inherit"] })
@@ -86,7 +86,7 @@ const start = () =>
     })
   })
 
-/** The message as we would be asked. */
+/** Translates a message of a scenario for the service. */
 const translated = (body: string) => {
   try {
     const message: unknown = JSON.parse(body)
@@ -132,10 +132,10 @@ const listening = (server: Server) =>
     })
   })
 
-/** A package's command and the Node.js to run it with. */
+/** The command of a package and the Node.js to run it with. */
 const fetched = async (name: string, command: string) => {
   const script = `command -v node && command -v ${command}`
-  // npm looks at the Node.js that runs it, which is not the one that these run on.
+  // npm checks the Node.js version that runs npm, which is not the version for these packages.
   const options = ["--yes", "--no-engine-strict", "--package=node@22", `--package=${name}`]
   const { stdout } = await run("npm", ["exec", ...options, "-c", script], { cwd: folder })
   const [node = "", file = ""] = stdout.trim().split("\n")
@@ -171,7 +171,7 @@ try {
 
   for (const { scenarios, version } of suites) {
     const conformance = await fetched(`@modelcontextprotocol/conformance@${version}`, "conformance")
-    // Two at a time: they wait more than they work.
+    // Two at a time, because they mostly wait.
     const check = async ({ name, revision }: (typeof scenarios)[number]) => {
       const chosen = revision === undefined ? [] : ["--spec-version", revision]
       const { failed, output } = await conformance("server", "--url", url, "--scenario", name, ...chosen)

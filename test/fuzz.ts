@@ -6,18 +6,18 @@ import * as Server from "./support/Server.ts"
 import { type EventLoop, secret, serve } from "./support/Service.ts"
 
 /**
- * What test/api/Fuzz.test.ts does in short, at length, with a service that is a process of its own: how long its event loop is
- * blocked is then not the client's work. Exits with 1 if an answer is wrong or a request costs too much. `--seed` repeats a run.
+ * A longer run of test/api/Fuzz.test.ts. The service is a separate process, so that the client does not block its event
+ * loop. Exits with 1 if an answer is wrong or a request costs too much. `--seed` repeats a run.
  */
 const { values } = parseArgs({
   options: { seed: { type: "string" }, requests: { type: "string", default: "20000" } }
 })
 const requests = Number(values.requests)
 
-/** Milliseconds of CPU: to refuse a request, and to handle one. */
+/** The most milliseconds of CPU to refuse a request, and to handle one. */
 const bounds = { refused: 50, handled: 250 }
 
-/** What is collected and compiled meanwhile is not the request's: of so many tries the cheapest counts. */
+/** The cheapest of this many tries counts, to leave out garbage collection and compilation. */
 const tries = 4
 
 interface Costly extends EventLoop {

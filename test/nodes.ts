@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
-/** The tests on each of Node's lines that are supported for long, from npm's `node` package; arguments are vitest's. */
+/** Runs the tests on each LTS line of Node.js, from npm's `node` package. Passes its arguments to vitest. */
 const lines = [22, 24]
 
 const root = fileURLToPath(new URL("..", import.meta.url))

@@ -1,4 +1,4 @@
-/** Writes the tables of providers in docs/models.md and README.md anew: `npm run providers`. */
+/** Updates the tables of providers in docs/models.md and README.md: `npm run providers`. */
 import { readFileSync, writeFileSync } from "node:fs"
 import { written } from "./support/ModelMatrix.ts"
 

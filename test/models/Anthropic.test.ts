@@ -9,7 +9,7 @@ import { call, ModelServer } from "../support/ModelServer.ts"
 const test = contract("Anthropic", Anthropic.layer)
 
 test(
-  "Anthropic is told the version of its API, a limit, and what was configured",
+  "a request has the API version, a limit and the configured values",
   Effect.gen(function* () {
     const server = yield* ModelServer
     yield* collect([
@@ -37,7 +37,7 @@ test(
 )
 
 test(
-  "an object is asked for as the arguments of a tool, which are the answer",
+  "a JSON answer is requested and received as the arguments of a tool",
   Effect.gen(function* () {
     const server = yield* ModelServer
     yield* server.enqueue([call("json_answer", { city: "Kyoto" })])

@@ -4,7 +4,7 @@ import { type Case, chunk, events, named, type Provider, piece, type Reply } fro
 import { ProviderServer, services } from "../support/ProviderServer.ts"
 import { fieldsOf, newUser, say, send } from "../support/Server.ts"
 
-/** By wire, an answer that calls a tool with each of these arguments, and one in words. */
+/** For each wire: an answer that calls a tool with each of these arguments, and a text answer. */
 const asking: Readonly<
   Record<Provider["wire"], readonly [call: (...all: ReadonlyArray<string>) => Reply, words: Reply]>
 > = {
@@ -74,35 +74,41 @@ layer(services)("Providers, whatever a model writes", (it) => {
   const long = JSON.stringify({ title: "a".repeat(300 * 1024) })
 
   for (const [wire, [call, words]] of Record.toEntries(asking)) {
-    it.effect(`arguments that are too deep or too large are refused and not kept, and the turn goes on: ${wire}`, () =>
-      Effect.gen(function* () {
-        const server = yield* ProviderServer
-        const one: Case = {
-          name: "arguments beyond the bounds",
-          feature: "tools",
-          turns: [{ replies: [call(deep, wide, long, '{"title":"Milk"}'), words], expected: {} }]
-        }
-        const key = yield* server.play({ name: wire, wire, settings: "", notes: "", cases: [one] }, one)
-        const owner = yield* newUser
-        const answer = yield* say(owner, `${key} 0`)
-        assert.deepStrictEqual([answer.status, answer.json["assistant_message"]], [200, "Sorry."])
-        const calls = answer.json["tool_calls"]
-        assert.deepStrictEqual(
-          (Array.isArray(calls) ? calls.map(fieldsOf) : []).map(({ parameters, result }) => [
-            parameters,
-            fieldsOf(result)["status"]
-          ]),
-          [...[deep, wide, long].map(() => [{}, "error"]), [{ title: "Milk" }, "success"]]
-        )
-        assert.isBelow(answer.text.length, 10_000)
-        const messages = yield* send("GET", `/api/${owner}/conversations/${answer.json["conversation_id"]}/messages`, {
-          user: owner
+    it.effect(
+      `arguments that are too deep or too large are refused and not stored, and the turn continues: ${wire}`,
+      () =>
+        Effect.gen(function* () {
+          const server = yield* ProviderServer
+          const one: Case = {
+            name: "arguments beyond the bounds",
+            feature: "tools",
+            turns: [{ replies: [call(deep, wide, long, '{"title":"Milk"}'), words], expected: {} }]
+          }
+          const key = yield* server.play({ name: wire, wire, settings: "", notes: "", cases: [one] }, one)
+          const owner = yield* newUser
+          const answer = yield* say(owner, `${key} 0`)
+          assert.deepStrictEqual([answer.status, answer.json["assistant_message"]], [200, "Sorry."])
+          const calls = answer.json["tool_calls"]
+          assert.deepStrictEqual(
+            (Array.isArray(calls) ? calls.map(fieldsOf) : []).map(({ parameters, result }) => [
+              parameters,
+              fieldsOf(result)["status"]
+            ]),
+            [...[deep, wide, long].map(() => [{}, "error"]), [{ title: "Milk" }, "success"]]
+          )
+          assert.isBelow(answer.text.length, 10_000)
+          const messages = yield* send(
+            "GET",
+            `/api/${owner}/conversations/${answer.json["conversation_id"]}/messages`,
+            {
+              user: owner
+            }
+          )
+          assert.isBelow(messages.text.length, 10_000)
+          // The next request to the model does not contain them.
+          const [, second] = yield* server.requests(key)
+          assert.isBelow(second?.text.length ?? Infinity, 100_000)
         })
-        assert.isBelow(messages.text.length, 10_000)
-        // Nor does the model get it back.
-        const [, second] = yield* server.requests(key)
-        assert.isBelow(second?.text.length ?? Infinity, 100_000)
-      })
     )
   }
 })

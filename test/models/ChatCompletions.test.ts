@@ -8,7 +8,7 @@ import { cut, end, ModelServer, raw, type Step, stall } from "../support/ModelSe
 const test = contract("ChatCompletions", ChatCompletions.layer)
 
 test(
-  "the server is told what was configured, and asked for the tokens",
+  "a request has the configured values and asks for usage",
   Effect.gen(function* () {
     const server = yield* ModelServer
     yield* collect("Hi")
@@ -24,7 +24,7 @@ test(
   () => ({ temperature: 0.5, maxOutputTokens: 100 })
 )
 
-/** A chunk with one delta, as loosely as some servers write it. */
+/** A chunk with one delta, with the deviations of some servers. */
 const chunk = (delta: unknown, rest: object = {}) =>
   raw(`data: ${JSON.stringify({ choices: [{ delta, ...rest }] })}\n\n`)
 const piece = (index: number | undefined, id: string | undefined, name: string | undefined, text: unknown) => ({
@@ -32,7 +32,7 @@ const piece = (index: number | undefined, id: string | undefined, name: string |
 })
 const ends = (finish_reason: string) => chunk({}, { finish_reason })
 
-/** What comes of an answer that consists of `steps`. */
+/** The parts of an answer that consists of `steps`. */
 const answerOf = (...steps: ReadonlyArray<Step>) =>
   Effect.gen(function* () {
     const server = yield* ModelServer
@@ -44,7 +44,7 @@ const titles = (title: string) => JSON.stringify(titled(title).params)
 
 const quirks: ReadonlyArray<[string, ReadonlyArray<Step>]> = [
   [
-    "calls that all have the index 0 and come whole",
+    "whole calls that all have the index 0",
     [
       chunk(piece(0, "a", "add_task", titles("one"))),
       chunk(piece(0, "b", "add_task", titles("two"))),
@@ -60,7 +60,7 @@ const quirks: ReadonlyArray<[string, ReadonlyArray<Step>]> = [
     ]
   ],
   [
-    "calls whose pieces come by turns",
+    "calls with interleaved pieces",
     [
       chunk(piece(0, "a", "add_task", "")),
       chunk(piece(1, "b", "add_task", "")),
@@ -80,7 +80,7 @@ const quirks: ReadonlyArray<[string, ReadonlyArray<Step>]> = [
     ]
   ],
   [
-    "two calls of one id",
+    "two calls with the same id",
     [
       chunk(piece(0, "a", "add_task", titles("one"))),
       chunk(piece(1, "a", "add_task", titles("two"))),
@@ -97,7 +97,7 @@ const quirks: ReadonlyArray<[string, ReadonlyArray<Step>]> = [
 ]
 for (const [what, steps] of quirks) {
   test(
-    `${what}: both calls arrive, each with an id of its own`,
+    `${what}: both calls arrive, each with a unique id`,
     Effect.gen(function* () {
       const parts = yield* answerOf(...steps)
       assert.deepStrictEqual(callsOf(parts), [titled("one"), titled("two")])
@@ -110,7 +110,7 @@ for (const [what, steps] of quirks) {
 }
 
 test(
-  "a call without arguments is one with none",
+  "a call without arguments has empty arguments",
   Effect.gen(function* () {
     const parts = yield* answerOf(chunk(piece(0, "a", "list_tasks", "")), ends("tool_calls"))
     assert.deepStrictEqual(callsOf(parts), [{ name: "list_tasks", params: {} }])
@@ -118,7 +118,7 @@ test(
 )
 
 test(
-  "an answer whose tokens nobody counts ends with [DONE] or with its stream, even if that breaks",
+  "an answer without usage ends with [DONE] or the end of its stream, even if the connection breaks",
   Effect.gen(function* () {
     const server = yield* ModelServer
     const spoken = [chunk({ content: "Hel" }), chunk({ content: [{ type: "text", text: "lo" }] }), ends("stop")]
@@ -133,7 +133,7 @@ test(
 )
 
 test(
-  "an answer that has said why it ends is waited for a second longer, and no more",
+  "an answer may take one more second after its finish reason",
   Effect.gen(function* () {
     const server = yield* ModelServer
     const seen = yield* Deferred.make<void>()
@@ -143,7 +143,7 @@ test(
     )
     const fiber = yield* Effect.fork(reading)
     yield* Deferred.await(seen)
-    // The end has arrived when the answer to another request has.
+    // The end has arrived when the answer to a later request has arrived.
     yield* collect("Meanwhile")
     yield* TestClock.adjust("999 millis")
     assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
@@ -152,7 +152,7 @@ test(
 )
 
 test(
-  "tokens that are counted along the way are not taken for the end",
+  "a usage count before the end does not end the answer",
   Effect.gen(function* () {
     const counted = (n: number) =>
       raw(
@@ -168,9 +168,9 @@ const reported: ReadonlyArray<[string, string, string]> = [
   ["a status as its code", '{"error":{"code":502,"message":"x"}}', "AgentFailed"],
   ["a status as text", '{"error":{"code":"503","message":"x"}}', "AgentBusy"],
   ["overload", '{"error":{"type":"overloaded_error","message":"x"}}', "AgentBusy"],
-  ["no more than words", '{"error":"something is wrong"}', "AgentFailed"],
+  ["only a text", '{"error":"something is wrong"}', "AgentFailed"],
   ["an error object by itself", '{"object":"error","code":401,"message":"x"}', "AgentMisconfigured"],
-  ["an end for that reason", '{"choices":[{"delta":{},"finish_reason":"error"}]}', "AgentFailed"]
+  ["a finish reason", '{"choices":[{"delta":{},"finish_reason":"error"}]}', "AgentFailed"]
 ]
 for (const [what, data, tag] of reported) {
   test(
@@ -184,7 +184,7 @@ for (const [what, data, tag] of reported) {
 }
 
 test(
-  "arguments without an end are given up on",
+  "endless arguments fail",
   Effect.gen(function* () {
     const kib = "x".repeat(256 * 1024)
     const pieces = Array.from({ length: 5 }, () => chunk(piece(0, "a", "add_task", kib)))
@@ -194,7 +194,7 @@ test(
 )
 
 test(
-  "a server that wants no key is sent none",
+  "without a key, a request has no authorization header",
   Effect.gen(function* () {
     const open = yield* ModelServer.pipe(
       Effect.flatMap((server) =>
@@ -211,7 +211,7 @@ test(
 )
 
 test(
-  "files are refused rather than left out",
+  "files are refused, not left out",
   Effect.gen(function* () {
     const failure = yield* Effect.flip(
       collect([{ role: "user", content: [{ type: "file", mediaType: "image/png", data: new Uint8Array(4) }] }])

@@ -5,7 +5,7 @@ import { assistant } from "../../src/services/agent/AgentPrompt.ts"
 const origin = "https://models.test/v1/chat/completions a"
 
 describe("Echo", () => {
-  it("gives back what it kept to the base URL and the model that it came from, and to no other", () => {
+  it("returns the state only to the base URL and the model that it came from", () => {
     const message = assistant("Hi", [], metadataOf(origin, "turn", { reasoning_content: "Hm" }))
     assert.deepStrictEqual(stateOf(origin, message), { reasoning_content: "Hm" })
     for (const other of ["https://models.test/v1/chat/completions b", "https://other.test/v1/chat/completions a", ""]) {
@@ -13,7 +13,7 @@ describe("Echo", () => {
     }
   })
 
-  it("keeps 64 KiB of an answer, and nothing of what is larger", () => {
+  it("keeps up to 64 KiB of an answer, and drops larger state", () => {
     const around = JSON.stringify({ reasoning: "" }).length
     const most = { reasoning: "x".repeat(64 * 1024 - around) }
     assert.notDeepEqual(metadataOf(origin, "turn", most), {})
@@ -21,7 +21,7 @@ describe("Echo", () => {
     assert.deepStrictEqual(metadataOf(origin, "turn", { reasoning: "ä".repeat(33 * 1024) }), {})
   })
 
-  it("keeps nothing where there is nothing", () => {
+  it("keeps nothing without state", () => {
     assert.deepStrictEqual(metadataOf(origin, "turn", {}), {})
     assert.deepStrictEqual(metadataOf(origin, "turn", undefined), {})
   })

@@ -29,7 +29,7 @@ const event = fc.array(line, { minLength: 1, maxLength: 4 })
 const ending = fc.constantFrom("\n", "\r\n", "\r")
 
 describe("EventReader", () => {
-  it("reads the same events however the bytes are cut, whatever the line endings and fields between", () => {
+  it("reads the same events for any cuts, line endings and other fields", () => {
     fc.assert(
       fc.property(
         fc.array(event, { maxLength: 6 }),
@@ -50,8 +50,8 @@ describe("EventReader", () => {
     )
   })
 
-  it("reads bytes that are no UTF-8 as any decoder does, however they are cut", () => {
-    // The first byte of a character of each length, what may follow it, and what may not.
+  it("reads invalid UTF-8 as TextDecoder does, for any cuts", () => {
+    // The first bytes of characters of each length, with valid and invalid bytes after them.
     const byte = fc.constantFrom(
       0x41,
       0x80,
@@ -77,7 +77,7 @@ describe("EventReader", () => {
     )
   })
 
-  it("takes one space after the colon away, and no more", () => {
+  it("removes one space after the colon", () => {
     assert.deepStrictEqual(whole("data:a\n\ndata: b\n\ndata:  c\n\n"), ["a", "b", " c"])
   })
 
@@ -85,11 +85,11 @@ describe("EventReader", () => {
     assert.deepStrictEqual(whole("data: {\r\ndata\r\ndata: }\r\n\r\n"), ["{\n\n}"])
   })
 
-  it("passes over a byte order mark and events without data", () => {
+  it("ignores a byte order mark and events without data", () => {
     assert.deepStrictEqual(whole("\uFEFFdata: a\n\nevent: ping\n\n: comment\n\ndata:\n\n"), ["a"])
   })
 
-  it("gives each event its name, and the last id that was sent", () => {
+  it("an event has its name and the last id", () => {
     const { events } = read(
       encode("id: 1\nevent: turn\ndata: a\n\ndata: b\n\nid:2\nevent: lost\n\ndata: c\n\nid: 3\0\ndata: d\nid\n\n"),
       [5, 9, 20]
@@ -102,11 +102,11 @@ describe("EventReader", () => {
     ])
   })
 
-  it("takes a last event that no empty line closes", () => {
+  it("accepts a last event without an empty line after it", () => {
     assert.deepStrictEqual(whole("data: a\n\ndata: b"), ["a", "b"])
   })
 
-  it("hands an event on as soon as its last line has ended, even if a CRLF is cut in two", () => {
+  it("emits an event when its last line ends, even between CR and LF", () => {
     const reader = new EventReader(1000)
     const out: Array<ServerSentEvent> = []
     reader.read(encode("data: a\r\n\r"), out)
@@ -115,7 +115,7 @@ describe("EventReader", () => {
     assert.deepStrictEqual(dataOf(out), ["a", "b"])
   })
 
-  it("says when an event is over the limit: in one line, in many, or without any end", () => {
+  it("reports an event over the limit: in one line, in many, or without an end", () => {
     const fits = (text: string) => read(encode(text), [3, 20], 10).fits
     assert.isTrue(fits(`data: ${"x".repeat(4)}\n\n`))
     assert.isFalse(fits(`data: ${"x".repeat(11)}\n\n`))

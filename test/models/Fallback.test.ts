@@ -10,20 +10,20 @@ import { calls, chunk, events, named, plain, type Reply, reply } from "../suppor
 import * as Server from "../support/Server.ts"
 import { contentOf, newUser, send, stream } from "../support/Server.ts"
 
-/** The services of two providers; what each was sent, and what the log had. */
+/** The servers of two providers, the requests to each, and the log. */
 class Providers extends Context.Tag("test/models/Fallback/Providers")<
   Providers,
   {
     readonly sent: Record<"first" | "second", Array<string>>
     readonly log: Array<Readonly<Record<string, unknown>>>
-    /** Whether the first one is busy. */
+    /** True if the first provider is busy. */
     isBusy: boolean
   }
 >() {}
 
 const busy = reply(429, { error: { code: "rate_limit_exceeded" } }, { "retry-after": "9" })
 
-/** The first thinks, calls a tool and then answers. */
+/** The first provider sends reasoning and a call, then an answer. */
 const firstSays = (body: string): Reply =>
   body.includes('"tool"')
     ? plain("Added.")
@@ -88,7 +88,7 @@ const services = Layer.unwrapScoped(
 )
 
 layer(services, { excludeTestServices: true, timeout: "1 minute" })("A fallback model", (it) => {
-  it.effect("helps out, is sent the history without what the first one wants back, and is named by the turn", () =>
+  it.effect("answers, gets the history without the state of the first provider, and is recorded in the turn", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const providers = yield* Providers
@@ -111,7 +111,7 @@ layer(services, { excludeTestServices: true, timeout: "1 minute" })("A fallback 
         const streamed = yield* stream(owner, "three", { conversation_id: one["conversation_id"] })
         assert.strictEqual(contentOf(yield* streamed.rest), "Helped out.")
 
-        // Asked to wait, it is not asked again. The second one has the conversation, and nothing that was opaque.
+        // No retry after `Retry-After`. The second provider gets the conversation without the opaque state.
         assert.lengthOf(providers.sent.first, 4)
         assert.lengthOf(providers.sent.second, 2)
         for (const body of providers.sent.second) {
@@ -122,7 +122,7 @@ layer(services, { excludeTestServices: true, timeout: "1 minute" })("A fallback 
 
         providers.isBusy = false
         yield* ask("four", one["conversation_id"])
-        // Within the turn and in history, the first one gets back what is its own.
+        // The first provider gets its state back, within the turn and in the history.
         assert.include(providers.sent.first.at(-1), "secret thoughts")
         assert.include(JSON.stringify(providers.log), "The fallback model takes over")
         assert.notInclude(JSON.stringify(providers.log), "secret thoughts")
@@ -134,7 +134,7 @@ layer(services, { excludeTestServices: true, timeout: "1 minute" })("A fallback 
         const sql = yield* SqlClient.SqlClient
         const rows =
           yield* sql`SELECT model, step_usage AS steps FROM turns WHERE user_id = ${owner} ORDER BY id LIMIT 2`
-        // A call that was given up for its arguments has no report.
+        // The first reply has no usage, so its tokens are estimated.
         assert.deepStrictEqual(JSON.parse(JSON.stringify(rows).replace(/(?<="estimated_tokens":)\d+/, "1")), [
           {
             model: "chat-completions:a",

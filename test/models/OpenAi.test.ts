@@ -9,7 +9,7 @@ import { call, finish, ModelServer, raw, say } from "../support/ModelServer.ts"
 const test = contract("OpenAi", OpenAi.layer)
 
 test(
-  "OpenAI is told to keep nothing, and what was configured",
+  "a request has `store: false` and the configured values",
   Effect.gen(function* () {
     const server = yield* ModelServer
     yield* collect("Hi")
@@ -21,7 +21,7 @@ test(
 )
 
 test(
-  "tools are strict unless they have something optional, however the model is used",
+  "tools are strict unless a parameter is optional, for all methods of the model",
   Effect.gen(function* () {
     const server = yield* ModelServer
     yield* collect("Hi")
@@ -56,7 +56,7 @@ test(
 )
 
 test(
-  "a call without its id gets one, and is given up on without its name",
+  "a call without an id gets one, and a call without a name fails",
   Effect.gen(function* () {
     const server = yield* ModelServer
     const done = (item: object) =>
@@ -74,7 +74,7 @@ test(
 )
 
 test(
-  "two calls of one id get one each",
+  "two calls with the same id get different ids",
   Effect.gen(function* () {
     const server = yield* ModelServer
     yield* server.enqueue([say("Well."), call("list_tasks", {}, { id: "a" }), call("list_tasks", {}, { id: "a" })])

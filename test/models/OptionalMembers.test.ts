@@ -7,12 +7,12 @@ const error = (message: string, rest: object = {}) => ({ error: { message, ...re
 
 const table: ReadonlyArray<readonly [string, unknown, ReadonlyArray<string>]> = [
   ["a param", error("No.", { param: "temperature" }), ["temperature"]],
-  ["the place of a member", { detail: [{ loc: ["body", "stream_options"], msg: "Extra inputs" }] }, ["stream_options"]],
+  ["a `loc`", { detail: [{ loc: ["body", "stream_options"], msg: "Extra inputs" }] }, ["stream_options"]],
   ["a quoted name", error("Unsupported value: 'temperature' does not support 0.5."), ["temperature"]],
-  ["a name that is no word", error("Unknown field stream_options"), ["stream_options"]],
+  ["a name that is not an English word", error("Unknown field stream_options"), ["stream_options"]],
   ["two names", error("unsupported: tool_choice, stream_options"), ["stream_options", "tool_choice"]],
   ["a word of the prompt", error("Invalid prompt: what is the temperature outside?"), []],
-  ["a member that is missed", error("The reasoning_content must be passed back to the API. It is not optional."), []],
+  ["a missing member", error("The reasoning_content must be passed back to the API. It is not optional."), []],
   ["a name without a complaint", error("stream_options"), []],
   ["nothing", undefined, []]
 ]

@@ -17,13 +17,11 @@ import { contentOf, type Frame, fieldsOf, newUser, send, stream } from "../suppo
 
 const modelOf = { "chat-completions": ChatCompletions, responses: OpenAi, messages: Anthropic }
 
-// --- decoded in memory
-
 type Cut = (bytes: Uint8Array) => ReadonlyArray<Uint8Array>
 
 const bytesOf = ({ body }: Reply) => (typeof body === "string" ? new TextEncoder().encode(body) : body)
 
-/** What comes of replies in these pieces, without a network. */
+/** Decodes replies in these pieces, without a network. */
 const decoder = (provider: Provider) => {
   let [pieces, next]: [ReadonlyArray<Uint8Array>, Reply | undefined] = [[], undefined]
   const controller = { paused: false, pause: () => {}, resume: () => {}, abort: () => {} }
@@ -92,7 +90,7 @@ const cutAt =
 const isStream = ({ body, headers }: Reply) =>
   typeof body === "string" && headers["content-type"] === "text/event-stream" && !("content-encoding" in headers)
 
-/** The events of a stream that comes in these pieces. */
+/** The events of a stream in these pieces. */
 const eventsIn = (pieces: ReadonlyArray<Uint8Array>): string => {
   const reader = new EventReader(1e6)
   const out: Array<ServerSentEvent> = []
@@ -101,14 +99,14 @@ const eventsIn = (pieces: ReadonlyArray<Uint8Array>): string => {
   return JSON.stringify(out)
 }
 
-/** Where a stream may break off: behind each event, and within it. */
+/** Positions at which a stream may break: after each event and within it. */
 const breaksIn = (body: string) =>
   Array.from(body.matchAll(/\n\n/g), ({ index }) => index + 2).flatMap((end, i, ends) => [
     Math.floor(((ends[i - 1] ?? 0) + end) / 2),
     end
   ])
 
-/** An event that says why the answer ends. */
+/** An event with a finish reason. */
 const anyEnd = /"(?:finish_reason|stop_reason)":"(?!null")[^"]+"|"type":"response\.(?:completed|incomplete)"/
 
 describe("Providers, in memory", () => {
@@ -116,14 +114,14 @@ describe("Providers, in memory", () => {
     const replies = provider.cases.flatMap(({ turns }) => turns.flatMap(repliesOf))
     const different = new Map(replies.map((reply) => [`${reply.status} ${reply.isReset} ${reply.body}`, reply]))
 
-    it.scopedLive(`${provider.name}: at whichever byte it is cut, the same comes of it`, () =>
+    it.scopedLive(`${provider.name}: a cut at any byte does not change the result`, () =>
       Effect.gen(function* () {
         const decode = yield* decoder(provider)
         for (const reply of different.values()) {
           const bytes = bytesOf(reply)
           const whole = yield* decode(reply)
           assert.deepStrictEqual(yield* decode(reply, bytewise), whole)
-          // Whatever is read after the events of a stream, cuts make no difference to.
+          // Decoding depends only on the events, so it is enough to compare the events.
           const events = isStream(reply) ? eventsIn([bytes]) : undefined
           for (let at = 1; at < bytes.length; at++) {
             const cut = cutAt(at)
@@ -134,7 +132,7 @@ describe("Providers, in memory", () => {
       })
     )
 
-    it.scopedLive(`${provider.name}: wherever an answer breaks off, half of it is never a whole one`, () =>
+    it.scopedLive(`${provider.name}: an incomplete answer is never accepted as complete`, () =>
       Effect.gen(function* () {
         const decode = yield* decoder(provider)
         for (const reply of different.values()) {
@@ -147,7 +145,7 @@ describe("Providers, in memory", () => {
             for (const isReset of [false, true]) {
               const half = yield* decode({ ...reply, body: text, isReset })
               if (Either.isLeft(half)) continue
-              // A server that has said why its answer ends may be cut off: nothing that it has said is missing.
+              // A break after the finish reason loses nothing.
               assert.match(text, anyEnd)
               assert.notStrictEqual(half.right.reason, "none")
               if (Either.isRight(whole)) assert.isTrue(whole.right.text.startsWith(half.right.text), text)
@@ -159,7 +157,7 @@ describe("Providers, in memory", () => {
   }
 })
 
-it.scopedLive("a compressed answer is as large as it becomes", () =>
+it.scopedLive("the size limit applies to the decompressed answer", () =>
   Effect.gen(function* () {
     const [provider] = providers
     if (provider === undefined) return assert.fail("no provider")
@@ -170,18 +168,16 @@ it.scopedLive("a compressed answer is as large as it becomes", () =>
   })
 )
 
-it.each(written)("%s has its table as `npm run providers` writes it", (file, write) => {
+it.each(written)("%s has the table that `npm run providers` writes", (file, write) => {
   const document = read(file)
   assert.strictEqual(document, write(document))
 })
 
-it.each(providers)("what $name thinks is kept for as long as its row says, by its address", ({ echoes, settings }) => {
+it.each(providers)("the reasoning of $name is kept for the time in its row, by its host", ({ echoes, settings }) => {
   const [address] = /https?:\/\/[^`]+/.exec(settings) ?? []
   const lifetime = address === undefined ? "turn" : lifetimeAt(new URL(address))
   assert.strictEqual(lifetime, echoes ?? "turn")
 })
-
-// --- played through the service
 
 const user = newUser
 
@@ -206,7 +202,7 @@ const play = (provider: Provider, one: Case, how: "json" | "stream") =>
       assert.deepStrictEqual(seen.calls, expected.calls ?? [], `${label}: the calls`)
       if (seen.ids.length > 0 && sent.length > 1) {
         const { asked, told } = callsSent(sent.at(-1))
-        // Each call and its result, once, by our ids.
+        // Each call and its result appear once, with the ids of the service.
         assert.deepStrictEqual(
           [asked.slice(-seen.ids.length), told.slice(-seen.ids.length)],
           [seen.ids, seen.ids],
@@ -257,7 +253,7 @@ const failed = "The model's service failed"
 const refused = "The model's service refused a member of the request"
 const endedEarly = "the answer ended early: "
 
-/** What a line may say of a failed call, and how. */
+/** The annotations that a log line of a failed call may have, and their forms. */
 const facts: Readonly<Record<string, RegExp>> = {
   model: /^custom$/,
   model_try: /^[1-4]$/,
@@ -268,7 +264,7 @@ const facts: Readonly<Record<string, RegExp>> = {
   model_members: /^[a-z_,]+$/
 }
 
-/** Each request has ended a step, or has a line that says why not, with facts alone; the spans have the same. */
+/** Each request completes a step or has a log line with the reason. The line has only facts, and so has the span. */
 const checkLog = (
   log: Effect.Effect.Success<ReturnType<(typeof ProviderServer.Service)["log"]>>,
   requests: number,
@@ -279,7 +275,7 @@ const checkLog = (
   Effect.gen(function* () {
     const failures = log.filter(({ message }) => message === failed || message === refused)
     const early = failures.filter(({ annotations }) => String(annotations["model_error"]).startsWith(endedEarly))
-    // What was cut off while it was answered is both: a step, with an estimate of its tokens, and a line.
+    // A request that was cut during its answer counts as both: a step with estimated tokens, and a line.
     const cut = failures.filter((line) => !early.includes(line) && line.annotations["model_status"] === undefined)
     const ended = steps + failures.length - early.length
     assert.isAtLeast(ended, requests, `${label}: ${JSON.stringify(log)}`)
@@ -287,14 +283,14 @@ const checkLog = (
     const spans = yield* (yield* ProviderServer).spans
     for (const { annotations, level, message } of failures) {
       assert.strictEqual(level, "WARN")
-      const told = Object.entries(annotations).filter(([name]) => name.startsWith("model"))
-      for (const [name, fact] of told) assert.match(String(fact), facts[name] ?? /^never$/, `${label}: ${name}`)
+      const stated = Object.entries(annotations).filter(([name]) => name.startsWith("model"))
+      for (const [name, fact] of stated) assert.match(String(fact), facts[name] ?? /^never$/, `${label}: ${name}`)
       assert.includeMembers(Object.keys(annotations), ["model_error", "model_try"], label)
       const isTraced = spans.some(
         ({ attributes, name }) =>
           name === message &&
           attributes["turn_id"] === annotations["turn_id"] &&
-          told.every(([name, fact]) => attributes[name] === fact)
+          stated.every(([name, fact]) => attributes[name] === fact)
       )
       assert.isTrue(isTraced, `${label}: no span has ${JSON.stringify(annotations)}`)
     }
@@ -304,7 +300,7 @@ const checkLog = (
     assert.isTrue(error === undefined || failures.length > 0, `${label}: nothing says why`)
   })
 
-/** The ids of the calls in a request, and those of the results, in order. */
+/** The ids of the calls and of the results in a request, in order. */
 const callsSent = (sent: Sent | undefined) => {
   const asked: Array<unknown> = []
   const told: Array<unknown> = []
@@ -390,7 +386,7 @@ const conversationOf = (owner: Effect.Effect.Success<typeof user>, title: string
     return Array.isArray(conversations) ? fieldsOf(conversations[0])["id"] : undefined
   })
 
-/** The assistant's message after this one, if there is one. */
+/** The assistant message after this one, if any. */
 const storedOf = (owner: Effect.Effect.Success<typeof user>, conversation: unknown, message: string) =>
   Effect.map(send("GET", `/api/${owner}/conversations/${conversation}/messages`, { user: owner }), ({ json }) => {
     const messages = Array.isArray(json["messages"]) ? json["messages"].map(fieldsOf) : []

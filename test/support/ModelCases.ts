@@ -1,13 +1,13 @@
-/** What a provider of models sends, in bytes of our own, and what has to come of it. */
+/** A provider of models: replies written by hand in its format, and the expected results. */
 export interface Provider {
   readonly name: string
-  /** Which of our layers speaks to it. */
+  /** The API that the provider is used with. */
   readonly wire: "chat-completions" | "responses" | "messages"
-  /** The settings that are tried here. */
+  /** The tested settings. */
   readonly settings: string
-  /** What is known of it. */
+  /** Notes for the documentation. */
   readonly notes: string
-  /** Whether it wants back what it thought: in the turn, or in later turns too. */
+  /** Set if the provider expects its reasoning back: in the turn, or also in later turns. */
   readonly echoes?: "turn" | "conversation"
   readonly cases: ReadonlyArray<Case>
 }
@@ -17,19 +17,19 @@ export const features = ["text", "stream", "tools", "parallel calls", "usage", "
 export type Feature = (typeof features)[number]
 
 export interface Case {
-  /** The fact that it shows. */
+  /** The fact that the case checks. */
   readonly name: string
-  /** What it is about; `featuresOf` has what else it shows. */
+  /** The main feature of the case. `featuresOf` returns all. */
   readonly feature: Feature
-  /** What the user's list holds before. */
+  /** The tasks of the user before the case. */
   readonly tasks?: ReadonlyArray<object>
   readonly turns: ReadonlyArray<CaseTurn>
-  /** What must be seen by nobody: neither client nor log. */
+  /** Texts that must not reach the client or the log. */
   readonly secrets?: ReadonlyArray<string>
 }
 
 export interface CaseTurn {
-  /** In the order of the requests, or by what is asked. A request beyond them is refused with 418. */
+  /** In the order of the requests, or as a function of the request. Further requests get 418. */
   readonly replies: ReadonlyArray<Reply> | ((request: Sent, n: number) => Reply)
   readonly expected: Expected
 }
@@ -51,17 +51,17 @@ export interface Sent {
 }
 
 interface Expected {
-  /** The answer; with an error, what is kept of it. */
+  /** The answer. With an error, the text that is kept. */
   readonly text?: string
   readonly calls?: ReadonlyArray<readonly [tool: string, parameters: unknown, status: "success" | "error"]>
   /** The code of the error. */
   readonly error?: string
   readonly usage?: readonly [input: number, output: number]
-  /** How many requests it takes. */
+  /** The number of requests. */
   readonly requests?: number
-  /** Of each request, in order. */
+  /** Checks for each request, in order. */
   readonly sent?: ReadonlyArray<(request: Sent) => boolean>
-  /** Facts of a warning in the log. */
+  /** Annotations of a warning in the log. */
   readonly log?: Readonly<Record<string, unknown>>
 }
 
@@ -74,11 +74,11 @@ export const reply = (status: number, body: unknown, headers: Readonly<Record<st
 
 const noSent: Sent = { headers: {}, body: {}, text: "" }
 
-/** The replies of a turn; of a rule, those to its first requests. */
+/** The replies of a turn. For a function, its replies to the first two requests. */
 export const repliesOf = ({ replies }: CaseTurn): ReadonlyArray<Reply> =>
   typeof replies === "function" ? [replies(noSent, 0), replies(noSent, 1)] : replies
 
-/** All that a case shows by what is expected of it. */
+/** All features of a case, derived from its expectations. */
 export const featuresOf = ({ feature, turns }: Case): ReadonlySet<Feature> => {
   const shown = new Set<Feature>([feature])
   for (const turn of turns) {
@@ -94,11 +94,11 @@ export const featuresOf = ({ feature, turns }: Case): ReadonlySet<Feature> => {
 
 const frame = (event: unknown) => `data: ${typeof event === "string" ? event : JSON.stringify(event)}\n\n`
 
-/** A stream of events as they are: JSON, or text for what is none. */
+/** A stream of events. A string is sent unchanged, any other value as JSON. */
 export const events = (...all: ReadonlyArray<unknown>): Reply =>
   reply(200, all.map(frame).join(""), { "content-type": "text/event-stream" })
 
-/** A stream of named events: Responses and Messages have the name in the event too. */
+/** A stream of named events, as in the Responses and Messages APIs. The name is also in the event. */
 export const named = (...all: ReadonlyArray<{ readonly type: string; readonly [member: string]: unknown }>): Reply =>
   reply(200, all.map((event) => `event: ${event.type}\n${frame(event)}`).join(""), {
     "content-type": "text/event-stream"
@@ -139,7 +139,7 @@ export const piece = (given: object, fn: object) => ({ tool_calls: [{ ...given, 
 export const calls = (id: string | undefined, title: string, index: number | undefined = 0) =>
   chunk(piece({ index, id, type: "function" }, { name: "create_task", arguments: JSON.stringify({ title }) }))
 
-/** An answer in words, in the plain form. */
+/** A text answer in the usual form. */
 export const plain = (text: string): Reply => events(says(text), chunk({}, "stop"), tokens(5, 2), "[DONE]")
 
 export const created = (title: string) => ["create_task", { title }, "success"] as const

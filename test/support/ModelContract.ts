@@ -53,7 +53,7 @@ const AddTask = Tool.make("add_task", {
   success: Schema.String
 })
 const ListTasks = Tool.make("list_tasks", { description: "List all tasks", success: Schema.String })
-/** A tool with a parameter that may be left out, which OpenAI's strict mode has no word for. */
+/** A tool with an optional parameter, which OpenAI's strict mode does not support. */
 const Search = Tool.make("search", { parameters: { query: Schema.optional(Schema.String) }, success: Schema.String })
 
 export const toolkit = Toolkit.make(AddTask, ListTasks, Search)
@@ -79,10 +79,10 @@ export const finishOf = (parts: Iterable<Response.AnyPart>) => Array.from(parts)
 export const collect = (prompt: Prompt.RawInput) =>
   Effect.map(Stream.runCollect(streamText(prompt)), Chunk.toReadonlyArray)
 
-/** Lets everything run that the network has brought. */
+/** Lets all pending network events run. */
 const nextTurn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
-/** Events whose members have the names that are read, and any values. */
+/** Events with known member names and any values. */
 const nonsense = FastCheck.letrec((tie) => ({
   value: FastCheck.oneof(
     { depthSize: "small" },
@@ -116,9 +116,9 @@ const nonsense = FastCheck.letrec((tie) => ({
 
 type Make = (options: Options) => Layer.Layer<LanguageModel.LanguageModel, never, NodeHttpClient.Dispatcher>
 
-/** What every model over HTTP has to do, on a real socket. */
+/** The contract of every model over HTTP, tested on a real socket. */
 export const contract = (name: string, make: Make) => {
-  /** Runs a test with a server of its own and the model that talks to it. */
+  /** Runs a test with its own server and a model that uses it. */
   const test = (
     fact: string,
     effect: Effect.Effect<
@@ -160,7 +160,7 @@ export const contract = (name: string, make: Make) => {
 
   describe(name, () => {
     test(
-      "text arrives whole, pieces that come together as one, with the tokens counted",
+      "text is complete, pieces that arrive together are one part, and usage is reported",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([say("Hel", "lo", " 👋"), finish("stop", { input: 7, output: 3 })])
@@ -180,7 +180,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "an answer that comes faster than it is read waits, and is whole",
+      "an answer that arrives faster than it is read is buffered and complete",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const words = Array.from({ length: 5000 }, (_, i) => `${i} `)
@@ -194,7 +194,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "each piece is handed on before the next one is produced",
+      "each piece is emitted before the next one is produced",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const seen = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>(), Deferred.make<void>()])
@@ -259,7 +259,7 @@ export const contract = (name: string, make: Make) => {
     }
 
     test(
-      "arguments that a tool does not take end the answer of whoever offers it as it is",
+      "arguments that do not match the schema of a tool fail the answer",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([call("add_task", { title: 5 })])
@@ -268,7 +268,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a refusal arrives as text, and is no whole answer",
+      "a refusal arrives as text with the reason content-filter",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([refuse("I can", "not.")])
@@ -279,7 +279,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "what the model thinks is passed over",
+      "reasoning is not part of the answer",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([think("Hmm, ", "well."), say("Yes.")])
@@ -292,7 +292,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "an answer that is cut off or filtered says so",
+      "an answer that is cut off or filtered has that finish reason",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([say("And so"), finish("length")], [say("Well"), finish("content-filter")])
@@ -302,7 +302,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "an empty answer is an answer",
+      "an empty answer is valid",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([finish()])
@@ -398,7 +398,7 @@ export const contract = (name: string, make: Make) => {
     }
 
     test(
-      "nobody there: HttpRequestError, AgentUnreachable",
+      "no server: HttpRequestError, AgentUnreachable",
       Effect.gen(function* () {
         const failure = yield* Effect.flip(collect("Hi"))
         assert.include(failure, { _tag: "HttpRequestError", reason: "Transport", description: "ECONNREFUSED" })
@@ -420,7 +420,7 @@ export const contract = (name: string, make: Make) => {
     }
 
     test(
-      "text that came before a cut is handed on before the failure",
+      "text before a broken connection is emitted before the failure",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const seen = yield* Deferred.make<void>()
@@ -459,7 +459,7 @@ export const contract = (name: string, make: Make) => {
           )
           yield* server.until(({ open, requests }) => open === 1 && requests === 1)
           if (script.includes(stall) && script.length > 1 && script[0] !== open) yield* Deferred.await(reached)
-          // What has been written by now has arrived when the answer to another request has.
+          // The data written so far has arrived when the answer to a later request has arrived.
           yield* collect("Meanwhile")
           yield* TestClock.adjust("14999 millis")
           assert.isTrue((yield* server.counts).abandoned === 0)
@@ -473,7 +473,7 @@ export const contract = (name: string, make: Make) => {
     }
 
     test(
-      "comments that keep a connection alive are no silence",
+      "comments reset the idle timeout",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const beat = [comment, delay("10 seconds")]
@@ -481,7 +481,7 @@ export const contract = (name: string, make: Make) => {
         const fiber = yield* Effect.fork(collect("Hi"))
         yield* server.until(({ requests }) => requests === 1)
         for (let beats = 0; beats < 4; beats++) {
-          // Each comment is read before time goes on.
+          // Read each comment before the clock moves.
           yield* collect("Meanwhile")
           yield* TestClock.adjust("10 seconds")
         }
@@ -490,7 +490,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a slow reader is not taken for a silent provider",
+      "a slow reader does not cause an idle timeout",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([say("one "), say("two "), say("three")])
@@ -528,7 +528,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "the connection is closed at once when the reader has enough",
+      "the connection is closed at once when the reader stops early",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([say("one "), stall])
@@ -539,12 +539,12 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "nothing is waited for after the answer's end",
+      "the stream ends with the end of the answer",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([say("Hello"), finish(), stall])
         assert.strictEqual(textOf(yield* collect("Hi")), "Hello")
-        // The rest is not waited for without end either, though nobody is there to see it.
+        // The background read of the rest also has a timeout.
         yield* Effect.raceFirst(
           server.until(({ abandoned, open }) => abandoned === 1 && open === 0),
           Effect.forever(Effect.zipRight(nextTurn, TestClock.adjust("1 second")))
@@ -553,7 +553,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "one connection serves one answer after another",
+      "one connection serves several answers in sequence",
       Effect.gen(function* () {
         const server = yield* ModelServer
         for (let n = 0; n < 5; n++) {
@@ -566,7 +566,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "no failure holds the key or a header of the request",
+      "no failure contains the key or a header of the request",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const failures = [
@@ -593,7 +593,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a key that is refused is not repeated",
+      "a refused key does not appear in the error",
       Effect.gen(function* () {
         const failure = yield* Effect.flip(collect("Hi"))
         assert.strictEqual(fromAiError(failure)._tag, "AgentMisconfigured")
@@ -603,7 +603,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a conversation with calls, odd names and empty texts is one the API takes",
+      "the API accepts a conversation with calls, invalid names and empty texts",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const prompt: Array<Prompt.MessageEncoded> = [
@@ -660,7 +660,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "the tools are offered, the reserved one is not, and none is strict that cannot be",
+      "tools are sent without the reserved tool, and strict only if possible",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* collect("Hi")
@@ -675,7 +675,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a request without tools asks for none",
+      "a request without tools has no tool members",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const parts = yield* Stream.runCollect(LanguageModel.streamText({ prompt: "Hi" }))
@@ -687,7 +687,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "no key, no authorization",
+      "without a key, there is no authorization header",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const failure = yield* Effect.flip(collect("Hi"))
@@ -698,7 +698,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "the library's own running of tools gives the same parts, and their results",
+      "tool execution by the library gives the same parts, with the results",
       Effect.gen(function* () {
         const server = yield* ModelServer
         const script = [
@@ -714,7 +714,7 @@ export const contract = (name: string, make: Make) => {
         )
         const result = parts.find((part) => part.type === "tool-result")
         assert.include(result, { id: "call_1", name: "add_task", result: "Milk" })
-        // Ids of messages and times are the server's, and new each time.
+        // Message ids and times are created by the server and differ each time.
         const plain = (part: Part) => {
           const { id: _, metadata: __, ...rest } = { id: "", ...part }
           return part.type === "response-metadata" ? { type: part.type } : JSON.parse(JSON.stringify(rest))
@@ -725,7 +725,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "a whole answer is the same as its pieces, with tools run",
+      "generateText gives the same answer as streamText, with tool execution",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([
@@ -745,7 +745,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "an object is asked for by its schema and decoded",
+      "generateObject sends the schema and decodes the answer",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.enqueue([say('{"city":', '"Kyoto"}')])
@@ -761,7 +761,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "no event, whatever is in it, is more than an answer that makes no sense",
+      "no event causes a defect",
       Effect.gen(function* () {
         const server = yield* ModelServer
         for (const events of FastCheck.sample(nonsense, { numRuns: 60, seed: 1 })) {
@@ -773,7 +773,7 @@ export const contract = (name: string, make: Make) => {
     )
 
     test(
-      "answers to many requests at once are not mixed up",
+      "concurrent answers are not mixed up",
       Effect.gen(function* () {
         const server = yield* ModelServer
         yield* server.answer(({ user }) => [say(...user), call("add_task", { title: user, due: null, labels: null })])

@@ -44,25 +44,22 @@ const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   return [head, `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...others].join("\n")
 }
 
-/** How many of the recorded shapes show a feature of a provider. */
+/** The number of cases per provider and feature. */
 const matrix = () =>
   table([
-    ["provider", ...features, "wants thoughts back"],
+    ["provider", ...features, "expects reasoning back"],
     ...providers.map(({ cases, echoes, name }) => {
       const shown = cases.map(featuresOf)
       return [
         name,
         ...features.map((feature) => String(shown.filter((features) => features.has(feature)).length || "–")),
-        echoes === undefined ? "–" : echoes === "turn" ? "in the turn" : "in later turns too"
+        echoes === undefined ? "–" : echoes === "turn" ? "in the turn" : "also in later turns"
       ]
     })
   ])
 
 const settings = () =>
-  table([
-    ["provider", "settings", "what is known of it"],
-    ...providers.map(({ name, notes, settings }) => [name, settings, notes])
-  ])
+  table([["provider", "settings", "notes"], ...providers.map(({ name, notes, settings }) => [name, settings, notes])])
 
 const begin = "<!-- providers: written by npm run providers -->\n\n"
 const end = "\n\n<!-- end of providers -->"
@@ -70,7 +67,7 @@ const end = "\n\n<!-- end of providers -->"
 const withTable = (document: string, table: string): string =>
   `${document.slice(0, document.indexOf(begin) + begin.length)}${table}${document.slice(document.indexOf(end))}`
 
-/** The documents, with their tables as they are now. */
+/** The documents with their tables. */
 export const written: ReadonlyArray<readonly [file: string, write: (document: string) => string]> = [
   ["docs/models.md", (document) => withTable(document, matrix())],
   ["README.md", (document) => withTable(document, settings())]

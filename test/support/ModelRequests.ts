@@ -1,11 +1,11 @@
 import { isFields } from "../../src/models/Fields.ts"
 
-/** What was asked of a model, in one form for all APIs. */
+/** A request to a model, in one form for all APIs. */
 export interface ModelRequest {
   readonly api: Api
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
-  /** As it was sent. */
+  /** The unchanged body. */
   readonly body: unknown
   readonly model: string
   /** The instructions, joined by empty lines. */
@@ -14,7 +14,7 @@ export interface ModelRequest {
   readonly items: ReadonlyArray<Item>
   /** The last user message. */
   readonly user: string
-  /** What came back from tools since the last user message. */
+  /** The tool results since the last user message. */
   readonly results: ReadonlyArray<Result>
   readonly tools: ReadonlyArray<OfferedTool>
   readonly toolChoice: unknown
@@ -30,9 +30,9 @@ type Item =
 interface Result {
   readonly id: string
   readonly name: string
-  /** As the model had written them. */
+  /** The text that the model wrote. */
   readonly arguments: string
-  /** As JSON if it is, else as text. */
+  /** Parsed if it is JSON, else the text. */
   readonly output: unknown
 }
 
@@ -42,7 +42,7 @@ interface OfferedTool {
   readonly strict: boolean
 }
 
-/** Why a request is refused, as OpenAI's error bodies say it. */
+/** The reason for a refused request, in the form of OpenAI's errors. */
 export interface Refusal {
   readonly status: number
   readonly message: string
@@ -53,7 +53,7 @@ export interface Refusal {
 
 export const isRefusal = (u: ModelRequest | Refusal): u is Refusal => "status" in u
 
-/** Reads a request as strictly as the real API does in what it refuses. */
+/** Reads a request and refuses the same requests as the real API. */
 export const read = (api: Api, headers: Readonly<Record<string, string>>, text: string): ModelRequest | Refusal => {
   const body = json(text)
   if (
@@ -196,7 +196,7 @@ const readMessages = (messages: unknown, system: Array<string>, items: Array<Ite
   return undefined
 }
 
-/** Anthropic's: roles by turns, and blocks in them. */
+/** Anthropic's messages: alternating roles with blocks. */
 const readBlocks = (
   body: { readonly max_tokens?: unknown; readonly messages?: unknown; readonly system?: unknown },
   system: Array<string>,
@@ -289,7 +289,9 @@ const textOf = (content: unknown): string | undefined => {
   return content.map((part) => (isFields<"text">(part) && typeof part.text === "string" ? part.text : "")).join("")
 }
 
-/** Every call has its output and every output its call; elsewhere than in Responses right after it. */
+/**
+ * Every call must have a result and every result a call. Except in Responses, the result must follow the call directly.
+ */
 const pairing = (api: Api, items: ReadonlyArray<Item>): Refusal | undefined => {
   const open = new Set<string>()
   const unanswered = () =>
@@ -344,7 +346,7 @@ const readTools = (api: Api, given: unknown): ReadonlyArray<OfferedTool> | Refus
   return tools
 }
 
-/** What the strict mode has against a JSON Schema. */
+/** The reason why strict mode refuses a JSON Schema. */
 const strictProblem = (schema: unknown, at: string): string | undefined => {
   if (
     !isFields<

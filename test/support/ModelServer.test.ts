@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ModelServer, say } from "./ModelServer.ts"
 
-/** The status and text of what the server says to `body`. */
+/** The status and text of the response to `body`. */
 const post = (path: string, body: unknown) =>
   Effect.flatMap(ModelServer, ({ url }) =>
     Effect.promise(async () => {
@@ -66,7 +66,7 @@ const refused: ReadonlyArray<[string, readonly [string, unknown], string]> = [
 
 describe("ModelServer", () => {
   for (const [what, [path, body], words] of refused) {
-    it.effect(`refuses ${what}, as the real API does`, () =>
+    it.effect(`refuses ${what}, like the real API`, () =>
       Effect.gen(function* () {
         const { status, text } = yield* post(path, body)
         assert.isAtLeast(status, 400)
@@ -77,7 +77,7 @@ describe("ModelServer", () => {
     )
   }
 
-  it.effect("takes calls with their outputs, in all APIs, and tells a rule what came of them", () =>
+  it.effect("accepts calls with their results in all APIs, and passes the results to a rule", () =>
     Effect.gen(function* () {
       const server = yield* ModelServer
       yield* server.answer(({ api, results, user }) => [

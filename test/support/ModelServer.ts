@@ -6,24 +6,25 @@ import * as Wire from "./ModelWire.ts"
 export type { ModelRequest } from "./ModelRequests.ts"
 
 /**
- * A stand-in for a provider of language models, on a real socket: OpenAI's Responses API, chat completions and Anthropic's
- * Messages API, with the real sequences of events, that does what its scripts say and refuses what the real ones refuse.
+ * A fake provider of language models on a real socket, with OpenAI's Responses API, chat completions and Anthropic's
+ * Messages API. It sends the same sequences of events as the real APIs and refuses the same requests. Scripts define
+ * the answers.
  */
 export class ModelServer extends Context.Tag("taskchat/testing/ModelServer")<
   ModelServer,
   {
-    /** What to give a model as its `apiUrl`. */
+    /** The `apiUrl` for a model. */
     readonly url: string
-    /** An address like it, at which nobody listens. */
+    /** A similar URL without a server. */
     readonly nowhere: string
-    /** The next requests get these, one each, in the order of their arrival. */
+    /** Each of the next requests gets one script, in order. */
     readonly enqueue: (...scripts: ReadonlyArray<Script>) => Effect.Effect<void>
-    /** All other requests get what `rule` says of them. It should depend on nothing else, as many may come at once. */
+    /** `rule` answers all other requests. It should be pure, because requests may be concurrent. */
     readonly answer: (rule: Rule) => Effect.Effect<void>
     /** The last 1,000 requests that were not refused, oldest first. */
     readonly requests: Effect.Effect<ReadonlyArray<ModelRequest>>
     readonly counts: Effect.Effect<Counts>
-    /** Waits until the counts are so. */
+    /** Waits until the counts satisfy the predicate. */
     readonly until: (so: (counts: Counts) => boolean) => Effect.Effect<void>
   }
 >() {
@@ -31,11 +32,11 @@ export class ModelServer extends Context.Tag("taskchat/testing/ModelServer")<
 }
 
 export interface Options {
-  /** What requests get unless they are told otherwise; without it they are told "OK". */
+  /** The default answer. Unset: "OK". */
   readonly rule?: Rule
   /** Requests without it are refused with 401. */
   readonly apiKey?: string
-  /** A free one unless given. */
+  /** Default: a free port. */
   readonly port?: number
 }
 
@@ -43,19 +44,19 @@ export type Rule = (request: ModelRequest) => Script
 
 export interface Counts {
   readonly requests: number
-  /** Requests that were answered with what the real API says to what it cannot accept. */
+  /** Requests refused as by the real API. */
   readonly refused: number
-  /** Answers that have not ended. */
+  /** Answers in progress. */
   readonly open: number
-  /** Answers that the client did not wait to the end of. */
+  /** Answers that the client closed before their end. */
   readonly abandoned: number
   /** TCP connections since the start. */
   readonly connections: number
 }
 
 /**
- * What one request gets, step by step. Headers and the answer's first event go out with the first step that writes. An
- * answer that no step ends is ended by `finish()`.
+ * The answer to one request, step by step. The first step that writes also sends the headers and the first event. If no
+ * step ends the answer, `finish()` ends it.
  */
 export type Script = ReadonlyArray<Step>
 
@@ -80,11 +81,13 @@ const write = (pieces: Pieces, f: (wire: Wire.Wire, piece: string) => string): S
 
 /** Text, one event for each piece. */
 export const say = (...pieces: Pieces): Step => write(pieces, (wire, piece) => wire.text(piece))
-/** A refusal in words, which the APIs tell apart from text. */
+/** A refusal text, which the APIs separate from normal text. */
 export const refuse = (...pieces: Pieces): Step => write(pieces, (wire, piece) => wire.refusal(piece))
-/** What the model thinks before it speaks, as far as providers show it. */
+/** Reasoning before the text. */
 export const think = (...pieces: Pieces): Step => write(pieces, (wire, piece) => wire.reasoning(piece))
-/** A tool call, which gets an id of its own. Text is sent as it is, broken or not; `pieces` says where it is cut. */
+/**
+ * A tool call with a unique id. A string is sent unchanged, even if it is not JSON. `pieces` is the number of pieces.
+ */
 export const call = (
   name: string,
   parameters: unknown,
@@ -96,31 +99,31 @@ export const call = (
 }
 /** The headers and the first event. */
 export const open: Step = write([], () => "")
-/** Bytes as they are, whether they make sense or not. */
+/** Sends bytes unchanged. */
 export const raw = (bytes: string | Uint8Array): Step => ({ _tag: "Raw", bytes })
-/** A comment, as providers send to keep a connection alive. */
+/** A comment that keeps the connection alive. */
 export const comment: Step = raw(": keep-alive\n\n")
-/** Goes on when `until` is done: to hold an answer until a test has seen its last piece, or to tell a test of it. */
+/** Waits for `until`, for example until a test has seen the last piece. */
 export const wait = (until: Effect.Effect<unknown>): Step => ({ _tag: "Wait", until })
-/** Time by the layer's `Clock`. */
+/** Waits by the `Clock` of the layer. */
 export const delay = (time: Duration.DurationInput): Step => wait(Effect.sleep(time))
-/** Falls silent. As the first step: before the headers. */
+/** Sends nothing more. As the first step, it sends no headers either. */
 export const stall: Step = wait(Effect.never)
-/** The answer's end. Tokens not given are counted: one for each item of the request, and for each piece. */
+/** Ends the answer. The default usage is one token per item of the request and per piece. */
 export const finish = (reason: Wire.FinishReason = "stop", tokens: Partial<Wire.Tokens> = {}): Step => ({
   _tag: "Finish",
   reason,
   tokens
 })
-/** The answer as a whole has failed (`response.failed`; an error chunk), after the headers. */
+/** Fails the answer (`response.failed` or an error chunk), after the headers. */
 export const failed = (error: Wire.ApiError): Script => [write([""], (wire) => wire.failed(error)), end]
-/** The stream has failed (`error`; an error chunk), after the headers. */
+/** Fails the stream (`error` or an error chunk), after the headers. */
 export const error = (error: Wire.ApiError): Script => [write([""], (wire) => wire.error(error)), end]
-/** The connection is closed in order, whether the answer is complete or not. */
+/** Closes the connection normally, even if the answer is incomplete. */
 export const end: Step = { _tag: "End" }
-/** The connection breaks. As the first step: before the headers. */
+/** Resets the connection. As the first step, it sends no headers. */
 export const cut: Step = { _tag: "Cut" }
-/** An answer that is no stream. */
+/** An answer without a stream. */
 export const respond = (status: number, body: string, headers: Headers = {}): Step => ({
   _tag: "Answer",
   status,
@@ -218,7 +221,7 @@ const make = (options: Options): Effect.Effect<typeof ModelServer.Service, never
   })
 
 interface Exchange {
-  /** By the script, not by the client. */
+  /** True if the script ended the answer, not the client. */
   broken: boolean
   readonly outgoing: ServerResponse
 }
@@ -282,7 +285,7 @@ const perform = (exchange: Exchange, script: Script, request?: ModelRequest): Ef
           return
         case "Cut":
           exchange.broken = true
-          // What has been written leaves first.
+          // Flush the written data first.
           yield* Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
           outgoing.destroy()
           return
@@ -329,7 +332,7 @@ const apis: ReadonlyMap<string, Api> = new Map([
 const portOf = (address: ReturnType<Server["address"]>) =>
   typeof address === "object" && address !== null ? address.port : 0
 
-/** A port that was free a moment ago. */
+/** A port without a server, free when it was chosen. */
 const freePort = Effect.async<number>((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {

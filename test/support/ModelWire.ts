@@ -15,7 +15,7 @@ export interface Tokens {
   readonly output: number
 }
 
-/** Writes one answer as server-sent events. Each method gives what is to be sent for it, in order. */
+/** Writes one answer as server-sent events. Each method returns the text to send, in order. */
 export interface Wire {
   readonly begin: () => string
   readonly text: (delta: string) => string
@@ -25,9 +25,9 @@ export interface Wire {
   readonly callDelta: (delta: string) => string
   readonly callEnd: () => string
   readonly finish: (reason: FinishReason, tokens: Tokens) => string
-  /** The answer as a whole has failed. */
+  /** The answer failed. */
   readonly failed: (error: ApiError) => string
-  /** The stream has failed. */
+  /** The stream failed. */
   readonly error: (error: ApiError) => string
 }
 
@@ -45,7 +45,7 @@ interface Open {
   readonly kind: "text" | "refusal" | "reasoning" | "call"
   readonly id: string
   readonly index: number
-  /** What an item has besides its content. */
+  /** The members of an item except its content. */
   readonly item: Json
   content: string
 }

@@ -20,14 +20,14 @@ interface SpanEvent {
   readonly attributes: Readonly<Record<string, unknown>>
 }
 
-/** The services of all providers, which answer as their cases say, and what was asked of them. */
+/** The servers of all providers. They answer as their cases define and record the requests. */
 export class ProviderServer extends Context.Tag("taskchat/testing/ProviderServer")<
   ProviderServer,
   {
-    /** Has messages that begin with the key answered as the case says, by a model of its own. */
+    /** Returns a key. A message that begins with the key is answered by the case, with a separate model. */
     readonly play: (provider: Provider, one: Case) => Effect.Effect<string>
     readonly requests: (key: string) => Effect.Effect<ReadonlyArray<Sent>>
-    /** What was logged of this turn. */
+    /** The log lines of this turn. */
     readonly log: (turn: unknown) => Effect.Effect<ReadonlyArray<Line>>
     /** All events and attributes of spans so far. */
     readonly spans: Effect.Effect<ReadonlyArray<SpanEvent>>
@@ -38,7 +38,7 @@ interface Playing {
   readonly provider: Provider
   readonly one: Case
   readonly requests: Array<Sent>
-  /** How many requests there were in each turn. */
+  /** The number of requests in each turn. */
   readonly counts: Map<number, number>
 }
 
@@ -114,12 +114,12 @@ const make = Effect.gen(function* () {
 
   const keyIn = (text: string) => /case-\d+/.exec(text)?.[0] ?? ""
 
-  /** Each case has its own model, which remembers what its provider refuses. */
+  /** Each case has its own model, because a model remembers the members that its provider refused. */
   const model = {
     streamText: (options: { readonly prompt: unknown }) => {
       const keys = JSON.stringify(options.prompt).match(/case-\d+ \d+"/g) ?? []
       const found = models.get(keyIn(keys.at(-1) ?? ""))
-      // Safe: whatever was asked for is passed on as it is.
+      // Safe: the options are passed on unchanged.
       return found === undefined ? Stream.dieMessage("no such case") : found.streamText(options as never)
     }
   }

@@ -1,5 +1,5 @@
 import { effect, it, live, prop, scoped, scopedLive } from "@effect/vitest"
 
-// `layer` of @effect/vitest writes its testers over those of the one `it` that all files of a process share. Each file
-// begins with those that know of no layer. (0.30)
+// `layer` of @effect/vitest (0.30) overwrites the testers of `it`, which all files of a process share. Restore them
+// before each file.
 Object.assign(it, { effect, live, prop, scoped, scopedLive })

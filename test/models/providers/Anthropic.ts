@@ -36,7 +36,7 @@ export const provider: Provider = {
   name: "Anthropic",
   wire: "messages",
   settings: "`MODEL_PROVIDER=anthropic`, `ANTHROPIC_API_KEY`",
-  notes: "Wants the thoughts that led to calls back, signed, within the turn.",
+  notes: "Expects the signed reasoning before its calls back, within the turn.",
   echoes: "turn",
   cases: [
     {
@@ -50,7 +50,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "two calls after words",
+      name: "two calls after text",
       feature: "parallel calls",
       turns: [
         {
@@ -63,7 +63,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "signed thoughts go back with the calls they led to, and are seen by nobody",
+      name: "signed reasoning goes back with its calls, and nobody sees it",
       feature: "thinking",
       turns: [
         {
@@ -95,7 +95,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "a message in place of a stream",
+      name: "a message instead of a stream",
       feature: "text",
       turns: [
         {
@@ -115,7 +115,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an overload within the stream, and before it",
+      name: "an overload error within the stream, and before it",
       feature: "errors",
       turns: [
         {
@@ -180,7 +180,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a prompt that is too long, by its words",
+      name: "a prompt that is too long, according to the error message",
       feature: "errors",
       turns: [
         {

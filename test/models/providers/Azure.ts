@@ -16,14 +16,14 @@ import {
 const streamed = { "content-type": "text/event-stream" }
 const long = `call_${"x".repeat(40)}`
 
-/** Whether a request has the message of a turn. */
+/** True if a request contains the message of a turn. */
 const isAsked = (text: string, turn: number) => new RegExp(`"case-\\d+ ${turn}"`).test(text)
 
 export const provider: Provider = {
   name: "Azure OpenAI",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://NAME.openai.azure.com/openai/v1`",
-  notes: "Filters what is said and what is answered; its first chunk has no choice.",
+  notes: "Filters messages and answers. Its first chunk has no choice.",
   cases: [
     {
       name: "a first chunk without a choice",
@@ -44,7 +44,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a filtered message is refused by itself, and blocks nothing",
+      name: "a filtered message is refused and does not block later messages",
       feature: "errors",
       turns: [
         {
@@ -72,7 +72,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a filtered answer is none",
+      name: "a filtered answer fails",
       feature: "errors",
       turns: [
         {
@@ -83,7 +83,7 @@ export const provider: Provider = {
           replies: [events(chunk({}, "content_filter"), "[DONE]")],
           expected: { error: "agent_content_refused", requests: 1 }
         },
-        // It was the answer, not the message, so both stay in the history.
+        // The answer was filtered, not the message, so both stay in the history.
         {
           replies: ({ text }) => (isAsked(text, 0) && text.includes("Well") ? plain("Hello.") : refusal(400, {})),
           expected: { text: "Hello.", requests: 1 }
@@ -91,14 +91,14 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a message that is refused without a reason is left out, if others were answered before",
+      name: "a message that is refused without a reason is left out if earlier messages were answered",
       feature: "errors",
       turns: [
         { replies: [plain("One.")], expected: { text: "One." } },
         { replies: [plain("Two.")], expected: { text: "Two." } },
         {
           replies: () => refusal(400, {}),
-          // With all of the history, with half of it, and without.
+          // With the whole history, with half of it, and without it.
           expected: { error: "agent_content_refused", requests: 3, log: { model_status: 400, model_try: 3 } }
         },
         {
@@ -108,7 +108,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "what a tool brought is refused, and the turn with what it did stays in the history",
+      name: "a refused tool result: the turn and its changes stay in the history",
       feature: "errors",
       turns: [
         {
@@ -126,7 +126,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a member that it does not know is left out, and the log says what it was",
+      name: "an unknown member is left out, and the log names it",
       feature: "usage",
       turns: [
         {
@@ -152,7 +152,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "ids over 40 characters, two the same",
+      name: "ids over 40 characters, two of them equal",
       feature: "parallel calls",
       turns: [
         {
@@ -169,7 +169,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a compressed answer that nobody asked for",
+      name: "a compressed answer without `Accept-Encoding`",
       feature: "text",
       turns: [
         {
@@ -179,7 +179,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a refusal in words is kept, and is no answer",
+      name: "a refusal text is kept, and the turn fails",
       feature: "text",
       turns: [
         {
@@ -191,7 +191,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an error that says nothing but 400",
+      name: "an error with status 400 only",
       feature: "errors",
       turns: [
         {

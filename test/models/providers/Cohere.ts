@@ -4,7 +4,7 @@ export const provider: Provider = {
   name: "Cohere",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://api.cohere.ai/compatibility/v1`",
-  notes: "The end comes in capitals from some of its models.",
+  notes: "Some models send the finish reason in capitals.",
   cases: [
     {
       name: "an answer that ends with COMPLETE",
@@ -37,7 +37,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a toxic answer is none",
+      name: "a toxic answer fails",
       feature: "errors",
       turns: [
         {
@@ -47,7 +47,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an unknown model is a wrong set-up",
+      name: "an unknown model is a configuration error",
       feature: "errors",
       turns: [
         {

@@ -11,7 +11,7 @@ import {
   says
 } from "../../support/ModelCases.ts"
 
-/** Refuses a call of the model's that comes without the thoughts that led to it. */
+/** Refuses a request with a call that has no reasoning. */
 const strict = (request: Parameters<typeof messagesIn>[0], then: ReturnType<typeof plain>) =>
   messagesIn(request).every(
     ({ reasoning_content, tool_calls }) => tool_calls === undefined || reasoning_content === "secret"
@@ -23,11 +23,11 @@ export const provider: Provider = {
   name: "DeepSeek",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://api.deepseek.com/v1`",
-  notes: "Wants the thoughts of a turn with calls back, in later turns too.",
+  notes: "Expects the reasoning of a turn with calls back, also in later turns.",
   echoes: "conversation",
   cases: [
     {
-      name: "thoughts go back with the calls they led to, in later turns too",
+      name: "reasoning goes back with its calls, also in later turns",
       feature: "thinking",
       turns: [
         {
@@ -51,7 +51,7 @@ export const provider: Provider = {
           expected: {
             text: "Hello.",
             requests: 1,
-            // All of a turn with calls.
+            // All reasoning of a turn with calls.
             sent: [({ text }) => text.includes('"content":"Done.","reasoning_content":"secret end"')]
           }
         }
@@ -59,7 +59,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "thoughts before words",
+      name: "reasoning before text",
       feature: "stream",
       turns: [
         {
@@ -77,7 +77,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "no balance is left",
+      name: "the balance is used up",
       feature: "errors",
       turns: [
         {

@@ -32,7 +32,7 @@ export const provider: Provider = {
   name: "Gateways",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=…`",
-  notes: "What proxies between a client and any of the others make of their answers.",
+  notes: "Proxies in front of a provider, which change its answers.",
   cases: [
     {
       name: "arguments before the name",
@@ -53,7 +53,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an end and counts before the call",
+      name: "a finish reason and usage before the call",
       feature: "tools",
       turns: [
         {
@@ -71,7 +71,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "the word null is no end",
+      name: "the text null is not a finish reason",
       feature: "stream",
       turns: [
         {
@@ -81,7 +81,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a stream that ends without an end",
+      name: "a stream that ends without a finish reason",
       feature: "stream",
       turns: [
         {
@@ -100,7 +100,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "JSON in place of a stream",
+      name: "JSON instead of a stream",
       feature: "text",
       turns: [
         { replies: [whole({ content: "Hello." }, "stop")], expected: { text: "Hello.", usage: [9, 3] } },
@@ -145,7 +145,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a web page in place of an answer",
+      name: "a web page instead of an answer",
       feature: "errors",
       turns: [
         {
@@ -155,7 +155,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a second answer to the same question is not part of the first",
+      name: "a second choice is ignored",
       feature: "stream",
       turns: [
         {

@@ -19,7 +19,7 @@ const signed = chunk(
   )
 )
 
-/** Refuses a call that comes without its signature. */
+/** Refuses a request with a call that has no signature. */
 const strict = (request: Parameters<typeof messagesIn>[0], then: ReturnType<typeof plain>) => {
   const calls = messagesIn(request).flatMap(
     ({ tool_calls }): ReadonlyArray<object> => (Array.isArray(tool_calls) ? tool_calls : [])
@@ -35,11 +35,11 @@ export const provider: Provider = {
   name: "Gemini",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://generativelanguage.googleapis.com/v1beta/openai`",
-  notes: "Signs its calls and wants the signatures back; errors come in a list.",
+  notes: "Signs its calls and expects the signatures back. Sends errors in a list.",
   echoes: "conversation",
   cases: [
     {
-      name: "signatures go back with their calls, in later turns too",
+      name: "signatures go back with their calls, also in later turns",
       feature: "thinking",
       turns: [
         {
@@ -52,7 +52,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "thoughts in the text are no part of it",
+      name: "reasoning in the text is removed",
       feature: "thinking",
       turns: [
         {
@@ -65,7 +65,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "an error in a list says when to come back",
+      name: "an error in a list has a retry delay",
       feature: "errors",
       turns: [
         {
@@ -85,7 +85,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a call it could not write is told to the model",
+      name: "the model is told about a malformed call",
       feature: "tools",
       turns: [
         {

@@ -38,10 +38,10 @@ export const provider: Provider = {
   name: "Groq",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://api.groq.com/openai/v1`",
-  notes: "Refuses a call that does not fit its schema, and members that are there without need.",
+  notes: "Refuses calls that do not match their schema, and unnecessary members.",
   cases: [
     {
-      name: "an answer with the counts in a member of its own",
+      name: "usage in a separate member",
       feature: "stream",
       turns: [
         {
@@ -53,7 +53,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a plain call fits the schema that was offered",
+      name: "a call matches its schema",
       feature: "tools",
       turns: [
         {
@@ -68,7 +68,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a call that it refuses is told to the model, and the turn goes on",
+      name: "the model is told about a refused call, and the turn continues",
       feature: "tools",
       turns: [
         {
@@ -89,7 +89,7 @@ export const provider: Provider = {
       secrets: ["function=create_task"]
     },
     {
-      name: "thoughts that it does not take back are left out, and that is remembered",
+      name: "reasoning that the provider refuses is left out of this and later requests",
       feature: "thinking",
       turns: [
         {
@@ -115,7 +115,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "a wait that is in the words alone is passed on",
+      name: "a retry delay in the error message is passed on",
       feature: "errors",
       turns: [
         {

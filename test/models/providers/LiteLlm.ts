@@ -16,10 +16,10 @@ export const provider: Provider = {
   name: "LiteLLM",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=http://127.0.0.1:4000/v1`",
-  notes: "Speaks for others, whose habits show: errors as answers, counts that are empty.",
+  notes: "A proxy for other providers. Some errors have status 200, and some usage is empty.",
   cases: [
     {
-      name: "calls by their ids alone, by turns",
+      name: "interleaved calls with ids only",
       feature: "parallel calls",
       turns: [
         {
@@ -39,7 +39,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "empty counts with the end, and the real ones after it",
+      name: "empty usage with the finish reason, and the real usage after it",
       feature: "usage",
       turns: [
         {
@@ -53,7 +53,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a member is refused, and then the history and the message: four requests in all",
+      name: "refusals of a member, the history and the message: four requests in total",
       feature: "errors",
       turns: [
         { replies: [plain("One.")], expected: { text: "One." } },
@@ -74,7 +74,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an error of 401 in an answer of 200",
+      name: "a 401 error in a 200 response",
       feature: "errors",
       turns: [
         {
@@ -89,7 +89,7 @@ export const provider: Provider = {
       secrets: ["sk-123"]
     },
     {
-      name: "an exception's name as the type of an error",
+      name: "the name of an exception as the type of an error",
       feature: "errors",
       turns: [
         {

@@ -19,10 +19,10 @@ export const provider: Provider = {
   name: "llama.cpp",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=http://127.0.0.1:8080/v1`",
-  notes: "Its context is small; proxies in front of it redirect.",
+  notes: "Its context is small. Proxies in front of it may redirect.",
   cases: [
     {
-      name: "a redirect is a wrong address",
+      name: "a redirect is a configuration error",
       feature: "errors",
       turns: [
         {
@@ -32,7 +32,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a model that is still being loaded",
+      name: "a model that is still loading",
       feature: "errors",
       turns: [
         {
@@ -45,7 +45,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a history that is too long is cut, and the conversation goes on",
+      name: "a history that is too long is shortened, and the conversation continues",
       feature: "errors",
       turns: [
         { replies: [plain("One.")], expected: { text: "One." } },
@@ -82,7 +82,7 @@ export const provider: Provider = {
       }))
     },
     {
-      name: "a message that is too long by itself says so, and blocks nothing",
+      name: "a message that is too long fails and does not block later messages",
       feature: "errors",
       turns: [
         {
@@ -118,7 +118,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an answer that reaches its limit is cut off, and says so",
+      name: "an answer that reaches its limit is reported as cut off",
       feature: "text",
       turns: [
         {

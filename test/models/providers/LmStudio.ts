@@ -4,7 +4,7 @@ export const provider: Provider = {
   name: "LM Studio",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=http://127.0.0.1:1234/v1`",
-  notes: "Errors come as events that are named so.",
+  notes: "Sends errors as events with the name `error`.",
   cases: [
     {
       name: "an answer that ends with `end`",
@@ -34,7 +34,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a call whose pieces have no index after the first",
+      name: "a call with an index in the first piece only",
       feature: "tools",
       turns: [
         {

@@ -11,7 +11,7 @@ import {
   tokens
 } from "../../support/ModelCases.ts"
 
-/** Its rules for the order of roles and the ids of calls. */
+/** Mistral's rules for the order of roles and the ids of calls. */
 const strict = (request: Parameters<typeof messagesIn>[0], then: ReturnType<typeof plain>) => {
   const messages = messagesIn(request)
   const isInOrder = messages.every(({ role }, i) => role !== "user" || messages[i - 1]?.["role"] !== "tool")
@@ -23,10 +23,10 @@ export const provider: Provider = {
   name: "Mistral",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://api.mistral.ai/v1`",
-  notes: "Wants an assistant's message after results, and ids of exactly 9 letters and digits.",
+  notes: "Requires an assistant message after tool results, and ids of exactly 9 letters and digits.",
   cases: [
     {
-      name: "a turn after one that ended in silence, and ids by its rules",
+      name: "a turn after a silent turn, and ids that follow Mistral's rules",
       feature: "tools",
       turns: [
         {
@@ -43,7 +43,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "text in parts, thoughts among them",
+      name: "text in parts, some with reasoning",
       feature: "thinking",
       turns: [
         {
@@ -62,7 +62,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "the context of the model is used up",
+      name: "an answer that reaches the context length of the model",
       feature: "text",
       turns: [
         {

@@ -4,10 +4,10 @@ export const provider: Provider = {
   name: "Ollama",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=http://127.0.0.1:11434/v1`",
-  notes: "Some models leave their thoughts in the text. No key is needed.",
+  notes: "Some models send reasoning in the text. No key is needed.",
   cases: [
     {
-      name: "thoughts in the text are no part of it",
+      name: "reasoning in the text is removed",
       feature: "thinking",
       turns: [
         {
@@ -20,7 +20,7 @@ export const provider: Provider = {
       secrets: ["secret plan"]
     },
     {
-      name: "a tag that someone asked about stays",
+      name: "a tag that the user asked about stays",
       feature: "thinking",
       turns: [
         {
@@ -30,7 +30,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an answer that thinks to its end has no words",
+      name: "an answer with reasoning only has no text",
       feature: "thinking",
       turns: [
         {
@@ -45,7 +45,7 @@ export const provider: Provider = {
       secrets: ["secret plan"]
     },
     {
-      name: "calls without an index, each whole",
+      name: "whole calls without an index",
       feature: "parallel calls",
       turns: [
         {
@@ -58,7 +58,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an error in words alone",
+      name: "an error with a text only",
       feature: "errors",
       turns: [
         {

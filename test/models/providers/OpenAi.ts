@@ -36,7 +36,7 @@ const delta = (text: string) => ({
 const done = (item: object, output_index = 0) => ({ type: "response.output_item.done", output_index, item })
 const says = (text: string) => named(begin, delta(text), done(message(text)), end(message(text)))
 
-/** The calls in a request, and whether every result has its own. */
+/** The input items of a request. */
 const inputOf = ({ body }: Sent): ReadonlyArray<Readonly<Record<string, unknown>>> =>
   Array.isArray(body["input"]) ? body["input"] : []
 const strict = (request: Sent, then: ReturnType<typeof says>) => {
@@ -47,9 +47,9 @@ const strict = (request: Sent, then: ReturnType<typeof says>) => {
 export const provider: Provider = {
   name: "OpenAI",
   wire: "responses",
-  settings: "`OPENAI_API_KEY`, or `OPENAI_BASE_URL` of another that speaks Responses",
+  settings: "`OPENAI_API_KEY`, or `OPENAI_BASE_URL` of another server with the Responses API",
   notes:
-    "Each output is told three times: in pieces, as items, and in the last event. Servers like it leave out one or two of them.",
+    "Sends each output three times: in pieces, as items, and in the last event. Compatible servers leave out one or two of them.",
   echoes: "turn",
   cases: [
     {
@@ -63,7 +63,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a response in place of a stream",
+      name: "a response instead of a stream",
       feature: "text",
       turns: [
         { replies: [reply(200, end(message("Hello.")).response)], expected: { text: "Hello.", usage: [8, 3] } },
@@ -82,12 +82,12 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "text in the done item alone",
+      name: "text only in the done item",
       feature: "text",
       turns: [{ replies: [named(begin, done(message("Hello.")), end())], expected: { text: "Hello." } }]
     },
     {
-      name: "text in the last event alone",
+      name: "text only in the last event",
       feature: "text",
       turns: [{ replies: [named(begin, end(message("Hello.")))], expected: { text: "Hello." } }]
     },
@@ -99,7 +99,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "arguments in their done event alone",
+      name: "arguments only in their done event",
       feature: "tools",
       turns: [
         {
@@ -123,7 +123,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a call in the last event alone",
+      name: "a call only in the last event",
       feature: "tools",
       turns: [
         {
@@ -133,7 +133,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "one call of two in the last event alone, the same ids",
+      name: "one of two calls only in the last event, with the same ids",
       feature: "parallel calls",
       turns: [
         {
@@ -146,7 +146,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an item that has another id in each event is one",
+      name: "an item with a different id in each event",
       feature: "tools",
       turns: [
         {
@@ -190,7 +190,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "a server that knows no strict mode is offered what may be left out as optional",
+      name: "a server without strict mode gets optional parameters as optional",
       feature: "tools",
       turns: [
         {
@@ -241,7 +241,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "an answer that fails, and one whose stream does",
+      name: "a failed answer, and a failed stream",
       feature: "errors",
       turns: [
         {

@@ -18,11 +18,11 @@ export const provider: Provider = {
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=https://openrouter.ai/api/v1`",
   notes:
-    "Sends comments while it waits, errors within a stream, and reasoning in two members, both of which it wants back.",
+    "Sends comments while it waits, errors within a stream, and reasoning in two members. It expects both members back.",
   echoes: "turn",
   cases: [
     {
-      name: "comments while it waits are passed over, those that came as data too",
+      name: "comments are ignored, also those sent as data",
       feature: "stream",
       turns: [
         {
@@ -38,7 +38,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "reasoning goes back with the calls it led to, and is seen by nobody",
+      name: "reasoning goes back with its calls, and nobody sees it",
       feature: "thinking",
       turns: [
         {
@@ -72,7 +72,7 @@ export const provider: Provider = {
       secrets: ["secret"]
     },
     {
-      name: "an error of the provider behind it, in a choice",
+      name: "an error of the upstream provider, in a choice",
       feature: "errors",
       turns: [
         {
@@ -106,7 +106,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "no credit is left",
+      name: "the credit is used up",
       feature: "errors",
       turns: [
         {

@@ -4,10 +4,10 @@ export const provider: Provider = {
   name: "SGLang",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=http://127.0.0.1:30000/v1`",
-  notes: "An empty text stands where there is no end yet.",
+  notes: "Sends an empty finish reason before the end.",
   cases: [
     {
-      name: "half an answer with empty ends is half an answer",
+      name: "an incomplete answer with empty finish reasons fails",
       feature: "stream",
       turns: [
         {
@@ -17,7 +17,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "the reason and the counts in either order",
+      name: "finish reason and usage in either order",
       feature: "usage",
       turns: [
         {
@@ -31,7 +31,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "the name comes with every piece of a call",
+      name: "every piece of a call has the name",
       feature: "tools",
       turns: [
         {

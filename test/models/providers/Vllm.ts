@@ -12,7 +12,7 @@ import {
   says
 } from "../../support/ModelCases.ts"
 
-/** What refuses ids that come twice, and results that nobody asked for. */
+/** Refuses requests with duplicate ids or with results without a call. */
 const strict = (request: Parameters<typeof messagesIn>[0], then: ReturnType<typeof plain>) => {
   const ids = messagesIn(request).flatMap(({ tool_calls }) =>
     Array.isArray(tool_calls) ? tool_calls.map(({ id }: { readonly id: string }) => id) : []
@@ -26,10 +26,10 @@ export const provider: Provider = {
   name: "vLLM",
   wire: "chat-completions",
   settings: "`OPENAI_BASE_URL=http://127.0.0.1:8000/v1`",
-  notes: "Counts with every chunk if told so; ids of calls may come again in every step.",
+  notes: "Can send usage in every chunk. Call ids may repeat in every step.",
   cases: [
     {
-      name: "counts with every chunk and an empty end are no end",
+      name: "usage in every chunk and an empty finish reason do not end the answer",
       feature: "usage",
       turns: [
         {
@@ -61,7 +61,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an error object by itself, in the stream",
+      name: "an error object in the stream",
       feature: "errors",
       turns: [
         {
@@ -73,7 +73,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an error that FastAPI words",
+      name: "an error in FastAPI's form",
       feature: "errors",
       turns: [
         {
@@ -90,7 +90,7 @@ export const provider: Provider = {
       ]
     },
     {
-      name: "an aborted answer is none",
+      name: "an aborted answer fails",
       feature: "errors",
       turns: [
         {
