@@ -1,17 +1,17 @@
-/** A page's side: what the AI SDK's `useChat` needs to talk to the service, as in `useChat({ transport: transport(me) })`. */
+/** Connects the AI SDK's `useChat` to the service: `useChat({ transport: transport(me) })`. */
 import { type ChatTransport, DefaultChatTransport, type UIMessage } from "ai"
 
-/** What comes with every answer, and with every message that `history` reads. */
+/** The metadata of answers, and of messages from `history`. */
 export interface Metadata {
   readonly turn_id: string
   readonly conversation_id: number
   /** The id of the message that began the turn. */
   readonly user_message_id?: number
-  /** From here on only once the turn is over. */
+  /** This member and the following are set when the turn has ended. */
   readonly status?: "completed" | "failed" | "timed_out" | "cancelled" | "interrupted"
   readonly message_id?: number
   readonly timestamp?: string
-  /** In an answer that was streamed. */
+  /** Only in a streamed answer. */
   readonly usage?: { readonly input_tokens: number; readonly output_tokens: number }
   readonly error?: { readonly code: string; readonly detail: string }
 }
@@ -19,10 +19,10 @@ export interface Metadata {
 export type Message = UIMessage<Metadata>
 
 export interface Me {
-  /** The address of the service, without a slash at its end. */
+  /** The URL of the service, without a slash at its end. */
   readonly baseUrl: string
   readonly token: string
-  /** The token's user, if absent. */
+  /** Default: the token's user. */
   readonly user?: number
   readonly fetch?: typeof globalThis.fetch
 }
@@ -32,8 +32,9 @@ const address = ({ baseUrl, user }: Me) => `${baseUrl}/api/${user ?? "me"}`
 const authorization = ({ token }: Me) => ({ authorization: `Bearer ${token}` })
 
 /**
- * Sends what is new to the service, which keeps the conversation, and goes on with that of the messages before. With
- * `sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses` it sends what the user says to calls that wait.
+ * Sends the last message to the service, which stores the conversation. The earlier messages determine the conversation
+ * to continue. With `sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses` it also sends the
+ * user's decision on awaiting calls.
  */
 export const transport = (me: Me): ChatTransport<Message> =>
   new Transport({
@@ -53,18 +54,18 @@ export const transport = (me: Me): ChatTransport<Message> =>
               time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone
             }
           }
-        : // Which calls it is about is known to the service alone.
+        : // The service knows the awaiting calls.
           { ...(headers && { headers }), api: `${address(me)}/turns/${last?.metadata?.turn_id}/${decision}`, body: {} }
     },
     prepareReconnectToStreamRequest: ({ headers, requestMetadata }) => ({
       ...(headers && { headers }),
-      // The SDK leaves the type of this to the application; it is what `resumeStream` was given.
+      // The SDK does not type this value. It is the `metadata` passed to `resumeStream`.
       api: `${address(me)}/turns/${(requestMetadata as Metadata).turn_id}/events`
     })
   })
 
 class Transport extends DefaultChatTransport<Message> {
-  /** `resumeStream({ metadata })` reads that turn again, from its start; without a turn there is nothing to read. */
+  /** `resumeStream({ metadata })` reads that turn from its start. Without a turn it does nothing. */
   override async reconnectToStream(options: Parameters<ChatTransport<Message>["reconnectToStream"]>[0]) {
     return isMetadata(options.metadata) ? super.reconnectToStream(options) : null
   }
@@ -73,7 +74,7 @@ class Transport extends DefaultChatTransport<Message> {
 const isMetadata = (value: unknown): value is Metadata =>
   typeof value === "object" && value !== null && "turn_id" in value
 
-/** The user's decision on the waiting calls of an answer: all are approved, or none. */
+/** The user's decision on the awaiting calls of an answer. It approves all calls or declines all. */
 const decisionOf = (message: Message | undefined) => {
   const approvals = (message?.parts ?? []).flatMap((part) =>
     part.type === "dynamic-tool" && part.state === "approval-responded" ? [part.approval] : []
@@ -85,20 +86,20 @@ const decisionOf = (message: Message | undefined) => {
 const textOf = (message: Message | undefined) =>
   (message?.parts ?? []).map((part) => (part.type === "text" ? part.text : "")).join("")
 
-/** Stops the turn of an answer, which `stop` of `useChat` only ceases to read. */
+/** Cancels the turn of an answer. `stop` of `useChat` only stops reading it. */
 export const cancel = (me: Me, { turn_id }: Pick<Metadata, "turn_id">) =>
   (me.fetch ?? fetch)(`${address(me)}/turns/${turn_id}/cancel`, { method: "POST", headers: authorization(me) })
 
 /**
- * The last messages of a conversation, 1,000 at most, in order, with text and tools as they came. Rejects with an `Error`
- * whose message is the problem document if the service refuses.
+ * The last messages of a conversation, at most 1,000, in order, with text and tool calls in order. If the service
+ * refuses, it rejects with an `Error` whose message is the problem document.
  */
 export const history = async (me: Me, conversationId: number): Promise<Array<Message>> => {
   const query = `include=parts&before=${Number.MAX_SAFE_INTEGER}`
   const url = `${address(me)}/conversations/${conversationId}/messages?${query}`
   const response = await (me.fetch ?? fetch)(url, { headers: authorization(me) })
   if (!response.ok) throw new Error(await response.text())
-  // The service's answer has this form: its document says so.
+  // The OpenAPI document defines this form.
   const { messages } = (await response.json()) as { readonly messages: ReadonlyArray<Kept> }
   const asked = new Map(messages.flatMap(({ id, role, turn_id }) => (role === "user" ? [[turn_id, id] as const] : [])))
   return messages.map((message) => {
@@ -112,7 +113,7 @@ export const history = async (me: Me, conversationId: number): Promise<Array<Mes
     return role === "user"
       ? { id: String(id), role, parts: [{ type: "text", text: message.content }], metadata: turn }
       : {
-          // As in a stream, so that a turn which is read again takes the place of its message.
+          // The same id as in a stream, so that `resumeStream` replaces the message of its turn.
           id: turn_id,
           role,
           parts: partsOf(message),
@@ -122,8 +123,8 @@ export const history = async (me: Me, conversationId: number): Promise<Array<Mes
 }
 
 /**
- * What `resumeStream` takes to read a turn that has no answer yet: that of the last message, if the user said it. If all
- * is answered it is undefined, and `resumeStream` does nothing.
+ * The options of `resumeStream` to read the turn of the last message if it has no answer yet. Otherwise undefined, and
+ * `resumeStream` does nothing.
  */
 export const unanswered = (messages: ReadonlyArray<Message>): { readonly metadata: Metadata } | undefined => {
   const last = messages.at(-1)
@@ -140,7 +141,7 @@ interface Kept {
     readonly parameters: unknown
     readonly result: { readonly status: "success" | "error"; readonly error?: string }
   }> | null
-  /** Only where calls wait for approval. */
+  /** Only if calls await approval. */
   readonly awaiting?: ReadonlyArray<{ readonly id: string; readonly tool: string; readonly parameters: unknown }>
   readonly parts: ReadonlyArray<
     { readonly type: "text"; readonly text: string } | { readonly type: "tool_call"; readonly id: string }
@@ -150,7 +151,7 @@ interface Kept {
   readonly turn_id: string
 }
 
-/** As they would be streamed: words after a call begin a step, and the empty lines before them are left out. */
+/** The same parts as in a stream: text after a call begins a step, without empty lines before it. */
 const partsOf = ({ awaiting = [], parts, tool_calls }: Kept) => {
   const calls = new Map((tool_calls ?? []).map((call) => [call.id, call]))
   const shown: Message["parts"] = []

@@ -38,47 +38,49 @@ export { ConversationId, MessageId, TaskId, TurnId, UserId } from "./domain/Id.t
 export { NewTask, TaskPatch } from "./domain/NewTask.ts"
 
 export interface ClientOptions {
-  /** Where the service is, with the prefix under which it is mounted, if there is one. */
+  /** The URL of the service, with the prefix of its mount, if any. */
   readonly baseUrl: URL | string
-  /** As an effect it is asked for before each request, so that it can be renewed. */
+  /** An effect runs before each request, so that it can renew the token. */
   readonly token: Redacted.Redacted | Effect.Effect<Redacted.Redacted>
-  /** How often in a row a stream that was cut is tried to be read on without a single event coming; 5 when absent. */
+  /** How often to reconnect a broken stream in a row without receiving an event. Default: 5. */
   readonly retries?: number
-  /** A stream without a byte for so long is taken to be cut; 45 seconds when absent: the service is never silent for 15. */
+  /**
+   * A stream counts as broken after this much silence. Default: 45 seconds. The service is never silent for 15 seconds.
+   */
   readonly idleTimeout?: Duration.DurationInput
 }
 
-/** What a user says, and where. */
+/** A message of a user. */
 export interface Say {
   readonly user: UserId
   readonly message: string
-  /** Which one to go on with; without it a new one begins. */
+  /** The conversation to continue. Without it, a new one begins. */
   readonly conversationId?: ConversationId | null
-  /** IANA name; UTC when absent. */
+  /** IANA name. Default: UTC. */
   readonly timeZone?: string
-  /** With it the message is sent again if the connection breaks before the first event, and is still said once only. */
+  /** With a key, the message is sent again if the connection breaks before the first event. It still runs only once. */
   readonly idempotencyKey?: string
 }
 
-/** Which turn to read, from its start or from behind an event. */
+/** A turn to read, from its start or after an event. */
 export interface Place {
   readonly user: UserId
   readonly turnId: TurnId
-  /** The `id` of the last event that was read. */
+  /** The `id` of the last event that you have read. */
   readonly lastEventId?: string
 }
 
-/** An event and its id, from which `events` reads on. */
+/** An event with its id, after which `events` can continue. */
 export type Received = StreamEvent & { readonly id: string }
 
 /**
- * The connection broke before the last event and could not be restored. Where the turn is known, it runs on, and
- * `events` reads on from here.
+ * The connection broke before the last event and could not be restored. If `turnId` is set, the turn continues, and
+ * `events` can read the rest.
  */
 export class StreamCut extends Data.TaggedError("StreamCut")<{
   readonly turnId?: TurnId
   readonly lastEventId?: string
-  /** What the last try failed with; nothing if the stream just ended. */
+  /** The error of the last attempt. Absent if the stream just ended. */
   readonly cause?: unknown
 }> {
   override get message() {
@@ -86,7 +88,7 @@ export class StreamCut extends Data.TaggedError("StreamCut")<{
   }
 }
 
-/** A method for each endpoint, as `HttpApiClient` derives them: `client.tasks.list({ path, urlParams })`. */
+/** The methods that `HttpApiClient` derives, one for each endpoint: `client.tasks.list({ path, urlParams })`. */
 export type Derived =
   typeof Api extends HttpApi.HttpApi<infer _Id, infer Groups extends HttpApiGroup.HttpApiGroup.Any, infer E, infer _R>
     ? Types.Simplify<HttpApiClient.Client<Groups, E, never>>
@@ -96,24 +98,24 @@ type Failure<Method extends (...args: never) => Effect.Effect<unknown, unknown>>
   ReturnType<Method>
 >
 
-/** What `stream` fails with: the service's refusals as their classes, and `StreamCut`. */
+/** The errors of `stream`: the service's problems as classes, and `StreamCut`. */
 export type StreamError = Failure<Derived["chat"]["stream"]> | Failure<Derived["turns"]["events"]> | StreamCut
 
-/** What `events` fails with. */
+/** The errors of `events`. */
 export type EventsError = Failure<Derived["turns"]["events"]> | StreamCut
 
 export interface Streams {
   /**
-   * Says something and reads the turn's events as they come, the last one being `Completed` or `Failed`. A stream that
-   * is cut is read on from where it was, so that nothing is missing and nothing comes twice. The turn does not depend
-   * on it: leaving early stops the reading, not the turn.
+   * Sends a message and reads the events of its turn. The last event is `Completed` or `Failed`. A broken stream
+   * continues after the last event, without gaps or repeats. The turn does not depend on the stream: closing it early
+   * does not stop the turn.
    */
   readonly stream: (say: Say) => Stream.Stream<Received, StreamError>
-  /** Reads a turn's events to the last, live while it runs. Empty if the last one had been read already. */
+  /** Reads a turn's events up to the last one, also while it runs. Empty if you have already read the last event. */
   readonly events: (place: Place) => Stream.Stream<Received, EventsError>
 }
 
-/** The service, for whoever has a token. It needs an `HttpClient`: the runtime's `fetch` or any other. */
+/** A client of the service. It needs an `HttpClient`, such as `FetchHttpClient`. */
 export class Client extends Context.Tag("taskchat/client/Client")<Client, Derived & Streams>() {
   static readonly layer = (options: ClientOptions): Layer.Layer<Client, never, HttpClient.HttpClient> =>
     Layer.effect(Client, make(options))
@@ -164,8 +166,8 @@ export const make = (options: ClientOptions): Effect.Effect<Derived & Streams, n
   })
 
 /**
- * A client whose answers the derived methods take for empty, so that they check and refuse but leave a stream unread. An
- * error that does not come from the service, such as a proxy's, counts as no answer.
+ * A client whose successful responses look empty to the derived methods, so that these decode errors but do not read
+ * the stream. An error that does not come from the service, such as a proxy's, counts as a broken connection.
  */
 const unread = (client: HttpClient.HttpClient, idle: Duration.DurationInput) => {
   const empty = Effect.succeed(new ArrayBuffer(0))
@@ -188,12 +190,14 @@ const unread = (client: HttpClient.HttpClient, idle: Duration.DurationInput) => 
   )
 }
 
-/** Characters of one event: more than the largest answer may have. */
+/** The most characters of one event: more than the largest answer. */
 const maxLength = 32 * 1024 * 1024
 
 type At = Omit<Place, "turnId"> & { readonly turnId?: TurnId }
 
-/** Reads what `open` gives, and opens it again behind the last event until the turn's last one has been read. */
+/**
+ * Reads the stream that `open` returns, and opens it again after the last event until it has read the end of the turn.
+ */
 const reader =
   (retries: number, idle: Duration.DurationInput) =>
   <E>(
@@ -207,7 +211,7 @@ const reader =
       let tries = 0
       let isOver = false
 
-      const note = (event: Received) => {
+      const record = (event: Received) => {
         tries = 0
         isOver = event.done
         place = { ...place, ...("turnId" in event && { turnId: event.turnId }), lastEventId: event.id }
@@ -227,17 +231,17 @@ const reader =
       const attempt: Stream.Stream<Received, Failure> = Stream.suspend(() => {
         const isFirst = place === start && tries === 0
         return connection.pipe(
-          Stream.tap((event) => Effect.sync(() => note(event))),
+          Stream.tap((event) => Effect.sync(() => record(event))),
           Stream.takeUntil(() => isOver),
           Stream.catchAll(
             (error): Stream.Stream<Received, Failure> =>
-              isCut(error) || (isWait(error) && !isFirst) ? goOn(error) : Stream.fail(error)
+              isCut(error) || (isWait(error) && !isFirst) ? reconnect(error) : Stream.fail(error)
           ),
-          Stream.concat(Stream.suspend(() => (isOver ? Stream.empty : goOn())))
+          Stream.concat(Stream.suspend(() => (isOver ? Stream.empty : reconnect())))
         )
       })
 
-      const goOn = (cause?: unknown) => {
+      const reconnect = (cause?: unknown) => {
         const { lastEventId, turnId } = place
         return tries === retries || (turnId === undefined && !isRepeatable)
           ? Stream.fail(
@@ -258,20 +262,20 @@ const backoff = (tries: number) =>
     Effect.sleep(Math.ceil(jitter * Math.min(250 * 2 ** tries, 5000)))
   )
 
-/** What another try may mend. */
+/** Errors that may succeed at the next attempt. */
 const isCut = (error: unknown) =>
   HttpClientError.isHttpClientError(error) &&
   (error._tag === "RequestError"
     ? error.reason === "Transport"
     : error.reason === "Decode" || error.response.status >= 500)
 
-/** While reading on, a service that is restarting or wants a pause is no reason to give up. */
+/** Errors after which a started stream waits and reconnects. */
 const isWait = (error: unknown) => error instanceof Unavailable || error instanceof RateLimited
 
 const decode = Schema.decodeUnknown(StreamEvent)
 
-/** Events with other names are a later version's. */
-const isKnown = Schema.is(Schema.Literal("message", "turn", "tool_call", "tool_result"))
+/** Ignores other events, which a later version may send. */
+const isEventName = Schema.is(Schema.Literal("message", "turn", "tool_call", "tool_result"))
 
 const eventsOf = (response: HttpClientResponse.HttpClientResponse, idle: Duration.DurationInput) =>
   Stream.suspend(() => {
@@ -285,7 +289,7 @@ const eventsOf = (response: HttpClientResponse.HttpClientResponse, idle: Duratio
         for (const piece of pieces) if (!reader.read(piece, received)) return broken("An event is too large")
         return Effect.succeed(Chunk.unsafeFromArray(received))
       }),
-      Stream.filter(({ event }) => isKnown(event)),
+      Stream.filter(({ event }) => isEventName(event)),
       Stream.mapEffect((received) => Effect.map(decode(received), (event): Received => ({ ...event, id: received.id })))
     )
   })

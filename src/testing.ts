@@ -7,5 +7,5 @@ export * as ScriptedModel from "./testing/ScriptedModel.ts"
 export { type Options as TestServerOptions, TestServer } from "./testing/TestServer.ts"
 export { tokenOf } from "./testing/TestTokens.ts"
 
-/** What an implementation of a service of one's own has to do, for whichever test runner there is. */
+/** Contracts to test your own implementation of a service, with any test runner. */
 export const contracts = { conversations, tasks }

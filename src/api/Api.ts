@@ -22,7 +22,7 @@ export const usual = Base.make("taskchat")
   .add(DataApi)
   .add(OperatingApi)
 
-/** The whole API, with the groups that are served only on request. A typed client needs nothing else; nothing here runs. */
+/** The whole API, including the optional groups. A typed client needs nothing else. */
 export class Api extends usual
   .add(ErasureApi)
   .addError(wire(InvalidRequest))

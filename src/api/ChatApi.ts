@@ -43,11 +43,11 @@ export class ChatRequest extends Schema.Class<ChatRequest>("ChatRequest")(
       description: "The user's message: not blank, at most 4000 characters unless the service has another limit"
     }),
     conversationId: Schema.optional(Schema.NullOr(ConversationId))
-      .annotations({ description: "The conversation to go on with; without it a new one begins" })
+      .annotations({ description: "The conversation to continue; without it a new one begins" })
       .pipe(Schema.fromKey("conversation_id")),
     timeZone: Schema.optional(TimeZone)
       .annotations({
-        description: "IANA name of the user's time zone, in which words such as “tomorrow” are read; else UTC"
+        description: "IANA name of the user's time zone, for dates such as “tomorrow”; UTC when absent"
       })
       .pipe(Schema.fromKey("time_zone"))
   },
@@ -85,7 +85,7 @@ const IdempotencyKey = Schema.String.pipe(
       type: "string",
       minLength: 1,
       maxLength: 257,
-      description: `Makes the request safe to repeat: for ${keyLifetime} the same key with the same body gets the first answer again, and nothing runs twice. 1 to 255 visible ASCII characters, bare or quoted.`,
+      description: `Makes the request safe to repeat: for ${keyLifetime} the same key with the same body returns the first answer again, and nothing runs twice. 1 to 255 visible ASCII characters, bare or quoted.`,
       examples: ["5e6ad2f4-5d0c-4a63-b1fb-6b1b6f0a5a5e"]
     }
   })
@@ -101,13 +101,13 @@ export const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
 
 export const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnId })
 
-/** Server-sent events; `StreamEvent.ts` has each of them, and `UiMessageChunk.ts` those of the AI SDK. */
+/** Server-sent events. `StreamEvent.ts` defines them, and `UiMessageChunk.ts` defines those of the AI SDK. */
 export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream" }).annotations({
   description:
-    'Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has its own opaque `id`; send it as `Last-Event-ID` to read on. Comments fill long silences. With `Accept: text/event-stream; profile="ai-sdk-v1"` it is a UI message stream, which the AI SDK\'s `useChat` reads.'
+    'Server-sent events: `turn`, pieces of text, `tool_call`, `tool_result`, and a last one with `done: true`. Each has its own opaque `id`; send it as `Last-Event-ID` to read the rest. Comments fill long silences. With `Accept: text/event-stream; profile="ai-sdk-v1"` it is a UI message stream, which the AI SDK\'s `useChat` reads.'
 })
 
-/** Why a turn cannot begin. */
+/** Errors before a turn begins. */
 const refusals = Schema.Union(
   wire(TurnInProgress),
   wire(TaskChanged),
@@ -118,7 +118,7 @@ const refusals = Schema.Union(
   wire(Unavailable)
 )
 
-/** Why a request that waits for the answer may not get it. */
+/** Errors of a request that waits for the answer. */
 const unanswered = Schema.Union(
   wire(IdempotencyInProgress),
   wire(TurnCancelled),

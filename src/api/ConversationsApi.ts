@@ -148,7 +148,7 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
           after: sequenceNumber("Only messages after this sequence number, the first ones"),
           include: Schema.optional(
             Schema.Literal("parts").annotations({
-              description: "`parts`: text and tool calls of each message in the order in which they came"
+              description: "`parts`: text and tool calls of each message, in order"
             })
           )
         })

@@ -15,12 +15,14 @@ export class ErasureApi extends HttpApiGroup.make("erasure")
     HttpApiEndpoint.del("erase", "/api/:user_id/data")
       .setPath(Schema.Struct({ user_id: fromPath(UserId) }))
       .setPayload(ErasureRequest)
-      .addSuccess(HttpApiSchema.Empty(202).annotations({ description: "It is still running; send it again" }))
-      .addSuccess(HttpApiSchema.NoContent.annotations({ description: "Nothing of the user is left" }))
+      .addSuccess(
+        HttpApiSchema.Empty(202).annotations({ description: "The erasure is still running; send the request again" })
+      )
+      .addSuccess(HttpApiSchema.NoContent.annotations({ description: "All data of the user is erased" }))
       .addError(wire(PayloadTooLarge))
       .addError(wire(UnsupportedMediaType))
       .annotate(OpenApi.Identifier, "eraseData")
-      .annotate(OpenApi.Summary, "Erase everything stored about the user, for good")
+      .annotate(OpenApi.Summary, "Permanently erase everything stored about the user")
       .annotate(
         OpenApi.Description,
         "Ends the user's running turns and deletes all of their data. Send it again until the answer is 204. Until then all other requests of the user get 409 `erasure_in_progress`. The service has this endpoint only with `ERASE_ENDPOINT=on`."

@@ -1,6 +1,6 @@
 import type { ToolCall, ToolCallStarted } from "../domain/ToolCall.ts"
 
-/** The turn that all examples of the document are about. */
+/** The turn in all examples of the document. */
 export const turnId = "0197b3c2-7d5e-7cc3-98c4-dc0c0c07398f"
 
 export const call: typeof ToolCallStarted.Encoded = {

@@ -47,7 +47,7 @@ export const ExportLine = Schema.Union(
     reverted: Schema.NullOr(Schema.Array(Reverted)).annotations({ description: "The changes that its undo reverted" }),
     decides: Schema.NullOr(TurnId).annotations({ description: "The turn whose waiting calls it decided on" })
   }),
-  line("message", "ExportedMessage", "What was said, with the tool calls of an answer", {
+  line("message", "ExportedMessage", "A message, with the tool calls of an answer", {
     ...message,
     conversationId: ConversationId.pipe(key("conversation_id")),
     awaiting: Schema.NullOr(Schema.Array(ToolCallStarted)).annotations({

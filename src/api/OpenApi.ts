@@ -52,16 +52,16 @@ class DocumentedApi extends Api.add(McpApi)
 
 let whole: OpenApi.OpenAPISpec | undefined
 
-/** The OpenAPI 3.1 document of the whole API, which is made when it is first asked for. */
+/** The OpenAPI 3.1 document of the whole API. Created on first use. */
 export const openApi = (): OpenApi.OpenAPISpec => {
   whole ??= OpenApi.fromApi(DocumentedApi, { additionalPropertiesStrategy: "allow" })
   return whole
 }
 
-/** How clients authenticate, as OpenAPI describes it. */
+/** The security scheme of OpenAPI. */
 export type SecurityScheme = OpenApi.OpenAPISecurityScheme
 
-/** Where and how an API is served that is mounted into an app. */
+/** Options for the document of a mounted API. */
 export interface Served {
   /** The prefix of the app's paths for clients, and of the API's paths within the app; each empty or `/…`. */
   readonly root: string
@@ -88,7 +88,7 @@ export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.Op
     if (operations.length === 0) return []
     const there = Object.fromEntries(operations)
     if (prefix === "" || !path.startsWith(metadata)) return [[path, there]]
-    // It is always at the app's root, whatever the prefix.
+    // This path is always at the app's root, without the prefix.
     return path === metadata
       ? []
       : [[path.replace(metadata, metadata + prefix), { servers: [serverAt(root)], ...there }]]
@@ -107,5 +107,5 @@ export const documentOf = ({ groups, prefix, root, scheme }: Served): OpenApi.Op
 
 const serverAt = (path: string) => ({ url: path === "" ? "/" : path })
 
-/** A token, as the whole API's document describes it. */
+/** The security scheme of the whole API. */
 export const ownScheme: SecurityScheme = { type: "http", scheme: "bearer" }

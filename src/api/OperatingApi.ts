@@ -5,7 +5,7 @@ import { Unavailable } from "../domain/Request.ts"
 
 const Status = Schema.Struct({ status: Schema.Literal("ok") }).annotations({
   identifier: "Status",
-  description: "All is well"
+  description: "The process is running"
 })
 
 const Readiness = Schema.Struct({
@@ -13,9 +13,9 @@ const Readiness = Schema.Struct({
   redis: Schema.optional(Schema.Literal("away")).annotations({
     description: "Present while Redis is away: each process counts requests for itself"
   })
-}).annotations({ identifier: "Readiness", description: "It can take requests" })
+}).annotations({ identifier: "Readiness", description: "The node can accept requests" })
 
-/** For operators: no token, no limit. */
+/** For operators: without token and rate limit. */
 export class OperatingApi extends HttpApiGroup.make("operating")
   .add(
     HttpApiEndpoint.get("health", "/health")
@@ -29,7 +29,7 @@ export class OperatingApi extends HttpApiGroup.make("operating")
       .addSuccess(Readiness)
       .addError(wire(Unavailable))
       .annotate(OpenApi.Identifier, "ready")
-      .annotate(OpenApi.Summary, "Can it take requests?")
+      .annotate(OpenApi.Summary, "Can the node accept requests?")
       .annotate(
         OpenApi.Description,
         "503 while the database does not answer or accepts no writes, and from the beginning of a shutdown. Without Redis it is 200, with a note."

@@ -13,7 +13,7 @@ const last = { done: Schema.Literal(true) }
 const turnId = { turnId: TurnId.pipe(key("turn_id")) }
 const conversationId = { conversationId: ConversationId.pipe(key("conversation_id")) }
 
-/** The `data` of an event; in TypeScript with a tag that names the event. */
+/** The `data` of an event. In TypeScript, a tag names the event. */
 const dataOf = <const Tag extends string, Fields extends Schema.Struct.Fields>(
   tag: Tag,
   fields: Fields,
@@ -34,7 +34,7 @@ export const Text = dataOf(
   "Text",
   {
     content: Schema.String.annotations({
-      description: "The next piece of text; joined they are exactly the assistant message"
+      description: "The next piece of text; all pieces joined are the assistant message"
     }),
     ...more
   },

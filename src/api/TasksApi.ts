@@ -54,7 +54,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
             Schema.Literal("all", "pending", "completed").annotations({ description: "All, when absent" })
           ),
           priority: Schema.optional(Priority),
-          label: Schema.optional(Label.annotations({ description: "One of the task's labels, exactly" })),
+          label: Schema.optional(Label.annotations({ description: "A label of the task, exactly" })),
           dueBefore: Schema.optional(LocalDate)
             .annotations({ description: "Due on this day or before" })
             .pipe(Schema.fromKey("due_before")),
@@ -65,7 +65,7 @@ export class TasksApi extends HttpApiGroup.make("tasks")
             Schema.Literal("none").annotations({ description: "Without a due date; not with due_before or due_after" })
           ),
           query: Schema.optional(
-            SearchText.annotations({ description: "Found in title or description, without regard to case and accents" })
+            SearchText.annotations({ description: "Text in the title or description, ignoring case and accents" })
           ).pipe(Schema.fromKey("q")),
           sort: Schema.optional(
             Order.annotations({

@@ -34,7 +34,7 @@ export class TurnsApi extends HttpApiGroup.make("turns")
         Schema.Struct({
           "last-event-id": Schema.optional(
             Schema.String.annotations({
-              description: "The id of the last event that you have read; the answer has the rest",
+              description: "The id of the last event that you have read; the answer contains the later events",
               examples: [cursorId(start)]
             })
           )

@@ -15,7 +15,7 @@ export const contentType = `${mediaType}; profile="${profile}"`
 /** A response header that the AI SDK's own servers send. */
 export const protocol = { "x-vercel-ai-ui-message-stream": "v1" }
 
-// The names are the AI SDK's; members that it leaves to the application are in snake_case.
+// The names are those of the AI SDK. Members that it leaves to the application are in snake_case.
 const chunk = <const Type extends string, Fields extends Schema.Struct.Fields>(
   type: Type,
   fields: Fields,
@@ -26,11 +26,11 @@ const chunk = <const Type extends string, Fields extends Schema.Struct.Fields>(
     description
   })
 
-const id = { id: Schema.String.annotations({ description: "Of the part of text", examples: ["1"] }) }
+const id = { id: Schema.String.annotations({ description: "The id of the text part", examples: ["1"] }) }
 
 const toolCallId = { toolCallId: Schema.String.annotations({ examples: ["k3Xb9QzT7"] }) }
 
-/** The service runs the tools, not the page, and their names are not known beforehand. */
+/** `dynamic`: the SDK does not know the tools. `providerExecuted`: the service runs them, not the page. */
 const ours = { providerExecuted: Schema.Literal(true), dynamic: Schema.Literal(true) }
 
 /** Metadata at the start. */

@@ -12,7 +12,7 @@ const Allowance = Schema.Struct({
   limit: Schema.Int.annotations({ description: "Requests in a window", examples: [600] }),
   remaining: Schema.Int.annotations({ description: "Requests left in this window", examples: [599] }),
   resetsAt: Time.pipe(key("resets_at"))
-}).annotations({ identifier: "Allowance", description: "The user's limit of requests, and what is left of it" })
+}).annotations({ identifier: "Allowance", description: "The user's rate limit and the remaining requests" })
 
 export class Me extends Schema.Class<Me>("Me")(
   {
@@ -20,7 +20,7 @@ export class Me extends Schema.Class<Me>("Me")(
     limits: Schema.Struct({ chat: Allowance, api: Allowance }),
     usage: Usage.annotations({
       identifier: "UsageToday",
-      description: "Tokens of the model of all ended turns that began since midnight UTC"
+      description: "Tokens of all ended turns that began since midnight UTC"
     })
   },
   [undefined, { identifier: "Me", description: "The token's user" }]
@@ -34,7 +34,7 @@ export class UsageReport extends Schema.Class<UsageReport>("UsageReport")(
       examples: [200_000]
     }),
     remaining: Schema.NullOr(Schema.Int).annotations({
-      description: "What is left of it today, less the reservations of running turns; null without a limit",
+      description: "The rest of the budget for today, without the reservations of running turns; null without a limit",
       examples: [187_400]
     })
   },

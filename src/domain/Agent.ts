@@ -6,21 +6,22 @@ import type { ToolCall, ToolCallStarted } from "./ToolCall.ts"
 import type { Usage } from "./Turn.ts"
 
 /**
- * Without `MODEL_MAX_OUTPUT_TOKENS`: the estimated cost of one answer of the model, and the limit that Anthropic requires.
+ * Without `MODEL_MAX_OUTPUT_TOKENS`: the estimated cost of one answer of the model, and the limit that Anthropic
+ * requires.
  */
 export const defaultMaxOutputTokens = 4096
 
-/** What an agent does, as it happens. JSON answers, SSE frames and storage are readers of this one stream. */
+/** The events of an agent. JSON answers, SSE frames and storage all read this stream. */
 export type AgentEvent = Data.TaggedEnum<{
-  /** Never empty, always well-formed: a surrogate pair is not split. */
+  /** Never empty. Always well-formed: no surrogate pair is split. */
   Text: { readonly text: string }
   ToolCallStarted: { readonly call: ToolCallStarted; readonly step: number }
   ToolCallEnded: { readonly call: ToolCall; readonly step: number; readonly providerCallId?: string | undefined }
   /** The model has begun to answer, and answers the rest of the turn. `model` is `provider:model`. */
   ModelChosen: { readonly model: string }
   /**
-   * Last: the turn ends here, as these calls need the user's approval. `tasks` are the calls' tasks; `states` goes back to
-   * the provider if the calls are decided on.
+   * Last: the turn ends here, as these calls need the user's approval. `tasks` are the calls' tasks; `states` goes back
+   * to the provider if the calls are decided on.
    */
   CallsHeld: {
     readonly calls: ReadonlyArray<HeldCall>
@@ -52,7 +53,7 @@ export class AgentSlow extends Data.TaggedError("AgentSlow")<{}> {
   readonly code = "agent_slow"
   readonly detail = "The assistant took too long to respond. Please try again."
 }
-/** It could not be reached or broke off: refused, DNS, reset, cut. */
+/** The connection failed or broke: refused, DNS, reset, cut. */
 export class AgentUnreachable extends Data.TaggedError("AgentUnreachable")<{}> {
   readonly code = "agent_unreachable"
   readonly detail = "The assistant could not be reached. Please try again."

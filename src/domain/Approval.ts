@@ -29,7 +29,7 @@ export const Awaiting = Schema.NullOr(Schema.Array(AwaitedCall)).annotations({
 export const HeldCall = Schema.Struct({
   ...ToolCallStarted.fields,
   step: Schema.Int,
-  /** The provider's own id of the call, only sent back to that provider. */
+  /** The provider's id of the call, sent back only to that provider. */
   providerCallId: Schema.optional(Schema.String),
   needsApproval: Schema.Boolean
 })
@@ -40,8 +40,8 @@ export const TaskVersion = Schema.Struct({ id: TaskId, version: Schema.NullOr(Sc
 export type TaskVersion = typeof TaskVersion.Type
 
 /**
- * What a turn leaves for the user's decision: all calls that it held back, the versions of their tasks, and the provider
- * state to send back with the turn's steps.
+ * What a turn leaves for the user's decision: all calls that it held back, the versions of their tasks, and the
+ * provider state to send back with the turn's steps.
  */
 export const Held = Schema.Struct({
   calls: Schema.Array(HeldCall),
@@ -71,7 +71,7 @@ export const isApproval = (message: string) => approvingWords.has(message.trim()
 /** The user message of a turn that begins with a decision. */
 export const messageOf = (decision: Decision) => (decision === "approved" ? "Approve" : "Decline")
 
-/** Those of the held back calls that need the user's approval. */
+/** The held calls that need the user's approval. */
 export const awaitedOf = (held: Held | null | undefined, expiresAt: DateTime.Utc): ReadonlyArray<AwaitedCall> | null =>
   held == null
     ? null
@@ -85,10 +85,10 @@ export interface Decided {
   readonly calls: ReadonlyArray<ToolCall>
 }
 
-/** Nothing waits for approval: there was a decision, it expired, or a later turn closed it. */
+/** No call awaits approval: it was decided on, it expired, or a later turn closed it. */
 export class ApprovalClosed extends Problem("ApprovalClosed", {
   status: 409,
   codes: ["approval_closed"],
   title: "Approval closed",
-  detail: "Nothing of this turn waits for approval: it was decided, has expired, or something else was said since."
+  detail: "No call of this turn waits for approval: it was decided on, it has expired, or a later message closed it."
 }) {}

@@ -12,7 +12,7 @@ export class Conversation extends Schema.Class<Conversation>("Conversation")(
   {
     id: ConversationId,
     title: Schema.NullOr(Schema.String.annotations({ examples: ["Buy milk"] })).annotations({
-      description: "Made from the first message, or given; up to 200 characters"
+      description: "Derived from the first message, or set by the user; up to 200 characters"
     }),
     createdAt: Time.pipe(key("created_at")),
     updatedAt: Time.pipe(key("updated_at")).annotations({
@@ -38,7 +38,7 @@ export const MessagePart = Schema.Union(
 ).annotations({ identifier: "MessagePart", description: "A piece of the message's text, or one of its tool calls" })
 export type MessagePart = typeof MessagePart.Type
 
-/** One utterance. `status` is `completed`, or for an unfinished answer its turn's end. */
+/** One message. `status` is `completed`, or the end of the turn for an unfinished answer. */
 export class Message extends Schema.Class<Message>("Message")(
   {
     id: MessageId,
@@ -53,20 +53,19 @@ export class Message extends Schema.Class<Message>("Message")(
     turnId: TurnId.pipe(key("turn_id")),
     parts: Schema.optional(
       Schema.Array(MessagePart).annotations({
-        description:
-          "Only with `include=parts`: text and tool calls in the order in which they came; the texts joined are `content`"
+        description: "Only with `include=parts`: text and tool calls in order; the texts joined are `content`"
       })
     ),
     awaiting: Schema.optional(Awaiting).annotations({
       description: "Only with `include=parts`, and only as long as calls wait for the user's approval"
     })
   },
-  [undefined, { identifier: "Message", description: "One utterance" }]
+  [undefined, { identifier: "Message", description: "One message" }]
 ) {}
 
 /**
- * A message's text and tool calls in order. Calls without a recorded position come first; the joined texts are always the
- * content.
+ * A message's text and tool calls in order. Calls without a recorded position come first; the joined texts are always
+ * the content.
  */
 export const partsOf = (
   { content, toolCalls }: Pick<Message, "content" | "toolCalls">,
@@ -101,11 +100,11 @@ export interface HistoryMessage {
   readonly heldStates?: ReadonlyArray<ProviderState> | null | undefined
   /** User messages: the decision on the calls that the message before it held back. */
   readonly decision?: Decision | null | undefined
-  /** How the message's turn ended; `refused`: the model's provider refused this message even by itself. */
+  /** How the message's turn ended. `refused`: the provider refused this message even without history. */
   readonly turnStatus: TurnStatus | "refused"
 }
 
-/** A title made from a conversation's first message: its first words, at most 60 characters, cut at a word. */
+/** The title for a first message: its first words, at most 60 characters, cut at a word. */
 export const titleFrom = (message: string): string => {
   const line = message.replace(/\s+/g, " ")
   if (length(line) <= 60) return line

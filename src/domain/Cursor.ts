@@ -6,7 +6,7 @@ export const Order = Schema.Literal("created", "due", "priority")
 export type Order = typeof Order.Type
 
 /**
- * The end of a page: the sort key of its last row, by value, so that the next page stays right while rows are added and
+ * The end of a page: the sort key of its last row. It is a value, so the next page stays right while rows are added and
  * removed. Opaque to clients.
  */
 export interface Cursor {
@@ -39,7 +39,7 @@ export const cursorTo = ({ createdAt, dueAt, dueDate, id, priority }: Task, orde
   return { ...newest, key: { order, rank: priority === null ? 0 : Priority.literals.indexOf(priority) + 1 } }
 }
 
-/** A page from rows that were read with one extra: if the extra row is there, there is a next page. */
+/** Makes a page from rows that were read with one extra row. The extra row means that there is a next page. */
 export const pageOf = <A>(
   rows: ReadonlyArray<A>,
   limit: number,
@@ -97,7 +97,7 @@ const write = (kind: string, { id, key, time }: Cursor) => {
 }
 const example = (kind: string) => write(kind, { time: DateTime.unsafeMake("2026-01-31T12:00:00.000Z"), id: 7 })
 
-/** The cursor that clients get. It is invalid for another kind of list. */
+/** The cursor that clients receive. It is invalid for another kind of list. */
 export const cursorOf = (kind: "conversation" | "task") =>
   Schema.String.pipe(
     Schema.annotations({ jsonSchema: { type: "string", examples: [example(kind)] } }),

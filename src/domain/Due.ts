@@ -12,8 +12,8 @@ export const timeIn = (instant: DateTime.DateTime, timeZone: string): string =>
   DateTime.formatIsoOffset(inZone(instant, timeZone)).slice(11, 23)
 
 /**
- * The instant of a local time on a day in a zone, if it is within the years 1 to 9999. A time that is skipped when the
- * clocks change moves forward by the skipped amount; of two equal local times it is the earlier.
+ * The instant of a local time on a day in a zone, if it is within the years 1 to 9999. If a daylight-saving change
+ * skips the time, it moves forward by the same amount. If the time occurs twice, the earlier one is used.
  */
 export const instantOf = (day: string, time: string, timeZone: string): DateTime.Utc | null =>
   DateTime.makeZoned(`${day}T${time}Z`, {

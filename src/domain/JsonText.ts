@@ -1,14 +1,14 @@
 import { Either } from "effect"
 
-/** No valid request is deeper; deeper JSON could overflow the stack. */
+/** The greatest depth. No valid request is deeper, and deeper JSON could overflow the stack. */
 export const maxDepth = 64
 
-/** Members and items, at any depth: some ten times more than any valid request. */
+/** The most members and items at all depths: about ten times as many as in any valid request. */
 export const maxValues = 5000
 
 /**
- * Parses untrusted JSON. Left says what is wrong. Depth and number of values are counted before parsing; the caller limits
- * the length.
+ * Parses untrusted JSON. Left is the reason of a refusal. Depth and number of values are counted before parsing; the
+ * caller limits the length.
  */
 export const parseJson = (text: string): Either.Either<unknown, string> => {
   const { deepest, values } = measure(text)

@@ -48,7 +48,7 @@ const due = {
     })
     .pipe(Schema.fromKey("due_at")),
   timeZone: Schema.optional(Schema.NullOr(TimeZone))
-    .annotations({ description: "The zone in which due_at has its day; UTC when absent" })
+    .annotations({ description: "The zone that determines the day of due_at; UTC when absent" })
     .pipe(Schema.fromKey("time_zone"))
 }
 
@@ -103,22 +103,22 @@ const patch = {
 
 const consistent = (task: Due) => isConsistent(task) || inconsistent
 
-/** What is known of a task before it exists. */
+/** A task to create. */
 export const NewTask = Schema.Struct(newTask).pipe(Schema.filter(consistent))
 
 /** Changes to a task: an absent member stays, null clears. */
 export const TaskPatch = Schema.Struct(patch).pipe(Schema.filter(consistent))
 
-/** As clients write it, with words for how it repeats. */
+/** The form that clients send, with `repeat` in words. */
 export const NewTaskBody = Schema.Struct({ ...newTask, repeat }).pipe(
   Schema.annotations({
-    jsonSchema: { description: "What is known of a task before it exists", examples: [newTaskExample] }
+    jsonSchema: { description: "A task to create", examples: [newTaskExample] }
   }),
   Schema.filter(consistent),
   Schema.annotations({ identifier: "NewTask" })
 )
 
-/** As clients write it, with words for how it repeats. */
+/** The form that clients send, with `repeat` in words. */
 export const TaskPatchBody = Schema.Struct({ ...patch, repeat }).pipe(
   Schema.annotations({
     jsonSchema: {
@@ -132,7 +132,7 @@ export const TaskPatchBody = Schema.Struct({ ...patch, repeat }).pipe(
 
 /** How a task repeats: a rule, with the time and the first day if the words named them. */
 export interface Repeat {
-  /** An RRULE that `readRepeat` of `services/tasks/Recurrence.ts` has read. */
+  /** An RRULE, validated by `readRepeat` of `services/tasks/Recurrence.ts`. */
   readonly rule: string
   /** `HH:MM` or longer. */
   readonly time: string | null

@@ -1,7 +1,7 @@
 import { HttpApiSchema } from "@effect/platform"
 import { type Cause, Context, Data, Effect, ParseResult, Predicate, Schema } from "effect"
 
-/** The id of the request that is being answered, as in its `X-Request-Id`, its log lines and its problem document. */
+/** The id of the current request, as in its `X-Request-Id`, its log lines and its problem document. */
 export class RequestId extends Context.Reference<RequestId>()("taskchat/domain/RequestId", {
   defaultValue: () => "none"
 }) {}
@@ -52,7 +52,7 @@ const none = Schema.Struct({})
 
 export const isProblem = (u: unknown): u is AnyProblem => Predicate.hasProperty(u, TypeId)
 
-/** `type` of a problem document: a relative reference, so that it holds wherever the service is mounted. */
+/** `type` of a problem document: a relative reference, so that it is valid under any mount path. */
 export const typeOf = (code: string) => `/problems/${code}`
 
 /**
@@ -82,7 +82,7 @@ export const Problem: {
     override get message() {
       return this.detail ?? about.detail
     }
-    // `Data.TaggedError` puts the members on the instance; a class cannot say so of fields it is generic in.
+    // `Data.TaggedError` sets the members on the instance, which a class with generic fields cannot declare.
     // biome-ignore lint/suspicious/noExplicitAny: the interface above is what callers see
   } as any
 }
@@ -125,9 +125,8 @@ const common = Schema.Struct({
 })
 
 /**
- * The wire form of a kind of problem: for OpenAPI, for derived clients, which decode the class from it, and for endpoints
- * of an app's own on `HttpApiBuilder`, which encode it. Our own endpoints leave that to `http/Problems.ts`, which also sets
- * the header fields.
+ * The wire form of a kind of problem. OpenAPI documents it, derived clients decode it, and an app's endpoints on
+ * `HttpApiBuilder` encode it. The service's endpoints use `http/Problems.ts` instead, which also sets the headers.
  */
 export const wire = <Self extends AnyProblem, Members, Encoded>(kind: {
   new (fields: never): Self

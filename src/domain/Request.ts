@@ -3,10 +3,12 @@ import { TurnId, type UserId } from "./Id.ts"
 import { Problem } from "./Problem.ts"
 import { ToolCalls } from "./ToolCall.ts"
 
-/** Who asks: always from the verified token, never from a URL, a body or the model. */
+/** The user of the request. Always from the verified token, never from a URL, a body or the model. */
 export class CurrentUser extends Context.Tag("taskchat/domain/CurrentUser")<CurrentUser, { readonly id: UserId }>() {}
 
-/** The IANA name of a time zone that this runtime knows. It is checked where it comes in, so `zoneOf` cannot fail later. */
+/**
+ * The IANA name of a time zone that this runtime knows. It is checked where it comes in, so `zoneOf` cannot fail later.
+ */
 export const TimeZone = Schema.String.pipe(
   Schema.filter((name) => isZone(name) || "must be an IANA time zone such as Europe/Berlin", {
     identifier: "TimeZone",
@@ -19,7 +21,7 @@ const isZone = (name: string) =>
   name.length <= 64 && /^[A-Za-z]/.test(name) && Option.isSome(DateTime.zoneMakeNamed(name))
 
 /**
- * The zone of a name that `TimeZone` lets through; any other is a defect. Functions of `DateTime` that take a zone as
+ * The zone of a valid `TimeZone`. An invalid name is a defect. Functions of `DateTime` that take a zone as
  * text must not be used: they read "GMT" and "GMT0" as offsets without a number, and fail.
  */
 export const zoneOf = (name: string): DateTime.TimeZone.Named => DateTime.zoneUnsafeMakeNamed(name)
@@ -28,7 +30,7 @@ const issues = Schema.Struct({
   errors: Schema.Array(
     Schema.Struct({
       path: Schema.String.annotations({
-        description: "Of the member, parameter or header, with dots; empty for the body as a whole",
+        description: "The path of the member, parameter or header, with dots; empty for the whole body",
         examples: ["message"]
       }),
       message: Schema.String.annotations({ examples: ["must not be blank"] })
@@ -49,7 +51,7 @@ export class MissingToken extends Problem("MissingToken", {
   detail: "Send a Bearer token in the Authorization header."
 }) {}
 
-/** Of a token that is genuine, `detail` names the claim that does not name a user; else callers learn no more than that. */
+/** `detail` names the invalid claim only if the signature is valid. Otherwise it gives no reason. */
 export class InvalidToken extends Problem("InvalidToken", {
   status: 401,
   codes: ["invalid_token"],
@@ -65,7 +67,7 @@ export class UserMismatch extends Problem("UserMismatch", {
   detail: "Permission denied"
 }) {}
 
-/** A page of another origin asks, by way of its visitor's browser. */
+/** The request comes from a page of another origin. */
 export class OriginForbidden extends Problem("OriginForbidden", {
   status: 403,
   codes: ["origin_forbidden"],
@@ -87,7 +89,7 @@ export class MethodNotAllowed extends Problem("MethodNotAllowed", {
   detail: "This address does not take that method; see Allow."
 }) {}
 
-/** The client takes none of the forms that an answer has. */
+/** No media type of the answer matches `Accept`. */
 export class NotAcceptable extends Problem("NotAcceptable", {
   status: 406,
   codes: ["not_acceptable"],
@@ -95,7 +97,7 @@ export class NotAcceptable extends Problem("NotAcceptable", {
   detail: "The answer has none of the media types that Accept names."
 }) {}
 
-/** It was begun and not finished in time; the connection is closed. */
+/** The request did not arrive completely in time. The connection is closed. */
 export class RequestTimeout extends Problem("RequestTimeout", {
   status: 408,
   codes: ["request_timeout"],

@@ -3,7 +3,9 @@ import { Context, Option } from "effect"
 /** Requests for one answer of a model, including the first one. */
 const maxRequests = 4
 
-/** Counts all requests for one answer: the client that repairs a request and the caller that retries it share the limit. */
+/**
+ * Counts all requests for one answer: the client that repairs a request and the caller that retries it share the limit.
+ */
 export class RequestLimit {
   #sent = 0
 
@@ -23,7 +25,7 @@ export class RequestLimit {
   }
 }
 
-/** The limit for the current answer; the caller counts its first request. Without one the client has its own. */
+/** The limit for the current answer. The caller counts the first request. Without a limit, the client uses its own. */
 export class CurrentRequestLimit extends Context.Reference<CurrentRequestLimit>()("taskchat/domain/RequestLimit", {
   defaultValue: (): Option.Option<RequestLimit> => Option.none()
 }) {}

@@ -5,12 +5,12 @@ import { errorsIn, messageOf } from "./ModelFailure.ts"
 export type Headers = Readonly<Record<string, string>>
 
 /**
- * The seconds that a provider asks us to wait, in any documented form: `Retry-After` (seconds or a date), `retry-after-ms`,
- * the reset time of an exhausted limit, a member of the error, or its message. Dates are compared with the sender's own
- * clock, not ours.
+ * The seconds that a provider asks us to wait, in any documented form: `Retry-After` (seconds or a date),
+ * `retry-after-ms`, the reset time of an exhausted limit, a member of the error, or its message. Dates are compared
+ * with the sender's clock.
  */
 export const retryDelay = (headers: Headers, body: unknown): number | undefined => {
-  const found = fromHeaders(headers) ?? fromMembers(body) ?? fromWords(messageOf(body))
+  const found = fromHeaders(headers) ?? fromMembers(body) ?? fromMessage(messageOf(body))
   return found === undefined || !Number.isFinite(found) ? undefined : Math.max(0, found)
 }
 
@@ -29,7 +29,7 @@ const fromLimits = (headers: Headers): number | undefined => {
     if (match === null || !name.includes("remaining") || decimal(value) !== 0) continue
     const reset = headers[name.replace("remaining", "reset")]
     const wait = decimal(reset) ?? duration(reset) ?? until(reset, headers)
-    // Some send a moment in Unix seconds or milliseconds; clocks differ too much for those.
+    // Ignores reset times in Unix seconds or milliseconds, because the clocks may differ.
     if (wait !== undefined && wait < 1e6) waits.push(wait)
   }
   return waits.length === 0 ? undefined : Math.max(...waits)
@@ -49,8 +49,8 @@ const fromMembers = (body: unknown): number | undefined => {
   return undefined
 }
 
-const fromWords = (words: string): number | undefined => {
-  const [, text] = /(?:try again|retry|wait)[^.\n\d]{0,40}?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)/.exec(words) ?? []
+const fromMessage = (message: string): number | undefined => {
+  const [, text] = /(?:try again|retry|wait)[^.\n\d]{0,40}?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)/.exec(message) ?? []
   return duration(text?.replace(/(\d)\s+/g, "$1"))
 }
 

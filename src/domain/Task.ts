@@ -78,7 +78,7 @@ export class Task extends Schema.Class<Task>("Task")(
     dueDate: Schema.NullOr(Schema.String.annotations({ jsonSchema: { type: "string", format: "date" } }))
       .annotations({ description: "A day in the user's calendar; never shifts" })
       .pipe(key("due_date")),
-    dueAt: Schema.NullOr(Time).annotations({ description: "Set when a time was given" }).pipe(key("due_at")),
+    dueAt: Schema.NullOr(Time).annotations({ description: "Set if the task has a time" }).pipe(key("due_at")),
     timeZone: Schema.NullOr(Schema.String)
       .annotations({ description: "The zone in which due_at was given; null without a time" })
       .pipe(key("time_zone")),
@@ -100,7 +100,7 @@ export class Task extends Schema.Class<Task>("Task")(
   [undefined, { identifier: "Task", description: "One thing to do", jsonSchema: { examples: [example] } }]
 ) {}
 
-/** No such task, or not the caller's: from outside the two look the same. */
+/** The task does not exist or belongs to another user. Callers cannot distinguish the two. */
 export class TaskNotFound extends Problem("TaskNotFound", {
   status: 404,
   codes: ["task_not_found"],
@@ -113,7 +113,7 @@ export class TaskChanged extends Problem("TaskChanged", {
   status: 412,
   codes: ["task_changed"],
   title: "Task changed",
-  detail: "The task has changed since you read it. Read it again and decide anew."
+  detail: "The task has changed since you read it. Read it again before you change it."
 }) {}
 
 /**

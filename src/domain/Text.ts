@@ -3,8 +3,8 @@ import { length } from "./Json.ts"
 const accents = /[\u0300-\u036f\p{Default_Ignorable_Code_Point}]/gu
 
 /**
- * Folds text for search: without case, accents and invisible characters, in every script, and with compatible characters
- * (full-width letters, ligatures) made equal.
+ * Folds text for search. It ignores case, accents and invisible characters in every script, and treats compatible
+ * characters (full-width letters, ligatures) as equal.
  */
 export const fold = (text: string): string =>
   text.normalize("NFKD").replace(accents, "").toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFC")

@@ -1,7 +1,7 @@
 import { Schema } from "effect"
 import { key } from "./Json.ts"
 
-/** What a tool answered: `status` is `success` or `error`; the other members depend on the tool. */
+/** The result of a tool: `status` is `success` or `error`; the other members depend on the tool. */
 export const ToolResult = Schema.Union(
   Schema.Struct({ status: Schema.Literal("success") }, { key: Schema.String, value: Schema.Unknown }).annotations({
     examples: [{ status: "success", task: { id: 7, title: "Buy milk", completed: false } }]
@@ -32,14 +32,14 @@ export const ToolCallStarted = Schema.Struct(call).annotations({
 })
 export type ToolCallStarted = typeof ToolCallStarted.Type
 
-/** A call that has ended: what was asked, what came back, how long it took. */
+/** A call that has ended: parameters, result and duration. */
 export const ToolCall = Schema.Struct({
   ...call,
   result: ToolResult,
   durationMs: Schema.Int.annotations({ description: "Milliseconds", examples: [4] }).pipe(key("duration_ms"))
 }).annotations({
   identifier: "ToolCall",
-  description: "A call that has ended: what was asked, what came back, how long it took"
+  description: "A call that has ended: parameters, result and duration"
 })
 export type ToolCall = typeof ToolCall.Type
 
@@ -48,16 +48,18 @@ export const ToolCalls = Schema.NullOr(Schema.Array(ToolCall)).annotations({
   description: "In order; null when there were none"
 })
 
-/** The position of a call in its turn: the step that asked for it, and the length of the text before it (UTF-16 units). */
+/**
+ * The position of a call in its turn: the step that asked for it, and the length of the text before it (UTF-16 units).
+ */
 export interface Place {
   readonly step: number
   readonly offset: number
-  /** The provider's own id of the call, only sent back to that provider. */
+  /** The provider's id of the call, sent back only to that provider. */
   readonly providerCallId?: string | undefined
 }
 
-/** Tool calls that run in one step; further ones are dropped. */
+/** The most tool calls in one step. Further calls are dropped. */
 export const maxCallsPerStep = 32
 
-/** Changes of tasks that one turn may make. */
+/** The most changes of tasks in one turn. */
 export const maxChangesPerTurn = 100

@@ -83,7 +83,7 @@ export class Turn extends Schema.Class<Turn>("Turn")(
 
 const turnId = { turnId: TurnId.pipe(key("turn_id")) }
 
-/** The members of a problem of an unfinished turn, so that the caller knows what changed. */
+/** The members of a problem for an unfinished turn, so that the caller knows the changes so far. */
 const unfinished = Schema.Struct({
   ...turnId,
   toolCalls: ToolCalls.pipe(key("tool_calls"))
@@ -116,7 +116,7 @@ export class TooManyTurns extends Problem("TooManyTurns", {
   status: 429,
   codes: ["too_many_turns"],
   title: "Too many running turns",
-  detail: "You have as many running turns as one user may. Wait for one to end."
+  detail: "You have reached the limit of running turns. Wait for one to end."
 }) {}
 
 /** The user's tokens are used up: a turn cannot begin, or it ended after the step that used up the rest. */
@@ -126,7 +126,7 @@ export class BudgetExhausted extends Problem(
     status: 429,
     codes: ["budget_exhausted"],
     title: "Budget exhausted",
-    detail: "Your tokens for today are used up. There are new ones at midnight UTC."
+    detail: "Your tokens for today are used up. The budget is renewed at midnight UTC."
   },
   // Where a turn had begun.
   Schema.Struct({
@@ -142,14 +142,15 @@ export class TurnCancelled extends Problem(
   unfinished
 ) {}
 
-/** The turn that this request waited for was interrupted by its node's stop or death. */
+/** The turn that this request waited for was interrupted, because its node stopped or died. */
 export class TurnInterrupted extends Problem(
   "TurnInterrupted",
   {
     status: 503,
     codes: ["turn_interrupted"],
     title: "Turn interrupted",
-    detail: "The service stopped before the answer was finished. What was said and done is kept; please ask again."
+    detail:
+      "The service stopped before the answer was complete. The text and changes so far are kept. Please ask again."
   },
   unfinished
 ) {}
@@ -206,12 +207,12 @@ export class IdempotencyKeyReused extends Problem("IdempotencyKeyReused", {
   detail: "This Idempotency-Key was used with another body."
 }) {}
 
-/** One task change that was taken back. */
+/** One reverted task change. */
 export const Reverted = Schema.Struct({
   toolCallId: Schema.String.annotations({ examples: ["k3Xb9QzT7"] }).pipe(key("tool_call_id")),
   tool: Schema.String.annotations({ examples: ["create_task"] }),
   taskId: TaskId.pipe(key("task_id"))
-}).annotations({ identifier: "Reverted", description: "One task change that was taken back" })
+}).annotations({ identifier: "Reverted", description: "One reverted task change" })
 export type Reverted = typeof Reverted.Type
 
 /** Some of the turn's tasks have changed since; nothing was reverted. */

@@ -45,8 +45,8 @@ export type TurnEvent = Data.TaggedEnum<{
 export const TurnEvent = Data.taggedEnum<TurnEvent>()
 
 /**
- * A position between two events of a turn: the number of ended tool calls, whether the next has begun, and the length of
- * the text (UTF-16 units). The turn's text and calls are enough to go on from it, without a log of events.
+ * A position between two events of a turn: the number of ended tool calls, whether the next has begun, and the length
+ * of the text (UTF-16 units). The turn's text and calls are enough to continue from it, without a log of events.
  */
 export interface Cursor {
   readonly calls: number
@@ -56,7 +56,7 @@ export interface Cursor {
 
 export const start: Cursor = { calls: 0, begun: false, text: 0 }
 
-/** Whether `place` is after `cursor`, so that a reader at `cursor` has not seen it. */
+/** True if `place` is after `cursor`, so that a reader at `cursor` has not seen it. */
 export const isBehind = (place: Cursor, cursor: Cursor) =>
   place.calls > cursor.calls ||
   place.text > cursor.text ||

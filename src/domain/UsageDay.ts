@@ -34,7 +34,7 @@ export const UsageDay = Schema.Struct({
 }).annotations({ identifier: "UsageDay", description: "The cost of the turns that began on one day" })
 export type UsageDay = typeof UsageDay.Type
 
-/** Days in UTC, both included. */
+/** Days in UTC, both inclusive. */
 export interface UsageRange {
   readonly from: DateTime.Utc
   readonly to: DateTime.Utc

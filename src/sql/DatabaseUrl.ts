@@ -3,8 +3,8 @@ import type { ConnectionOptions } from "node:tls"
 import type Pg from "pg"
 
 /**
- * Reads a `postgres://` URL like PostgreSQL's own client. The driver's parser differs in `sslmode`, prints warnings, and
- * accepts no IPv6 address. Throws an `Error` that does not repeat the URL.
+ * Reads a `postgres://` URL like PostgreSQL's own client. The driver's parser differs in `sslmode`, prints warnings,
+ * and accepts no IPv6 address. Throws an `Error` that does not repeat the URL.
  */
 export const read = (text: string): Pg.ClientConfig => {
   // A URL with credentials but no host does not parse; the host is then a parameter.
@@ -39,7 +39,7 @@ const sslOf = (parameters: URLSearchParams): ConnectionOptions | false => {
   const root = parameters.get(files.ca)
   const pems = Object.entries(files).flatMap(([option, name]) => {
     const file = parameters.get(name)
-    // "system" is what Node.js does anyway.
+    // "system" is the default of Node.js.
     return file === null || (name === files.ca && file === "system") ? [] : [[option, pemIn(file, name)] as const]
   })
   if (mode === "verify-ca" && root === null) {
@@ -47,7 +47,7 @@ const sslOf = (parameters: URLSearchParams): ConnectionOptions | false => {
   }
   return {
     ...Object.fromEntries(pems),
-    // Only encrypted; with an authority as "verify-ca".
+    // Encrypted only. With an authority, the same as "verify-ca".
     ...(mode === "require" && root === null && { rejectUnauthorized: false }),
     ...(mode !== "verify-full" && { checkServerIdentity: () => undefined })
   }

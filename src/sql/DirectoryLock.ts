@@ -28,9 +28,9 @@ export class DirectoryUnusable extends Data.TaggedError("DirectoryUnusable")<{
 }
 
 /**
- * Creates a private directory (0700) and locks it for this process until the scope closes. The lock is a listening socket
- * in it, which the kernel closes however the process ends, so that a killed process never seems alive, as it could with a
- * file of its process id.
+ * Creates a private directory (0700) and locks it for this process until the scope closes. The lock is a listening
+ * socket in the directory. The kernel closes it even if the process is killed. A pid file could make a dead process
+ * look alive.
  */
 export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse | DirectoryUnusable, Scope.Scope> =>
   Effect.acquireRelease(
@@ -42,13 +42,13 @@ export const acquire = (directory: string): Effect.Effect<void, DirectoryInUse |
   )
 
 /**
- * A dead socket is not removed, as it might be another process's new one by then; the next number is used instead. Each
- * process first listens and then looks for others, so that at least one of two sees the other and gives up, with any
- * timing.
+ * A dead socket is not removed, because another process may just have replaced it. The next number is used instead.
+ * Each process first listens and then looks for others. So with any timing, at least one of two processes sees the
+ * other and gives up.
  */
 const lock = async (directory: string): Promise<() => Promise<void>> => {
   await makeDirectory(directory)
-  // The path may be no directory, which must not be changed.
+  // The path may be a file, which must not be changed.
   const handle = await Fs.promises.open(directory, Fs.constants.O_RDONLY | (Fs.constants.O_DIRECTORY ?? 0))
   const addressOf = addressesIn(directory, handle.fd)
   try {
@@ -93,7 +93,7 @@ const numbersIn = async (directory: string): Promise<ReadonlyArray<number>> => {
   })
 }
 
-/** A socket's path has room for about 100 bytes, which a directory's own path may exceed. */
+/** The path of a socket is limited to about 100 bytes, and the path of a directory may be longer. */
 const addressesIn = (directory: string, fd: number) => (number: number) => {
   if (isWindows) {
     return `\\\\.\\pipe\\taskchat-${Crypto.createHash("sha256").update(directory).digest("hex").slice(0, 32)}`
@@ -108,7 +108,7 @@ const addressesIn = (directory: string, fd: number) => (number: number) => {
 const listen = (address: string) =>
   new Promise<Net.Server | undefined>((resolve, reject) => {
     const server = Net.createServer((socket) => {
-      socket.on("error", () => {}) // whoever asked need not wait for the answer
+      socket.on("error", () => {}) // the other process may close early
       socket.end(String(process.pid))
     })
     server.once("error", (error: NodeJS.ErrnoException) =>
@@ -117,7 +117,7 @@ const listen = (address: string) =>
     server.listen(address, () => resolve(server.unref()))
   })
 
-/** The holder's process id, or `undefined` if there is no answer. Asked twice, since a socket exists before it listens. */
+/** The holder's process id, `undefined` without an answer. It asks twice, because a socket exists before it listens. */
 const ask = async (address: string): Promise<string | undefined> => {
   const once = () =>
     new Promise<string | undefined>((resolve) => {

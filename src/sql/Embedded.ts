@@ -15,8 +15,8 @@ import * as DiskRoom from "./Room.ts"
 import * as Signals from "./Signals.ts"
 
 /**
- * Where the embedded database lives: in a directory (created if absent), which survives the process and `kill -9` but, for
- * want of fsync, not a power loss; or in memory, new or from a dump of PGlite's.
+ * The location of the embedded database. A directory is created if absent. Its data survives `kill -9`, but not a power
+ * loss, because it does not use fsync. In memory, the database is new or loaded from a dump of PGlite.
  */
 export type Options = { readonly dataDir: string } | { readonly memory: true; readonly image?: Blob }
 
@@ -32,9 +32,9 @@ export const layer = (
 > =>
   Layer.scopedContext(
     Effect.gen(function* () {
-      const turnstile = yield* Effect.makeSemaphore(1)
-      const db = yield* open(options, turnstile)
-      const sql = yield* makeClient(db, turnstile)
+      const semaphore = yield* Effect.makeSemaphore(1)
+      const db = yield* open(options, semaphore)
+      const sql = yield* makeClient(db, semaphore)
       const signals = yield* Effect.provideService(
         Signals.make((onPayload) => listen(db, onPayload)),
         SqlClient.SqlClient,
@@ -46,17 +46,18 @@ export const layer = (
   ).pipe(Layer.provide(Reactivity.layer))
 
 /**
- * Bytes of a WASM function that run before V8 optimises it, for the whole process; 1.8 million in Node.js 20, 13 million in later
- * ones. A start runs many functions often enough for that, and then most of its CPU goes into code that is hardly used again.
+ * The budget of executed bytes before V8 optimises a WASM function, for the whole process. The default is 1.8 million
+ * in Node.js 20 and 13 million later. A start would exceed it for many functions, and most CPU would go into optimising
+ * code that is rarely used later.
  */
 const tieringBudget = 50_000_000
 
-/** A migrated database that `deploy/image.mjs` leaves in `dist`; there is none beside the sources. */
+/** A migrated database that `deploy/image.mjs` writes to `dist`. Absent when running from source. */
 const builtImage = new URL("../database.tar.br", import.meta.url)
 
 let newImage: Promise<Blob> | undefined
 
-/** What a new database begins as. PGlite takes seconds to create one, which a process does at most once. */
+/** The template of new databases. PGlite takes seconds to create it, at most once per process. */
 const startingImage = async (): Promise<Blob> => {
   const built = await Fs.readFile(builtImage).catch(() => undefined)
   if (built !== undefined) return new Blob([await decompress(built)])
@@ -74,37 +75,37 @@ const createImage = async () => {
   return dump
 }
 
-/** The image's last file is the one that tells PGlite that a database is there, so that a cut start begins anew. */
+/** The last file marks the database as complete for PGlite. An interrupted copy is started again. */
 const isThere = (directory: string) =>
   Fs.access(`${directory}/PG_VERSION`).then(
     () => true,
     () => false
   )
 
-const open = (options: Options, turnstile: Effect.Semaphore) =>
+const open = (options: Options, semaphore: Effect.Semaphore) =>
   Effect.gen(function* () {
     if ("dataDir" in options) yield* DirectoryLock.acquire(options.dataDir)
     return yield* Effect.acquireRelease(
       attempt(async () => {
         setFlagsFromString(`--wasm-tiering-budget=${tieringBudget}`)
-        // Loaded on use: its code takes a good part of a second.
+        // Loaded on use, because loading takes most of a second.
         const { PGlite } = await import("@electric-sql/pglite")
         const directory = "dataDir" in options ? `${options.dataDir}/postgres` : undefined
         const image = "memory" in options ? options.image : undefined
         const db = await PGlite.create(directory ?? "memory://", {
-          postgresqlconf: ["shared_buffers=16MB"], // of 128, which one process's data does not need
+          postgresqlconf: ["shared_buffers=16MB"], // the default of 128 MB is more than one process needs
           parsers,
           ...((directory === undefined || !(await isThere(directory))) && {
             loadDataDir: image ?? (await startingImage())
           })
         })
-        // Parameters are text as `pg` writes it; PGlite's own serializers differ.
+        // Parameters are text in the form of `pg`. PGlite's serializers differ.
         db.serializers = {}
         return db
       }, "Failed to open the embedded database"),
       (db) =>
         // Waits for running statements, but not for an open transaction. Later statements fail as closed.
-        turnstile
+        semaphore
           .withPermits(1)(Effect.void)
           .pipe(
             Effect.interruptible,
@@ -115,34 +116,34 @@ const open = (options: Options, turnstile: Effect.Semaphore) =>
   })
 
 /**
- * There is one session. Outside of a transaction each statement holds the turnstile while it runs, so that it does not
- * become part of another fiber's transaction; a transaction holds it from BEGIN to COMMIT.
+ * There is one session. A statement outside of a transaction holds the semaphore while it runs, so that it does not
+ * become part of another fiber's transaction. A transaction holds it from BEGIN to COMMIT.
  */
-const makeClient = (db: PGlite, turnstile: Effect.Semaphore) => {
+const makeClient = (db: PGlite, semaphore: Effect.Semaphore) => {
   const inTransaction = connection(db)
   const alone =
     (run: Connection["execute"]): Connection["execute"] =>
     (sql, params, transform) =>
-      turnstile.withPermits(1)(run(sql, params, transform))
+      semaphore.withPermits(1)(run(sql, params, transform))
   return Client.make({
     connection: {
       execute: alone(inTransaction.execute),
       executeUnprepared: alone(inTransaction.executeUnprepared),
-      executeRaw: (sql, params) => turnstile.withPermits(1)(inTransaction.executeRaw(sql, params)),
-      executeValues: (sql, params) => turnstile.withPermits(1)(inTransaction.executeValues(sql, params)),
+      executeRaw: (sql, params) => semaphore.withPermits(1)(inTransaction.executeRaw(sql, params)),
+      executeValues: (sql, params) => semaphore.withPermits(1)(inTransaction.executeValues(sql, params)),
       executeStream: inTransaction.executeStream
     },
-    session: Effect.as(turnstile.take(1), {
+    session: Effect.as(semaphore.take(1), {
       connection: inTransaction,
       batch: (statements) => batch(inTransaction, statements),
-      release: Effect.asVoid(turnstile.release(1))
+      release: Effect.asVoid(semaphore.release(1))
     }),
     spanAttributes: [["db.system.name", "postgresql"]],
     hasOneSession: true
   })
 }
 
-/** One after another: there is no round trip to save. */
+/** Runs statements in sequence, because there are no round trips to save. */
 const batch = (
   session: Connection,
   [first, ...rest]: ReadonlyArray<Client.Query>
@@ -169,7 +170,7 @@ const connection = (db: PGlite): Connection => {
   }
 }
 
-/** Without parameters there may be several statements, as with `pg`; then each has its rows. */
+/** Without parameters, the text may contain several statements, as with `pg`. Each has its own rows. */
 const rows = (db: PGlite, sql: string, params: ReadonlyArray<unknown>) =>
   statement<ReadonlyArray<object>>(async () => {
     if (params.length > 0) return (await db.query<object>(sql, params.map(encode))).rows
@@ -177,7 +178,7 @@ const rows = (db: PGlite, sql: string, params: ReadonlyArray<unknown>) =>
     return results.length === 1 ? (results[0]?.rows ?? []) : results.map((result) => result.rows)
   })
 
-/** Once begun it cannot be stopped, and until it ends the session is not free. */
+/** A running statement cannot be stopped, and it blocks the session until it ends. */
 const statement = <A>(run: () => Promise<A>) => Effect.uninterruptible(attempt(run, "Failed to execute statement"))
 
 const listen = (db: PGlite, onPayload: (payload: string) => void) =>
@@ -189,7 +190,7 @@ const listen = (db: PGlite, onPayload: (payload: string) => void) =>
 const attempt = <A>(run: () => Promise<A>, message: string) =>
   Effect.tryPromise({ try: run, catch: (cause) => new SqlError.SqlError({ cause: withoutValues(cause), message }) })
 
-/** PGlite puts the statement's parameters on its errors, and so text from people into the log. */
+/** PGlite adds parameters to its errors. They are removed, because they may contain text from users. */
 const withoutValues = (cause: unknown) => {
   if (cause instanceof Error)
     for (const name of ["query", "params", "queryOptions"]) Reflect.deleteProperty(cause, name)

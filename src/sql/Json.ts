@@ -1,21 +1,21 @@
 /**
- * JSON in SQL, as text. It is put together piece by piece: `json_build_object` looks up the type of every value of every
- * row, and takes twice as long.
+ * JSON in SQL, concatenated as text. `json_build_object` takes twice as long, because it looks up the type of every
+ * value of every row.
  */
 
-/** What is in JSON as it is in SQL: a number, a boolean, JSON itself. */
+/** A value with the same text in SQL and JSON: a number, a boolean or JSON. */
 export const plain = (value: string) => `(${value})::text`
 
-/** A text in which nothing is to be escaped: a word of ours, a UUID. */
+/** A text that needs no escaping: a constant or a UUID. */
 export const word = (value: string) => `'"' || ${value} || '"'`
 
 /** Any other value: a text, a list, a date. */
 export const any = (value: string) => `to_json(${value})::text`
 
-/** A `timestamptz` as clients read it. */
+/** A `timestamptz` in the format of the API. */
 export const time = (value: string) => `to_char(${value} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
-/** Null members are in it, too. */
+/** Includes null members. */
 export const object = (members: Readonly<Record<string, string>>) =>
   `'{' || ${Object.entries(members)
     .map(([name, value]) => `'"${name}":' || coalesce(${value}, 'null')`)

@@ -29,10 +29,10 @@ const loader = Migrator.fromRecord({
   "0012_totals": totals
 })
 
-/** Not the library's default name, so that an application that embeds this one can keep its own migrations beside it. */
+/** Not the library's default name, so that an embedding application can have its own migrations. */
 const table = "taskchat_migrations"
 
-/** Any number that nothing else locks. */
+/** An arbitrary lock number that nothing else uses. */
 const lock = 7_303_011_020
 
 /** Runs all missing migrations or none. Nodes that start at once wait for the first one. */

@@ -12,8 +12,8 @@ class SharedSessions extends Data.TaggedError("SharedSessions")<{}> {
 }
 
 /**
- * Fails if connections have no session of their own, as with a pooler in transaction mode, which would otherwise only show
- * later, in occasional failures. Two real sessions always have different server processes.
+ * Fails if connections have no session of their own, as with a pooler in transaction mode. Otherwise occasional
+ * failures would occur later. Two real sessions always have different server processes.
  */
 export const required = (config: Pg.ClientConfig): Effect.Effect<void, SqlError.SqlError> =>
   Effect.gen(function* () {
@@ -30,7 +30,7 @@ const connect = (config: Pg.ClientConfig) =>
   Effect.acquireRelease(
     Effect.gen(function* () {
       const client = new Pg.Client(config)
-      client.on("error", () => {}) // told by whoever uses it
+      client.on("error", () => {}) // the next use reports the error
       yield* attempt(() => client.connect())
       return client
     }),

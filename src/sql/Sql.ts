@@ -11,13 +11,13 @@ import * as Room from "./Room.ts"
 import * as Sessions from "./Sessions.ts"
 import * as Signals from "./Signals.ts"
 
-/** A PostgreSQL server of its own. */
+/** A PostgreSQL server. */
 export interface Options {
-  /** `postgres://…`. It must lead to real sessions: statements are prepared by name, and one connection listens. */
+  /** `postgres://…`. It must provide real sessions: statements are prepared by name, and one connection listens. */
   readonly url: Redacted.Redacted
-  /** Connections; 10 when absent. One more listens. */
+  /** Connections, besides one that listens. Default: 10. */
   readonly poolSize?: number
-  /** How long to wait for a connection, new or free; 5 seconds when absent. */
+  /** How long to wait for a new or free connection. Default: 5 seconds. */
   readonly connectTimeout?: Duration.DurationInput
 }
 
@@ -25,7 +25,7 @@ export interface Options {
 const migrated = <A, E>(database: Layer.Layer<SqlClient.SqlClient | A, E>) =>
   Layer.provideMerge(Layer.effectDiscard(Migrations.run), database)
 
-/** New embedded databases are copies of one, in which the secrets that a migration draws are left out. */
+/** New embedded databases are copies of a template. The template has no secrets of migrations. */
 const withSecrets = Effect.flatMap(
   SqlClient.SqlClient,
   (sql) => sql`
@@ -60,7 +60,7 @@ export const layerEmbedded = (
       )
     : migratedEmbedded(options)
 
-/** A failure to open or migrate a database in a directory is the directory's failure. */
+/** A failure to open or migrate a database in a directory is reported as a failure of the directory. */
 const unusable = <E>(directory: string, error: E): Effect.Effect<E | DirectoryLock.DirectoryUnusable> =>
   error instanceof DirectoryLock.DirectoryInUse || error instanceof DirectoryLock.DirectoryUnusable
     ? Effect.succeed(error)
@@ -86,7 +86,7 @@ const client = (options: Options, connection: Pg.ClientConfig, readOnly: ReadOnl
     onReadOnly: () => readOnly.onFound(),
     max: options.poolSize ?? 10,
     statement_timeout: 30_000,
-    // A node that freezes within a transaction must not lock rows for longer than its turns' leases last.
+    // A frozen node must not lock rows in a transaction for longer than the leases of its turns.
     idle_in_transaction_session_timeout: 10_000
   })
 
@@ -127,12 +127,12 @@ const signals = (connection: Pg.ClientConfig, readOnly: ReadOnly) =>
 
 const backoff = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")), Schedule.jittered)
 
-/** Milliseconds for which a new connection is kept, even if its server is read only. */
+/** Milliseconds for which a new connection is kept even if its server is read only. */
 const minAge = 1000
 
 /**
- * Listens until the scope closes. The returned promise resolves if the connection ends before that or must be replaced: a
- * server that another has replaced gets no notifications.
+ * Listens until the scope closes. The returned promise resolves if the connection ends before that or must be replaced,
+ * because a server that was replaced in a failover gets no notifications.
  */
 const listen = (connection: Pg.ClientConfig, readOnly: ReadOnly, onPayload: (payload: string) => void) =>
   Effect.gen(function* () {

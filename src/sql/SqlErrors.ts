@@ -3,23 +3,24 @@ import { Effect, ParseResult, Predicate } from "effect"
 
 /**
  * The name of the constraint or unique index that a statement violated, on either engine; `undefined` for any other
- * failure. Where a table is split, its parts' names are the table's with a number in them (`turns_slots_102009` on Citus,
- * `turns_0_pkey` of a partition): that number is left out.
+ * failure. The parts of a split table have a number in their names (`turns_slots_102009` on Citus, `turns_0_pkey` of a
+ * partition), which is removed.
  */
 export const violated = (error: SqlError): string | undefined =>
   property(error.cause, "code")?.startsWith("23")
     ? property(error.cause, "constraint")?.replace(/_\d+(?=_|$)/, "")
     : undefined
 
-/** Whether a statement called `turn_lost()`: this node no longer holds the turn's lease. */
+/** True if a statement called `turn_lost()`: this node no longer holds the lease of the turn. */
 export const isTurnLost = (error: SqlError): boolean => property(error.cause, "code") === "TC001"
 
-/** Whether `erasure_fence()` refused a row: the data of its user is being erased. Takes any value, as `isUnavailable` does. */
+/** True if `erasure_fence()` refused a row, because the data of its user is being erased. Takes any value. */
 export const isErasing = (error: unknown): boolean =>
   error instanceof SqlError && property(error.cause, "code") === "TC002"
 
 /**
- * Turns failed statements, and rows that do not match their schema, into defects: a service's callers cannot act on either.
+ * Turns failed statements, and rows that do not match their schema, into defects: a service's callers cannot act on
+ * either.
  */
 export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.catchIf(
@@ -30,8 +31,8 @@ export const dieOnSql = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   )
 
 /**
- * Whether the database is away, so that a later retry may help. Everything else is a defect of ours. Takes any value, so
- * that defects can be checked too.
+ * True if the database is unavailable, so that a later retry may help. All other failures are defects. Takes any value,
+ * so that defects can be checked too.
  */
 export const isUnavailable = (error: unknown): boolean => error instanceof SqlError && isAway(error.cause)
 

@@ -16,7 +16,7 @@ import * as ToolCalls from "../models/ToolCalls.ts"
 import * as Pull from "../runtime/Pull.ts"
 import * as StreamText from "../runtime/StreamText.ts"
 
-/** What a model does within one answer. A string is a piece of text, streamed on its own. */
+/** One action of a model within an answer. A string is a streamed piece of text. */
 export type Piece =
   | string
   | Data.TaggedEnum<{
@@ -31,55 +31,55 @@ export type Piece =
 /** One answer of the model, which is one step of a turn. */
 export type Answer = Piece | ReadonlyArray<Piece>
 
-/** What the model was asked, as scripts and tests look at it. */
+/** A request to the model. */
 export interface Asked {
   readonly prompt: ReadonlyArray<Prompt.Message>
   /** The first system message. */
   readonly instructions: string
   /** The last user message. */
   readonly message: string
-  /** What the tools have answered since then, in order. */
+  /** The tool results after that message, in order. */
   readonly results: ReadonlyArray<{ readonly id: string; readonly tool: string; readonly result: unknown }>
-  /** The names of the tools on offer. */
+  /** The names of the offered tools. */
   readonly tools: ReadonlyArray<string>
-  /** Whether it was told to answer in words. */
+  /** False if the answer must be text. */
   readonly mayCallTools: boolean
 }
 
 /**
- * The answers in the order in which they are asked for, by whichever turn; to ask for more is a defect. Or a rule, which
- * should depend on nothing but what it is given, as many turns may ask at once.
+ * A list of answers, used in the order of the requests of all turns. A request after the last answer is a defect. Or a
+ * function, which should be pure, because several turns may call it concurrently.
  */
 export type Script = ReadonlyArray<Answer> | ((asked: Asked) => Answer)
 
 const { Call, Cut, Fault, Pause, Used, Wait } = Data.taggedEnum<Exclude<Piece, string>>()
 
-/** Asks for a tool. `parameters` is its arguments, or the text that stands in their place. Ids count up unless given. */
+/** A tool call. A string as `parameters` is sent unchanged as its arguments. Default ids are numbered. */
 export const call = (tool: string, parameters: object | string = {}, id?: string): Piece =>
   Call({ tool, arguments: typeof parameters === "string" ? parameters : JSON.stringify(parameters), id })
 
-/** Goes on after a while, by the `Clock`. */
+/** Waits for a duration, by the `Clock`. */
 export const delay = (duration: Duration.DurationInput): Piece => Wait({ until: Effect.sleep(duration) })
 
-/** Goes on when `effect` has succeeded. */
+/** Waits until `effect` has succeeded. */
 export const wait = (effect: Effect.Effect<unknown>): Piece => Wait({ until: effect })
 
-/** Never goes on. */
+/** Waits forever. */
 export const silence: Piece = Wait({ until: Effect.never })
 
-/** Goes on when the test says so, with `resume`. */
+/** Waits until the test runs `resume`. */
 export const pause: Piece = Pause()
 
-/** Breaks off with an error: one of the `faults`, or any other. */
+/** Fails with an error: one of the `faults`, or any other. */
 export const fail = (error: AiError.AiError): Piece => Fault({ error })
 
-/** The stream ends here without its end. */
+/** Ends the stream without a finish part. */
 export const cut: Piece = Cut()
 
-/** How many tokens the answer cost; without it, the prompt's messages and the answer's pieces are counted. */
+/** The usage of the answer. By default, one token per message of the prompt and per piece of the answer. */
 export const used = (inputTokens: number, outputTokens: number): Piece => Used({ inputTokens, outputTokens })
 
-/** The answer does not report its cost. */
+/** The answer reports no usage. */
 export const unreported: Piece = Used({ inputTokens: undefined, outputTokens: undefined })
 
 const about = { module: "ScriptedModel", method: "streamText" }
@@ -87,9 +87,9 @@ const request = { method: "POST" as const, url: "http://model.test/", urlParams:
 
 const transport = (cause: unknown) => new AiError.HttpRequestError({ ...about, reason: "Transport", request, cause })
 
-/** What goes wrong with models' services. */
+/** Failures of a provider. */
 export const faults = {
-  /** The service refuses with this status. */
+  /** An HTTP error with this status. */
   status: (status: number, headers: Readonly<Record<string, string>> = {}, body?: string) =>
     new AiError.HttpResponseError({
       ...about,
@@ -98,37 +98,37 @@ export const faults = {
       response: { status, headers },
       ...(body !== undefined && { body })
     }),
-  /** 429, perhaps with the seconds to wait. */
+  /** 429, optionally with `Retry-After` in seconds. */
   busy: (retryAfter?: number) =>
     faults.status(429, retryAfter === undefined ? {} : { "retry-after": String(retryAfter) }),
   /** Connection refused. */
   unreachable: transport(new Error("ECONNREFUSED")),
-  /** No byte came for too long. */
+  /** The idle timeout of the provider. */
   silent: transport(new Cause.TimeoutException()),
-  /** The connection broke off within the answer. */
+  /** The connection broke within the answer. */
   cutOff: new AiError.HttpResponseError({
     ...about,
     reason: "Decode",
     request,
     response: { status: 200, headers: {} }
   }),
-  /** The answer makes no sense. */
+  /** The answer is malformed. */
   malformed: new AiError.MalformedOutput({ ...about, description: "Malformed" })
 }
 
-/** The test's side of the model. */
+/** Controls and observes the model in a test. */
 export class ScriptedModel extends Context.Tag("taskchat/testing/ScriptedModel")<
   ScriptedModel,
   {
-    /** What was asked so far, oldest first. */
+    /** The requests so far, oldest first. */
     readonly asked: Effect.Effect<ReadonlyArray<Asked>>
-    /** Waits until it was asked so many times: from then on the clock may be moved. */
+    /** Waits for this number of requests. After that, the test may move the clock. */
     readonly untilAsked: (times: number) => Effect.Effect<void>
-    /** Lets the next `pause` go on, now or when it comes. */
+    /** Ends the next `pause`, now or when the script reaches it. */
     readonly resume: Effect.Effect<void>
-    /** How many answers were broken off by whoever was reading them. */
+    /** The number of answers that their reader interrupted. */
     readonly interrupted: Effect.Effect<number>
-    /** How many answers are being given. */
+    /** The number of answers in progress. */
     readonly open: Effect.Effect<number>
   }
 >() {}

@@ -25,14 +25,14 @@ import * as TestTokens from "./TestTokens.ts"
 export interface OpenOptions extends Services.Options {
   /** The model's script. */
   readonly script: ScriptedModel.Script
-  /** Per user, in windows by the `Clock`; practically unlimited when absent. */
+  /** Rate limits per user, in windows by the `Clock`. Default: practically unlimited. */
   readonly limits?: Limits
-  /** In code points; 4000 when absent. */
+  /** In code points. Default: 4000. */
   readonly messageMaxLength?: number
 }
 
 export interface Options extends OpenOptions {
-  /** In which services live; a fresh one in memory when absent. */
+  /** Default: a new database in memory. */
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
 }
 
@@ -50,23 +50,23 @@ type Everything =
   | RateLimits
 
 /**
- * The whole service in this process: its routes are called without a socket, its model follows a script, its database is
- * a fresh one in memory, and its time is the `Clock`'s. Wait for the model (`ScriptedModel.untilAsked`) before you move a
- * `TestClock`: the database takes its time in the world, not on that clock.
+ * The whole service in this process. Its routes are called without a socket, its model follows a script, its database
+ * is new and in memory, and its time comes from `Clock`. Wait for the model (`ScriptedModel.untilAsked`) before you
+ * move a `TestClock`, because the database takes real time.
  */
 export class TestServer extends Context.Tag("taskchat/testing/TestServer")<
   TestServer,
   {
-    /** A client with a token of this user's. */
+    /** A client with a token of this user. */
     readonly client: (user: UserId) => Effect.Effect<Client.Derived & Client.Streams>
-    /** Answers as the network would; any address leads here. */
+    /** Sends a request to the service. The host of the URL does not matter. */
     readonly fetch: typeof globalThis.fetch
   }
 >() {
   static readonly layer = (options: Options): Layer.Layer<Everything | SqlClient.SqlClient | Signals> =>
     Layer.provideMerge(TestServer.layerOpen(options), options.database ?? Sql.layerTest)
 
-  /** In a database that tests share, as each takes a second to start. */
+  /** With a database that several tests share, because each takes a second to start. */
   static readonly layerOpen = (options: OpenOptions): Layer.Layer<Everything, never, SqlClient.SqlClient | Signals> =>
     Layer.provideMerge(Layer.scoped(TestServer, make(options)), services(options))
 }
@@ -101,7 +101,7 @@ const make = (options: OpenOptions) =>
         Client.make({
           baseUrl: "http://taskchat.test",
           token: Effect.provideService(TestTokens.tokenOf(user), Tokens, tokens),
-          // Its silence is that of the `TestClock`.
+          // An idle timeout would run by the `TestClock`.
           idleTimeout: Duration.infinity
         }).pipe(Effect.provide(FetchHttpClient.layer), Effect.provideService(FetchHttpClient.Fetch, fetch))
     })

@@ -2,7 +2,7 @@ import { type Duration, Effect, Redacted } from "effect"
 import type { UserId } from "../domain/Id.ts"
 import { Tokens } from "../services/access/Tokens.ts"
 
-/** A token of this user, signed with the `Tokens` in the context; valid for an hour by default. */
+/** A token of this user, signed by the `Tokens` in the context. Valid for an hour by default. */
 export const tokenOf = (
   user: UserId,
   ttl: Duration.DurationInput = "1 hour"

@@ -83,17 +83,20 @@ const requestId: Parameter = {
   schema: { type: "string", examples: [headers["X-Request-Id"].example] }
 }
 
-/** Adds what the platform's document leaves out: examples, headers, codes, and the real format of errors and streams. */
+/**
+ * Adds the parts that the platform's document does not have: examples, headers, codes, and the formats of errors and
+ * streams.
+ */
 export function complete<Rest extends Document>({ components, paths, ...rest }: Rest) {
   const tidied = tidy(components.schemas)
   const schemas = Record.map(components.schemas, tidied)
-  // The platform's error for invalid requests, which is never sent.
+  // Remove the platform's error for invalid requests, which is never sent.
   const platforms = reachable([refTo("HttpApiDecodeError")], components.schemas)
   const isPlatforms = (name: string) => platforms.has(name)
   const schemaOf = (ref: JsonSchema) => schemas[nameOf(ref) ?? ""] ?? {}
   const example = exampleOf(schemas)
 
-  // A schema with a status annotation has lost its name.
+  // The platform drops the name of a schema with a status annotation.
   const names = new Map(Object.entries(schemas).map(([name, schema]) => [JSON.stringify(schema), name]))
   const named = (schema: JsonSchema) => {
     const name = names.get(JSON.stringify(schema))
@@ -169,7 +172,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
     }
   }
 
-  /** Many operations have the same refusals, so each is written once. */
+  /** Many operations have the same errors, so each is written once. */
   const problems = new Map<string, Response>()
   const refuse = (names: ReadonlyArray<string>, traits: Traits): Ref => {
     const name = `${traits.isSecured ? "" : "Public"}${names.map((name) => name.replace(/Problem$/, "")).join("Or")}`
@@ -201,7 +204,7 @@ export function complete<Rest extends Document>({ components, paths, ...rest }: 
               ? ["4XX", refuse(["NotFoundProblem", "MethodNotAllowedProblem"], traits)]
               : [status, failure(response, traits)]
         ),
-        // From the listener, before the request is read.
+        // Sent by the listener, before the request is parsed.
         408: refuse(["RequestTimeoutProblem"], noTraits),
         431: refuse(["HeadersTooLargeProblem"], noTraits)
       }

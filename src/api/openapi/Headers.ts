@@ -9,7 +9,7 @@ export const headers = {
     example: "2f1c7f0e-6f4b-4a47-9a53-0d7a4b9f6f10"
   },
   "X-Content-Type-Options": {
-    description: "Browsers must not guess another type than `Content-Type`",
+    description: "Browsers must use `Content-Type` and not guess another type",
     required: true,
     schema: { type: "string", enum: ["nosniff"] },
     example: "nosniff"
@@ -31,7 +31,7 @@ export const headers = {
   },
   RateLimit: {
     description:
-      "The same in the form of the IETF's draft: the policy, how many are left (`r`), for how many seconds (`t`)",
+      "The same in the form of the IETF draft: the policy, the remaining requests (`r`) and the seconds until the window ends (`t`)",
     schema: { type: "string" },
     example: '"api";r=599;t=60'
   },
@@ -70,13 +70,13 @@ export const headers = {
     example: "Permission denied"
   },
   Allow: {
-    description: "With 405: the methods of the address",
+    description: "With 405: the methods of this path",
     schema: { type: "string" },
     example: "GET, HEAD, PATCH, DELETE"
   },
   "Cache-Control": {
     description:
-      "`private, no-cache`: the answer is for the token's user alone; of a stream `no-cache, no-transform`: nobody in between may keep or change it",
+      "`private, no-cache`: the answer is only for the token's user. Streams have `no-cache, no-transform`: proxies must not store or change them",
     schema: { type: "string" },
     example: "private, no-cache"
   },
@@ -87,7 +87,7 @@ export const headers = {
     example: 'attachment; filename="taskchat-1-2026-01-31.jsonl"'
   },
   "X-Accel-Buffering": {
-    description: "Proxies must not buffer it",
+    description: "Proxies must not buffer the stream",
     required: true,
     schema: { type: "string" },
     example: "no"

@@ -1,6 +1,6 @@
 import { Record } from "effect"
 
-/** A JSON Schema as Effect makes them for OpenAPI 3.1. */
+/** A JSON Schema as Effect creates it for OpenAPI 3.1. */
 export interface JsonSchema {
   readonly $ref?: string
   readonly type?: string
@@ -56,11 +56,11 @@ const mapParts = (schema: JsonSchema, f: (part: JsonSchema) => JsonSchema): Json
   ...(schema.allOf && { allOf: schema.allOf.map(f) })
 })
 
-/** Descriptions that Effect adds to its built-in schemas, which help no reader. */
+/** Descriptions of Effect's built-in schemas, which do not help readers. */
 const isBuiltIn = (text: unknown) =>
   typeof text === "string" && /^(an? (string|number|integer|boolean)|int|unknown|maxItems\(\d+\))$/.test(text)
 
-/** A schema as written by hand. */
+/** Simplifies a schema to the form that a person would write. */
 export const tidy =
   (all: Schemas) =>
   (schema: JsonSchema): JsonSchema => {
@@ -79,7 +79,7 @@ export const tidy =
     return { ...(others.length === 0 ? only : { allOf }), ...said }
   }
 
-/** An example of a schema: its own, else one made from its parts' examples. */
+/** An example of a schema: its own, or one composed of the examples of its parts. */
 export const exampleOf =
   (all: Schemas) =>
   (schema: JsonSchema): unknown => {

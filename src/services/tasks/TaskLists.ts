@@ -19,7 +19,7 @@ export interface TaskQuery {
   readonly dueAfter?: string | null | undefined
   /** Only those without a due date. */
   readonly due?: "none" | null | undefined
-  /** Found in title or description, without regard to case and accents. */
+  /** Text in the title or description, ignoring case and accents. */
   readonly query?: string | null | undefined
   /** Newest first when absent. */
   readonly sort?: Order | null | undefined

@@ -1,19 +1,19 @@
 import { Effect, FastCheck as fc, Runtime } from "effect"
 
-/** One thing that every implementation has to do, as a check for whichever test runner there is. */
+/** One requirement for every implementation, as a check for any test runner. */
 export interface Fact<R> {
   readonly name: string
-  /** Fails or dies if it is not so. It may be run many times, and beside others. */
+  /** Fails or dies if the requirement is not met. It may run several times, also concurrently. */
   readonly check: Effect.Effect<void, unknown, R>
 }
 
-/** Gathers facts as a test runner would. */
+/** Collects facts with the interface of a test runner. */
 export const gather = <R>() => {
   const facts: Array<Fact<R>> = []
   const effect = (name: string, check: () => Effect.Effect<unknown, unknown, R>) => {
     facts.push({ name, check: Effect.asVoid(Effect.suspend(check)) })
   }
-  /** A fact for all values of these kinds. */
+  /** A fact for all values of these arbitraries. */
   const prop = <Values extends [unknown, ...Array<unknown>]>(
     name: string,
     arbitraries: { [K in keyof Values]: fc.Arbitrary<Values[K]> },

@@ -4,23 +4,23 @@ import { ConversationId, MessageId, UserId } from "../../domain/Id.ts"
 import { type ConversationQuery, Conversations, type MessageQuery } from "../../services/Conversations.ts"
 import { type Fact, gather } from "./Contract.ts"
 
-/** How what the contract reads comes to be: the messages of a conversation are written by turns, not by `Conversations`. */
+/** Creates the data that the contract reads. `Conversations` does not write messages, turns do. */
 export class ConversationSeeds extends Context.Tag("taskchat/testing/ConversationSeeds")<
   ConversationSeeds,
   {
-    /** Conversations titled "Seeded", one for each time at which something was last said, with ascending ids. */
+    /** Conversations with the title "Seeded", one for each time of the last activity, with ascending ids. */
     readonly conversations: (
       owner: UserId,
       times: ReadonlyArray<DateTime.Utc>
     ) => Effect.Effect<ReadonlyArray<ConversationId>>
-    /** So many messages in an empty conversation, by turns the user's and the assistant's, numbered from 1. */
+    /** `count` messages in an empty conversation, alternately of the user and the assistant, numbered from 1. */
     readonly messages: (owner: UserId, id: ConversationId, count: number) => Effect.Effect<ReadonlyArray<MessageId>>
-    /** As if something were said now. */
+    /** Sets the time of the last activity to now. */
     readonly touch: (owner: UserId, id: ConversationId) => Effect.Effect<void>
   }
 >() {}
 
-/** A user of whom there is nothing yet. */
+/** A user without data. */
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 
 const seedConversations = (owner: UserId, times: ReadonlyArray<DateTime.Utc>) =>
@@ -42,7 +42,7 @@ const conversationIds = (page: { readonly conversations: ReadonlyArray<{ readonl
 const numbers = (page: { readonly messages: ReadonlyArray<{ readonly sequenceNumber: number }> }) =>
   page.messages.map(({ sequenceNumber }) => sequenceNumber)
 
-/** The ids of all pages, with `between` done after each. */
+/** The ids of all pages. `between` runs after each page. */
 const walk = <E, R>(owner: UserId, limit: number, between: (page: number) => Effect.Effect<unknown, E, R>) =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
@@ -58,12 +58,12 @@ const walk = <E, R>(owner: UserId, limit: number, between: (page: number) => Eff
     return seen
   })
 
-/** What happens after a page: a conversation is added, or one of those there was is touched or removed. */
+/** A change between two pages: a conversation is added, or an existing one is touched or removed. */
 const disturbance = fc.record({ kind: fc.constantFrom("add", "touch", "remove"), at: fc.nat() })
 
 const failure = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.either(effect), Either.getLeft)
 
-/** What is refused of a conversation that is not there. */
+/** The errors of all methods for a conversation that does not exist. */
 const refusals = (owner: UserId, id: ConversationId, message: MessageId) =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
@@ -88,10 +88,10 @@ const expected = (left: ReadonlyArray<number>, { after, before, limit = 1000 }: 
 
 const { facts, it } = gather<Conversations | ConversationSeeds>()
 
-/** What every `Conversations` does. */
+/** The contract of `Conversations`. */
 export const contract: ReadonlyArray<Fact<Conversations | ConversationSeeds>> = facts
 
-it.effect("are listed by when something was last said in them, and by id where that is the same", () =>
+it.effect("conversations are listed by the time of their last activity, then by id", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser
@@ -110,7 +110,7 @@ it.effect("are listed by when something was last said in them, and by id where t
   })
 )
 
-it.effect("a user without any has an empty list", () =>
+it.effect("a user without conversations has an empty list", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     assert.deepStrictEqual(yield* conversations.list(yield* newUser, {}), {
@@ -121,7 +121,7 @@ it.effect("a user without any has an empty list", () =>
   })
 )
 
-it.effect("a page holds 50 unless told otherwise, and its total is that of all", () =>
+it.effect("a page has 50 conversations by default, and `total` counts all pages", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser
@@ -138,7 +138,7 @@ it.effect("a page holds 50 unless told otherwise, and its total is that of all",
 )
 
 it.effect.prop(
-  "pages neither repeat nor skip one that stays as it was, whatever happens to the others meanwhile",
+  "pages neither repeat nor skip an unchanged conversation while others change",
   [
     fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 12 }),
     fc.integer({ min: 1, max: 5 }),
@@ -168,7 +168,7 @@ it.effect.prop(
   { fastCheck: { numRuns: 40 } }
 )
 
-it.effect("a page goes on from its cursor though the conversation that it names is gone", () =>
+it.effect("a cursor stays valid after its conversation is removed", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser
@@ -189,7 +189,7 @@ it.effect("a page goes on from its cursor though the conversation that it names 
   })
 )
 
-it.effect("one is renamed, and loses its title, without moving in the list", () =>
+it.effect("renaming a conversation or removing its title does not move it in the list", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser
@@ -203,7 +203,7 @@ it.effect("one is renamed, and loses its title, without moving in the list", () 
   })
 )
 
-it.effect("one that was removed is nowhere found, and removing it again finds nothing", () =>
+it.effect("a removed conversation is not found by any method", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser
@@ -216,27 +216,32 @@ it.effect("one that was removed is nowhere found, and removing it again finds no
   })
 )
 
-it.effect("another user's is nowhere found, cannot be told from one that never was, and stays as it is", () =>
-  Effect.gen(function* () {
-    const conversations = yield* Conversations
-    const owner = yield* newUser
-    const stranger = yield* newUser
-    const id = yield* seedConversation(owner)
-    const [message = MessageId.make(1)] = yield* seedMessages(owner, id, 2)
-    const before = [yield* conversations.get(owner, id), yield* conversations.messages(owner, id, {})]
-    assert.deepStrictEqual(yield* refusals(stranger, id, message), everywhere)
-    assert.deepStrictEqual(yield* refusals(stranger, nobody, message), everywhere)
-    assert.strictEqual((yield* conversations.list(stranger, {})).total, 0)
-    const own = yield* seedConversation(stranger)
-    assert.strictEqual(
-      Option.getOrUndefined(yield* failure(conversations.removeMessage(stranger, own, message)))?._tag,
-      "MessageNotFound"
-    )
-    assert.deepStrictEqual([yield* conversations.get(owner, id), yield* conversations.messages(owner, id, {})], before)
-  })
+it.effect(
+  "another user's conversation is not found by any method, like one that never existed, and does not change",
+  () =>
+    Effect.gen(function* () {
+      const conversations = yield* Conversations
+      const owner = yield* newUser
+      const stranger = yield* newUser
+      const id = yield* seedConversation(owner)
+      const [message = MessageId.make(1)] = yield* seedMessages(owner, id, 2)
+      const before = [yield* conversations.get(owner, id), yield* conversations.messages(owner, id, {})]
+      assert.deepStrictEqual(yield* refusals(stranger, id, message), everywhere)
+      assert.deepStrictEqual(yield* refusals(stranger, nobody, message), everywhere)
+      assert.strictEqual((yield* conversations.list(stranger, {})).total, 0)
+      const own = yield* seedConversation(stranger)
+      assert.strictEqual(
+        Option.getOrUndefined(yield* failure(conversations.removeMessage(stranger, own, message)))?._tag,
+        "MessageNotFound"
+      )
+      assert.deepStrictEqual(
+        [yield* conversations.get(owner, id), yield* conversations.messages(owner, id, {})],
+        before
+      )
+    })
 )
 
-it.effect("a conversation without messages has an empty page of them", () =>
+it.effect("a conversation without messages has an empty page", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser
@@ -251,7 +256,7 @@ it.effect("a conversation without messages has an empty page of them", () =>
 )
 
 it.effect.prop(
-  "a page of messages is what its query says of those that are left, in order",
+  "a page of messages matches its query, in order, without removed messages",
   [
     fc.integer({ min: 0, max: 12 }),
     fc.uniqueArray(fc.integer({ min: 1, max: 12 })),
@@ -289,7 +294,7 @@ it.effect.prop(
   { fastCheck: { numRuns: 30 } }
 )
 
-it.effect("a page of messages holds 1,000 unless told otherwise", () =>
+it.effect("a page has 1,000 messages by default", () =>
   Effect.gen(function* () {
     const conversations = yield* Conversations
     const owner = yield* newUser

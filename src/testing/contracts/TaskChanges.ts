@@ -7,11 +7,11 @@ import { changeOf, createTitled, ids, listAll, newTask, newTurn, newUser, patch,
 
 const { facts, it } = gather<Tasks>()
 
-/** How every `Tasks` records changes, and takes them back. */
+/** The contract of `Tasks` for the history and for undo. */
 export const changes: ReadonlyArray<Fact<Tasks>> = facts
 
 it.effect.prop(
-  "history has one record per version: each begins where the one before ended, and the last is the task",
+  "the history has one record per version, each begins where the previous ended, and the last matches the task",
   [fc.gen()],
   ([g]) =>
     Effect.gen(function* () {
@@ -38,7 +38,7 @@ it.effect.prop(
 )
 
 it.effect.prop(
-  "however many changes are made at once, a list tells how many tasks there are, to do and done",
+  "the totals of lists are right after concurrent changes",
   [fc.gen()],
   ([g]) =>
     Effect.gen(function* () {
@@ -57,7 +57,7 @@ it.effect.prop(
   { fastCheck: { numRuns: 20 } }
 )
 
-it.effect("history is read in pages, newest first, and names the cause of each change", () =>
+it.effect("the history has pages, newest first, with the cause of each change", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -79,7 +79,7 @@ it.effect("history is read in pages, newest first, and names the cause of each c
   })
 )
 
-it.effect("a change that changes nothing leaves no record, and the version stays", () =>
+it.effect("an update without effect leaves no record and keeps the version", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -97,7 +97,7 @@ it.effect("a change that changes nothing leaves no record, and the version stays
   })
 )
 
-it.effect("of two updates that expect the same version, exactly one wins", () =>
+it.effect("of two updates with the same expected version, exactly one succeeds", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -122,7 +122,7 @@ it.effect("of two updates that expect the same version, exactly one wins", () =>
   })
 )
 
-it.effect("updates of different members at once are all kept, each with its version", () =>
+it.effect("concurrent updates of different members are all kept, each with its version", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -140,7 +140,7 @@ it.effect("updates of different members at once are all kept, each with its vers
   })
 )
 
-it.effect("a task completed 50 times at once has changed once", () =>
+it.effect("50 concurrent completions change a task once", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -167,7 +167,7 @@ it.effect("a task completed 50 times at once has changed once", () =>
 )
 
 it.effect.prop(
-  "reverting a turn brings every task back to how it was before, whatever the turn did",
+  "reverting a turn restores every task to its state before the turn",
   [fc.gen()],
   ([g]) =>
     Effect.gen(function* () {
@@ -198,7 +198,7 @@ it.effect.prop(
   { fastCheck: { numRuns: 30 } }
 )
 
-it.effect("a turn with a task that has changed since is not reverted at all, and the conflict names that task", () =>
+it.effect("a turn is not reverted if one of its tasks has changed since, and the conflict names the task", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -210,7 +210,7 @@ it.effect("a turn with a task that has changed since is not reverted at all, and
     yield* tasks.setCompleted(owner, [a, b], true, turn(0))
     yield* tasks.remove(owner, c, turn(1))
     yield* tasks.update(owner, b, { title: "mine" }, request)
-    // What came in between would be lost too, though the turn's own version is the last one.
+    // A revert would also lose the change between two changes of the turn.
     yield* tasks.update(owner, b, { title: "B" }, turn(2))
     const before = yield* listAll(owner, {})
     const conflict = yield* Effect.flip(tasks.revert(owner, turnId))
@@ -219,7 +219,7 @@ it.effect("a turn with a task that has changed since is not reverted at all, and
   })
 )
 
-it.effect("reverting records what it does as an undo of the turn, and leaves other users' tasks alone", () =>
+it.effect("a revert is recorded as an undo of the turn and does not change other users' tasks", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -239,7 +239,7 @@ it.effect("reverting records what it does as an undo of the turn, and leaves oth
   })
 )
 
-it.effect("of reverts of the same turn at once, one does it", () =>
+it.effect("of concurrent reverts of the same turn, one takes effect", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser

@@ -7,14 +7,14 @@ import { ids, listAll, newTask, newTurn, newUser, patch, request } from "./TaskS
 
 const { facts, it } = gather<Tasks>()
 
-/** How tasks repeat in every `Tasks`. */
+/** The contract of `Tasks` for repeating tasks. */
 export const repeats: ReadonlyArray<Fact<Tasks>> = facts
 
 const every = (rule: string) => ({ rule, time: null, startsOn: null })
 const dayOf = (n: number) => DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake("2101-01-03"), { days: n }))
 
 it.effect.prop(
-  "a task that repeats moves on by its rule, from its own day, however often it is completed; then it stays completed",
+  "each completion of a repeating task moves it to the next day of its rule, until the rule ends",
   [fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 4 }), fc.nat({ max: 800 })],
   ([interval, count, first]) =>
     Effect.gen(function* () {
@@ -44,7 +44,7 @@ it.effect.prop(
   { fastCheck: { numRuns: 10 } }
 )
 
-it.effect("another due date moves one occurrence of a task that repeats; another repetition begins anew", () =>
+it.effect("a new due date moves one occurrence of a repeating task, and a new rule starts the series anew", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -69,7 +69,7 @@ it.effect("another due date moves one occurrence of a task that repeats; another
     const next = ["2101-01-10", "2101-01-10T14:00:00.000Z", zone, "2101-01-03"]
     assert.deepStrictEqual(yield* update({ completed: true }), next)
     assert.deepStrictEqual(yield* update({ completed: true, occurrence: "2101-01-06" }), next)
-    // Who takes a completion back by moving the task back can complete the same occurrence again.
+    // After the task is moved back, the same occurrence can be completed again.
     assert.deepStrictEqual((yield* update(moved))[0], "2101-01-06")
     assert.deepStrictEqual(yield* update({ completed: true, occurrence: "2101-01-06" }), next)
     const early = yield* Effect.flip(
@@ -101,7 +101,7 @@ it.effect("another due date moves one occurrence of a task that repeats; another
   })
 )
 
-it.effect("within one turn a task that repeats moves on once, and undoing the turn takes it back", () =>
+it.effect("a repeating task moves on once within one turn, and undoing the turn moves it back", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -134,7 +134,7 @@ it.effect("within one turn a task that repeats moves on once, and undoing the tu
   })
 )
 
-it.effect("of completions of one occurrence at once, one moves the task on", () =>
+it.effect("of concurrent completions of one occurrence, one moves the task on", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser

@@ -12,7 +12,7 @@ export const newTurn = Effect.sync(() => TurnId.make(crypto.randomUUID()))
 export const request = Cause.Request({ requestId: "test" })
 export const newTask = Schema.decodeUnknownSync(NewTask)
 export const patch = Schema.decodeUnknownSync(TaskPatch)
-/** Creates a task of each title. */
+/** Creates a task for each title. */
 export const createTitled = (owner: UserId, titles: ReadonlyArray<string>) =>
   Effect.flatMap(Tasks, (tasks) =>
     tasks.createMany(
@@ -25,7 +25,7 @@ export const createTitled = (owner: UserId, titles: ReadonlyArray<string>) =>
 export const ids = (tasks: ReadonlyArray<Task | Versioned>) =>
   tasks.map((one) => ("task" in one ? one.task.id : one.id))
 
-/** All tasks that a query finds, read page by page. */
+/** All tasks that match a query, read page by page. */
 export const listAll = (owner: UserId, query: TaskQuery) =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
@@ -76,10 +76,10 @@ export const query = fc.record({
   limit: fc.integer({ min: 1, max: 7 })
 })
 
-/** Letters as people compare them: σ and ς, ä and Ä and a are the same. */
+/** Folds letters for search: σ and ς are equal, and so are ä, Ä and a. */
 const letters = (text: string) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ς", "σ")
 
-/** What a query is to find, by its definition. */
+/** True if a query must find the task. */
 export const isFound = (query: TaskQuery) => (task: Task) => {
   const within = (text: string | null) => text !== null && letters(text).includes(letters(query.query ?? ""))
   return (
@@ -92,7 +92,7 @@ export const isFound = (query: TaskQuery) => (task: Task) => {
   )
 }
 
-/** Which of two tasks, the newest of which come first, precedes the other. */
+/** The stable sort of a query, for tasks that are newest first. */
 export const inOrder = ({ sort }: TaskQuery) =>
   Arr.sortWith(({ dueAt, dueDate, priority }: Task) => {
     if (sort === "due") return [dueDate ?? "~", dueAt === null ? "~" : DateTime.formatIso(dueAt)]

@@ -9,7 +9,7 @@ import { ids, inOrder, isFound, listAll, newTask, newUser, patch, query, request
 
 const { facts, it } = gather<Tasks>()
 
-it.effect("a new task has version 1, what it was given, and nothing else", () =>
+it.effect("a new task has version 1, the given members and defaults", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -26,7 +26,7 @@ it.effect("a new task has version 1, what it was given, and nothing else", () =>
 )
 
 it.effect.prop(
-  "several tasks created at once come back in their order, as they were given",
+  "several tasks created in one call are returned in order with the given members",
   [fc.array(task, { maxLength: 25 })],
   ([given]) =>
     Effect.gen(function* () {
@@ -44,7 +44,7 @@ it.effect.prop(
 )
 
 it.effect.prop(
-  "a query finds what its definition says, in its order, whatever the size of the pages",
+  "a query finds all matching tasks in its order, for any page size",
   [
     fc.array(task, { minLength: 5, maxLength: 20 }),
     fc.infiniteStream(fc.boolean()),
@@ -104,7 +104,7 @@ it.effect("pages show each task once while tasks are added, changed and removed"
   })
 )
 
-it.effect("an update keeps what it does not name, and clears what it names as null", () =>
+it.effect("an update keeps absent members and clears members that are null", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -151,7 +151,7 @@ it.effect("a time sets its day in its zone; another day keeps the time of day; a
     assert.deepStrictEqual(yield* update({ due_at: null }), ["2026-01-31", null])
     assert.deepStrictEqual(yield* update({ due_at }), ["2026-02-01", instant])
     assert.deepStrictEqual(yield* update({ due_date: null }), [null, null])
-    // Given without a zone, on a day that is not UTC's: the time keeps its distance from the day.
+    // Without a zone, and on another day than in UTC: the time keeps its distance from the day.
     assert.deepStrictEqual(yield* update({ due_at, due_date: "2026-01-31" }), ["2026-01-31", instant])
     assert.deepStrictEqual(yield* update({ due_date: "2026-07-02" }), ["2026-07-02", "2026-07-03T04:30:00.000Z"])
     const early = yield* tasks.create(owner, newTask({ title: "t", due_at: "0001-01-01T00:00:00Z" }), request)
@@ -161,7 +161,7 @@ it.effect("a time sets its day in its zone; another day keeps the time of day; a
   })
 )
 
-it.effect("another user's task is not found, and cannot be told from one that never was", () =>
+it.effect("another user's task is not found, like one that never existed", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -185,7 +185,7 @@ it.effect("another user's task is not found, and cannot be told from one that ne
   })
 )
 
-it.effect("a removed task is gone for all but its history", () =>
+it.effect("a removed task is not found, except by its history", () =>
   Effect.gen(function* () {
     const tasks = yield* Tasks
     const owner = yield* newUser
@@ -203,5 +203,5 @@ it.effect("a removed task is gone for all but its history", () =>
   })
 )
 
-/** What every `Tasks` does. */
+/** The contract of `Tasks`. */
 export const contract: ReadonlyArray<Fact<Tasks>> = [...facts, ...changes, ...repeats]
