@@ -42,7 +42,7 @@ describe("Accept", () => {
     assert.isFalse(prefers(accept))
   })
 
-  it("stands whatever is in the field, and finds the profile behind whatever is well-formed", () => {
+  it("accepts any field value, and finds the profile after any well-formed media types", () => {
     fc.assert(fc.property(fc.string(), (accept) => assert.isFalse(prefers(accept))))
     const word = fc.stringMatching(/^[a-z+.-]{1,8}$/)
     const quoted = fc.string().map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`)

@@ -5,14 +5,14 @@ import { type Answer, answersIn, newUser, raw, send, tokenOf } from "../support/
 
 const metadata = "/.well-known/oauth-protected-resource"
 
-/** Where a stranger at `/mcp` is told to learn of tokens. */
+/** The metadata URL in the 401 answer of `/mcp`. */
 const pointerOf = (answer: Answer) => {
   assert.strictEqual(answer.status, 401)
   return /resource_metadata="([^"]+)"/.exec(answer.headers["www-authenticate"] ?? "")?.[1]
 }
 
 layer(Server.layer())("Addresses", (it) => {
-  it.effect("a created task's address is made of its ids, whatever the target looked like", () =>
+  it.effect("`Location` of a created task is built from its ids, for any request target", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const target of [
@@ -28,7 +28,7 @@ layer(Server.layer())("Addresses", (it) => {
     })
   )
 
-  it.effect("a Host is believed where it names the machine itself, and nowhere else", () =>
+  it.effect("only a loopback `Host` is trusted", () =>
     Effect.gen(function* () {
       for (const host of ["localhost", "localhost:3000", "127.0.0.1:80", "[::1]:3000"]) {
         const headers = { host, "x-forwarded-proto": "https", "x-forwarded-host": "evil.example" }
@@ -46,7 +46,7 @@ layer(Server.layer())("Addresses", (it) => {
     })
   )
 
-  it.effect("a Host of the wrong form, twice, or missing in HTTP/1.1 is refused with a problem", () =>
+  it.effect("an invalid, duplicate or missing `Host` in HTTP/1.1 is refused with a problem", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const rest = `Authorization: Bearer ${yield* tokenOf(user)}\r\nConnection: close\r\n\r\n`
@@ -85,7 +85,7 @@ layer(Server.layer())("Addresses", (it) => {
     })
   )
 
-  it.effect("every answer tells browsers not to guess its type", () =>
+  it.effect("every answer has `X-Content-Type-Options: nosniff`", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const [method, path, message] of [
@@ -110,7 +110,7 @@ layer(Server.layer())("Addresses", (it) => {
 })
 
 layer(Server.layer({ publicUrl: "https://tasks.example.com/service/" }))("Addresses with PUBLIC_URL", (it) => {
-  it.effect("addresses are those of PUBLIC_URL, whatever the request says", () =>
+  it.effect("URLs in answers use PUBLIC_URL, not the request", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const headers of [{ host: "evil.example" }, { host: "localhost" }]) {

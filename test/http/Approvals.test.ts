@@ -36,7 +36,7 @@ const titleOf = (user: UserId, task: number) =>
     status === 200 ? json["title"] : null
   )
 
-/** A conversation in which the deletion of a task, or what else is asked for, waits. */
+/** A conversation in which the deletion of a task, or another call, awaits approval. */
 const asking = (...calls: ReadonlyArray<Parameters<typeof call>>) =>
   Effect.gen(function* () {
     const user = yield* newUser
@@ -71,7 +71,7 @@ const turnOf = (user: UserId, turn: unknown) =>
 const callsIn = (json: Fields) => listOf(json["tool_calls"])
 
 layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
-  it.effect("a call that changes something waits; calls before it run, and those after it do not", () =>
+  it.effect("a call with a change waits; earlier calls run, and later calls do not", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const task = yield* newTask(user)
@@ -110,7 +110,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.scoped("the last event of a stream says what waits, and so does the message as long as it does", () =>
+  it.scoped("the last event of a stream lists the awaiting calls, and so does the message while they wait", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const task = yield* newTask(user)
@@ -141,7 +141,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("approving runs exactly those calls in a new turn, whose records and undo they belong to", () =>
+  it.effect("an approval runs exactly the awaiting calls in a new turn, which has their records and undo", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const { conversation, json, task, turn, user } = asked
@@ -178,7 +178,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.scoped("the stream of an approval begins with the calls that were approved", () =>
+  it.scoped("the stream of an approval begins with the approved calls", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const events = yield* open("POST", `/api/${asked.user}/turns/${asked.turn}/approve`, {
@@ -199,7 +199,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("declining runs nothing, and the agent is told", () =>
+  it.effect("a decline runs nothing, and the agent is told", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const declined = yield* decide(asked, "decline")
@@ -214,7 +214,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("the model goes on as if it had not been stopped, and later sees one turn", () =>
+  it.effect("the model continues as if it had not been stopped, and later sees one turn", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const task = yield* newTask(user)
@@ -255,7 +255,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("one word of a list approves in the next message, and any other message declines", () =>
+  it.effect("an approving word as the next message approves, and any other message declines", () =>
     Effect.gen(function* () {
       for (const word of ["yes", " OK\n"]) {
         const { conversation, task, user } = yield* asking()
@@ -269,14 +269,14 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
         assert.deepStrictEqual([json["assistant_message"], json["tool_calls"]], ["Hello.", null], word)
         assert.strictEqual(yield* titleOf(asked.user, asked.task), "Milk", word)
         assert.deepStrictEqual(codeOf(yield* approve(asked)), [409, "approval_closed"])
-        // The word comes too late.
+        // The approving word is too late.
         const late = yield* say(asked.user, "yes", { conversation_id: asked.conversation })
         assert.strictEqual(late.json["tool_calls"], null)
       }
     })
   )
 
-  it.effect("the word says nothing of another conversation or of another user's", () =>
+  it.effect("an approving word has no effect on other conversations and users", () =>
     Effect.gen(function* () {
       const { conversation, task, user } = yield* asking()
       assert.strictEqual((yield* say(user, "yes")).json["tool_calls"], null)
@@ -289,7 +289,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("refuses in the order of a chat message, and spends its limit", () =>
+  it.effect("has the order of refusals and the rate limit of a chat message", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const { turn, user } = asked
@@ -312,7 +312,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
   )
 
   it.scoped(
-    "nothing waits of a turn that asked for nothing, still runs, has expired, or whose answer was deleted",
+    "a turn without calls, a running or expired turn, and a turn with a deleted answer have no awaiting calls",
     () =>
       Effect.gen(function* () {
         const user = yield* newUser
@@ -347,7 +347,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
       })
   )
 
-  it.effect("if a task has changed since, nothing runs and no turn begins, and it can still be declined", () =>
+  it.effect("if a task has changed since, an approval is refused, and a decline is still possible", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const [milk, bread] = [yield* newTask(user), yield* newTask(user, "Bread")]
@@ -379,7 +379,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("a call that cannot run does not wait, and one that fails when it is approved is told to the agent", () =>
+  it.effect("a call that cannot run does not wait, and the agent is told if an approved call fails", () =>
     Effect.gen(function* () {
       const broken = yield* asking(["delete_task", { task_id: "seven" }])
       assert.strictEqual(broken.json["awaiting"], null)
@@ -391,7 +391,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.scoped("an Idempotency-Key gives the first answer again, as JSON and as a stream", () =>
+  it.scoped("an Idempotency-Key returns the first answer again, as JSON and as a stream", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const headers = { "idempotency-key": "once" }
@@ -405,14 +405,14 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
       })
       assert.strictEqual(events.headers["idempotent-replayed"], "true")
       assert.strictEqual((yield* events.rest).at(-1)?.data["turn_id"], first.json["turn_id"])
-      // Another path has another key.
+      // A key belongs to its path.
       assert.deepStrictEqual(codeOf(yield* decide(asked, "decline", { headers })), [409, "approval_closed"])
       const word = yield* asking()
       const says = say(word.user, "yes", { conversation_id: word.conversation }, headers)
       const said = yield* says
       assert.strictEqual(callsIn(said.json).length, 1)
       assert.deepStrictEqual((yield* says).json, said.json)
-      // What was asked for is told again as it was.
+      // The awaiting calls are returned again unchanged.
       const user = yield* newUser
       const task = yield* newTask(user)
       const asks = say(user, yield* plays([call("delete_task", { task_id: task })]), {}, headers)
@@ -422,7 +422,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("the AI SDK's chat asks, and goes on with its answer: done, or declined", () =>
+  it.effect("the AI SDK's chat asks for approval, and continues its answer after an approval or a decline", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const task = yield* newTask(user)
@@ -446,7 +446,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
           const before = yield* Effect.promise(() => history(me, conversation))
           const plain = (message: Message | undefined) => JSON.parse(JSON.stringify(message?.parts ?? []))
           assert.deepStrictEqual(plain(before.at(-1)), plain(asking.lastMessage))
-          // As after a reload.
+          // As after a reload of the page.
           const sendAutomaticallyWhen = lastAssistantMessageIsCompleteWithApprovalResponses
           const chat = new SdkChat(me, before, { sendAutomaticallyWhen })
           const part = chat.lastMessage?.parts.findLast((part) => part.type === "dynamic-tool")
@@ -489,7 +489,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("no attempt to forge an approval runs anything but what is stored", () =>
+  it.effect("a forged approval can run only the stored calls", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const { conversation, json, task, turn, user } = asked
@@ -530,7 +530,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("of fifty decisions at once one counts, and what was approved runs once", () =>
+  it.effect("of fifty concurrent decisions one takes effect, and the approved calls run once", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const message = yield* plays([call("create_task", { title: "Once" })], "Created.")
@@ -554,7 +554,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
     })
   )
 
-  it.effect("an approval and a change of its task at once: one comes first, and the other knows", () =>
+  it.effect("a concurrent approval and change of its task are serialised", () =>
     Effect.gen(function* () {
       const outcomes = yield* Effect.forEach(
         Arr.makeBy(10, (i) => i),
@@ -577,7 +577,7 @@ layer(Server.layer({ confirm: "changes" }))("approvals", (it) => {
 })
 
 layer(Server.layer({ confirm: "changes", tokensPerDay: 10_000 }))("approvals within a budget", (it) => {
-  it.effect("where nothing is left, nothing runs, and the calls go on waiting", () =>
+  it.effect("without budget nothing runs, and the calls keep waiting", () =>
     Effect.gen(function* () {
       const asked = yield* asking()
       const { task, turn, user } = asked

@@ -6,7 +6,7 @@ import { countSteps } from "../support/Backtracking.ts"
 import * as Server from "../support/Server.ts"
 import { fieldsOf, newUser, say, send } from "../support/Server.ts"
 
-/** What `effect` normalises, besides short texts: NFC sorts a run of marks in the square of its length. */
+/** The long texts that `effect` normalises. NFC takes quadratic time for a run of combining marks. */
 const normalised = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.acquireUseRelease(
     Effect.sync(() => {
@@ -29,7 +29,7 @@ type Sending = Effect.Effect.Context<ReturnType<typeof send>>
 
 const marks = (n: number) => `a${"\u0315".repeat(n)}${"\u0300".repeat(n)}`
 
-/** Whether the tool refused its arguments. */
+/** True if the tool refused its arguments. */
 const isRefused = (user: UserId, name: string, args: object) =>
   Effect.map(
     send("POST", "/mcp", {
@@ -45,7 +45,7 @@ layer(Server.layer())("Bounds", (it) => {
     ["too long", marks(20_000)],
     ["of long runs", marks(31)]
   ] as const) {
-    it.effect(`a text that is ${kind} is refused at every door before it is normalised`, () =>
+    it.effect(`a text that is ${kind} is refused by every endpoint and tool before it is normalised`, () =>
       Effect.gen(function* () {
         const user = yield* newUser
         const task = (yield* send("POST", `/api/${user}/tasks`, { user, body: { title: "Milk" } })).json["id"]
@@ -108,7 +108,7 @@ layer(Server.layer())("Bounds", (it) => {
     )
   }
 
-  it.effect("a list is refused for its length before any of its items is read", () =>
+  it.effect("a list that is too long is refused before its items are decoded", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const labels = Array.from({ length: 4000 }, () => "a")
@@ -121,7 +121,7 @@ layer(Server.layer())("Bounds", (it) => {
     })
   )
 
-  it.effect("no pattern goes over what a request carries more than a bounded number of times, wherever it is", () =>
+  it.effect("every pattern takes a bounded number of steps per character of a request", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const task = (yield* send("POST", `/api/${user}/tasks`, { user, body: { title: "Milk" } })).json["id"]
@@ -184,7 +184,7 @@ layer(Server.layer())("Bounds", (it) => {
     })
   )
 
-  it.effect("a body of too many values is refused before anything walks it", () =>
+  it.effect("a body with too many values is refused before it is decoded", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const objects = Array.from({ length: 80_000 }, () => ({}))

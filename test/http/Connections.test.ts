@@ -13,7 +13,7 @@ const get = (fields: string, target = "/health", version = "HTTP/1.1") => `GET $
 
 const inner = get(host, "/nowhere")
 
-/** What two readers might divide into requests in two ways, or not at all: none of it reaches a handler. */
+/** Ambiguous or invalid requests, which must not reach a handler. */
 const unreadable: Readonly<Record<string, string>> = {
   "a length and chunks": post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
   "two lengths": post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello"),
@@ -22,38 +22,38 @@ const unreadable: Readonly<Record<string, string>> = {
   "a length with a sign": post("Content-Length: +5\r\n", "hello"),
   "a hexadecimal length": post("Content-Length: 0x5\r\n", "hello"),
   "an empty length": post("Content-Length: \r\n", "hello"),
-  "a length beyond all numbers": post("Content-Length: 99999999999999999999\r\n", "hello"),
+  "a length that is too large": post("Content-Length: 99999999999999999999\r\n", "hello"),
   "chunks that are not the last coding": post("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"),
   "chunks twice": post("Transfer-Encoding: chunked,chunked\r\n", "0\r\n\r\n"),
   "a space before a colon": post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"),
-  "a field that is folded": post("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"),
+  "a folded field": post("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"),
   "lines that end with LF alone": "GET /health HTTP/1.1\nHost: a\n\n",
   "one line that ends with LF alone": get(`${host}X: a\nY: b\r\n`),
   "a CR within a field": get(`${host}X: a\rb\r\n`),
   "NUL within a field": get(`${host}X: a\0b\r\n`),
   "a field without a name": get(`${host}: a\r\n`),
-  "a name that is no token": get(`${host}a(b: a\r\n`),
+  "a name that is not a token": get(`${host}a(b: a\r\n`),
   "bytes in the target": get(host, "/\u00c3\u00a9"),
   "no target": "GET  HTTP/1.1\r\nHost: a\r\n\r\n",
   "another version": get(host, "/health", "HTTP/1.2"),
   "its preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-  "a method that there is not": `BREW /health HTTP/1.1\r\n${host}\r\n`,
+  "an unknown method": `BREW /health HTTP/1.1\r\n${host}\r\n`,
   "a TLS greeting": "\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003",
   "another Host behind 2,500 fields": get(`${host}${"a:\r\n".repeat(2500)}Host: b\r\n${close}`)
 }
 
-/** Bodies that break off in the middle of what a handler may have begun to read: no second request is read from what is left. */
+/** Invalid bodies, which a handler may have begun to read. The rest must not be read as a second request. */
 const broken: Readonly<Record<string, string>> = {
   "an unknown coding": post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"),
-  "a size beyond all numbers": post("Transfer-Encoding: chunked\r\n", "FFFFFFFFFFFFFFFFF\r\n"),
+  "a size that is too large": post("Transfer-Encoding: chunked\r\n", "FFFFFFFFFFFFFFFFF\r\n"),
   "a negative size": post("Transfer-Encoding: chunked\r\n", "-1\r\n"),
   "a size with a prefix": post("Transfer-Encoding: chunked\r\n", "0x5\r\nhello\r\n0\r\n\r\n"),
-  "a chunk that is longer than it says": post("Transfer-Encoding: chunked\r\n", "5\r\nhelloXX0\r\n\r\n"),
+  "a chunk that is longer than its size": post("Transfer-Encoding: chunked\r\n", "5\r\nhelloXX0\r\n\r\n"),
   "chunks that end with LF alone": post("Transfer-Encoding: chunked\r\n", "5\nhello\n0\n\n"),
   "an extension without end": post("Transfer-Encoding: chunked\r\n", `5;${"a".repeat(20_000)}\r\nhello\r\n0\r\n\r\n`)
 }
 
-/** Requests that have their place within HTTP, however odd. */
+/** Unusual but valid requests. */
 const odd: ReadonlyArray<readonly [what: string, request: string, ...statuses: ReadonlyArray<number>]> = [
   ["empty lines before it", `${"\r\n".repeat(1000)}${get(host + close)}`, 200],
   [
@@ -94,7 +94,7 @@ const odd: ReadonlyArray<readonly [what: string, request: string, ...statuses: R
 ]
 
 layer(Server.layer())("A connection", (it) => {
-  it.effect("what is no request is 400, whatever else would read in it, and ends it", () =>
+  it.effect("an invalid request gets 400 and closes the connection", () =>
     Effect.gen(function* () {
       for (const [what, bytes] of Object.entries(unreadable)) {
         const answers = answersIn(yield* raw(Buffer.from(bytes, "latin1"), get(host)))
@@ -107,7 +107,7 @@ layer(Server.layer())("A connection", (it) => {
     })
   )
 
-  it.effect("a body that is broken ends it", () =>
+  it.effect("an invalid body closes the connection", () =>
     Effect.gen(function* () {
       for (const [what, bytes] of Object.entries(broken)) {
         const statuses = answersIn(yield* raw(bytes, get(host))).map(({ status }) => status)
@@ -116,7 +116,7 @@ layer(Server.layer())("A connection", (it) => {
     })
   )
 
-  it.effect("what is odd but a request is answered as one", () =>
+  it.effect("an unusual but valid request is answered normally", () =>
     Effect.gen(function* () {
       for (const [what, bytes, ...statuses] of odd) {
         const answers = answersIn(yield* raw(bytes))
@@ -129,7 +129,7 @@ layer(Server.layer())("A connection", (it) => {
     })
   )
 
-  it.effect("a client that is refused while it sends a body, and reads only then, sees the answer", () =>
+  it.effect("a client that reads only after sending its body receives the refusal", () =>
     Effect.gen(function* () {
       const { port } = yield* Server.Server
       const token = yield* tokenOf(yield* newUser)
@@ -157,7 +157,7 @@ layer(Server.layer())("A connection", (it) => {
 })
 
 describe("Requests in one packet", () => {
-  it.scopedLive("are handled one after another, and past a hundred the connection is closed", () =>
+  it.scopedLive("are handled in sequence, and the connection is closed after a hundred", () =>
     Effect.gen(function* () {
       const server = yield* HttpServer.HttpServer
       let [now, most] = [0, 0]

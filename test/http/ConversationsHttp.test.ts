@@ -18,7 +18,7 @@ import { Conversations } from "../../src/services/Conversations.ts"
 import { newUser, seedConversation, seedConversations, seedMessages } from "../support/Conversations.ts"
 import * as Database from "../support/Database.ts"
 
-/** Here a token is just the user's id: who may say who they are is another module's question. */
+/** The token is just the user's id, because authentication is tested elsewhere. */
 const whoeverSaysSo = Layer.merge(
   Layer.succeed(Authentication, {
     bearer: (token) => Effect.succeed({ id: UserId.make(Number(Redacted.value(token))) })
@@ -37,7 +37,7 @@ const server = HttpApiRoutes.mount(ConversationsOnly).pipe(
   Layer.provideMerge(NodeHttpServer.layerTest)
 )
 
-/** A request of the user's; `path` begins after `/conversations`. */
+/** A request of the user. `path` is the part after `/conversations`. */
 const send = (user: UserId, method: "GET" | "PATCH" | "DELETE", path: string, body?: unknown) =>
   HttpClientRequest.make(method)(`/api/${user}/conversations${path}`).pipe(
     HttpClientRequest.bearerToken(String(user)),
@@ -61,7 +61,7 @@ const encodeMessages = Schema.encodeSync(MessageList)
 const encodeTaskCursor = Schema.encodeSync(Cursor)
 
 layer(server)("ConversationsHttp", (it) => {
-  it.effect("a cursor leads through all pages", () =>
+  it.effect("cursors lead through all pages", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const ids = yield* seedConversations(
@@ -94,7 +94,7 @@ layer(server)("ConversationsHttp", (it) => {
     })
   )
 
-  it.effect("messages are answered as their schema says", () =>
+  it.effect("messages match their schema", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const conversations = yield* Conversations
@@ -117,14 +117,14 @@ layer(server)("ConversationsHttp", (it) => {
     })
   )
 
-  it.effect("with include=parts, messages have text and tool calls in the order in which they came", () =>
+  it.effect("with include=parts, messages have text and tool calls in order", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const id = yield* seedConversation(user)
       const answers = [
         { content: "Let me see.\n\nDone. Anything else?", offsets: [13, 19, 19] },
         { content: "Done.", offsets: [0, 5] },
-        // What has no place, or one that cannot be, does not change the text.
+        // A call without a position, or with an invalid one, does not change the text.
         { content: "Done.", offsets: [] },
         { content: "Done.", offsets: [4, 2, 99] },
         { content: "", offsets: [0] }
@@ -177,7 +177,7 @@ layer(server)("ConversationsHttp", (it) => {
     })
   )
 
-  it.effect("a conversation is read, renamed, left without a title, and deleted", () =>
+  it.effect("a conversation can be read, renamed, left without a title, and deleted", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const id = yield* seedConversation(user)
@@ -258,7 +258,7 @@ layer(server)("ConversationsHttp", (it) => {
     })
   )
 
-  it.effect("a cursor of any time that it can name is answered", () =>
+  it.effect("cursors of all possible times are accepted", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const millis of ["0", "9".repeat(14)]) {

@@ -24,14 +24,14 @@ const of = (type: string, lines: ReadonlyArray<Line>) => lines.filter((line) => 
 
 const decodeLines = Schema.decodeUnknown(Schema.Array(ExportLine))
 
-/** One for the server and for the tests' own statements. */
+/** Shared by the server and the statements of the tests. */
 const database = Layer.fresh(Database.layer)
 
 layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(database)), {
   excludeTestServices: true,
   timeout: "60 seconds"
 })("DataHttp", (it) => {
-  it.effect("exports everything that is kept, each line as its schema says, and the last one says how many", () =>
+  it.effect("exports all stored data, each line matches its schema, and the last line has the number of lines", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       const sql = yield* SqlClient.SqlClient
@@ -48,7 +48,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
       yield* sql`
         INSERT INTO identities (issuer, subject, user_id) VALUES ('https://issuer.example.com', ${`account ${user}`}, ${user})`
       const [turn] = yield* sql<{ id: string }>`SELECT id FROM turns WHERE user_id = ${user}`
-      // What a running turn leaves there.
+      // The rows of a running turn.
       yield* sql`INSERT INTO turn_output (user_id, turn_id, part, text) VALUES (${user}, ${turn?.id}, 0, 'I have')`
       yield* sql`
         INSERT INTO tool_calls (user_id, turn_id, step, position, text_offset, call) VALUES (${user}, ${turn?.id}, 1, 0, 0,
@@ -95,13 +95,13 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
     })
   )
 
-  it.effect("has every column of the database in an export, but for those that are named here", () =>
+  it.effect("an export has every column of the database except those listed here", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const inside = [
-        // Where a place in it is, and what is for the model's provider alone.
+        // Positions, and data for the provider only.
         "messages.tool_places messages.provider_states tool_calls.text_offset tool_calls.call",
-        // How nodes work on a turn; what of it comes under other names.
+        // Internals of running turns, and columns with other names in the export.
         "turns.slot turns.node turns.lease_until turns.cancel_requested_at turns.watched_until turns.is_message_refused",
         "turns.retry_after turns.id turns.input_tokens turns.output_tokens turns.step_usage turns.error_code",
         "turns.error_detail turns.estimated_tokens turns.reserved_tokens",
@@ -112,7 +112,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
         "usage_days.cancelled usage_days.interrupted",
         "idempotency_keys.request_hash"
       ].flatMap((names) => names.split(" "))
-      // The models of a day are in its line, and totals are sums of what is in others.
+      // The line of a day contains its models, and totals are sums of other rows.
       const columns = yield* sql<{ table: string; column: string }>`
         SELECT table_name AS table, column_name AS column FROM information_schema.columns
         WHERE table_schema = current_schema() AND column_name <> 'user_id' AND table_name IN (
@@ -149,7 +149,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
     })
   )
 
-  it.effect("exports one moment while the user writes", () =>
+  it.effect("an export is a consistent snapshot while the user writes", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const user = yield* newUser
@@ -185,11 +185,11 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
     })
   )
 
-  it.effect("makes one export for a user and two for all at a time, and ends one that nobody reads", () =>
+  it.effect("allows one export per user and two per node at a time, and ends an export without a reader", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const [one, other, third] = [yield* newUser, yield* newUser, yield* newUser]
-      // More than sockets hold.
+      // More than socket buffers hold.
       for (const user of [one, other]) {
         yield* sql`
           WITH c AS (INSERT INTO conversations (user_id) VALUES (${user}) RETURNING id)
@@ -214,7 +214,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
     }).pipe(Effect.scoped)
   )
 
-  it.effect("has tasks as iCalendar, which a reader of it understands as they were meant", () =>
+  it.effect("tasks as iCalendar are read correctly by an iCalendar library", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const title = `Milk, bread; \\ and "${"long ".repeat(30)}𝒶é`
@@ -251,7 +251,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
       assert.deepStrictEqual(repeating?.getFirstProperty("categories")?.getValues(), ["a,b", "c"])
       assert.strictEqual(repeating?.getFirstPropertyValue("description"), "Two\nlines")
       assert.strictEqual(weekly?.getFirstPropertyValue("rrule")?.toString(), "FREQ=WEEKLY;COUNT=2")
-      // The clocks change on the 28th: nine o'clock stays nine o'clock.
+      // Daylight saving begins on the 28th: the local time stays 9:00.
       const event = new ICAL.Event(repeating ?? new ICAL.Component("vtodo"))
       const times = event.iterator()
       const instants = Array.from({ length: 4 }, () => times.next()?.toJSDate().toISOString())
@@ -264,7 +264,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
     })
   )
 
-  it.effect("is refused to everybody else", () =>
+  it.effect("is refused to other users", () =>
     Effect.gen(function* () {
       const [user, other] = [yield* newUser, yield* newUser]
       for (const path of ["export", "data"]) {
@@ -276,7 +276,7 @@ layer(Server.layer({ database, hasErasure: true }).pipe(Layer.provideMerge(datab
     })
   )
 
-  it.effect("erases all data: 202 while it runs, 409 for all else, 204 when nothing is left", () =>
+  it.effect("erases all data: 202 while it runs, 409 for other requests, 204 when done", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       const user = yield* newUser

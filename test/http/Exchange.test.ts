@@ -6,13 +6,13 @@ import { call, fail, faults } from "../../src/testing/ScriptedModel.ts"
 import * as Server from "../support/Server.ts"
 import { fieldsOf, newUser, open, say, send, stream, tokenOf } from "../support/Server.ts"
 
-/** What the service tells whoever runs it. */
+/** The telemetry of the service. */
 class Told extends Context.Tag("taskchat/testing/Told")<
   Told,
   { readonly lines: Array<string>; readonly spans: Array<Exported> }
 >() {}
 
-/** What a span would be exported with. */
+/** The exported form of a span. */
 interface Exported {
   readonly name: string
   readonly attributes: Map<string, unknown>
@@ -46,7 +46,7 @@ const keeping = (spans: Array<Exported>) =>
         addLinks: () => {},
         end: (endTime, exit) => {
           status = { _tag: "Ended", startTime, endTime, exit }
-          // Of what went well, nothing is exported.
+          // The result of a success is not exported.
           if (Exit.isFailure(exit)) events.push(Cause.pretty(exit.cause, { renderErrorCause: true }))
         }
       }
@@ -75,7 +75,7 @@ const watched = Layer.unwrapEffect(
 )
 
 layer(watched)("Exchange", (it) => {
-  it.effect("each request has one log line, which names it and whom and what it was about", () =>
+  it.effect("each request has one log line with its ids", () =>
     Effect.gen(function* () {
       const { lines } = yield* Told
       const user = yield* newUser
@@ -102,7 +102,7 @@ layer(watched)("Exchange", (it) => {
     })
   )
 
-  it.effect("each span of a request, its turn's too, has its id", () =>
+  it.effect("each span of a request, also of its turn, has the request id", () =>
     Effect.gen(function* () {
       const { spans } = yield* Told
       const user = yield* newUser
@@ -122,7 +122,7 @@ layer(watched)("Exchange", (it) => {
     })
   )
 
-  it.scoped("what people write, and their tokens, are in no log line, span, metric or error", () =>
+  it.scoped("texts of users and tokens are in no log line, span, metric or error", () =>
     Effect.gen(function* () {
       const { lines, spans } = yield* Told
       const server = yield* Server.Server

@@ -11,7 +11,7 @@ import * as Database from "../support/Database.ts"
 import * as Server from "../support/Server.ts"
 import { type Answer, answersIn, fieldsOf, newUser, raw, say, send, stream, tokenOf } from "../support/Server.ts"
 
-/** The answer is this problem, in the form that all have. */
+/** Asserts that the answer is this problem document. */
 const assertProblem = (answer: Answer, status: number, code: string, ...members: ReadonlyArray<string>) => {
   assert.deepStrictEqual([answer.status, answer.json["code"]], [status, code])
   assert.strictEqual(answer.headers["content-type"], "application/problem+json")
@@ -29,7 +29,7 @@ const assertProblem = (answer: Answer, status: number, code: string, ...members:
   return answer
 }
 
-/** Where the request was wrong. */
+/** The paths of the errors in a 400 answer. */
 const pathsIn = (answer: Answer) => {
   assertProblem(answer, 400, "invalid_request")
   const { errors } = answer.json
@@ -50,7 +50,7 @@ const json = { "content-type": "application/json" }
 
 const isAlive = Effect.map(send("GET", "/health"), ({ status }) => assert.strictEqual(status, 200))
 
-/** Of the conversation's messages, in order. */
+/** The messages of a conversation, in order. */
 const contents = (user: UserId, conversation: unknown) =>
   Effect.gen(function* () {
     const page = yield* send("GET", `/api/${user}/conversations/${conversation}/messages`, { user })
@@ -59,7 +59,7 @@ const contents = (user: UserId, conversation: unknown) =>
   })
 
 layer(Server.layer())("Http", (it) => {
-  it.effect("a chat answer has all members and no other, and a turn without tools has null for them", () =>
+  it.effect("a chat answer has exactly the members of the contract, and `tool_calls` is null without calls", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const { headers, json, status } = yield* say(user, "Hi")
@@ -81,29 +81,24 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect(
-    "the caller's request id is given back when it is 1 to 128 visible ASCII characters, else a fresh one",
-    () =>
-      Effect.gen(function* () {
-        for (const id of ["x", "~".repeat(128), 'a"<b>\\']) {
-          assert.strictEqual(
-            (yield* send("GET", "/health", { headers: { "x-request-id": id } })).headers["x-request-id"],
-            id
-          )
-        }
-        for (const id of ["", "a b", "~".repeat(129), "é", "a\tb"]) {
-          const { headers } = yield* send("GET", "/health", { headers: { "x-request-id": id } })
-          assert.match(headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
-        }
-        const twice = [["X-Request-Id", "a"] as const, ["X-Request-Id", "b"] as const]
-        assert.match(
-          (yield* send("GET", "/health", { headers: twice })).headers["x-request-id"] ?? "",
-          /^[0-9a-f-]{36}$/
+  it.effect("the caller's request id is returned if it is 1 to 128 visible ASCII characters, else a new one", () =>
+    Effect.gen(function* () {
+      for (const id of ["x", "~".repeat(128), 'a"<b>\\']) {
+        assert.strictEqual(
+          (yield* send("GET", "/health", { headers: { "x-request-id": id } })).headers["x-request-id"],
+          id
         )
-      })
+      }
+      for (const id of ["", "a b", "~".repeat(129), "é", "a\tb"]) {
+        const { headers } = yield* send("GET", "/health", { headers: { "x-request-id": id } })
+        assert.match(headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
+      }
+      const twice = [["X-Request-Id", "a"] as const, ["X-Request-Id", "b"] as const]
+      assert.match((yield* send("GET", "/health", { headers: twice })).headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
+    })
   )
 
-  it.effect("every kind of answer carries the request's id", () =>
+  it.effect("every kind of answer has the request id", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const { turn_id } = (yield* say(user, "Hi")).json
@@ -149,7 +144,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("what is no request is answered with a problem and an id, and ends its connection alone", () =>
+  it.effect("an invalid request gets a problem with an id, and closes only its own connection", () =>
     Effect.gen(function* () {
       for (const [status, bytes] of [
         [400, "nonsense\r\n\r\n"],
@@ -180,7 +175,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("strangers get 401 for everything under /api and /mcp, whatever it is", () =>
+  it.effect("without a token, everything under /api and /mcp is 401", () =>
     Effect.gen(function* () {
       for (const path of [
         "/api",
@@ -206,7 +201,7 @@ layer(Server.layer())("Http", (it) => {
   )
 
   it.effect(
-    "a token is taken in any case of its scheme; a wrong one is 401, which at most tells the claim that names no user",
+    "the scheme of a token is case-insensitive; an invalid token is 401, which names at most the invalid user claim",
     () =>
       Effect.gen(function* () {
         const user = yield* newUser
@@ -272,7 +267,7 @@ layer(Server.layer())("Http", (it) => {
       })
   )
 
-  it.effect("a URL of another user is 403 wherever it leads, with the headers that say how one stands", () =>
+  it.effect("any URL of another user is 403, with the rate limit headers", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const before = remaining(yield* send("GET", `/api/${user}/tasks`, { user }))
@@ -297,7 +292,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a wrong method is 405 with those there are, and an unknown path 404", () =>
+  it.effect("a wrong method is 405 with `Allow`, and an unknown path is 404", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const [path, allow] of [
@@ -357,7 +352,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("several requests at once on one connection are answered in their order", () =>
+  it.effect("pipelined requests on one connection are answered in order", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const token = yield* tokenOf(user)
@@ -379,7 +374,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a request that asks for another protocol or expects something is answered as any", () =>
+  it.effect("a request with `Upgrade` or `Expect` is answered normally", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const upgrade = {
@@ -402,7 +397,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a body may have 256 KiB, declared or in chunks, and not a byte more", () =>
+  it.effect("a body may have at most 256 KiB, with a length or in chunks", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const sized = (size: number) => {
@@ -435,7 +430,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a body that is not JSON by its type is 415", () =>
+  it.effect("a body with another content type than JSON is 415", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const ask = (headers: Server.Head) =>
@@ -475,7 +470,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a body that does not parse, or is no object of ours, is 400", () =>
+  it.effect("a body that is not valid JSON or does not match the schema is 400", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const body of [
@@ -514,16 +509,14 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect(
-    "a byte order mark is passed over, the last of duplicate members counts, and unknown ones are ignored",
-    () =>
-      Effect.gen(function* () {
-        const user = yield* newUser
-        const body = '\ufeff {"message":"first","message":"last","__proto__":{"message":"x"},"constructor":1,"x":[{}]}'
-        const { json: answer, status } = yield* send("POST", `/api/${user}/chat?x=1`, { user, body, headers: json })
-        assert.strictEqual(status, 200)
-        assert.deepStrictEqual(yield* contents(user, answer["conversation_id"]), ["last", "Hello."])
-      })
+  it.effect("a byte order mark and unknown members are ignored, and the last of duplicate members counts", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const body = '\ufeff {"message":"first","message":"last","__proto__":{"message":"x"},"constructor":1,"x":[{}]}'
+      const { json: answer, status } = yield* send("POST", `/api/${user}/chat?x=1`, { user, body, headers: json })
+      assert.strictEqual(status, 200)
+      assert.deepStrictEqual(yield* contents(user, answer["conversation_id"]), ["last", "Hello."])
+    })
   )
 
   it.effect("an id is an integer from 1 to 2^53 − 1, in bodies, paths and queries", () =>
@@ -591,7 +584,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("queries of the wrong form are 400, and unknown or broken ones are ignored", () =>
+  it.effect("invalid query values are 400, and unknown or malformed parameters are ignored", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const ask = (query: string) => send("GET", `/api/${user}/conversations?${query}`, { user })
@@ -613,7 +606,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a message is NFC without control characters but tab and newline, trimmed, and that is what is kept", () =>
+  it.effect("a message is stored as NFC, trimmed, without control characters except tab and newline", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const [sent, kept] of [
@@ -646,7 +639,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a message has at most as many code points as are set, counted as they are kept", () =>
+  it.effect("the length limit of a message counts the code points of the stored text", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const [message, status] of [
@@ -663,7 +656,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a conversation has the title of its first message and goes on across requests", () =>
+  it.effect("a conversation gets its title from its first message and continues across requests", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const long = `${"word ".repeat(11)}wordandword ${"more ".repeat(20)}`
@@ -693,7 +686,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("another user's conversation is 403 to chat into, and 404 to read; one that is not there is 404", () =>
+  it.effect("another user's conversation is 403 for chat and 404 for reading; a missing one is 404", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const other = yield* newUser
@@ -713,7 +706,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("a connection that breaks off in the middle of its request leaves nothing behind", () =>
+  it.effect("a connection that breaks within its request leaves no data", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const head = `POST /api/${user}/chat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAuthorization: Bearer ${yield* tokenOf(user)}\r\n`
@@ -732,7 +725,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("metrics are Prometheus' text, each sample once, and name nobody", () =>
+  it.effect("metrics have Prometheus' text format, without duplicate samples or user ids", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       yield* say(user, "Hi")
@@ -754,7 +747,7 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
-  it.effect("the documents are served to anyone", () =>
+  it.effect("the documentation needs no token", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* send("GET", "/openapi.json")).json["openapi"], "3.1.0")
       const docs = yield* send("GET", "/docs")
@@ -927,7 +920,7 @@ layer(Server.layer())("Http", (it) => {
         })
         assert.isBelow(answer.status, 500)
         assert.isNotEmpty(answer.headers["x-request-id"])
-        // Over MCP, errors are the protocol's.
+        // Over MCP, errors have the form of JSON-RPC.
         if (answer.status >= 400 && method !== "HEAD" && !path.startsWith("/mcp")) {
           assert.strictEqual(answer.headers["content-type"], "application/problem+json")
           assert.notProperty(answer.json, "_tag")
@@ -938,7 +931,7 @@ layer(Server.layer())("Http", (it) => {
 })
 
 layer(Server.layer({ limits: { chat: { limit: 3 }, api: { limit: 3 } } }))("Http, few requests a minute", (it) => {
-  it.effect("401 comes before 403, that before 429, and that before whatever else is wrong with a request", () =>
+  it.effect("the order of refusals is 401, 403, 429, then all other errors", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const huge = { body: "x".repeat(300_000), headers: { "content-type": "text/plain" } }
@@ -956,7 +949,7 @@ layer(Server.layer({ limits: { chat: { limit: 3 }, api: { limit: 3 } } }))("Http
     })
   )
 
-  it.effect("each user has so many requests of each kind a minute, and headers that count them down", () =>
+  it.effect("each user has rate limits per minute, with headers for the rest", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const kinds = [
@@ -984,7 +977,7 @@ layer(Server.layer({ limits: { chat: { limit: 3 }, api: { limit: 3 } } }))("Http
     })
   )
 
-  it.effect("401 and 403 spend nothing; 404 and 405 under /api do", () =>
+  it.effect("401 and 403 do not count against the rate limit; 404 and 405 under /api do", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (let i = 0; i < 5; i++) {
@@ -1003,32 +996,34 @@ layer(Server.layer({ limits: { chat: { limit: 3 }, api: { limit: 3 } } }))("Http
 })
 
 layer(Server.layer({ maxRunning: 2, maxRunningPerUser: 1 }))("Http, room for few turns", (it) => {
-  it.scoped("a conversation that is answering is 409, then a user with enough turns 429, and a full node 503", () =>
-    Effect.gen(function* () {
-      const { plays } = yield* Server.Server
-      yield* plays("hold", silence)
-      const user = yield* newUser
-      const { conversation_id, turn_id } = (yield* Effect.flatMap(stream(user, "hold"), ({ event }) => event)).data
-      for (const path of ["chat", "chat/stream"]) {
-        const ask = (user: UserId, fields: Server.Fields = {}) =>
-          send("POST", `/api/${user}/${path}`, { user, body: { message: "Hi", ...fields } })
-        const busy = assertProblem(yield* ask(user, { conversation_id }), 409, "turn_in_progress", "turn_id")
-        assert.strictEqual(busy.json["turn_id"], turn_id)
-        assert.match(busy.headers["retry-after"] ?? "", /^[1-9][0-9]*$/)
-        const enough = assertProblem(yield* ask(user), 429, "too_many_turns")
-        assert.match(enough.headers["retry-after"] ?? "", /^[1-9][0-9]*$/)
-        const other = yield* newUser
-        assert.strictEqual((yield* ask(other)).status, 200)
-      }
-      yield* stream(yield* newUser, "hold")
-      const full = assertProblem(yield* say(yield* newUser, "Hi"), 503, "unavailable")
-      assert.match(full.headers["retry-after"] ?? "", /^[1-9][0-9]*$/)
-    })
+  it.scoped(
+    "a running turn in the conversation is 409, then too many turns of the user 429, then a full node 503",
+    () =>
+      Effect.gen(function* () {
+        const { plays } = yield* Server.Server
+        yield* plays("hold", silence)
+        const user = yield* newUser
+        const { conversation_id, turn_id } = (yield* Effect.flatMap(stream(user, "hold"), ({ event }) => event)).data
+        for (const path of ["chat", "chat/stream"]) {
+          const ask = (user: UserId, fields: Server.Fields = {}) =>
+            send("POST", `/api/${user}/${path}`, { user, body: { message: "Hi", ...fields } })
+          const busy = assertProblem(yield* ask(user, { conversation_id }), 409, "turn_in_progress", "turn_id")
+          assert.strictEqual(busy.json["turn_id"], turn_id)
+          assert.match(busy.headers["retry-after"] ?? "", /^[1-9][0-9]*$/)
+          const enough = assertProblem(yield* ask(user), 429, "too_many_turns")
+          assert.match(enough.headers["retry-after"] ?? "", /^[1-9][0-9]*$/)
+          const other = yield* newUser
+          assert.strictEqual((yield* ask(other)).status, 200)
+        }
+        yield* stream(yield* newUser, "hold")
+        const full = assertProblem(yield* say(yield* newUser, "Hi"), 503, "unavailable")
+        assert.match(full.headers["retry-after"] ?? "", /^[1-9][0-9]*$/)
+      })
   )
 })
 
 layer(Server.layer())("Http, shutting down", (it) => {
-  it.scoped("a node that drains is not ready and takes no turns, while it answers all else", () =>
+  it.scoped("a draining node is not ready and accepts no turns, but serves other requests", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       assert.deepStrictEqual((yield* send("GET", "/ready")).json, { status: "ok" })
@@ -1052,7 +1047,7 @@ layer(Server.layer())("Http, shutting down", (it) => {
 })
 
 layer(Layer.empty)("Http, without its database", (it) => {
-  it.scoped("a service whose database is away is alive, not ready, and 503 with Retry-After for what needs it", () =>
+  it.scoped("without its database, a service is alive, not ready, and answers 503 with Retry-After", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const database = yield* Layer.buildWithScope(Database.layer, scope)
@@ -1083,7 +1078,7 @@ layer(Layer.empty)("Http, without its database", (it) => {
 const page = "https://app.example.com"
 
 layer(Server.layer({ origins: [page, "https://other.example.com"] }))("Http, for pages", (it) => {
-  it.effect("pages of the set origins may read every answer, errors too, and their headers", () =>
+  it.effect("pages of the configured origins may read every answer, also errors, and their headers", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const headers = { origin: page }
@@ -1123,12 +1118,12 @@ layer(Server.layer({ origins: [page, "https://other.example.com"] }))("Http, for
     })
   )
 
-  it.effect("a preflight is answered without a token, and allows the methods and headers that there are", () =>
+  it.effect("a preflight needs no token, and allows the existing methods and headers", () =>
     Effect.gen(function* () {
       const headers = {
         origin: page,
         "access-control-request-method": "POST",
-        // `Accept` is asked for when it has quotes in it.
+        // Browsers ask for `Accept` if it contains quotes.
         "access-control-request-headers":
           "accept, authorization, content-type, idempotency-key, last-event-id, if-match, mcp-session-id, mcp-protocol-version"
       }
@@ -1144,7 +1139,7 @@ layer(Server.layer({ origins: [page, "https://other.example.com"] }))("Http, for
     })
   )
 
-  it.effect("other origins are told of none, and OPTIONS that is no preflight is answered as any method", () =>
+  it.effect("other origins get no CORS headers, and OPTIONS without a preflight is handled as any method", () =>
     Effect.gen(function* () {
       for (const origin of ["https://evil.example.com", "null", `${page}.evil.com`, "https://APP.example.com", ""]) {
         const headers = { origin, "access-control-request-method": "POST" }

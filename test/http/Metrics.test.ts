@@ -19,7 +19,7 @@ const served = Layer.unwrapEffect(
 
 const read = Effect.map(send("GET", "/metrics"), ({ text }) => Prometheus.read(text))
 
-/** The values of a metric by its labels but `le`. */
+/** The values of a metric by its labels, except `le`. */
 const valuesOf = (families: ReadonlyArray<Prometheus.Family>, name: string) =>
   new Map(
     families
@@ -28,7 +28,7 @@ const valuesOf = (families: ReadonlyArray<Prometheus.Family>, name: string) =>
       .map(({ labels, value }) => [Object.values(labels).join(" "), value])
   )
 
-/** What a metric counted meanwhile: other files of this process count in the same one. */
+/** The difference of a metric. Other test files in this process use the same metrics. */
 const addedTo = (before: ReadonlyArray<Prometheus.Family>, after: ReadonlyArray<Prometheus.Family>, name: string) => {
   const counted = valuesOf(before, name)
   return new Map(
@@ -39,7 +39,7 @@ const addedTo = (before: ReadonlyArray<Prometheus.Family>, after: ReadonlyArray<
 }
 
 layer(served)("GET /metrics", (it) => {
-  it.effect("tells of requests to the model, by provider and by what became of them", () =>
+  it.effect("has the requests to the model, by provider and outcome", () =>
     Effect.gen(function* () {
       const model = yield* ModelServer
       const user = yield* newUser
@@ -74,7 +74,7 @@ layer(served)("GET /metrics", (it) => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("tells the route of a request's duration", () =>
+  it.effect("has the duration of requests, by route", () =>
     Effect.gen(function* () {
       yield* send("GET", "/health")
       const counts = valuesOf(yield* read, "taskchat_http_request_duration_seconds_count")
@@ -82,7 +82,7 @@ layer(served)("GET /metrics", (it) => {
     })
   )
 
-  it.effect("tells what runs, and how busy the event loop is", () =>
+  it.effect("has the version and the load of the event loop", () =>
     Effect.gen(function* () {
       const families = yield* read
       assert.deepStrictEqual(
@@ -95,7 +95,7 @@ layer(served)("GET /metrics", (it) => {
     })
   )
 
-  it.effect("keeps the format's rules, whatever a metric is called and its labels hold", () =>
+  it.effect("follows the format for any metric name and label", () =>
     Effect.gen(function* () {
       const odd = Metric.counter("app.own-number", { incremental: true })
       yield* Metric.increment(Metric.taggedWithLabels(odd, [MetricLabel.make("some.label", 'a "\\\n value')]))
@@ -110,7 +110,7 @@ layer(served)("GET /metrics", (it) => {
 })
 
 describe.runIf(Database.isRealPostgres)("the pool", () => {
-  it.effect("is told of, as long as it is open", () =>
+  it.effect("is reported while it is open", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       yield* say(user, "Hi")
@@ -119,7 +119,7 @@ describe.runIf(Database.isRealPostgres)("the pool", () => {
           valuesOf(families, `taskchat_database_${name}`).get("")
         )
       )
-      // The node looks after its turns and erasures meanwhile.
+      // The sweeps of the node also use connections.
       const isIdle = ([, , busy, waiting]: ReadonlyArray<number | undefined>) => busy === 0 && waiting === 0
       const [open = 0, limit = 0] = yield* Effect.repeat(values, { until: isIdle })
       assert.isTrue(open >= 1 && open <= limit, `${open} of ${limit}`)

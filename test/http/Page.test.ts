@@ -33,7 +33,7 @@ layer(Server.layer({ pageModel: "scripted" }))("the page", (it) => {
     })
   )
 
-  it.effect("takes GET and HEAD, and says so", () =>
+  it.effect("accepts only GET and HEAD, with `Allow`", () =>
     Effect.gen(function* () {
       const { headers, status } = yield* send("POST", "/")
       assert.deepStrictEqual([status, headers["allow"]], [405, "GET, HEAD"])
@@ -56,7 +56,7 @@ describe("pages are served", () => {
   layer(Server.layer({ pageModel: "scripted", hosts: { host: "127.0.0.1", publicUrl } }))(
     "on a loopback address",
     (it) => {
-      it.effect("under the machine's own names and the public one, and under no other", () =>
+      it.effect("only for loopback hosts and the public host", () =>
         Effect.gen(function* () {
           for (const path of pages) {
             for (const host of [
@@ -78,7 +78,7 @@ describe("pages are served", () => {
   )
 
   layer(Server.layer({ pageModel: "scripted", hosts: { host: "0.0.0.0", publicUrl } }))("elsewhere", (it) => {
-    it.effect("under the public name alone", () =>
+    it.effect("only for the public host", () =>
       Effect.gen(function* () {
         for (const path of pages) {
           assert.strictEqual(yield* served(path, "tasks.example.com"), 200)
@@ -92,7 +92,7 @@ describe("pages are served", () => {
 })
 
 layer(Server.layer({ origins: "loopback" }))("without CORS_ORIGINS on a loopback address", (it) => {
-  it.effect("pages that are served on this machine may read answers, and no others", () =>
+  it.effect("only pages of this machine may read answers", () =>
     Effect.gen(function* () {
       const allowed = (origin: string) =>
         Effect.map(

@@ -11,7 +11,7 @@ it.scopedLive("Routes.serve listens once the routes are there, and writes no lin
     const port = yield* freePort
     const [building, isReady] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
     const server = createServer()
-    /** As routes that wait for a database. */
+    /** Routes that take time to build, as when they wait for a database. */
     const routes = Layer.unwrapEffect(
       Effect.gen(function* () {
         yield* Deferred.succeed(building, undefined)

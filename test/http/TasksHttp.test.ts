@@ -15,7 +15,7 @@ import { Idempotency } from "../../src/services/access/Idempotency.ts"
 import { Tasks } from "../../src/services/tasks/Tasks.ts"
 import * as Database from "../support/Database.ts"
 
-/** Here a token is just the user's id: who may say who they are is another module's question. */
+/** The token is just the user's id, because authentication is tested elsewhere. */
 const whoeverSaysSo = Layer.merge(
   Layer.succeed(Authentication, {
     bearer: (token) => Effect.succeed({ id: UserId.make(Number(Redacted.value(token))) })
@@ -36,7 +36,7 @@ const server = HttpApiRoutes.mount(TasksOnly).pipe(
 
 type Method = "GET" | "POST" | "PATCH" | "DELETE"
 
-/** Requests of a user of their own; paths begin after `/tasks`. */
+/** Requests of a new user. Paths are the part after `/tasks`. */
 const newUser = Effect.map(HttpClient.HttpClient, (client) => {
   const user = 1 + Math.floor(Math.random() * 1e12)
   const send = (method: Method, path = "", body?: unknown, headers: Readonly<Record<string, string>> = {}) =>
@@ -84,7 +84,7 @@ const invalidPaths = (body: Readonly<Record<string, unknown>> | undefined) => {
 }
 
 layer(server)("TasksHttp", (it) => {
-  it.effect("a created task has an address, where it is as it was given", () =>
+  it.effect("a created task has a `Location`, which returns the task", () =>
     Effect.gen(function* () {
       const { send, user } = yield* newUser
       const created = yield* send("POST", "?x=1", {
@@ -120,7 +120,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("an update is refused when the task is no longer the one that If-Match names", () =>
+  it.effect("an update is refused if If-Match does not match the task", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const { body } = yield* send("POST", "", { title: "t" })
@@ -158,7 +158,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("a deleted task is gone, and another user's was never there; both keep their address's silence", () =>
+  it.effect("a deleted task and another user's task are not found, and the answers are equal", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const other = yield* newUser
@@ -178,7 +178,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("history tells which request made which version", () =>
+  it.effect("the history has the request of each version", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const { body } = yield* send("POST", "", { title: "a" }, { "x-request-id": "r1" })
@@ -212,7 +212,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("lists are narrowed by every parameter, and joined by cursors", () =>
+  it.effect("every parameter filters lists, and cursors lead through all pages", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       yield* send("POST", "", { title: "100%", labels: ["work"], due_date: "2026-01-30" })
@@ -258,7 +258,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("values of the wrong form are refused, each by its name", () =>
+  it.effect("invalid values are refused with the name of the member", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const refusal = (method: Method, path: string, body?: unknown) =>
@@ -352,7 +352,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("lengths are counted in characters, whatever they are made of", () =>
+  it.effect("lengths are counted in code points", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const longest = { title: "😀".repeat(200), description: "😀".repeat(2000), labels: ["😀".repeat(50)] }
@@ -364,7 +364,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("a task that repeats is due on its first match, and moves on when it is completed", () =>
+  it.effect("a repeating task is due on its first match, and moves on when it is completed", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(DateTime.unsafeMake("2026-11-29T12:00:00Z").epochMillis)
       const { send } = yield* newUser
@@ -391,7 +391,7 @@ layer(server)("TasksHttp", (it) => {
       assert.deepStrictEqual(yield* complete({ occurrence }), [200, false, "2026-12-14", occurrence, '"3"'])
       assert.deepStrictEqual(yield* complete({ occurrence }), [200, false, "2026-12-14", occurrence, '"3"'])
       assert.strictEqual((yield* complete({ occurrence: "2026-12-16" }))[0], 412)
-      // Missed days are not made up for.
+      // Missed days are skipped.
       yield* TestClock.setTime(DateTime.unsafeMake("2027-03-01T12:00:00Z").epochMillis)
       assert.deepStrictEqual(yield* complete({}), [200, false, "2027-03-08", "2026-12-14", '"4"'])
       const read = yield* send("GET", path)
@@ -414,7 +414,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("words for how a task repeats are read in the zone of the request, else of the task, else in UTC", () =>
+  it.effect("`repeat` in words is read in the zone of the request, else of the task, else in UTC", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(DateTime.unsafeMake("2026-11-29T12:00:00Z").epochMillis)
       const { send } = yield* newUser
@@ -437,7 +437,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("a repeated request with the same Idempotency-Key creates one task and gives the first answer again", () =>
+  it.effect("a repeated request with the same Idempotency-Key creates one task and returns the first answer", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const key = { "idempotency-key": "k-1" }
@@ -459,7 +459,7 @@ layer(server)("TasksHttp", (it) => {
     })
   )
 
-  it.effect("a refused request does not use up its key, and a key of the wrong form is refused", () =>
+  it.effect("a refused request does not use up its key, and an invalid key is refused", () =>
     Effect.gen(function* () {
       const { send } = yield* newUser
       const key = { "idempotency-key": "k" }

@@ -9,7 +9,7 @@ const options = { origins: ["https://app.example.com"], tokensPerDay: 8000, maxR
 const codeOf = ({ json, status }: Answer) => [status, json["code"]]
 
 layer(Server.layer(options))("UsersHttp", (it) => {
-  it.effect("/api/me tells who the token's user is, what they may still send and what they have used", () =>
+  it.effect("/api/me has the token's user, the remaining requests and the usage", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       yield* send("POST", "/api/me/chat", { user, body: { message: "Hi" } })
@@ -26,7 +26,7 @@ layer(Server.layer(options))("UsersHttp", (it) => {
     })
   )
 
-  it.effect("…/usage tells day by day what ended turns have cost, and what is left of today", () =>
+  it.effect("…/usage has the cost of ended turns per day, and the rest of today's budget", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const { plays } = yield* Server.Server
@@ -88,73 +88,71 @@ layer(Server.layer(options))("UsersHttp", (it) => {
     })
   )
 
-  it.scoped(
-    "a request is refused for its conversation, its turn, its user's turns, their tokens, and then the node",
-    () =>
-      Effect.gen(function* () {
-        const { plays } = yield* Server.Server
-        const gates = { one: yield* Deferred.make<void>(), two: yield* Deferred.make<void>() }
-        yield* plays("One", ["So", wait(Deferred.await(gates.one)), "far.", used(10, 10)])
-        yield* plays("Two", ["So", wait(Deferred.await(gates.two)), "far.", used(8000, 10)])
-        const [user, other] = [yield* newUser, yield* newUser]
-        const theirs = (yield* say(other, "Hi")).json["conversation_id"]
-        const first = yield* stream(user, "One", {}, { "idempotency-key": "one" })
-        const one = (yield* first.event).data
-        const second = yield* stream(user, "Two")
-        const two = (yield* second.event).data
-        // What the two have set aside is all there is.
-        const left = (yield* send("GET", "/api/me/usage", { user })).json
-        assert.deepStrictEqual([left["limit"], left["remaining"]], [8000, 0])
+  it.scoped("the order of refusals is the conversation, its turn, the user's turns, the budget, the node", () =>
+    Effect.gen(function* () {
+      const { plays } = yield* Server.Server
+      const gates = { one: yield* Deferred.make<void>(), two: yield* Deferred.make<void>() }
+      yield* plays("One", ["So", wait(Deferred.await(gates.one)), "far.", used(10, 10)])
+      yield* plays("Two", ["So", wait(Deferred.await(gates.two)), "far.", used(8000, 10)])
+      const [user, other] = [yield* newUser, yield* newUser]
+      const theirs = (yield* say(other, "Hi")).json["conversation_id"]
+      const first = yield* stream(user, "One", {}, { "idempotency-key": "one" })
+      const one = (yield* first.event).data
+      const second = yield* stream(user, "Two")
+      const two = (yield* second.event).data
+      // The reservations of the two turns use up the budget.
+      const left = (yield* send("GET", "/api/me/usage", { user })).json
+      assert.deepStrictEqual([left["limit"], left["remaining"]], [8000, 0])
 
-        const refused = (fields: object = {}, headers: Readonly<Record<string, string>> = {}) =>
-          Effect.map(send("POST", "/api/me/chat", { user, body: { message: "More", ...fields }, headers }), codeOf)
-        const early = Effect.gen(function* () {
-          assert.deepStrictEqual(yield* refused({ conversation_id: 4_000_000 }), [404, "conversation_not_found"])
-          assert.deepStrictEqual(yield* refused({ conversation_id: theirs }), [403, "conversation_forbidden"])
-          assert.deepStrictEqual(yield* refused({ conversation_id: one["conversation_id"] }), [409, "turn_in_progress"])
-        })
-        yield* early
-        assert.deepStrictEqual(yield* refused(), [429, "too_many_turns"])
-        yield* Deferred.succeed(gates.two, undefined)
-        assert.strictEqual((yield* second.rest).at(-1)?.data["done"], true)
-        // It was the last step, and an answer, so that it may cost more than there was.
-        assert.strictEqual(two["conversation_id"] === one["conversation_id"], false)
-        const keyed = { "idempotency-key": "later" }
-        const late = Effect.gen(function* () {
-          yield* early
-          const path = { conversation_id: two["conversation_id"] }
-          const answer = yield* send("POST", "/api/me/chat/stream", {
-            user,
-            body: { message: "More", ...path },
-            headers: keyed
-          })
-          assert.deepStrictEqual(codeOf(answer), [429, "budget_exhausted"])
-          assert.deepStrictEqual([answer.headers["retry-after"], answer.json["turn_id"]], ["86400", undefined])
-          const again = yield* open("POST", "/api/me/chat/stream", {
-            user,
-            body: { message: "One" },
-            headers: { "idempotency-key": "one" }
-          })
-          assert.deepStrictEqual([again.status, again.headers["idempotent-replayed"]], [200, "true"])
-        })
-        yield* late
-        // The same on a node that is full, where others are told so.
-        const rest = yield* stream(other, "One")
-        yield* stream(other, "One")
-        yield* rest.event
-        yield* late
-        assert.deepStrictEqual(codeOf(yield* say(other, "Hi")), [429, "too_many_turns"])
-        assert.deepStrictEqual(codeOf(yield* say(yield* newUser, "Hi")), [503, "unavailable"])
-        yield* Deferred.succeed(gates.one, undefined)
-        yield* rest.rest
-        yield* first.rest
-        // The refusals have not used up the key: with other words it would be 422.
-        const other2 = yield* send("POST", "/api/me/chat/stream", { user, body: { message: "Other" }, headers: keyed })
-        assert.deepStrictEqual(codeOf(other2), [429, "budget_exhausted"])
+      const refused = (fields: object = {}, headers: Readonly<Record<string, string>> = {}) =>
+        Effect.map(send("POST", "/api/me/chat", { user, body: { message: "More", ...fields }, headers }), codeOf)
+      const early = Effect.gen(function* () {
+        assert.deepStrictEqual(yield* refused({ conversation_id: 4_000_000 }), [404, "conversation_not_found"])
+        assert.deepStrictEqual(yield* refused({ conversation_id: theirs }), [403, "conversation_forbidden"])
+        assert.deepStrictEqual(yield* refused({ conversation_id: one["conversation_id"] }), [409, "turn_in_progress"])
       })
+      yield* early
+      assert.deepStrictEqual(yield* refused(), [429, "too_many_turns"])
+      yield* Deferred.succeed(gates.two, undefined)
+      assert.strictEqual((yield* second.rest).at(-1)?.data["done"], true)
+      // The last step may exceed the budget.
+      assert.strictEqual(two["conversation_id"] === one["conversation_id"], false)
+      const keyed = { "idempotency-key": "later" }
+      const late = Effect.gen(function* () {
+        yield* early
+        const path = { conversation_id: two["conversation_id"] }
+        const answer = yield* send("POST", "/api/me/chat/stream", {
+          user,
+          body: { message: "More", ...path },
+          headers: keyed
+        })
+        assert.deepStrictEqual(codeOf(answer), [429, "budget_exhausted"])
+        assert.deepStrictEqual([answer.headers["retry-after"], answer.json["turn_id"]], ["86400", undefined])
+        const again = yield* open("POST", "/api/me/chat/stream", {
+          user,
+          body: { message: "One" },
+          headers: { "idempotency-key": "one" }
+        })
+        assert.deepStrictEqual([again.status, again.headers["idempotent-replayed"]], [200, "true"])
+      })
+      yield* late
+      // The same on a full node, where other users get 503.
+      const rest = yield* stream(other, "One")
+      yield* stream(other, "One")
+      yield* rest.event
+      yield* late
+      assert.deepStrictEqual(codeOf(yield* say(other, "Hi")), [429, "too_many_turns"])
+      assert.deepStrictEqual(codeOf(yield* say(yield* newUser, "Hi")), [503, "unavailable"])
+      yield* Deferred.succeed(gates.one, undefined)
+      yield* rest.rest
+      yield* first.rest
+      // The refusals have not used up the key: otherwise another body would be 422.
+      const other2 = yield* send("POST", "/api/me/chat/stream", { user, body: { message: "Other" }, headers: keyed })
+      assert.deepStrictEqual(codeOf(other2), [429, "budget_exhausted"])
+    })
   )
 
-  it.scoped("a turn that used up the rest in a step with calls says so as 429, and in a stream as its last event", () =>
+  it.scoped("a turn that used up the budget in a step with calls is 429, or in a stream its last event", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       yield* plays("Spend", ["Adding.", call("create_task", { title: "Milk" }), used(9000, 1)])
@@ -188,7 +186,7 @@ layer(Server.layer(options))("UsersHttp", (it) => {
     })
   )
 
-  it.effect("no cache keeps what is under /api for anyone else", () =>
+  it.effect("answers under /api are private", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const cachingOf = ({ headers }: { readonly headers: Readonly<Record<string, string | undefined>> }) => [

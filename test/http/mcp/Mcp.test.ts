@@ -40,7 +40,7 @@ type Fields = Readonly<Record<string, unknown>>
 const fieldsOf = (value: unknown): Fields =>
   Predicate.isRecord(value) ? value : assert.fail(`no object: ${String(value)}`)
 
-/** The JSON-RPC message in an answer, whether it came by itself or as the one event of a stream. */
+/** The JSON-RPC message in an answer, as JSON or as the only event of a stream. */
 const messageIn = (type: string | undefined, text: string) => {
   if (text === "") return undefined
   const [, data] = type?.startsWith("text/event-stream") ? (/^data: (.+)$/m.exec(text) ?? []) : ["", text]
@@ -50,7 +50,9 @@ const messageIn = (type: string | undefined, text: string) => {
 const versions = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"] as const
 type Version = (typeof versions)[number]
 
-/** What a client of a version adds to a request: the newest says in each who it is, the others did so once. */
+/**
+ * The members that clients of a revision add to a request. The newest revision sends the client info in each request.
+ */
 const envelope = (version: Version, method: string, params: Fields) =>
   version === "2026-07-28"
     ? {
@@ -134,7 +136,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("clients of the 2025 revisions may shake hands first, and are told what there is", () =>
+  it.effect("clients of the 2025 revisions may initialize, and get the capabilities", () =>
     Effect.gen(function* () {
       for (const version of versions.slice(0, 3)) {
         const { authorization, result } = yield* clientOf(yield* newUser, version)
@@ -149,7 +151,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("each tool is described with its schemas and hints; what need not be given is not required", () =>
+  it.effect("each tool has schemas and hints, and optional parameters are not required", () =>
     Effect.gen(function* () {
       const { result } = yield* clientOf(yield* newUser)
       const { tools } = yield* result("tools/list")
@@ -168,7 +170,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("what the caller can mend is a result, what it cannot an error of the protocol", () =>
+  it.effect("errors that the model can fix are results, other errors are protocol errors", () =>
     Effect.gen(function* () {
       const { call, request } = yield* clientOf(yield* newUser)
       const wrong = yield* call("create_task", { title: 7 })
@@ -186,7 +188,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("prompts and resources are listed and can be had", () =>
+  it.effect("prompts and resources can be listed and read", () =>
     Effect.gen(function* () {
       const { call, result } = yield* clientOf(yield* newUser)
       yield* call("create_tasks", { tasks: [{ title: "done" }, { title: "pending" }] })
@@ -204,7 +206,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("users that call at the same time never see each other's tasks", () =>
+  it.effect("concurrent users never see each other's tasks", () =>
     Effect.gen(function* () {
       const users = yield* Effect.all(Arr.makeBy(4, () => newUser))
       const seen = yield* Effect.forEach(
@@ -224,7 +226,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("a change over MCP is recorded as that, with the request's id", () =>
+  it.effect("a change over MCP is recorded with its request id", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const { call } = yield* clientOf(user, "2025-11-25", { "x-request-id": "mcp-1" })
@@ -239,7 +241,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("words for dates are read in the zone that the request names, else in UTC", () =>
+  it.effect("dates are read in the zone of the `Time-Zone` header, else in UTC", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(DateTime.unsafeMake("2026-01-31T12:00:00Z").epochMillis)
       const user = yield* newUser
@@ -259,7 +261,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("everyday words for dates are those of the same day in that zone", () =>
+  it.effect("everyday phrases for dates are read in that zone", () =>
     Effect.gen(function* () {
       const now = DateTime.unsafeMake("2026-11-29T23:30:00Z")
       yield* TestClock.setTime(now.epochMillis)
@@ -283,7 +285,7 @@ layer(server)("Mcp", (it) => {
       }
       const client = yield* clientOf(user, "2026-07-28", { "time-zone": "Europe/Berlin" })
       const made = yield* client.call("create_task", { title: "t", repeat: "every monday at 9" })
-      // It is Monday already, half past midnight.
+      // There it is already Monday, 0:30.
       assert.deepStrictEqual(fieldsOf(made["task"])["due_at"], "2026-11-30T08:00:00.000Z")
       const task_id = fieldsOf(made["task"])["id"]
       for (const _ of [1, 2]) {
@@ -293,7 +295,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("who has no token is told where to learn of one; the metadata names the address and the issuer", () =>
+  it.effect("401 has the metadata URL, and the metadata names the resource and the issuer", () =>
     Effect.gen(function* () {
       const ping = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" })
       for (const [authorization, code] of [
@@ -321,7 +323,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("under a prefix of an app it is a resource of its own, whose metadata are at the app's root", () =>
+  it.effect("under a prefix of an app, the metadata is at the app's root", () =>
     Effect.gen(function* () {
       const { authorization } = yield* clientOf(yield* newUser)
       const ping = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" })
@@ -337,7 +339,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("pages of foreign origins are refused; named ones, local ones and other programs are not", () =>
+  it.effect("pages of foreign origins are refused; configured and local origins and other programs are not", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const [origin, status] of [
@@ -357,7 +359,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("broken messages, unknown revisions and other methods are refused, none with a 5xx", () =>
+  it.effect("invalid messages, unknown revisions and other methods are refused without a 5xx", () =>
     Effect.gen(function* () {
       const { authorization } = yield* clientOf(yield* newUser)
       const client = yield* HttpClient.HttpClient
@@ -392,7 +394,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("a subscription is acknowledged and ended, as there is nothing to subscribe to", () =>
+  it.effect("a subscription is acknowledged and ended at once", () =>
     Effect.gen(function* () {
       const { request } = yield* clientOf(yield* newUser, "2026-07-28")
       const { message, status } = yield* request("subscriptions/listen", { notifications: { toolsListChanged: true } })
@@ -401,7 +403,7 @@ layer(server)("Mcp", (it) => {
     })
   )
 
-  it.effect("whoever asks too often is told when to come back", () =>
+  it.effect("over the rate limit, the answer is 429 with Retry-After", () =>
     Effect.gen(function* () {
       const { request } = yield* clientOf(yield* newUser)
       const answers = yield* Effect.forEach(Arr.range(1, limit + 1), () => request("ping"))

@@ -11,7 +11,7 @@ import * as TaskTools from "../../../src/services/tasks/TaskTools.ts"
 import * as Database from "../../support/Database.ts"
 import { clients, type McpClient } from "../../support/McpClients.ts"
 
-/** A task that takes for ever to read, and whether that was given up. */
+/** A task whose reading never ends, and whether it was interrupted. */
 class Endless extends Context.Tag("test/McpClients/Endless")<
   Endless,
   Array<{ readonly begun: Deferred.Deferred<void>; readonly ended: Deferred.Deferred<void> }>
@@ -73,7 +73,7 @@ const decodeResult = Schema.decodeUnknownSync(Result)
 const callOf = (client: McpClient) => (name: string, args?: Record<string, unknown>) =>
   Effect.map(client.call(name, args), ({ isError, structured }) => ({ isError, ...decodeResult(structured) }))
 
-/** What a client says of a failure, with all that caused it. */
+/** The message of a client's failure with all its causes. */
 const wordsOf = (error: unknown): string =>
   Predicate.isError(error)
     ? `${"code" in error ? String(error.code) : ""} ${error.message} ${wordsOf(error.cause)}`
@@ -114,7 +114,7 @@ layer(server, { excludeTestServices: true })("over HTTP", (it) => {
     })
   )
 
-  it.scoped("clients of all kinds that call at the same time see their own user's tasks alone", () =>
+  it.scoped("concurrent clients of all kinds see only the tasks of their users", () =>
     Effect.gen(function* () {
       const users = yield* Effect.all([newUser, newUser])
       const seen = yield* Effect.forEach(
@@ -161,7 +161,7 @@ layer(server, { excludeTestServices: true })("over HTTP", (it) => {
         Effect.flatMap(connect(address), (client) => client.call("get_task", { task_id: endless }))
       ).pipe(Effect.fork)
       yield* Deferred.await(reader.begun)
-      // Closes the connection with the client's scope.
+      // The scope closes the connection of the client.
       yield* Fiber.interrupt(abandoned)
       yield* Deferred.await(reader.ended)
     })

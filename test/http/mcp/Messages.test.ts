@@ -13,11 +13,11 @@ const post = (
   headers: Readonly<Record<string, string>> = both
 ) => send("POST", "/mcp", { user, body, headers })
 
-/** The message in an answer, whichever form it has. */
+/** The message in an answer of either form. */
 const messageIn = ({ text }: Answer): Fields => fieldsOf(JSON.parse(/^data: (.+)$/m.exec(text)?.[1] ?? text))
 
 layer(Server.layer({ limits: { api: { limit: 50 }, chat: { limit: 50 } } }))("MCP messages", (it) => {
-  it.effect("an answer has the form that Accept asks for, and JSON for whoever takes anything", () =>
+  it.effect("an answer has the form of Accept, and JSON for any type", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       for (const [accept, type] of [
@@ -43,7 +43,7 @@ layer(Server.layer({ limits: { api: { limit: 50 }, chat: { limit: 50 } } }))("MC
     })
   )
 
-  it.effect("every message of a batch counts, and only the revision that has batches takes them", () =>
+  it.effect("every message of a batch counts, and only the revision with batches accepts them", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const batch = (n: number) => Array.from({ length: n }, (_, id) => ({ ...ping, id }))
@@ -64,7 +64,7 @@ layer(Server.layer({ limits: { api: { limit: 50 }, chat: { limit: 50 } } }))("MC
     })
   )
 
-  it.effect("parameters that are missing or wrong are named in plain words", () =>
+  it.effect("the error for missing or invalid parameters names them in plain words", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const whole = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "test", version: "1" } }
@@ -91,7 +91,7 @@ layer(Server.layer({ limits: { api: { limit: 50 }, chat: { limit: 50 } } }))("MC
     })
   )
 
-  it.effect("a page of a foreign origin is told the limits and spends nothing", () =>
+  it.effect("a page of a foreign origin gets the rate limit headers and does not count", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const remaining = []

@@ -17,13 +17,13 @@ const plays = (...answers: ReadonlyArray<Script>) =>
 
 const turnPath = (user: UserId, frame: Frame) => `/api/${user}/turns/${frame.data["turn_id"]}`
 
-/** Real time, whatever the test's clock says. */
+/** Real time, independent of the test clock. */
 const moment = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 10)))
 
 const until = <E, R>(isSo: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
   Effect.flatMap(isSo, (is) => (is ? Effect.void : Effect.zipRight(moment, until(isSo))))
 
-/** The effect's result, while the test's time goes by. */
+/** Runs an effect while the test clock advances. */
 const passing = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(effect)
@@ -36,7 +36,7 @@ const passing = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return yield* Fiber.join(fiber)
   })
 
-/** Reads until this text has come. */
+/** Reads until this text arrives. */
 const readTo = (events: Events, text: string): Effect.Effect<ReadonlyArray<Frame>> =>
   Effect.gen(function* () {
     const frames: Array<Frame> = []
@@ -55,7 +55,7 @@ const turnOf = (user: UserId, turn: unknown) =>
 
 const last = (frames: ReadonlyArray<Frame>) => frames.at(-1)?.data ?? {}
 
-/** What every stream has to be, whatever its turn does. */
+/** The requirements for every stream. */
 const assertStream = (frames: ReadonlyArray<Frame>) => {
   assert.deepStrictEqual(
     frames.map(({ data }) => data["done"]),
@@ -117,7 +117,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("the pieces, joined, are the stored message, and the last event is what a JSON answer says", () =>
+  it.scoped("the joined pieces are the stored message, and the last event matches a JSON answer", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const message = yield* plays(...toolTurn)
@@ -139,7 +139,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("a piece of text is with the client before the model produces the next one", () =>
+  it.scoped("a piece of text reaches the client before the model produces the next one", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const receipts = yield* Effect.all(Arr.makeBy(5, () => Deferred.make<void>()))
@@ -155,7 +155,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("a failure after the first byte is the last event, with its code, the turn and what ran", () =>
+  it.scoped("a failure after the first byte is the last event, with its code, the turn and its calls", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const created = call("create_task", { title: "Kept" })
@@ -221,7 +221,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("the same failures are HTTP statuses to whoever waits for the whole answer", () =>
+  it.scoped("the same failures are HTTP statuses of a JSON answer", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const created = call("create_task", { title: "Kept" })
@@ -243,7 +243,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("in silence a comment comes, and the turn goes on", () =>
+  it.scoped("comments fill long silences", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const gate = yield* Deferred.make<void>()
@@ -259,7 +259,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("a client that leaves costs nothing that is said or done", () =>
+  it.scoped("the turn continues when its client disconnects", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const gate = yield* Deferred.make<void>()
@@ -281,7 +281,7 @@ layer(Server.layer())("Sse", (it) => {
   )
 
   it.scoped(
-    "a reader that does not read holds up neither its turn nor anyone, and little waits for it in memory",
+    "a reader that does not read blocks neither its turn nor others, and takes little memory",
     () =>
       Effect.gen(function* () {
         const listener = yield* Listener
@@ -318,7 +318,7 @@ layer(Server.layer())("Sse", (it) => {
   )
 
   it.scoped(
-    "five hundred streams are open at once, and each gets all of its turn",
+    "five hundred concurrent streams are all complete",
     () =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
@@ -350,7 +350,7 @@ layer(Server.layer())("Sse", (it) => {
   const readOn = (user: UserId, turn: unknown, id?: string) =>
     open("GET", `/api/${user}/turns/${turn}/events`, { user, headers: id === undefined ? {} : { "last-event-id": id } })
 
-  it.scoped("an ended turn is read on from behind any of its events, or from the start, and 204 after the last", () =>
+  it.scoped("an ended turn can be read after any of its events or from the start, and is 204 after the last", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const frames = yield* Effect.flatMap(stream(user, yield* plays(...toolTurn)), ({ rest }) => rest)
@@ -373,7 +373,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("a running turn is read on from behind any of its events, live", () =>
+  it.scoped("a running turn can be read after any of its events", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const gate = yield* Deferred.make<void>()
@@ -395,7 +395,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("a cursor that is none of this turn's is 400", () =>
+  it.scoped("an invalid cursor is 400", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const frames = yield* Effect.flatMap(stream(user, yield* plays(["Hello ", "there"])), ({ rest }) => rest)
@@ -426,7 +426,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("a cancelled turn says so to all that wait for it: 202 while it runs, 200 and unchanged after", () =>
+  it.scoped("all readers of a cancelled turn are told; the cancel is 202 while it runs, then 200", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const message = yield* plays(["Well ", silence])
@@ -475,7 +475,7 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
-  it.scoped("an ended turn's changes are undone once; not while it runs, and not over what changed since", () =>
+  it.scoped("an undo reverts an ended turn once; not a running turn, and not over later changes", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const gate = yield* Deferred.make<void>()
@@ -510,7 +510,7 @@ layer(Server.layer())("Sse", (it) => {
   )
 
   it.scoped(
-    "a repeated JSON request with its key gives the first answer, failed ones too, and runs nothing twice",
+    "a repeated JSON request with its key returns the first answer, also a failure, and runs nothing twice",
     () =>
       Effect.gen(function* () {
         const user = yield* newUser
@@ -556,7 +556,7 @@ layer(Server.layer())("Sse", (it) => {
       })
   )
 
-  it.scoped("a repeated stream is the same turn from its start: joined while it runs, replayed after", () =>
+  it.scoped("a repeated stream is the same turn from its start: live while it runs, then replayed", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const gate = yield* Deferred.make<void>()
@@ -590,7 +590,7 @@ layer(Server.layer())("Sse", (it) => {
 })
 
 layer(Server.layer())("Sse, shutting down", (it) => {
-  it.scoped("open streams end with an event that says so when the node stops", () =>
+  it.scoped("when the node stops, open streams end with `turn_interrupted`", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const events = yield* stream(user, yield* plays(["Well ", silence]))

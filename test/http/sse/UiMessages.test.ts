@@ -37,7 +37,7 @@ const cancelled: Ended = {
   error: { code: "turn_cancelled", detail: "The turn was cancelled." }
 }
 
-/** One step of the agent: what it says and the calls it asks for, each with whether it succeeds. */
+/** One step of the agent: its text and its calls, each with its outcome. */
 interface Step {
   readonly texts: ReadonlyArray<string>
   readonly calls: ReadonlyArray<boolean>
@@ -51,7 +51,7 @@ const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
   { maxLength: 4 }
 )
 
-/** There are models that count anew in every step, and such as name all calls alike. */
+/** Some models number calls per step, and some give all calls the same id. */
 const callOf = (position: number, isSuccess: boolean) => ({
   id: `call_${position % 2}`,
   tool: "create_task",
@@ -90,7 +90,7 @@ const itemsOf = (output: TurnOutput): ReadonlyArray<Positioned> =>
     Effect.runSync
   )
 
-/** The same, with each unit of text on its own. */
+/** The same, with one event per UTF-16 unit of text. */
 const apart = (items: ReadonlyArray<Positioned>): ReadonlyArray<Positioned> =>
   items.flatMap(({ after, event }): ReadonlyArray<Positioned> => {
     if (event._tag !== "Text") return [{ event, after }]
@@ -115,7 +115,7 @@ const write = (output: TurnOutput, items: ReadonlyArray<Positioned>, cursor?: ty
 
 const decode = Schema.decodeUnknownSync(UiMessageChunk, { onExcessProperty: "error" })
 
-/** The message that the AI SDK makes of them; fails if they are not as its schema has them. */
+/** The message that the AI SDK builds from the chunks. Fails if they do not match its schema. */
 const read = async (frames: ReadonlyArray<Frame>) => {
   assert.strictEqual(frames.at(-1)?.data, "[DONE]")
   const chunks: Array<UIMessageChunk> = []
@@ -137,7 +137,7 @@ const read = async (frames: ReadonlyArray<Frame>) => {
   return { chunks, errors: errors.map(String), message }
 }
 
-/** The words of the steps: what follows a call, or begins the answer, without the empty lines before it. */
+/** The texts of the steps: the text after a call or at the start, without empty lines before it. */
 const spoken = (steps: ReadonlyArray<Step>) => {
   let isPartOpen = false
   let said = ""
@@ -156,7 +156,7 @@ const toolsOf = (message: UIMessage | undefined) =>
   (message?.parts ?? []).flatMap((part) => (part.type === "dynamic-tool" ? [part] : []))
 
 describe("a turn as a UI message stream", () => {
-  it("is a message of the AI SDK's with all the text, steps, calls and results", () =>
+  it("is a message of the AI SDK with all text, steps, calls and results", () =>
     fc.assert(
       fc.asyncProperty(steps, fc.boolean(), async (steps, isApart) => {
         const output = outputOf(steps, completed)
@@ -197,7 +197,7 @@ describe("a turn as a UI message stream", () => {
         assert.deepStrictEqual(Arr.dedupe(ids), ids)
         const types = chunks.map(({ type }) => type)
         assert.deepStrictEqual([types[0], types.at(-1)], ["start", "finish"])
-        // What is said without calls in between is one step.
+        // Text without calls in between is one step.
         const expected = steps.reduce(
           ({ count, isOpen }, { calls, texts }) =>
             calls.length === 0 && !(isOpen ? texts.length > 0 : /[^\n]/.test(texts.join("")))
@@ -227,7 +227,7 @@ describe("a turn as a UI message stream", () => {
       }
     ))
 
-  it("is read on from behind any of its ids: nothing is missing and nothing comes twice", () =>
+  it("can be read after any of its ids, without gaps or repeats", () =>
     fc.assert(
       fc.asyncProperty(steps, async (steps) => {
         const output = outputOf(steps, completed)
@@ -245,12 +245,12 @@ describe("a turn as a UI message stream", () => {
       }),
       {
         numRuns: 15,
-        // A line separator that ends no line of the stream.
+        // A line separator that does not end a line of the stream.
         examples: [[[{ texts: ["\u2028 "], calls: [] }]]]
       }
     ))
 
-  it("has a different id for each event of the turn, and the usual ones", () => {
+  it("has a different id for each event of the turn, the same as in the default format", () => {
     const output = outputOf([{ texts: ["One "], calls: [true] }], completed)
     const ids = write(output, itemsOf(output)).flatMap(({ id }) => id ?? [])
     assert.deepStrictEqual(ids, [
@@ -259,7 +259,7 @@ describe("a turn as a UI message stream", () => {
     ])
   })
 
-  it("of a failed turn ends with an error, and before it says which and how far the turn came", async () => {
+  it("of a failed turn ends with its metadata and an error", async () => {
     const output = outputOf([{ texts: ["One "], calls: [true] }], failed, true)
     const { chunks, errors, message } = await read(write(output, itemsOf(output)))
     assert.deepStrictEqual(errors, ["Error: It failed."])
