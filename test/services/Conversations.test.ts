@@ -30,7 +30,7 @@ const numbers = (page: { readonly messages: ReadonlyArray<{ readonly sequenceNum
 layer(database)("Conversations", (it) => {
   for (const { check, name } of contracts.conversations) it.effect(name, () => check)
 
-  it.effect("a message is what its turn left: calls, status and all", () =>
+  it.effect("a message has the calls and status of its turn", () =>
     Effect.gen(function* () {
       const conversations = yield* Conversations
       const turns = yield* Turns
@@ -75,7 +75,7 @@ layer(database)("Conversations", (it) => {
     })
   )
 
-  it.effect("what is read is of its class, as if made by it", () =>
+  it.effect("rows are decoded to instances of their classes", () =>
     Effect.gen(function* () {
       const conversations = yield* Conversations
       const owner = yield* newUser
@@ -90,7 +90,7 @@ layer(database)("Conversations", (it) => {
     })
   )
 
-  it.effect("the total is right though messages are said and removed at once", () =>
+  it.effect("the total is right while messages are added and removed concurrently", () =>
     Effect.gen(function* () {
       const conversations = yield* Conversations
       const turns = yield* Turns
@@ -119,7 +119,7 @@ layer(database)("Conversations", (it) => {
     })
   )
 
-  it.effect("the agent is not reminded of a message that was removed", () =>
+  it.effect("the agent does not see a removed message", () =>
     Effect.gen(function* () {
       const conversations = yield* Conversations
       const owner = yield* newUser

@@ -30,7 +30,7 @@ const keyed = (key: string): IdempotencyKey => ({ scope: "chat", key, hash: "sam
 
 const lease = Duration.seconds(15)
 
-/** One more node on the same database, with a model and a budget of its own. */
+/** Another node on the same database, with its own model and budget. */
 const newNode = (
   script: ScriptedModel.Script,
   budget: Layer.Layer<never, never, SqlClient.SqlClient> = Budgets.layer({ tokensPerDay: 1000 })
@@ -72,7 +72,7 @@ const lapseAll = Effect.orDie(
 
 const Day = Schema.Struct({ spent: Schema.Int, estimated: Schema.Int, reserved: Schema.Int, turns: Schema.Int })
 
-/** Of all the user's days. */
+/** The sum of all the user's days. */
 const dayOf = (user: UserId) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -107,33 +107,35 @@ const reservedBy = (turnId: TurnId) =>
 const midnight = Date.UTC(2026, 1, 1)
 
 layer(Database.layer)("Budgets", (it) => {
-  it.scoped("a turn reserves an estimate or what is left, and its calls replace that by what they cost", () =>
-    Effect.gen(function* () {
-      const [asked, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
-      const hold = wait(Effect.zipRight(Deferred.succeed(asked, undefined), Deferred.await(gate)))
-      const node = yield* newNode([
-        [call("list_tasks"), used(300, 20)],
-        [hold, "Done.", used(400, 30)]
-      ])
-      const user = yield* newUser
-      const first = yield* node.turns.begin(requestOf(yield* newUser), undefined, () => 700)
-      assert.strictEqual(yield* reservedBy(first.turnId), 700)
-      const reading = yield* node.chat.start(requestOf(user))
-      yield* Deferred.await(asked)
-      assert.deepInclude(yield* dayOf(user), { spent: 0, reserved: 320 })
-      const second = yield* node.turns.begin(requestOf(user), undefined, () => 4000)
-      assert.strictEqual(yield* reservedBy(second.turnId), 680)
-      assert.deepInclude(yield* dayOf(user), { spent: 0, reserved: 1000 })
-      yield* Deferred.succeed(gate, undefined)
-      assert.deepInclude(yield* reading.output.awaitEnd, {
-        status: "completed",
-        usage: { inputTokens: 700, outputTokens: 50 }
+  it.scoped(
+    "a turn reserves an estimate or the rest of the budget, and the usage of its calls replaces the reservation",
+    () =>
+      Effect.gen(function* () {
+        const [asked, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const hold = wait(Effect.zipRight(Deferred.succeed(asked, undefined), Deferred.await(gate)))
+        const node = yield* newNode([
+          [call("list_tasks"), used(300, 20)],
+          [hold, "Done.", used(400, 30)]
+        ])
+        const user = yield* newUser
+        const first = yield* node.turns.begin(requestOf(yield* newUser), undefined, () => 700)
+        assert.strictEqual(yield* reservedBy(first.turnId), 700)
+        const reading = yield* node.chat.start(requestOf(user))
+        yield* Deferred.await(asked)
+        assert.deepInclude(yield* dayOf(user), { spent: 0, reserved: 320 })
+        const second = yield* node.turns.begin(requestOf(user), undefined, () => 4000)
+        assert.strictEqual(yield* reservedBy(second.turnId), 680)
+        assert.deepInclude(yield* dayOf(user), { spent: 0, reserved: 1000 })
+        yield* Deferred.succeed(gate, undefined)
+        assert.deepInclude(yield* reading.output.awaitEnd, {
+          status: "completed",
+          usage: { inputTokens: 700, outputTokens: 50 }
+        })
+        assert.deepInclude(yield* dayOf(user), { spent: 750, reserved: 680, turns: 1 })
       })
-      assert.deepInclude(yield* dayOf(user), { spent: 750, reserved: 680, turns: 1 })
-    })
   )
 
-  it.scoped("of many turns that begin at once on three nodes as many do as there is something left for", () =>
+  it.scoped("of many turns that begin concurrently on three nodes, only those within the budget begin", () =>
     Effect.gen(function* () {
       const nodes = yield* Effect.replicateEffect(newNode([]), 3)
       const user = yield* newUser
@@ -153,34 +155,32 @@ layer(Database.layer)("Budgets", (it) => {
     })
   )
 
-  it.scoped(
-    "a turn ends after the step that used up the rest, with the calls of that step, and so it is told again",
-    () =>
-      Effect.gen(function* () {
-        yield* TestClock.setTime(midnight - 90_000)
-        const node = yield* newNode([[call("create_task", { title: "Milk" }), call("list_tasks"), used(900, 101)]])
-        const user = yield* newUser
-        const request = requestOf(user, { key: keyed("once") })
-        const problem = yield* Effect.flip(node.chat.answer(request))
-        if (problem._tag !== "BudgetExhausted") return assert.fail(problem._tag)
-        assert.strictEqual(problem.retryAfter, 90)
-        assert.deepStrictEqual(
-          problem.toolCalls?.map(({ result, tool }) => [tool, result.status]),
-          [
-            ["create_task", "success"],
-            ["list_tasks", "success"]
-          ]
-        )
-        const turn = yield* node.chat.find(user, problem.turnId ?? assert.fail("no turn"))
-        assert.deepStrictEqual([turn.status, turn.error?.code], ["failed", "budget_exhausted"])
-        assert.deepStrictEqual(turn.steps, [{ inputTokens: 900, outputTokens: 101 }])
-        const again = yield* Effect.flip(node.chat.answer(request))
-        assert.deepStrictEqual([again._tag, "turnId" in again && again.turnId], ["BudgetExhausted", turn.turnId])
-        assert.deepInclude(yield* dayOf(user), { spent: 1001, reserved: 0, turns: 1 })
-      })
+  it.scoped("a turn ends after the step that used up the budget, with the calls of that step, also on a repeat", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(midnight - 90_000)
+      const node = yield* newNode([[call("create_task", { title: "Milk" }), call("list_tasks"), used(900, 101)]])
+      const user = yield* newUser
+      const request = requestOf(user, { key: keyed("once") })
+      const problem = yield* Effect.flip(node.chat.answer(request))
+      if (problem._tag !== "BudgetExhausted") return assert.fail(problem._tag)
+      assert.strictEqual(problem.retryAfter, 90)
+      assert.deepStrictEqual(
+        problem.toolCalls?.map(({ result, tool }) => [tool, result.status]),
+        [
+          ["create_task", "success"],
+          ["list_tasks", "success"]
+        ]
+      )
+      const turn = yield* node.chat.find(user, problem.turnId ?? assert.fail("no turn"))
+      assert.deepStrictEqual([turn.status, turn.error?.code], ["failed", "budget_exhausted"])
+      assert.deepStrictEqual(turn.steps, [{ inputTokens: 900, outputTokens: 101 }])
+      const again = yield* Effect.flip(node.chat.answer(request))
+      assert.deepStrictEqual([again._tag, "turnId" in again && again.turnId], ["BudgetExhausted", turn.turnId])
+      assert.deepInclude(yield* dayOf(user), { spent: 1001, reserved: 0, turns: 1 })
+    })
   )
 
-  it.scoped("an answer that uses up the rest is an answer, and the next one has to wait for midnight", () =>
+  it.scoped("an answer that uses up the budget is valid, and the next turn is refused until midnight", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(midnight - 1500)
       const node = yield* newNode([
@@ -200,7 +200,7 @@ layer(Database.layer)("Budgets", (it) => {
     })
   )
 
-  it.scoped("all of a turn counts to the day on which it began", () =>
+  it.scoped("the whole usage of a turn counts for the day on which it began", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(midnight - 1000)
       const [asked, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
@@ -214,13 +214,13 @@ layer(Database.layer)("Budgets", (it) => {
       yield* Deferred.await(asked)
       yield* TestClock.setTime(midnight + 1000)
       yield* Deferred.succeed(gate, undefined)
-      // Yesterday's tokens are used up, though there are new ones.
+      // The turn began yesterday, whose budget is used up.
       assert.deepInclude(yield* reading.output.awaitEnd, { status: "failed", retryAfter: 1 })
       assert.strictEqual((yield* node.chat.answer(requestOf(user))).end.content, "Hi.")
     })
   )
 
-  it.scoped("a killed turn counts what it has told so far, or else what was reserved", () =>
+  it.scoped("a killed turn counts its reported usage, or else its reservation", () =>
     Effect.gen(function* () {
       const [dead, alive] = [yield* newNode([silence, [call("list_tasks"), used(70, 7)], silence]), yield* newNode([])]
       const [first, second] = [yield* newUser, yield* newUser]
@@ -242,7 +242,7 @@ layer(Database.layer)("Budgets", (it) => {
     })
   )
 
-  it.scoped("a call without a report counts as its estimate, marked so, and one that was not taken as nothing", () =>
+  it.scoped("a call without usage counts as an estimate, and a refused call counts as nothing", () =>
     Effect.gen(function* () {
       const node = yield* newNode(
         [
@@ -276,7 +276,7 @@ layer(Database.layer)("Budgets", (it) => {
     })
   )
 
-  it.scoped("what an erased user had used by then still counts", () =>
+  it.scoped("the usage of an erased user still counts", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(midnight)
       const sql = yield* SqlClient.SqlClient
@@ -290,7 +290,7 @@ layer(Database.layer)("Budgets", (it) => {
     })
   )
 
-  it.scoped("another budget is asked in its place, and told what each turn cost, killed ones too", () =>
+  it.scoped("a replaced budget decides, and gets the cost of each turn, also of killed ones", () =>
     Effect.gen(function* () {
       const log: Array<readonly [string, UserId, Usage | number]> = []
       const rich = yield* newUser
@@ -325,14 +325,14 @@ layer(Database.layer)("Budgets", (it) => {
       yield* node.model.untilAsked(3)
       log.length = 0
       yield* lapseAll
-      // A node that starts sweeps by itself.
+      // A node sweeps when it starts.
       yield* newNode([], theirs)
       yield* Effect.repeat(tick, { until: () => log.length > 0 })
       assert.deepStrictEqual(log, [["settle", rich, { inputTokens: 0, outputTokens: 0 }]])
     })
   )
 
-  it.scoped("a budget that gave something to a turn which did not begin gets it back", () =>
+  it.scoped("a reservation is returned if the turn does not begin", () =>
     Effect.gen(function* () {
       const settled: Array<TurnId> = []
       const node = yield* newNode(
@@ -354,12 +354,12 @@ layer(Database.layer)("Budgets", (it) => {
     })
   )
 
-  it.scoped("200 turns on three nodes, some of them killed, spend what they tell and what is estimated of them", () =>
+  it.scoped("200 turns on three nodes, some of them killed, count their usage and estimates", () =>
     Effect.gen(function* () {
       const limit = 3000
       const users = yield* Effect.replicateEffect(newUser, 5)
       const held = new Map<string, Deferred.Deferred<void>>()
-      // A message is the steps of its turn.
+      // A message lists the steps of its turn.
       const script = ({ message, results }: ScriptedModel.Asked): ScriptedModel.Answer => {
         const [name = "", ...steps] = message.split(" ")
         const step = steps[results.length] ?? ""
@@ -388,7 +388,7 @@ layer(Database.layer)("Budgets", (it) => {
                 const end = Effect.map(begun.right.output.awaitEnd, ({ error, status }) => error?.code ?? status)
                 return Effect.race(end, Effect.as(Deferred.await(isHeld), "killed"))
               }),
-        // More would wait too long for one of so few connections, where processors are busy.
+        // More turns would wait too long for the few connections on a busy machine.
         { concurrency: 20 }
       )
       const isOver = yield* Effect.all(ends, { concurrency: "unbounded" })
@@ -427,5 +427,5 @@ const TurnRow = Schema.Struct({
   steps: Schema.NullOr(Schema.Array(Usage))
 })
 
-/** The database works in real time, whatever the test's clock says. */
+/** The database works in real time, independent of the test clock. */
 const tick = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 2)))

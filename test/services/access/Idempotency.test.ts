@@ -8,14 +8,14 @@ import * as Database from "../../support/Database.ts"
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 const attempt = { scope: "tests", key: "k", body: { a: 1, b: [{ c: 2, d: null }] } }
 
-/** An effect that counts how often it ran, with a number as its result. */
+/** An effect whose result is the number of its runs. */
 const counted = Effect.map(Ref.make(0), (runs) => ({
   runs: Ref.get(runs),
   effect: Ref.updateAndGet(runs, (n) => n + 1)
 }))
 
 layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it) => {
-  it.effect("what a key stands for runs once, and its result is given again", () =>
+  it.effect("the effect of a key runs once, and its result is returned again", () =>
     Effect.gen(function* () {
       const { once } = yield* Idempotency
       const owner = yield* newUser
@@ -26,7 +26,7 @@ layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it)
     })
   )
 
-  it.effect("the result given again is decoded by its schema", () =>
+  it.effect("the repeated result is decoded by its schema", () =>
     Effect.gen(function* () {
       const { once } = yield* Idempotency
       const owner = yield* newUser
@@ -56,7 +56,7 @@ layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it)
   )
 
   it.effect.prop(
-    "bodies are the same if they are the same JSON values",
+    "bodies are equal if their JSON values are equal",
     [fc.jsonValue({ maxDepth: 3 }), fc.jsonValue({ maxDepth: 3 })],
     ([body, other]) =>
       Effect.gen(function* () {
@@ -73,7 +73,7 @@ layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it)
     { fastCheck: { numRuns: 20 } }
   )
 
-  it.effect("another body is refused, and changes nothing", () =>
+  it.effect("another body is refused and has no effect", () =>
     Effect.gen(function* () {
       const { once } = yield* Idempotency
       const owner = yield* newUser
@@ -85,7 +85,7 @@ layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it)
     })
   )
 
-  it.effect("of 50 attempts at once one runs, and all have its result", () =>
+  it.effect("of 50 concurrent attempts one runs, and all get its result", () =>
     Effect.gen(function* () {
       const { once } = yield* Idempotency
       const owner = yield* newUser
@@ -101,7 +101,7 @@ layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it)
     })
   )
 
-  it.effect("an attempt that dies takes its changes with it and leaves the key unused", () =>
+  it.effect("an attempt that dies leaves no changes and does not use up the key", () =>
     Effect.gen(function* () {
       const { once } = yield* Idempotency
       const sql = yield* SqlClient.SqlClient
@@ -116,7 +116,7 @@ layer(Layer.provideMerge(Idempotency.layer, Database.layer))("Idempotency", (it)
     })
   )
 
-  it.effect("a day later a key is as new, with any body", () =>
+  it.effect("after a day a key can be used again with any body", () =>
     Effect.gen(function* () {
       const { once } = yield* Idempotency
       const sql = yield* SqlClient.SqlClient

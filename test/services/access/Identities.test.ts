@@ -12,7 +12,7 @@ const issuer = "https://issuer.example.com/"
 const userOf = (subject: string, by = issuer) =>
   Effect.flatMap(Identities, (identities) => identities.userOf({ issuer: by, subject }))
 
-/** Of a node that has not seen anyone yet. */
+/** A node with an empty cache. */
 const onAnotherNode = <A, E, R>(effect: Effect.Effect<A, E, R | Identities>) =>
   Effect.provide(effect, Layer.fresh(Identities.layer))
 
@@ -25,7 +25,7 @@ const identities = FastCheck.record({ issuer: names, subject: names })
 const contract = (name: string, identitiesLayer: Layer.Layer<Identities, unknown>) =>
   layer(Layer.orDie(identitiesLayer))(name, (it) => {
     it.effect.prop(
-      "two accounts have one user only if they are the same",
+      "different accounts have different users",
       [identities, identities],
       ([one, other]) =>
         Effect.gen(function* () {
@@ -37,7 +37,7 @@ const contract = (name: string, identitiesLayer: Layer.Layer<Identities, unknown
       { fastCheck: { numRuns: 30 } }
     )
 
-    it.effect("accounts that only look alike are different users", () =>
+    it.effect("similar accounts are different users", () =>
       Effect.gen(function* () {
         const alike = ["é", "e\u0301", "É", "a", "a ", " a", "A", "a\u200b", "а", "ａ", "ss", "ß", "ab", "𝒶"]
         const users = yield* Effect.forEach(alike, (subject) => userOf(subject))
@@ -53,7 +53,7 @@ contract("Identities.layerTest", Identities.layerTest)
 contract("Identities.layer", Layer.provide(Identities.layer, Database.layer))
 
 layer(Database.layer)("an assigned id", (it) => {
-  it.effect("is the same on every node, whoever asks first", () =>
+  it.effect("is the same on every node", () =>
     Effect.gen(function* () {
       const asked = yield* Effect.forEach(
         Array.from({ length: 30 }, (_, i) => `racer ${i % 3}`),
@@ -66,7 +66,7 @@ layer(Database.layer)("an assigned id", (it) => {
     })
   )
 
-  it.effect("is one that no row carries yet", () =>
+  it.effect("is an id that no row has", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const last = yield* onAnotherNode(userOf("the last one before"))
@@ -79,7 +79,7 @@ layer(Database.layer)("an assigned id", (it) => {
   )
 })
 
-/** What is refused, and why. */
+/** The message of a failure. */
 const refusal = (effect: Effect.Effect<unknown, { readonly message: string }, SqlClient.SqlClient>) =>
   Effect.map(Effect.flip(effect), ({ message }) => message)
 
@@ -97,7 +97,7 @@ describe("a database", () => {
     }).pipe(Effect.provide(Database.layer))
   )
 
-  it.effect("of users whose ids tokens carried links them to accounts, and assigns others to everyone else", () =>
+  it.effect("links existing ids to accounts, and assigns new ids to other accounts", () =>
     Effect.gen(function* () {
       yield* UserIds.keep("token")
       for (const user of [1, 2, 700, Number.MAX_SAFE_INTEGER]) yield* carry(user)

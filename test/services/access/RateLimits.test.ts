@@ -13,9 +13,9 @@ const [ada, bob] = [UserId.make(1), UserId.make(2)]
 const take = (policy: Policy, user: UserId, requests?: number) =>
   Effect.flatMap(RateLimits, (limits) => limits.take(policy, user, requests))
 
-/** Those in Redis go by the system's clock: these wait for them. */
+/** Windows in Redis use the system clock, so the tests wait in real time. */
 const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
-  it.live("of 500 requests at once as many as the limit says are allowed", () =>
+  it.live("of 500 concurrent requests exactly the limit is allowed", () =>
     Effect.gen(function* () {
       const standings = yield* Effect.all(
         Arr.makeBy(500, () => take("api", ada)),
@@ -30,7 +30,7 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
     }).pipe(Effect.provide(layer(limits)))
   )
 
-  it.live("users and policies are counted apart", () =>
+  it.live("users and policies are counted separately", () =>
     Effect.gen(function* () {
       yield* Effect.all(Arr.makeBy(6, () => take("chat", ada)))
       assert.isFalse((yield* take("chat", ada)).allowed)
@@ -39,7 +39,7 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
     }).pipe(Effect.provide(layer(limits)))
   )
 
-  it.live("a standing says what is left and when it is given back", () =>
+  it.live("the result has the remaining requests and the reset time", () =>
     Effect.gen(function* () {
       const before = Math.floor(Date.now() / 1000)
       const first = yield* take("chat", ada)
@@ -54,7 +54,7 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
     }).pipe(Effect.provide(layer(limits)))
   )
 
-  it.live("asking how a user stands costs nothing", () =>
+  it.live("reading the remaining requests does not count", () =>
     Effect.gen(function* () {
       assert.deepInclude(yield* take("chat", ada, 0), { allowed: true, remaining: 5 })
       yield* take("chat", ada)
@@ -65,7 +65,7 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
     }).pipe(Effect.provide(layer(limits)))
   )
 
-  it.live("after the window the user begins anew, and asking too often does not lengthen it", () =>
+  it.live("the count restarts after the window, and refused requests do not extend it", () =>
     Effect.gen(function* () {
       const standings = yield* Effect.all(Arr.makeBy(3, () => take("chat", ada)))
       assert.deepStrictEqual(
@@ -77,7 +77,7 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
     }).pipe(Effect.provide(layer({ ...limits, chat: { limit: 1, window: "1 second" } })))
   )
 
-  it.live("nothing is counted of a user whose data was erased", () => {
+  it.live("the counts of an erased user are deleted", () => {
     let ended: ((user?: UserId) => Effect.Effect<void>) | undefined
     const erasing = Layer.succeed(Erasing, {
       refuse: () => Effect.void,
@@ -105,7 +105,7 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
 describe("RateLimits.layerMemory", () => {
   contract((limits) => RateLimits.layerMemory(limits))
 
-  it.effect("windows go by the clock", () =>
+  it.effect("windows use the Clock", () =>
     Effect.gen(function* () {
       yield* take("chat", ada, 5)
       yield* TestClock.adjust("30 seconds")
@@ -117,7 +117,7 @@ describe("RateLimits.layerMemory", () => {
     }).pipe(Effect.provide(RateLimits.layerMemory(limits)))
   )
 
-  it.effect("a clock that is set back leaves no window open for longer than it lasts", () =>
+  it.effect("a clock that is set back does not extend a window", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(3_600_000)
       yield* take("chat", ada)
@@ -135,7 +135,7 @@ const layerRedis = (limits: Limits, prefix: string, url = redisUrl ?? "") =>
 describe.runIf(redisUrl)("RateLimits.layerRedis", () => {
   contract((limits) => layerRedis(limits, `test-${crypto.randomUUID()}`))
 
-  it.live("processes of one prefix count together", () =>
+  it.live("processes with the same prefix share their counts", () =>
     Effect.gen(function* () {
       const prefix = `test-${crypto.randomUUID()}`
       const nodes = yield* Effect.all(Arr.makeBy(3, () => Layer.build(Layer.fresh(layerRedis(limits, prefix)))))
@@ -175,7 +175,7 @@ const listen = (answer: (socket: Socket) => void) =>
     return `redis://127.0.0.1:${yield* Deferred.await(listening)}`
   })
 
-/** What is logged, by level. */
+/** The log messages by level. */
 const logged = Effect.map(Ref.make<ReadonlyArray<string>>([]), (ref) => ({
   lines: Ref.get(ref),
   layer: Logger.replace(
@@ -211,7 +211,7 @@ describe("a Redis that is away", () => {
   it.scopedLive.skipIf(!redisUrl)("counts again for all as soon as it is back", () =>
     Effect.gen(function* () {
       const log = yield* logged
-      // Stands between us and Redis, and cuts on command.
+      // A proxy in front of Redis that can cut connections.
       let open = true
       const { hostname, port } = new URL(redisUrl ?? "")
       const { connect } = yield* Effect.promise(() => import("node:net"))
@@ -224,7 +224,7 @@ describe("a Redis that is away", () => {
         pairs.add(socket)
         socket.pipe(upstream).pipe(socket)
       })
-      // The same database of it.
+      // The same Redis database.
       const url = new URL(new URL(redisUrl ?? "").pathname, between).href
       const prefix = `test-${crypto.randomUUID()}`
       yield* Effect.gen(function* () {
@@ -233,7 +233,7 @@ describe("a Redis that is away", () => {
         for (const socket of pairs) socket.destroy()
         assert.strictEqual((yield* take("chat", ada)).remaining, 4)
         open = true
-        // Counted by another process meanwhile.
+        // Another process counted in the meantime.
         yield* Effect.provide(take("chat", ada), Layer.fresh(layerRedis(limits, prefix)))
         while (!(yield* Effect.flatMap(RateLimits, (limits) => limits.ready))) yield* Effect.sleep("20 millis")
         yield* Effect.sleep("1 second")

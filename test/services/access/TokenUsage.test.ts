@@ -61,7 +61,7 @@ const kept = (user: UserId) =>
   })
 
 layer(Database.layer)("TokenUsage", (it) => {
-  it.scoped("a turn counts to the day on which it began, by its end and its model, and outlives its row", () =>
+  it.scoped("usage counts for the day on which the turn began, by its end and model, and outlives the turn", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const turns = yield* newTurns
@@ -90,7 +90,7 @@ layer(Database.layer)("TokenUsage", (it) => {
     })
   )
 
-  it.scoped("an operator is shown what each user has cost, and what one has cost each day", () =>
+  it.scoped("`taskchat usage` shows the cost per user, and per day for one user", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2030, 0, 31))
       const turns = yield* newTurns
@@ -112,7 +112,7 @@ layer(Database.layer)("TokenUsage", (it) => {
     })
   )
 
-  it.scoped("turns of before are counted when the tables are made", () =>
+  it.scoped("the migration counts existing turns", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const turns = yield* newTurns

@@ -10,7 +10,7 @@ const secret = "a secret of more than thirty-two bytes"
 const key = new TextEncoder().encode(secret)
 const bySecret = Tokens.layer({ keys: { secret: Redacted.make(secret) } })
 
-/** The clock of a test begins at 0. */
+/** The test clock begins at 0. */
 const hour = 3600
 
 const sign = (claims: Jose.JWTPayload, header: Jose.JWTHeaderParameters = { alg: "HS256" }, by: Uint8Array = key) =>
@@ -18,7 +18,7 @@ const sign = (claims: Jose.JWTPayload, header: Jose.JWTHeaderParameters = { alg:
 
 const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
 
-/** The token's user, or the tag of what it fails with. */
+/** The user of a token, or the tag of the failure. */
 const userOf = (token: string): Effect.Effect<number | string, never, Tokens> =>
   Tokens.pipe(
     Effect.flatMap((tokens) => tokens.verify(Redacted.make(token))),
@@ -62,7 +62,7 @@ layer(bySecret)("a token signed with the secret", (it) => {
     })
   )
 
-  it.effect("names the user of user_id, whatever sub says", () =>
+  it.effect("names the user of user_id even if sub differs", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* userOf(yield* sign({ user_id: 1, sub: "2", exp: hour })), 1)
       assert.strictEqual(yield* userOf(yield* sign({ user_id: 1, sub: "auth0|abc", exp: hour })), 1)
@@ -82,7 +82,7 @@ layer(bySecret)("a token signed with the secret", (it) => {
     })
   )
 
-  it.effect("is accepted up to 30 seconds after it expired, and known tokens are no exception", () =>
+  it.effect("is accepted up to 30 seconds after it expired, also from the cache", () =>
     Effect.gen(function* () {
       const token = yield* sign({ user_id: 7, exp: 60 })
       yield* TestClock.setTime(89_999)
@@ -105,7 +105,7 @@ layer(bySecret)("a token signed with the secret", (it) => {
     })
   )
 
-  it.effect("is refused when it is not what was signed", () =>
+  it.effect("is refused if it was changed after signing", () =>
     Effect.gen(function* () {
       const [header = "", claims = "", signature = ""] = (yield* sign({ user_id: 7, exp: hour })).split(".")
       const others = [
@@ -157,7 +157,7 @@ layer(bySecret)("a token signed with the secret", (it) => {
   )
 })
 
-/** What the caller learns of a refusal. */
+/** The part of a refusal that the caller sees. */
 const refusalOf = (claims: Jose.JWTPayload) =>
   Effect.gen(function* () {
     const token = yield* sign({ exp: hour, ...claims })
@@ -185,7 +185,7 @@ layer(bySecret)("a token without a user's id", (it) => {
 layer(Tokens.layer({ keys: { secret: Redacted.make(secret) }, userClaim: "urn:example:uid" }))(
   "the claim that names the user",
   (it) => {
-    it.effect("is the one that is set, a number or its digits, whatever other claims say", () =>
+    it.effect("is read from the configured claim, as a number or digits, even if other claims differ", () =>
       Effect.gen(function* () {
         const of = (claims: Jose.JWTPayload) => Effect.flatMap(sign({ exp: hour, ...claims }), userOf)
         assert.strictEqual(yield* of({ "urn:example:uid": 7, user_id: 1, sub: "2" }), 7)
@@ -223,7 +223,7 @@ layer(mapped())("a token that names an account", (it) => {
     })
   )
 
-  it.effect("may name it by a number, which is text", () =>
+  it.effect("may be a number, which is read as text", () =>
     Effect.gen(function* () {
       const user = yield* of({ user_id: 90_210 })
       assert.notStrictEqual(user, 90_210)
@@ -233,7 +233,7 @@ layer(mapped())("a token that names an account", (it) => {
     })
   )
 
-  it.effect("is refused without issuer, or with a name of the wrong form, which is not repeated", () =>
+  it.effect("is refused without an issuer or with an invalid name, which the error does not repeat", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* refusalOf({ sub: "auth0|5f7c" }), "The token has no claim iss.")
       const wrong: ReadonlyArray<unknown> = [
@@ -271,7 +271,7 @@ layer(mapped("email"))("a token that names an account by its address", (it) => {
 describe("a configured issuer and audience", () => {
   const configured = Tokens.layer({ keys: { secret: Redacted.make(secret) }, issuer: "us", audience: "taskchat" })
 
-  it.effect("are demanded of every token", () =>
+  it.effect("are required in every token", () =>
     Effect.gen(function* () {
       const claims = { user_id: 7, exp: hour }
       const results = yield* Effect.forEach(
@@ -297,7 +297,7 @@ describe("a configured issuer and audience", () => {
   )
 })
 
-/** An issuer of keys on a real socket; `answer` is what it says next. */
+/** A key server on a real socket. `answer` is its next answer. */
 const issuer = Effect.gen(function* () {
   const answer = yield* Ref.make<{ readonly status: number; readonly body: string }>({ status: 503, body: "" })
   const requests = yield* Ref.make(0)
@@ -349,7 +349,7 @@ describe("a token signed with a published key", () => {
   )
 
   it.scoped(
-    "is refused when its algorithm is not configured, its key unknown, or the public key was used as a secret",
+    "is refused if its algorithm is not configured, its key is unknown, or the public key was used as a secret",
     () =>
       Effect.gen(function* () {
         const keys = yield* issuer
@@ -374,7 +374,7 @@ describe("a token signed with a published key", () => {
       })
   )
 
-  it.scoped("may leave out which key of several that fit", () =>
+  it.scoped("may have no key id if several keys match", () =>
     Effect.gen(function* () {
       const keys = yield* issuer
       const [first, second, other] = [yield* pair("RS256"), yield* pair("RS256"), yield* pair("RS256")]
@@ -393,7 +393,7 @@ describe("a token signed with a published key", () => {
     })
   )
 
-  it.scoped("cannot be judged while no key could be had, and can as soon as one is published", () =>
+  it.scoped("cannot be verified before the first keys are read, and can be verified after that", () =>
     Effect.gen(function* () {
       const keys = yield* issuer
       const { jwk, sign } = yield* pair("ES256", "one")
@@ -406,7 +406,7 @@ describe("a token signed with a published key", () => {
     })
   )
 
-  it.scoped("is judged by the keys last read while their issuer is away", () =>
+  it.scoped("is verified with the last keys while the key server is away", () =>
     Effect.gen(function* () {
       const keys = yield* issuer
       const { jwk, sign } = yield* pair("ES256", "one")
@@ -420,7 +420,7 @@ describe("a token signed with a published key", () => {
     })
   )
 
-  it.scoped("is no longer accepted once its key was withdrawn and the keys were read again", () =>
+  it.scoped("is refused after its key was withdrawn and the keys were read again", () =>
     Effect.gen(function* () {
       const keys = yield* issuer
       const [old, fresh] = [yield* pair("ES256", "one"), yield* pair("ES256", "two")]
@@ -438,7 +438,7 @@ describe("a token signed with a published key", () => {
     })
   )
 
-  it.scoped("cannot be issued here", () =>
+  it.scoped("cannot be issued without a secret", () =>
     Effect.gen(function* () {
       const keys = yield* issuer
       const layer = Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["RS256"] } })

@@ -34,7 +34,7 @@ import { call, cut, delay, fail, faults, silence, textOf, used } from "../../../
 const failure = Schema.Struct({ status: Schema.Literal("error"), error: Schema.String })
 const success = Schema.Struct({ status: Schema.Literal("success"), said: Schema.String })
 
-/** `echo` says what it was told and by whom it was used; `refuse` fails, and `crash` has a defect. */
+/** `echo` returns its text and the user, `refuse` fails, and `crash` has a defect. */
 const Tools = Toolkit.make(
   Tool.make("echo", {
     parameters: { text: Schema.String },
@@ -84,7 +84,7 @@ interface Ran {
   readonly results: ReadonlyArray<ToolCall["result"]>
 }
 
-/** What the agent does in a turn, to its end, whatever that is. */
+/** All events of a turn and its exit. */
 const run = (fields: Partial<AgentTurn> = {}): Effect.Effect<Ran, never, Agent> =>
   Effect.gen(function* () {
     const { run } = yield* Agent
@@ -121,7 +121,7 @@ const scripted = <A, E>(
 
 const asked = Effect.flatMap(ScriptedModel.ScriptedModel, ({ asked }) => asked)
 
-/** What the model was asked at last, as roles and texts; calls and results by their ids. */
+/** The last prompt as roles and texts. Calls and results are shown by their ids. */
 const lastPrompt = Effect.map(asked, (all) =>
   (all.at(-1)?.prompt ?? []).map((message) => {
     if (message.role === "system") return "system"
@@ -155,7 +155,7 @@ const callNamed = (id: string): ToolCall => ({
 })
 
 describe("Agent", () => {
-  it.effect("an answer in words arrives piece by piece", () =>
+  it.effect("a text answer arrives piece by piece", () =>
     scripted(
       [["Hel", "lo ", "there", used(10, 3)]],
       Effect.gen(function* () {
@@ -172,7 +172,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("each piece is passed on before the next is asked for", () =>
+  it.effect("each piece is emitted before the next one is pulled", () =>
     scripted(
       [["a", ScriptedModel.pause, "b", ScriptedModel.pause, "c"]],
       Effect.gen(function* () {
@@ -194,7 +194,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("the instructions carry the date and time in the turn's zone", () =>
+  it.effect("the instructions contain the date and time in the turn's zone", () =>
     scripted(
       ["Hi", "Hi"],
       Effect.gen(function* () {
@@ -208,7 +208,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("instructions of one's own replace the others, and the date stays", () =>
+  it.effect("custom instructions replace the default ones, except the date", () =>
     scripted(
       ["Hi"],
       Effect.gen(function* () {
@@ -220,7 +220,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("tool calls run in order, and their results go back in the next step", () =>
+  it.effect("tool calls run in order, and the next step sends their results", () =>
     scripted(
       [
         ["Let me see.", call("echo", { text: "a" }), call("echo", { text: "b" })],
@@ -272,7 +272,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a call's duration is what it took, in whole milliseconds", () =>
+  it.effect("the duration of a call is in whole milliseconds", () =>
     scripted(
       [call("wait", { seconds: 2.9996 }), "Done"],
       Effect.gen(function* () {
@@ -287,7 +287,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("text after calls alone does not begin with an empty paragraph", () =>
+  it.effect("text after calls without earlier text does not begin with an empty paragraph", () =>
     scripted(
       [call("echo", { text: "a" }), call("echo", { text: "b" }), ["\n\n", " Done."], "unused"],
       Effect.map(run(), ({ text }) => assert.strictEqual(text, "Done."))
@@ -295,7 +295,7 @@ describe("Agent", () => {
   )
 
   it.effect.prop(
-    "however a text is cut into pieces, what arrives is that text, whole characters at a time",
+    "a text arrives complete for any cuts, without split characters",
     [fc.string({ unit: "binary", minLength: 1 }), fc.array(fc.nat(6), { minLength: 1, maxLength: 20 })],
     ([text, lengths]) => {
       const pieces: Array<string> = []
@@ -327,7 +327,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("NUL and lone surrogates from the model are kept out of text, arguments, ids and results", () =>
+  it.effect("NUL and lone surrogates from the model are removed from text, arguments, ids and results", () =>
     scripted(
       [["a\0", "\0", "\uD83D", "\uDE00b", call("echo", { text: "x\0\uD800" }, "id\0")], "Done"],
       Effect.gen(function* () {
@@ -349,55 +349,57 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("wrong arguments, unknown tools, failures and defects go back to the model, and the turn goes on", () =>
-    Effect.gen(function* () {
-      const logged: Array<string> = []
-      const logger = Logger.replace(
-        Logger.defaultLogger,
-        Logger.map(Logger.jsonLogger, (line) => logged.push(line))
-      )
-      yield* scripted(
-        [
+  it.effect(
+    "wrong arguments, unknown tools, failures and defects are results for the model, and the turn continues",
+    () =>
+      Effect.gen(function* () {
+        const logged: Array<string> = []
+        const logger = Logger.replace(
+          Logger.defaultLogger,
+          Logger.map(Logger.jsonLogger, (line) => logged.push(line))
+        )
+        yield* scripted(
           [
-            call("echo", { text: 1 }),
-            call("echo", "{broken"),
-            call("nothing", { a: 1 }),
-            call("refuse"),
-            call("crash"),
-            call("echo", { text: "fine" })
-          ],
-          "Sorry."
-        ],
-        Effect.gen(function* () {
-          const { calls, exit, results } = yield* run()
-          assert.isTrue(Exit.isSuccess(exit))
-          assert.deepStrictEqual(
-            calls.map(({ parameters, tool }) => [tool, parameters]),
             [
-              ["echo", { text: 1 }],
-              ["echo", { arguments: "{broken" }],
-              ["nothing", { a: 1 }],
-              ["refuse", {}],
-              ["crash", {}],
-              ["echo", { text: "fine" }]
-            ]
-          )
-          const errors = results.map((result) => (result.status === "error" ? result.error : result.status))
-          assert.match(errors[0] ?? "", /text/)
-          assert.match(errors[1] ?? "", /not valid JSON/)
-          assert.match(errors[2] ?? "", /no such tool.*echo, refuse/)
-          assert.deepStrictEqual(errors.slice(3), ["Refused", "The tool failed unexpectedly.", "success"])
-          assert.deepStrictEqual(
-            (yield* asked).at(-1)?.results.map(({ result }) => result),
-            [...results]
-          )
-        })
-      ).pipe(Effect.provide(logger))
-      assert.match(logged.join("\n"), /Tool failed/)
-    })
+              call("echo", { text: 1 }),
+              call("echo", "{broken"),
+              call("nothing", { a: 1 }),
+              call("refuse"),
+              call("crash"),
+              call("echo", { text: "fine" })
+            ],
+            "Sorry."
+          ],
+          Effect.gen(function* () {
+            const { calls, exit, results } = yield* run()
+            assert.isTrue(Exit.isSuccess(exit))
+            assert.deepStrictEqual(
+              calls.map(({ parameters, tool }) => [tool, parameters]),
+              [
+                ["echo", { text: 1 }],
+                ["echo", { arguments: "{broken" }],
+                ["nothing", { a: 1 }],
+                ["refuse", {}],
+                ["crash", {}],
+                ["echo", { text: "fine" }]
+              ]
+            )
+            const errors = results.map((result) => (result.status === "error" ? result.error : result.status))
+            assert.match(errors[0] ?? "", /text/)
+            assert.match(errors[1] ?? "", /not valid JSON/)
+            assert.match(errors[2] ?? "", /no such tool.*echo, refuse/)
+            assert.deepStrictEqual(errors.slice(3), ["Refused", "The tool failed unexpectedly.", "success"])
+            assert.deepStrictEqual(
+              (yield* asked).at(-1)?.results.map(({ result }) => result),
+              [...results]
+            )
+          })
+        ).pipe(Effect.provide(logger))
+        assert.match(logged.join("\n"), /Tool failed/)
+      })
   )
 
-  it.effect("a tool gets its arguments decoded, once, and the record has them as the model gave them", () => {
+  it.effect("a tool gets decoded arguments, and the record has the model's arguments", () => {
     const Later = Toolkit.make(
       Tool.make("later", { parameters: { minutes: Schema.NumberFromString }, success: Schema.Number })
     )
@@ -415,7 +417,7 @@ describe("Agent", () => {
     )
   })
 
-  it.effect("every call is recorded at its place, a defective one too", () =>
+  it.effect("every call is recorded at its position, also after a defect", () =>
     scripted(
       [[call("echo", { text: "a" }), call("crash"), call("nothing")], call("refuse"), "Done"],
       Effect.gen(function* () {
@@ -441,7 +443,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a turn has at most so many steps, and in the last one the model has to answer in words", () =>
+  it.effect("a turn has a maximum number of steps, and the last one must be a text answer", () =>
     scripted(
       ({ mayCallTools, results }) =>
         mayCallTools ? call("echo", { text: `${results.length}` }) : "I have to stop here.",
@@ -459,7 +461,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a model that calls tools without end fails the turn, its last calls not run", () =>
+  it.effect("a turn fails if the model calls tools in the last step, and these calls do not run", () =>
     scripted(
       () => call("echo", { text: "again" }),
       Effect.gen(function* () {
@@ -472,7 +474,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("calls past 32 of a step are dropped, and the last result says how many", () =>
+  it.effect("calls after the 32nd of a step are dropped, and the last result has their number", () =>
     scripted(
       [Arr.makeBy(1000, (n) => call("echo", { text: `${n}` })), "Done"],
       Effect.gen(function* () {
@@ -497,7 +499,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("every call has an id of its own: 9 letters and digits, whatever the provider calls it", () =>
+  it.effect("every call gets a unique id of 9 letters and digits, independent of the provider's id", () =>
     scripted(
       [[call("echo", { text: "a" }, "same"), call("echo", { text: "b" }, "same")], call("refuse", {}, "same"), "Done"],
       Effect.gen(function* () {
@@ -517,7 +519,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("arguments that are too deep or too large are refused, not kept, and the turn goes on", () => {
+  it.effect("arguments that are too deep or too large are refused and not stored, and the turn continues", () => {
     const deep = `{"text":${"[".repeat(3000)}${"]".repeat(3000)}}`
     const wide = JSON.stringify({ text: Arr.replicate({}, 90_000) })
     const long = JSON.stringify({ text: "a".repeat(300 * 1024) })
@@ -537,7 +539,7 @@ describe("Agent", () => {
     )
   })
 
-  it.effect("a turn makes at most 100 changes; a call that would pass them changes nothing and says so", () => {
+  it.effect("a turn makes at most 100 changes; a call that would exceed them is refused", () => {
     const Many = Toolkit.make(
       Tool.make("change", { parameters: { count: Schema.Number }, success: Schema.Number }).annotate(Changes, (given) =>
         Number(Predicate.hasProperty(given, "count") ? given.count : 0)
@@ -563,7 +565,7 @@ describe("Agent", () => {
     })
   })
 
-  it.effect("usage is told for every step", () =>
+  it.effect("every step has usage", () =>
     scripted(
       [
         [call("echo", { text: "a" }), used(10, 2)],
@@ -581,7 +583,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("an answer without an end, without words, or that makes no sense fails the turn", () =>
+  it.effect("an incomplete, empty or malformed answer fails the turn", () =>
     Effect.forEach(
       [
         [cut],
@@ -607,7 +609,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a model that has nothing to add after its tool calls has answered", () =>
+  it.effect("an empty answer after tool calls is valid", () =>
     scripted(
       [["Doing it.", call("echo", { text: "a" })], []],
       Effect.map(run(), ({ exit, text }) => {
@@ -617,7 +619,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("each failure of the model's service is what it is to the caller", () =>
+  it.effect("each failure of the provider is mapped to its error", () =>
     Effect.forEach(
       [
         [faults.status(401), "agent_misconfigured"],
@@ -638,7 +640,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a transient failure before any output is tried again, and nothing of the first try remains", () =>
+  it.effect("a transient failure before any output is retried, and the first attempt leaves nothing", () =>
     scripted(
       [
         [fail(faults.busy())],
@@ -661,7 +663,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("after three tries the last failure counts", () =>
+  it.effect("after three attempts the last failure is returned", () =>
     scripted(
       [fail(faults.unreachable), fail(faults.unreachable), fail(faults.busy(2)), "never"],
       Effect.gen(function* () {
@@ -676,7 +678,7 @@ describe("Agent", () => {
   )
 
   describe("a fallback model", () => {
-    /** Runs a turn with two models; what each of them was asked. */
+    /** Runs a turn with two models. Returns the requests to each. */
     const withFallback = (first: ScriptedModel.Script, second: ScriptedModel.Script) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -738,7 +740,7 @@ describe("Agent", () => {
       )
     }
 
-    it.effect("shares the limit of requests with the first one, and its own failure counts", () =>
+    it.effect("shares the limit of requests with the first one, and its failure is returned", () =>
       Effect.gen(function* () {
         const away = [fail(faults.unreachable), fail(faults.unreachable)]
         const { asked, ran } = yield* withFallback(away, [fail(faults.busy()), fail(faults.busy(3)), "never"])
@@ -758,7 +760,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a service that names a time is not asked before", () =>
+  it.effect("a retry waits for Retry-After", () =>
     scripted(
       [fail(faults.busy(5)), "Done"],
       Effect.gen(function* () {
@@ -771,7 +773,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a service that asks for more time than the turn has left ends it at once, and the time is passed on", () =>
+  it.effect("a Retry-After longer than the rest of the turn fails it at once, and is passed on", () =>
     Effect.forEach(
       [
         [2, "agent_busy", 1],
@@ -793,7 +795,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("after the first output nothing is tried again", () =>
+  it.effect("after the first output nothing is retried", () =>
     Effect.forEach(
       [
         [["Hel", fail(faults.unreachable)]],
@@ -813,7 +815,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a turn that is stopped breaks off the model's answer, and a tool that runs", () =>
+  it.effect("stopping a turn interrupts the model's answer and a running tool", () =>
     scripted(
       [["Hel", silence], call("wait", { seconds: 60 })],
       Effect.gen(function* () {
@@ -834,7 +836,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("the model is reminded of whole turns, in order", () =>
+  it.effect("the history consists of whole turns, in order", () =>
     scripted(
       ["Hi"],
       Effect.gen(function* () {
@@ -860,7 +862,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("a history that is nothing but the rest of a turn is left out", () =>
+  it.effect("a history with only a part of a turn is left out", () =>
     scripted(
       ["Hi"],
       Effect.gen(function* () {
@@ -870,7 +872,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("an earlier answer comes back as the steps it was made in, each call with its result", () =>
+  it.effect("an earlier answer is sent as its steps, each call with its result", () =>
     scripted(
       ["Hi"],
       Effect.gen(function* () {
@@ -905,7 +907,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("the calls that wait are those that delete, or all that change anything, or none", () =>
+  it.effect("`confirm` holds back deletions, all changes, or nothing", () =>
     Effect.gen(function* () {
       const Mixed = Toolkit.make(
         Tool.make("read").annotate(Tool.Readonly, true),
@@ -944,7 +946,7 @@ describe("Agent", () => {
     })
   )
 
-  it.effect("after a decision the model goes on with its own call, and gets back what its provider wants", () =>
+  it.effect("after a decision the prompt has the model's call and the provider's state", () =>
     scripted(
       ["Done."],
       Effect.gen(function* () {
@@ -976,7 +978,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("no call is without a result, whichever messages around a decision were deleted", () =>
+  it.effect("every call has a result, even if messages around a decision were deleted", () =>
     Effect.gen(function* () {
       const held = { id: "a", tool: "echo", parameters: {}, step: 1, needsApproval: true }
       const whole = [
@@ -1006,7 +1008,7 @@ describe("Agent", () => {
     })
   )
 
-  it.effect("calls that were not approved are told as such, and what was said next comes after them", () =>
+  it.effect("declined calls have such results, before the next message", () =>
     scripted(
       ["Fine."],
       Effect.gen(function* () {
@@ -1032,7 +1034,7 @@ describe("Agent", () => {
     )
   )
 
-  it.effect("the model is told how earlier turns broke off", () =>
+  it.effect("the prompt says how earlier turns ended", () =>
     scripted(
       ["Hi"],
       Effect.gen(function* () {
@@ -1073,5 +1075,5 @@ describe("Agent", () => {
   )
 })
 
-/** Gives every other fiber its turn until none has anything to do. */
+/** Yields until no other fiber can run. */
 const settled = Effect.repeatN(Effect.yieldNow(), 200)

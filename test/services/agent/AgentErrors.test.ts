@@ -49,7 +49,7 @@ const table: ReadonlyArray<[string, AiError.AiError, object, "transient" | "last
     "transient"
   ],
   [
-    "a date without the sender's",
+    "a date without the sender's clock",
     status(429, { "retry-after": "Wed, 21 Oct 2015 07:28:10 GMT" }),
     { _tag: "AgentBusy" },
     "transient"
@@ -69,7 +69,7 @@ const table: ReadonlyArray<[string, AiError.AiError, object, "transient" | "last
     "lasting"
   ],
   [
-    "the quota only in words",
+    "the quota only in the message",
     status(429, {}, body({ message: "insufficient_quota" })),
     { _tag: "AgentBusy" },
     "transient"

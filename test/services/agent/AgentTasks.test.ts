@@ -28,7 +28,7 @@ const openAi = Layer.unwrapEffect(
   Effect.map(ModelServer.ModelServer, ({ url }) => OpenAi.layer({ apiUrl: url, model: "scripted" }))
 ).pipe(Layer.provide(NodeHttpClient.dispatcherLayer), Layer.provideMerge(ModelServer.ModelServer.layer()))
 
-/** It goes on from a Friday, 14:05 in Berlin. */
+/** The clock starts on a Friday, 14:05 in Berlin. */
 const clock = Effect.map(Effect.clock, (real): Clock.Clock => {
   const ahead = DateTime.unsafeMake("2026-01-30T13:05:00Z").epochMillis - real.unsafeCurrentTimeMillis()
   const millis = () => real.unsafeCurrentTimeMillis() + ahead
@@ -44,7 +44,7 @@ const clock = Effect.map(Effect.clock, (real): Clock.Clock => {
 })
 const onFriday = Layer.unwrapEffect(Effect.map(clock, Layer.setClock))
 
-/** A person in Berlin who talks with the agent about these tasks. */
+/** A conversation of a user in Berlin with these tasks. */
 const personWith = (...tasks: ReadonlyArray<NewTask>) =>
   Effect.gen(function* () {
     const user = UserId.make(1 + Math.floor(Math.random() * 1e12))
@@ -58,7 +58,7 @@ const personWith = (...tasks: ReadonlyArray<NewTask>) =>
         conversationId = end.conversationId
         return { text: end.content, calls: end.toolCalls ?? [], turnId: end.turnId }
       })
-    /** All there is now, oldest first. */
+    /** All tasks, oldest first. */
     const list = Effect.map(service.list(user, {}), (page) => Arr.reverse(page.tasks))
     return { user, say, list }
   })
@@ -73,7 +73,7 @@ const seeds = [
   { title: "Water the plants", dueDate: "2026-02-01" }
 ]
 
-/** What is said, and what the answer has to hold. */
+/** A message, and a pattern for its answer. */
 const conversation: ReadonlyArray<readonly [sentence: string, answer: RegExp]> = [
   ["hi", /Hello!/],
   ["what's on my list?", /empty/],
@@ -99,7 +99,7 @@ const conversation: ReadonlyArray<readonly [sentence: string, answer: RegExp]> =
 
 describe("the agent with the offline model", () => {
   layer(Layer.provideMerge(Layer.provide(chat, Offline.layer), onFriday), { excludeTestServices: true })((it) => {
-    it.effect("answers what is due this week with that alone", () =>
+    it.effect("lists only the tasks due this week", () =>
       Effect.gen(function* () {
         const { list, say } = yield* personWith(...seeds)
         const { text } = yield* say("what's due this week?")
@@ -126,7 +126,7 @@ describe("the agent with the offline model", () => {
       })
     )
 
-    it.effect("makes three tasks of a list of three, each with what was said of it", () =>
+    it.effect("creates three tasks from a list of three, each with its details", () =>
       Effect.gen(function* () {
         const { list, say } = yield* personWith()
         const { calls } = yield* say("three tasks: buy milk, call the bank tomorrow and pay the rent on monday")
@@ -142,7 +142,7 @@ describe("the agent with the offline model", () => {
       })
     )
 
-    it.effect("makes tasks that repeat, and says how and when they are next due", () =>
+    it.effect("creates repeating tasks, and the answer has the rule and the next due date", () =>
       Effect.gen(function* () {
         const { list, say } = yield* personWith({ title: "Write the report" })
         const { text } = yield* say("remind me every monday to water the plants")
@@ -175,7 +175,7 @@ describe("the agent with the offline model", () => {
       })
     )
 
-    it.effect("deletes 150 tasks in parts, each when it is confirmed", () =>
+    it.effect("deletes 150 tasks in parts, each after a confirmation", () =>
       Effect.gen(function* () {
         const tasks = Arr.makeBy(150, (i) => ({ title: `Task ${i + 1}` }))
         const { list, say } = yield* personWith(...tasks)
@@ -188,7 +188,7 @@ describe("the agent with the offline model", () => {
       })
     )
 
-    it.effect("follows twenty ordinary sentences in a row", () =>
+    it.effect("understands twenty ordinary messages in a row", () =>
       Effect.gen(function* () {
         const { list, say } = yield* personWith()
         for (const [sentence, answer] of conversation) assert.match((yield* say(sentence)).text, answer, sentence)
@@ -213,7 +213,7 @@ describe("the agent with OpenAI", () => {
   layer(Layer.provideMerge(Layer.provideMerge(chat, openAi), onFriday), { excludeTestServices: true })((it) => {
     const { call, say } = ModelServer
 
-    it.effect("words for dates go to the tools as they are, which tell the model the day and the zone", () =>
+    it.effect("the model passes dates in words to the tools, and the results have the day and the zone", () =>
       Effect.gen(function* () {
         const model = yield* ModelServer.ModelServer
         const person = yield* personWith(...seeds)
@@ -231,7 +231,7 @@ describe("the agent with OpenAI", () => {
       })
     )
 
-    it.effect("everything with a label is moved, with the ids that the list gave", () =>
+    it.effect("all tasks with a label are moved, with the ids from the list", () =>
       Effect.gen(function* () {
         const model = yield* ModelServer.ModelServer
         const person = yield* personWith(...seeds)
@@ -254,7 +254,7 @@ describe("the agent with OpenAI", () => {
       })
     )
 
-    it.effect("several tasks are created at once with all they have, and parts of one are cleared", () =>
+    it.effect("several tasks are created in one call with all members, and members of one are cleared", () =>
       Effect.gen(function* () {
         const model = yield* ModelServer.ModelServer
         const person = yield* personWith()

@@ -4,7 +4,7 @@ import { Array as Arr, FastCheck as fc } from "effect"
 import { AgentEvent } from "../../../src/domain/Agent.ts"
 import { type Answer, addPart, addParts, emptyAnswer, type Part } from "../../../src/services/agent/ModelAnswer.ts"
 
-/** A part of an answer, or pieces of one that can be cut anywhere. */
+/** A part of an answer, or a text that can be cut anywhere. */
 type Piece =
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "Params"; readonly id: string; readonly text: string; readonly isComplete: boolean }
@@ -16,7 +16,7 @@ const part = <const Fields extends object>(fields: Fields) =>
 const text = (delta: string): Part => part({ type: "text-delta", id: "1", delta })
 const paramsDelta = (id: string, delta: string): Part => part({ type: "tool-params-delta", id, delta })
 
-/** The parts of an answer, each text in as many deltas as `cut` makes of it. */
+/** The parts of an answer, with each text split by `cut`. */
 const partsOf = (pieces: ReadonlyArray<Piece>, cut: (text: string) => ReadonlyArray<string>): ReadonlyArray<Part> =>
   pieces.flatMap((piece): ReadonlyArray<Part> => {
     switch (piece._tag) {
@@ -24,7 +24,7 @@ const partsOf = (pieces: ReadonlyArray<Piece>, cut: (text: string) => ReadonlyAr
         return cut(piece.text).map(text)
       case "Params": {
         const { id, isComplete } = piece
-        // Safe: the parameters of a tool that is not known are of no type; these are read as unknown.
+        // Safe: the parameters are read as unknown.
         const params = { text: piece.text } as never
         return [
           part({ type: "tool-params-start", id, name: "echo", providerExecuted: false }),
@@ -95,7 +95,7 @@ const plain = (answer: Answer) => ({ ...answer, partialCalls: Object.fromEntries
 
 describe("ModelAnswer", () => {
   it.prop(
-    "any cut of any answer gives the same answer and the same events",
+    "cuts do not change the answer or its events",
     [pieces, cuts, fc.boolean()],
     ([pieces, lengths, followsText]) => {
       const [answer, events] = read(
@@ -109,7 +109,7 @@ describe("ModelAnswer", () => {
   )
 
   it.prop(
-    "parts that come together are read as parts that come one by one",
+    "parts in one chunk are read like parts in separate chunks",
     [pieces, cuts, fc.boolean()],
     ([pieces, lengths, followsText]) => {
       const parts = partsOf(pieces, cutBy(lengths))
@@ -121,7 +121,7 @@ describe("ModelAnswer", () => {
   )
 
   it.prop(
-    "what is told is what the answer says, in whole characters",
+    "the emitted text is the text of the answer, without split characters",
     [pieces, fc.boolean()],
     ([pieces, followsText]) => {
       const [answer, events] = read(

@@ -5,7 +5,7 @@ import { TaskTools } from "../../../src/services/tasks/TaskTools.ts"
 
 const read = (name: string, given: unknown) => ToolSchemas.read(TaskTools.tools, name, given)
 
-it("numbers, booleans, lists and choices are read as what they say", () => {
+it("numbers, booleans, lists and choices are accepted as strings", () => {
   for (const [name, given, meant] of [
     ["get_task", { task_id: " 7 " }, { task_id: 7 }],
     ["get_task", '{"task_id": 7}', { task_id: 7 }],
@@ -27,7 +27,7 @@ it("numbers, booleans, lists and choices are read as what they say", () => {
   }
 })
 
-it("what does not fit is refused in plain words that say what would", () => {
+it("the error for a wrong argument says in plain words what is accepted", () => {
   for (const [name, given, problem] of [
     ["create_task", {}, "title is missing"],
     ["create_task", { title: 7 }, "title must be text"],

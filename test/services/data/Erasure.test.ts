@@ -11,7 +11,7 @@ import * as Database from "../../support/Database.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 
-/** So many of a user's conversations, each with an ended turn and its two messages; of tasks, each changed once. */
+/** Creates conversations, each with an ended turn and its two messages, and tasks, each with one change. */
 const fill = (user: UserId, conversations: number, running: "running" | "ended" = "ended") =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -54,7 +54,7 @@ const fill = (user: UserId, conversations: number, running: "running" | "ended" 
       INSERT INTO identities (issuer, subject, user_id) VALUES ('https://issuer.example.com', ${`user ${user}`}, ${user})`
   })
 
-/** Every column of the database that can hold a user's id, and how many rows have this one in it. */
+/** For every column that can contain a user id, the number of rows with this user. */
 const rowsOf = (user: UserId) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -76,10 +76,10 @@ const rowsOf = (user: UserId) =>
     return Object.fromEntries(rows.map(({ count, name }) => [name, count]))
   })
 
-/** Another node, for as long as the scope is open. */
+/** Another node, until the scope closes. */
 const node = Layer.fresh(Erasure.layer)
 
-/** As if it had been asked for long ago, so that no node has to be waited for. */
+/** Dates the request back, so that the erasure does not wait for nodes. */
 const erase = (user: UserId) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -97,14 +97,14 @@ const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) =>
 const isErasing = (user: UserId) => Effect.flatMap(Erasing, (erasing) => Effect.isFailure(erasing.refuse(user)))
 
 layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an erasure", (it) => {
-  it.effect("leaves no row of the user in any table, and all of everyone else", () =>
+  it.effect("deletes all rows of the user and no rows of others", () =>
     Effect.gen(function* () {
       const erasure = yield* Erasure
       const [user, other] = [yield* newUser, yield* newUser]
       yield* fill(user, 1100)
       yield* fill(other, 2)
       const before = yield* rowsOf(other)
-      // A table that the filling forgets would be one that nobody has seen to be emptied.
+      // Every table must have rows, otherwise the test would not check its deletion.
       const sql = yield* SqlClient.SqlClient
       const tables = yield* sql<{ name: string }>`
         SELECT class.relname AS name FROM pg_attribute AS attribute JOIN pg_class AS class ON class.oid = attribute.attrelid
@@ -121,7 +121,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
     }).pipe(Effect.provide(node))
   )
 
-  it.effect("keeps what was spent today until midnight, under a name that is nobody's", () =>
+  it.effect("keeps today's usage until midnight under a hash", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const user = yield* newUser
@@ -143,7 +143,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
     }).pipe(Effect.provide(node))
   )
 
-  it.effect("is refused nothing by rows that come at the last moment: the database takes none", () =>
+  it.effect("the database refuses new rows of the user during the erasure", () =>
     Effect.gen(function* () {
       const erasure = yield* Erasure
       const sql = yield* SqlClient.SqlClient
@@ -160,12 +160,12 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
       }
       yield* erase(user)
       assert.deepStrictEqual(yield* rowsOf(user), {})
-      // From then on the user is one like any other.
+      // After the erasure the user is like any other.
       yield* sql`INSERT INTO conversations (user_id) VALUES (${user})`
     }).pipe(Effect.provide(node))
   )
 
-  it.effect("waits for the transactions that insert when it is asked for", () =>
+  it.effect("waits for transactions that insert when the erasure is requested", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const user = yield* newUser
@@ -184,7 +184,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
     }).pipe(Effect.provide(node))
   )
 
-  it.effect("ends the user's turns first, wherever they run, and does not wait for a node that is gone", () =>
+  it.effect("first ends the user's turns on all nodes, and does not wait for a dead node", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       yield* fill(user, 1, "running")
@@ -193,7 +193,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
     }).pipe(Effect.provide(node))
   )
 
-  it.effect("is seen by every node before its first step, and is over on all of them", () =>
+  it.effect("every node knows the erasure before its first step, and learns of its end", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       yield* fill(user, 1)
@@ -212,7 +212,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
     }).pipe(Effect.scoped)
   )
 
-  it.effect("has the account known by another number afterwards, on every node", () =>
+  it.effect("the account gets a new id afterwards, on every node", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const mapped = Layer.fresh(Layer.provideMerge(Identities.layer, Erasure.layer))
@@ -229,7 +229,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
   )
 
   it.effect(
-    "that is killed at any of its statements is gone on with by another node",
+    "that is killed at any statement is continued by another node",
     () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
@@ -238,7 +238,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
         for (let last = 0; wasKilled; last++) {
           const user = yield* newUser
           yield* fill(user, 1)
-          // Long ago, so that no node has to be waited for.
+          // Dated back, so that the erasure does not wait for nodes.
           yield* sql`INSERT INTO erasures (user_id, requested_at) VALUES (${user}, now() - interval '1 minute')`
           const killed = yield* Deferred.make<void>()
           wasKilled = yield* Layer.build(node).pipe(
@@ -248,7 +248,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("an 
             Effect.scoped,
             Effect.locally(Statement.currentTransformer, Option.some(killer(last, killed)))
           )
-          // It was killed looking for the next one.
+          // It was killed while looking for the next erasure.
           if (yield* isDone(user)) break
           yield* sql`UPDATE erasures SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL`
           yield* Effect.provide(
@@ -270,7 +270,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("ret
       UPDATE ${sql(table)} SET ${sql(column)} = now() - ${`${days} days`}::interval WHERE ${sql.in("user_id", users)}`
   })
 
-  it.effect("removes what was deleted long enough ago, with all that belongs to it, and nothing else", () =>
+  it.effect("removes data that was deleted before DELETED_RETENTION, and nothing else", () =>
     Effect.gen(function* () {
       const [old, young, living] = [yield* newUser, yield* newUser, yield* newUser]
       for (const user of [old, young, living]) yield* fill(user, user === old ? 1100 : 2)
@@ -296,7 +296,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("ret
     })
   )
 
-  it.effect("removes deleted messages by themselves, and the turn is as one whose answer was deleted", () =>
+  it.effect("removes single deleted messages, and their turn is like a turn with a deleted answer", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const user = yield* newUser
@@ -316,7 +316,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("ret
     }).pipe(Effect.provide(Turns.layer({ historyLimit: 20, maxRunningPerUser: 5, lease: Duration.seconds(15) })))
   )
 
-  it.effect("removes conversations in which nothing was said for long, but none with a running turn", () =>
+  it.effect("removes conversations without recent messages, except those with a running turn", () =>
     Effect.gen(function* () {
       const [silent, lively, busy] = [yield* newUser, yield* newUser, yield* newUser]
       yield* fill(silent, 1100)
@@ -360,7 +360,7 @@ layer(Database.layer, { excludeTestServices: true, timeout: "60 seconds" })("ret
   )
 })
 
-/** Lets so many statements of an erasure pass; the next one is never answered. */
+/** Lets a number of statements of an erasure run. The next one never completes. */
 const killer = (last: number, killed: Deferred.Deferred<void>): Statement.Statement.Transformer => {
   let count = 0
   return (statement) => {

@@ -7,7 +7,7 @@ import { settle } from "../../../src/services/tasks/TaskPatches.ts"
 const after = (rule: string, starts_on: string, ...days: ReadonlyArray<string>) =>
   days.map((day) => nextAfter({ rule, starts_on }, day))
 
-it("the next occurrence is the one of RFC 5545", () => {
+it("the next occurrence follows RFC 5545", () => {
   for (const [rule, startsOn, ...days] of [
     ["FREQ=MONTHLY;BYMONTHDAY=31", "2026-01-31", "2026-03-31", "2026-05-31", "2026-07-31", "2026-08-31"],
     ["FREQ=MONTHLY", "2026-01-31", "2026-03-31", "2026-05-31"],
@@ -19,7 +19,7 @@ it("the next occurrence is the one of RFC 5545", () => {
     ["FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,WE", "2026-11-30", "2026-12-02", "2026-12-14"],
     ["FREQ=WEEKLY;INTERVAL=2;BYDAY=SU,MO;WKST=SU", "2026-11-29", "2026-11-30", "2026-12-13"],
     ["FREQ=YEARLY;BYMONTH=3,9;BYDAY=1SA", "2026-03-07", "2026-09-05", "2027-03-06"],
-    // A first day that does not match is an occurrence all the same.
+    // A first day that does not match the rule is also an occurrence.
     ["FREQ=WEEKLY;BYDAY=MO;COUNT=2", "2026-11-29", "2026-11-30", null],
     ["FREQ=DAILY;UNTIL=20261201", "2026-11-30", "2026-12-01", null],
     ["FREQ=YEARLY;INTERVAL=999", "9000-01-01", "9999-01-01", null]
@@ -29,14 +29,14 @@ it("the next occurrence is the one of RFC 5545", () => {
   }
 })
 
-it("a series begins on the first day that matches, whatever its interval", () => {
+it("a series begins on the first matching day, for any interval", () => {
   assert.strictEqual(firstFrom("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO", "2026-11-29"), "2026-11-30")
   assert.strictEqual(firstFrom("FREQ=MONTHLY;INTERVAL=6;BYMONTHDAY=1", "2026-11-29"), "2026-12-01")
   assert.strictEqual(firstFrom("INTERVAL=3;FREQ=DAILY;COUNT=2", "2026-11-29"), "2026-11-29")
   assert.strictEqual(firstFrom("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2026-11-29"), null)
 })
 
-it("a rule is kept in capitals, and its end is a day in the user's zone", () => {
+it("a rule is stored in capitals, and UNTIL is a day in the user's zone", () => {
   assert.deepStrictEqual(
     readRule("RRULE: freq=daily;until=20261231T233000Z;", "Europe/Berlin"),
     Either.right("FREQ=DAILY;UNTIL=20270101")
@@ -44,7 +44,7 @@ it("a rule is kept in capitals, and its end is a day in the user's zone", () => 
   assert.deepStrictEqual(readRule("FREQ=DAILY;UNTIL=20261231T233000", "UTC"), Either.right("FREQ=DAILY;UNTIL=20261231"))
 })
 
-it("what a rule cannot have is refused in words that say what it can", () => {
+it("the error for an unsupported rule says what is supported", () => {
   for (const [rule, refusal] of [
     ["FREQ=HOURLY", "FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY."],
     [
@@ -89,7 +89,7 @@ it.prop(
       [due_date, time_zone],
       [DateTime.formatIsoDateUtc(DateTime.add(DateTime.unsafeMake(day), { days: 1 })), timeZone]
     )
-    // A clock that skips the time shows it an hour later, on Lord Howe half an hour.
+    // A skipped time moves forward by an hour, on Lord Howe by half an hour.
     assert.include([0, 30, 60], minutesOf(timeIn(instant, timeZone)) - minutesOf(time))
   }
 )

@@ -24,7 +24,7 @@ const services = Layer.provideMerge(handlers, Layer.provideMerge(Tasks.layer, Da
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 
-/** What a tool answers, as the model sees it, for a user of their own in a zone. */
+/** The results of tools as the model sees them, for a new user in a zone. */
 const toolsOf = Effect.fn(function* (timeZone = "Europe/Berlin") {
   const user = yield* newUser
   const toolkit = yield* TaskTools
@@ -78,7 +78,7 @@ const taskOf = ({ task }: { readonly task?: typeof Task.Type | undefined }) => t
 
 const setTime = (iso: string) => TestClock.setTime(DateTime.unsafeMake(iso).epochMillis)
 
-/** All parts of a JSON Schema that are schemas themselves. */
+/** All schemas within a JSON Schema. */
 const partsOf = (schema: unknown): ReadonlyArray<Readonly<Record<string, unknown>>> => {
   if (!Predicate.isRecord(schema)) return []
   const { anyOf, items, properties } = schema
@@ -91,7 +91,7 @@ const partsOf = (schema: unknown): ReadonlyArray<Readonly<Record<string, unknown
 }
 
 layer(services)("TaskTools", (it) => {
-  it("what models are told of parameters is within what all strict modes accept", () => {
+  it("the schemas of parameters are accepted by all strict modes", () => {
     for (const tool of Object.values(TaskTools.tools)) {
       const { parameters, strict } = Strict.offer(inputSchema(tool))
       assert.isTrue(strict)
@@ -114,7 +114,7 @@ layer(services)("TaskTools", (it) => {
     }
   })
 
-  it("other callers need to give only what has no default", () => {
+  it("other callers may omit parameters with a default", () => {
     const required = Record.map(TaskTools.tools, (tool) => {
       const schema = inputSchema(tool)
       return "required" in schema ? schema.required : []
@@ -132,7 +132,7 @@ layer(services)("TaskTools", (it) => {
     assert.deepStrictEqual(items[1]?.["required"], ["title"])
   })
 
-  it("each tool says whether it only reads, destroys, or may be repeated", () => {
+  it("each tool has read-only, destructive and idempotent hints", () => {
     const hints = Object.values(TaskTools.tools).map(({ annotations, name }) => [
       name,
       Context.get(annotations, Tool.Readonly),
@@ -150,7 +150,7 @@ layer(services)("TaskTools", (it) => {
     ])
   })
 
-  it.effect("absent parameters are as null ones", () =>
+  it.effect("absent parameters mean null", () =>
     Effect.gen(function* () {
       const { call } = yield* toolsOf()
       const { id, ...absent } = taskOf(yield* call("create_task", { title: "Buy milk" }))
@@ -166,7 +166,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("a task is created, read, changed, completed, listed and deleted by the user of the call alone", () =>
+  it.effect("tools create, read, change, complete, list and delete only tasks of the call's user", () =>
     Effect.gen(function* () {
       const mine = yield* toolsOf()
       const theirs = yield* toolsOf()
@@ -221,7 +221,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("words for dates are read in the user's zone, which the result names together with today", () =>
+  it.effect("dates are read in the user's zone, and the result has the zone and today's date", () =>
     Effect.gen(function* () {
       yield* setTime("2026-01-31T22:30:00Z")
       for (const [timeZone, today, due_date, due_at] of [
@@ -266,7 +266,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("a task that repeats is set by words or a rule, and completed once for each occurrence", () =>
+  it.effect("`repeat` accepts words or a rule, and each occurrence can be completed once", () =>
     Effect.gen(function* () {
       yield* setTime("2026-11-29T12:00:00Z")
       const { call } = yield* toolsOf()
@@ -281,14 +281,15 @@ layer(services)("TaskTools", (it) => {
           error === undefined ? [task?.completed, task?.due_date, task?.completed_occurrence] : error
         )
       assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
-      // The same call again changes nothing; a further one ahead has to name its occurrence, or another day to come.
+      // The same call again changes nothing. To complete a later occurrence, the call must name it, or wait for its
+      // day.
       assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
       const several = yield* call("mark_complete", { task_ids: [task_id] })
       assert.strictEqual(several.results?.[0]?.task?.due_date, "2026-12-01")
       assert.strictEqual((yield* call("mark_complete", { task_id })).due, "Tuesday, 2026-12-01, 09:00")
       assert.deepStrictEqual(yield* complete({ occurrence: "2026-11-30" }), [false, "2026-12-01", "2026-11-30"])
       assert.match(String(yield* complete({ occurrence: "2026-12-09" })), /changed/)
-      // One that was done and then moved is done anew.
+      // A completed occurrence that is moved back can be completed again.
       yield* call("update_task", { task_id, due: "2026-11-30" })
       assert.deepStrictEqual(yield* complete(), [false, "2026-12-01", "2026-11-30"])
       assert.deepStrictEqual(yield* complete({ occurrence: "2026-12-01" }), [false, "2026-12-02", "2026-12-01"])
@@ -297,7 +298,7 @@ layer(services)("TaskTools", (it) => {
       yield* call("update_task", { task_id, due: "2026-12-01" })
       const weekly = taskOf(yield* call("update_task", { task_id, repeat: "FREQ=WEEKLY" }))
       assert.deepStrictEqual([weekly.due_date, weekly.repeat?.text], ["2026-12-01", "every week on Tuesday"])
-      // What the text of a rule says is read as that rule.
+      // The text of a rule is read as the same rule.
       const again = taskOf(yield* call("update_task", { task_id, repeat: weekly.repeat?.text ?? null }))
       assert.strictEqual(again.repeat?.rule, "FREQ=WEEKLY;BYDAY=TU")
       for (const repeat of ["now and then", "FREQ=MINUTELY", ""]) {
@@ -308,7 +309,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("lists have no descriptions unless asked, are sorted, and are never too long for a model", () =>
+  it.effect("lists have descriptions only on request, can be sorted, and have a limited size", () =>
     Effect.gen(function* () {
       const { call } = yield* toolsOf()
       const notes = "🙂".repeat(2000)
@@ -342,7 +343,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("wrong values are told in words, and change nothing", () =>
+  it.effect("invalid values get an error in plain words and change nothing", () =>
     Effect.gen(function* () {
       const { call } = yield* toolsOf()
       const task_id = taskOf(yield* call("create_task", { title: "t" })).id
@@ -386,7 +387,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("of several tasks each succeeds or fails by itself, in their order", () =>
+  it.effect("several tasks in one call succeed or fail independently, in order", () =>
     Effect.gen(function* () {
       const { call } = yield* toolsOf()
       const created = yield* call("create_tasks", {
@@ -414,7 +415,7 @@ layer(services)("TaskTools", (it) => {
     })
   )
 
-  it.effect("a long list comes in pages of 1 to 100 that a cursor joins", () =>
+  it.effect("a long list has pages of 1 to 100 with cursors", () =>
     Effect.gen(function* () {
       const { call } = yield* toolsOf()
       for (const chunk of Arr.chunksOf(Arr.range(1, 110), 22)) {
@@ -435,7 +436,7 @@ layer(services)("TaskTools", (it) => {
   )
 
   it.effect.prop(
-    "whatever text is given, a tool answers, and a list finds what was created",
+    "for any text, a tool returns a result, and a list finds the created task",
     [fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), fc.string({ unit: "binary" })],
     ([title, description, due]) =>
       Effect.gen(function* () {

@@ -17,7 +17,7 @@ const newTask = Schema.decodeUnknownSync(NewTask)
 layer(database)("Tasks", (it) => {
   for (const { check, name } of contracts.tasks) it.effect(name, () => check)
 
-  it.effect("what a node of the first version made is found without accents", () =>
+  it.effect("tasks of a node of the first version are found without accents", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const owner = UserId.make(2)
@@ -32,7 +32,7 @@ layer(database)("Tasks", (it) => {
   )
 
   it.effect(
-    "what a node of the first version changes is found as it is now, and what this one changes without accents",
+    "tasks changed by a node of the first version are found by their new title, and tasks changed by this version also without accents",
     () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
@@ -46,7 +46,7 @@ layer(database)("Tasks", (it) => {
         yield* old("title = 'THE HOUSE'")
         assert.deepStrictEqual(yield* found("cafe", "house", "bistro"), [0, 1, 0])
         assert.deepStrictEqual(yield* found("brulee"), [1])
-        // What folds to the same text is a change all the same.
+        // A change to a text that folds to the same value is also a change.
         yield* tasks.update(owner, task.id, { title: "Thé House" }, request)
         assert.deepStrictEqual(yield* found("the house", "brulee"), [1, 1])
         yield* old("priority = 'low'")
@@ -56,7 +56,7 @@ layer(database)("Tasks", (it) => {
       })
   )
 
-  it.effect("what there was before totals were kept is counted", () =>
+  it.effect("the migration counts existing rows for totals", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const owner = UserId.make(4)
@@ -75,7 +75,7 @@ layer(database)("Tasks", (it) => {
     })
   )
 
-  it.effect("what was renamed is found by its title again when that is taken back", () =>
+  it.effect("after the undo of a rename, the task is found by its old title", () =>
     Effect.gen(function* () {
       const tasks = yield* Tasks
       const owner = UserId.make(4)
@@ -89,7 +89,7 @@ layer(database)("Tasks", (it) => {
     })
   )
 
-  it.effect("a change and its record are undone together with the transaction around them", () =>
+  it.effect("a change and its record roll back with their transaction", () =>
     Effect.gen(function* () {
       const tasks = yield* Tasks
       const sql = yield* SqlClient.SqlClient

@@ -47,7 +47,7 @@ const requestOf = (user: UserId, fields: Partial<TurnRequest> = {}): TurnRequest
 const lease = Duration.seconds(15)
 
 interface NodeOptions extends Partial<ChatOptions> {
-  /** Stands between the chat and its turns. */
+  /** Wraps `Turns` for the chat. */
   readonly turns?: (turns: typeof Turns.Service) => Partial<typeof Turns.Service>
   readonly agent?: Layer.Layer<Agent, never, Tasks | LanguageModel.LanguageModel>
   readonly signals?: typeof Signals.Service
@@ -55,7 +55,7 @@ interface NodeOptions extends Partial<ChatOptions> {
 
 const TurnsLayer = Turns.layer({ historyLimit: 20, maxRunningPerUser: 50, lease })
 
-/** One more node on the same database, with a model of its own. It stops with the scope. */
+/** Another node on the same database, with its own model. It stops when the scope closes. */
 const newNode = (script: ScriptedModel.Script, options: NodeOptions = {}) => {
   const { agent, signals, turns, ...others } = options
   const wrapped =
@@ -82,10 +82,10 @@ const newNode = (script: ScriptedModel.Script, options: NodeOptions = {}) => {
 }
 type Node = Effect.Effect.Success<ReturnType<typeof newNode>>
 
-/** The database works in real time, whatever the test's clock says. */
+/** The database works in real time, independent of the test clock. */
 const moment = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 2)))
 
-/** Waits until it is so, without letting the test's time go by; or with, so much at each look. */
+/** Waits until the condition holds, and optionally advances the test clock at each check. */
 const until = <E, R>(isSo: Effect.Effect<boolean, E, R>, step?: Duration.DurationInput): Effect.Effect<void, E, R> =>
   Effect.gen(function* () {
     for (let looks = 0; looks < 5000; looks++) {
@@ -96,7 +96,7 @@ const until = <E, R>(isSo: Effect.Effect<boolean, E, R>, step?: Duration.Duratio
     assert.fail("It did not become so")
   })
 
-/** The effect's result, while the test's time goes by. */
+/** Runs an effect while the test clock advances. */
 const passing = <A, E, R>(effect: Effect.Effect<A, E, R>, step: Duration.DurationInput = "500 millis") =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(effect)
@@ -107,7 +107,7 @@ const passing = <A, E, R>(effect: Effect.Effect<A, E, R>, step: Duration.Duratio
     return yield* Fiber.join(fiber)
   })
 
-/** What a reader reads, as it comes. */
+/** Collects the events of a reader. */
 const reader = (reading: Reading, cursor: Cursor = start) =>
   Effect.gen(function* () {
     const items: Array<Positioned> = []
@@ -156,10 +156,10 @@ const away = Effect.die(
   new SqlError.SqlError({ message: "Failed", cause: Object.assign(new Error("refused"), { code: "ECONNREFUSED" }) })
 )
 
-/** None is sent, and none comes. */
+/** Signals that are never delivered. */
 const noSignals = Signals.of({ publish: () => Effect.void, changes: Stream.never })
 
-/** It is always the beginning, and nothing comes to pass. */
+/** A clock that never moves. */
 const stoppedClock: Clock.Clock = {
   ...Clock.make(),
   ...{
@@ -197,7 +197,7 @@ const holding = Agent.layer(Toolkit.merge(TaskTools.TaskTools, Hold), { maxSteps
   )
 )
 
-/** An agent that changes nothing without approval. */
+/** An agent that needs approval for all changes. */
 const confirming = Agent.layer(TaskTools.TaskTools, { maxSteps: 8, confirm: "changes" }).pipe(
   Layer.provide(TaskTools.layer)
 )
@@ -215,7 +215,7 @@ const callsIn = (message: Prompt.Message) =>
 const create = (title: string) => call("create_task", { title })
 
 layer(Database.layer)("Chat", (it) => {
-  it.scoped("an answer comes with its message, its tool calls and what they did", () =>
+  it.scoped("an answer has its message, its tool calls and their results", () =>
     Effect.gen(function* () {
       const node = yield* newNode([
         ["Adding.", create("Milk"), used(10, 1)],
@@ -239,7 +239,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("the next turn of a conversation is reminded of the one before", () =>
+  it.scoped("the next turn of a conversation gets the previous one as history", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode([create("Milk"), "Added.", "You said hello."])
       const user = yield* newUser
@@ -252,7 +252,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("the provider's own id of a call is kept for the next turn's prompt, and shown to nobody else", () =>
+  it.scoped("the provider's id of a call is kept for the next prompt, and never shown", () =>
     Effect.gen(function* () {
       const same = (title: string) => call("create_task", { title }, "call_same")
       const node = yield* newNode([same("Milk"), same("Bread"), "Added.", "You have two."])
@@ -270,7 +270,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("each piece of text is read before the model is asked for the next", () =>
+  it.scoped("each piece of text is read before the next one is pulled from the model", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode([["a", pause, "b", pause, "c"]])
       const user = yield* newUser
@@ -285,7 +285,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a client that leaves costs nothing that is said or done", () =>
+  it.scoped("the turn continues when its client disconnects", () =>
     Effect.gen(function* () {
       const node = yield* newNode([["One ", pause, create("Milk")], "two."])
       const user = yield* newUser
@@ -301,7 +301,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a client that leaves while its turn begins leaves no turn that nobody works on", () =>
+  it.scoped("a client that disconnects while its turn begins leaves no orphaned turn", () =>
     Effect.gen(function* () {
       const [entered, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       const begun = yield* Ref.make<TurnId | undefined>(undefined)
@@ -329,7 +329,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a turn that takes too long is cut off, with all that it said and did", () =>
+  it.scoped("a turn that times out keeps its text and calls", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode([
         ["One.", create("Milk")],
@@ -354,7 +354,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("an answer that is slow but in time is no failure", () =>
+  it.scoped("a slow answer within the time limit completes", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode([["a", delay("29 seconds"), "b"]])
       const asking = yield* Effect.fork(chat.answer(requestOf(yield* newUser)))
@@ -364,7 +364,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("the agent's failure is the turn's, with its code, its patience and the tool calls that ran", () =>
+  it.scoped("a failure of the agent fails the turn, with its code, Retry-After and the tool calls that ran", () =>
     Effect.gen(function* () {
       const { chat } = yield* newNode([create("Milk"), fail(faults.busy(7)), fail(faults.status(401))])
       const user = yield* newUser
@@ -379,9 +379,9 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a defect of ours is no one's business, and leaves the conversation usable", () =>
+  it.scoped("a defect is not exposed, and the conversation stays usable", () =>
     Effect.gen(function* () {
-      // The script is over after one answer.
+      // The script has only one answer.
       const { chat } = yield* newNode(({ message }) =>
         message === "Hello" ? "Hi." : ScriptedModel.wait(Effect.dieMessage("a secret"))
       )
@@ -395,7 +395,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a cancelled turn stops at once and keeps what it had said", () =>
+  it.scoped("a cancelled turn stops at once and keeps its text", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode([["So f", silence], "Next."])
       const user = yield* newUser
@@ -415,7 +415,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a turn is cancelled from another node, with a signal at once and without one within a second", () =>
+  it.scoped("another node can cancel a turn: at once with a signal, within a second without", () =>
     Effect.gen(function* () {
       const node = yield* newNode(() => ["So f", silence])
       const other = yield* newNode([])
@@ -433,7 +433,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("of a cancel and an end that meet, the answer to the cancel is what the turn says", () =>
+  it.scoped("with a concurrent cancel and end, the answer to the cancel matches the turn", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode(() => ["All", pause])
       const outcomes = yield* Effect.forEach(Arr.range(1, 20), () =>
@@ -455,7 +455,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  // The embedded database has one session, which a tool call in progress has to itself.
+  // The embedded database has one session, which a running tool call occupies.
   it.scoped.skipIf(!Database.isRealPostgres)("a turn that is cancelled within a tool call takes its effect back", () =>
     Effect.gen(function* () {
       const node = yield* newNode([[create("Kept"), call("hold", { title: "Lost" })], "never"], { agent: holding })
@@ -472,7 +472,7 @@ layer(Database.layer)("Chat", (it) => {
         ["create_task"]
       )
       assert.deepStrictEqual(yield* titlesOf(node, user), ["Kept"])
-      // Who left within the call comes back to the end.
+      // A reader that left during the call continues at the end.
       const last = read.items.filter(({ event }) => event._tag === "ToolCallStarted").at(-1)?.after
       yield* until(Effect.map(node.chat.running, (n) => n === 0))
       const later = yield* node.chat.read(user, reading.turnId)
@@ -480,7 +480,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a node that is draining begins no turns, and gives the running ones time to end", () =>
+  it.scoped("a draining node begins no turns, and gives running turns time to end", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode(({ message }) => (message === "quick" ? ["a", pause] : ["b", silence]))
       const user = yield* newUser
@@ -508,7 +508,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a turn that was beginning when its node stopped is ended, not left behind", () =>
+  it.scoped("a turn that begins while its node stops is ended", () =>
     Effect.gen(function* () {
       const [entered, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       const node = yield* newNode(["never"], {
@@ -535,7 +535,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("what runs when the layer closes ends as interrupted", () =>
+  it.scoped("running turns end as interrupted when the layer closes", () =>
     Effect.gen(function* () {
       const user = yield* newUser
       const other = yield* newNode([])
@@ -552,7 +552,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("an end is written as soon as the database is back", () =>
+  it.scoped("the final write is retried until the database is back", () =>
     Effect.gen(function* () {
       let failures = 6
       const { chat } = yield* newNode(["Hi."], {
@@ -565,7 +565,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("an end whose confirmation was lost is not written twice", () =>
+  it.scoped("a final write with a lost confirmation is not repeated", () =>
     Effect.gen(function* () {
       let failures = 1
       const { chat } = yield* newNode([create("Milk"), "Hi."], {
@@ -582,7 +582,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("an end that cannot be written is told as such, and the turn is left to lapse", () =>
+  it.scoped("if the final write fails, readers are told and the lease lapses", () =>
     Effect.gen(function* () {
       const renewed: Array<TurnId> = []
       const node = yield* newNode(({ message }) => (message === "Hello" ? "Hi." : ["b", silence]), {
@@ -615,7 +615,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a database that is away within a turn ends it as unavailable", () =>
+  it.scoped("a turn ends as unavailable if the database is away", () =>
     Effect.gen(function* () {
       const { chat } = yield* newNode([create("Milk")], { turns: () => ({ record: () => away }) })
       const problem = yield* Effect.flip(chat.answer(requestOf(yield* newUser)))
@@ -623,7 +623,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a turn does not end before what is being flushed of it has arrived, so that nothing of it stays", () =>
+  it.scoped("a turn ends after the flush in flight completes, so that no flushed rows remain", () =>
     Effect.gen(function* () {
       const order: Array<string> = []
       const arrives = yield* Deferred.make<void>()
@@ -658,7 +658,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a node that cannot reach the database for a while goes on renewing after that", () =>
+  it.scoped("a node continues to renew leases after the database was away", () =>
     Effect.gen(function* () {
       let looks = 0
       const { chat, model } = yield* newNode([["So f", pause]], {
@@ -679,7 +679,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a node that lost a turn stops working on it, and tells its readers how it ended", () =>
+  it.scoped("a node that lost the lease of a turn stops it, and its readers get the end", () =>
     Effect.gen(function* () {
       const node = yield* newNode([
         ["One.", create("Milk")],
@@ -704,7 +704,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a known key gives the turn that it stands for, running or ended, and runs nothing", () =>
+  it.scoped("a repeated key returns its turn, running or ended, and runs nothing", () =>
     Effect.gen(function* () {
       const node = yield* newNode([["a", pause, "b"], fail(faults.status(400))])
       const other = yield* newNode([])
@@ -729,7 +729,7 @@ layer(Database.layer)("Chat", (it) => {
         yield* Fiber.join(read.fiber)
         assert.deepStrictEqual([read.text(), read.tags()], ["ab", ["Text", "Ended"]])
       }
-      // A failed turn's answer is an answer too.
+      // The answer of a failed turn is also repeated.
       const failing = requestOf(user, { key: { scope: "chat", key: "k2", hash: "h" } })
       const failed = yield* Effect.flip(node.chat.answer(failing))
       const replayed = yield* Effect.flip(other.chat.answer(failing))
@@ -740,7 +740,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("the replay of a turn in a conversation that was deleted finds no conversation", () =>
+  it.scoped("a replay in a deleted conversation is conversation_not_found", () =>
     Effect.gen(function* () {
       const { chat, conversations } = yield* newNode(["Hi."])
       const user = yield* newUser
@@ -752,7 +752,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a turn whose answer was deleted tells nothing of it any more, and can still be undone", () =>
+  it.scoped("a turn with a deleted answer has no text, and can still be undone", () =>
     Effect.gen(function* () {
       const node = yield* newNode([["Adding.", create("Milk")], "Added."])
       const { chat, conversations } = node
@@ -771,7 +771,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a conversation that is deleted takes its running turn with it, wherever it runs", () =>
+  it.scoped("deleting a conversation cancels its running turn on any node", () =>
     Effect.gen(function* () {
       const node = yield* newNode([["Hm", silence]])
       const other = yield* newNode([])
@@ -785,11 +785,11 @@ layer(Database.layer)("Chat", (it) => {
   )
 
   for (const [how, clock, others] of [
-    // On the other node no time goes by: it looks when it is told to.
+    // The clock of the other node does not move: it reads only after a signal.
     ["with signals", stoppedClock, {}],
     ["without signals", undefined, { signals: noSignals }]
   ] as const) {
-    it.scoped(`a turn is read along on another node, ${how}: everything in its order, once`, () =>
+    it.scoped(`a turn can be read on another node, ${how}: in order, without gaps or repeats`, () =>
       Effect.gen(function* () {
         const node = yield* newNode(
           [
@@ -828,7 +828,7 @@ layer(Database.layer)("Chat", (it) => {
           read.items.filter(({ event }) => event._tag !== "Text"),
           local.items.filter(({ event }) => event._tag !== "Text")
         )
-        // Whoever read here can go on there, and the other way round.
+        // A reader can continue on the other node, in both directions.
         for (const [from, to] of [
           [local, there],
           [read, here]
@@ -841,7 +841,7 @@ layer(Database.layer)("Chat", (it) => {
     )
   }
 
-  it.scoped("a reader on another node is told when the turn's node has died", () =>
+  it.scoped("a reader on another node gets the end when the turn's node has died", () =>
     Effect.gen(function* () {
       const other = yield* newNode([])
       const user = yield* newUser
@@ -850,7 +850,7 @@ layer(Database.layer)("Chat", (it) => {
       yield* dead.turns.flush([{ user, turnId: begun.turnId, from: 0, text: "So f" }])
       const reading = yield* other.chat.read(user, begun.turnId)
       const read = yield* reader(reading)
-      // It has read more on the node that died than was kept.
+      // It read more text on the dead node than was flushed.
       const ahead = yield* reader(reading, { calls: 0, begun: false, text: 6 })
       yield* until(Effect.sync(() => read.text() === "So f"))
       yield* lapse(begun.turnId)
@@ -860,7 +860,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a reader elsewhere of a turn whose conversation is deleted is told its end", () =>
+  it.scoped("a reader on another node gets the end when the conversation is deleted", () =>
     Effect.gen(function* () {
       const dead = yield* newNode([])
       const other = yield* newNode([])
@@ -872,7 +872,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("readers of a turn elsewhere are let go when their node has drained, and can read on", () =>
+  it.scoped("readers of other nodes' turns are released when their node has drained, and can continue", () =>
     Effect.gen(function* () {
       const node = yield* newNode([["So far", pause, " so good"]])
       const [leaving, other] = [yield* newNode([]), yield* newNode([])]
@@ -911,7 +911,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("readers in silence get signs of life, here and elsewhere", () =>
+  it.scoped("readers get keep-alives during silence, on every node", () =>
     Effect.gen(function* () {
       const node = yield* newNode([silence])
       const other = yield* newNode([])
@@ -923,7 +923,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a full node refuses turns, but not what it knows", () =>
+  it.scoped("a full node refuses new turns, but not repeated requests", () =>
     Effect.gen(function* () {
       const { chat, model } = yield* newNode(() => ["a", pause], { maxRunning: 3 })
       const user = yield* newUser
@@ -945,7 +945,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("refused requests take no place on the node", () =>
+  it.scoped("refused requests do not count as running turns", () =>
     Effect.gen(function* () {
       const { chat } = yield* newNode(["Hi."], { maxRunning: 1 })
       const user = yield* newUser
@@ -957,7 +957,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("an undo takes back what a turn did, once, and names the calls that did it", () =>
+  it.scoped("an undo reverts the changes of a turn once, and returns their calls", () =>
     Effect.gen(function* () {
       const node = yield* newNode([
         ["Adding.", create("Milk"), call("get_task", { task_id: 1 }), create("Bread")],
@@ -976,7 +976,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("an undo that conflicts reverts nothing, and a running turn has none", () =>
+  it.scoped("an undo with a conflict reverts nothing, and a running turn cannot be undone", () =>
     Effect.gen(function* () {
       const node = yield* newNode([[create("Milk"), create("Bread")], "Done.", ["a", silence]])
       const user = yield* newUser
@@ -992,7 +992,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("of decisions on several nodes one counts, and what it approves runs once", () =>
+  it.scoped("of concurrent decisions on several nodes one takes effect, and the approved calls run once", () =>
     Effect.gen(function* () {
       for (let round = 0; round < 2; round++) {
         const node = yield* newNode([create("Once")], { agent: confirming })
@@ -1016,7 +1016,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("if what was approved cannot run to its end, nothing has happened and it still waits", () =>
+  it.scoped("if the approved calls cannot complete, nothing has changed and they still wait", () =>
     Effect.gen(function* () {
       const node = yield* newNode([[create("Milk"), create("Bread")], "Done."], { agent: confirming })
       const { chat } = yield* newNode([], {
@@ -1039,7 +1039,7 @@ layer(Database.layer)("Chat", (it) => {
     })
   )
 
-  it.scoped("a node that dies after an approval leaves what it did, and the approval is used up", () =>
+  it.scoped("if a node dies after an approval, its changes stay and the approval is used up", () =>
     Effect.gen(function* () {
       const node = yield* newNode([create("Milk"), silence], { agent: confirming })
       const other = yield* newNode([])

@@ -35,7 +35,7 @@ const callNamed = (id: string): ToolCall => ({
   durationMs: 1
 })
 
-/** A text to be said, a call that begins and ends, or one that is cut off by the turn's end. */
+/** A text, a call that begins and ends, or a call that the end of the turn interrupts. */
 type Write = { readonly text: string } | { readonly call: string; readonly isKnownBefore: boolean }
 
 const writes = fc.array(
@@ -46,7 +46,7 @@ const writes = fc.array(
   { maxLength: 12 }
 )
 
-/** The single writes: a call's beginning is one of its own. */
+/** The single writes. The beginning of a call is a separate write. */
 const actions = (all: ReadonlyArray<Write>): ReadonlyArray<(output: TurnOutput) => void> =>
   all.flatMap((write, step) => {
     if ("text" in write) return [(output: TurnOutput) => output.addText(write.text)]
@@ -69,7 +69,7 @@ const isEvent = (item: Positioned | Silence): item is Positioned => !("_tag" in 
 const collect = (output: TurnOutput, cursor: Cursor) =>
   output.events(cursor).pipe(Stream.filter(isEvent), Stream.runCollect, Effect.map(Chunk.toReadonlyArray))
 
-/** Every event as it was written, without any joined. */
+/** Every written event, without joining texts. */
 const everyEvent = (all: ReadonlyArray<Write>) =>
   Effect.gen(function* () {
     const output = new TurnOutput()
@@ -87,7 +87,7 @@ const everyEvent = (all: ReadonlyArray<Write>) =>
     return { output, read }
   })
 
-/** Gives every other fiber its turn until none has anything to do. */
+/** Yields until no other fiber can run. */
 const settled = Effect.repeatN(Effect.yieldNow(), 20)
 
 const textOf = (items: ReadonlyArray<Positioned>) =>
@@ -99,7 +99,7 @@ const othersOf = (items: ReadonlyArray<Positioned>) =>
 const idOf = ({ after, event }: Positioned) => (event._tag === "Ended" ? endId : cursorId(after))
 
 describe("TurnOutput", () => {
-  it.effect.prop("leaving after any event and coming back with its id gives the rest, once", [writes], ([all]) =>
+  it.effect.prop("resuming after any event returns the rest without gaps or repeats", [writes], ([all]) =>
     Effect.gen(function* () {
       const { output, read } = yield* everyEvent(all)
       for (const [k, item] of read.entries()) {
@@ -126,7 +126,7 @@ describe("TurnOutput", () => {
   )
 
   it.effect.prop(
-    "a turn read anew can be left and resumed within a piece of text, but not within a character",
+    "a replayed turn can be resumed within a piece of text, but not within a character",
     [writes],
     ([all]) =>
       Effect.gen(function* () {
@@ -145,7 +145,7 @@ describe("TurnOutput", () => {
   )
 
   it.effect.prop(
-    "a turn has been between any two of its events and within its pieces of text, and nowhere else",
+    "valid cursors are between two events or within a piece of text",
     [writes, fc.nat(6), fc.boolean(), fc.nat(30), fc.boolean()],
     ([all, calls, begun, text, isOver]) =>
       Effect.gen(function* () {
@@ -163,13 +163,13 @@ describe("TurnOutput", () => {
           )
         })
         const last = places.at(-1) ?? start
-        // One call more may have begun before the end, and is not kept.
+        // One more call may have begun before the end. It is not stored.
         const isCut = isOver && begun && last.calls === calls && last.text === text
         assert.strictEqual(output.hasReached(cursor), isPlace || isCut)
       })
   )
 
-  it.effect("a reader that is ahead of what is known gets what follows its place", () =>
+  it.effect("a reader ahead of the known output gets the output after its cursor", () =>
     Effect.gen(function* () {
       const output = new TurnOutput()
       output.addText("abc")
@@ -187,7 +187,7 @@ describe("TurnOutput", () => {
     })
   )
 
-  it.effect("a reader from beyond what was kept of a lost turn is told its end", () =>
+  it.effect("a reader ahead of the stored output of a lost turn gets the end", () =>
     Effect.gen(function* () {
       const output = outputOf([{ text: "abc" }])
       const read = yield* collect(output, { calls: 2, begun: true, text: 90 })
@@ -199,7 +199,7 @@ describe("TurnOutput", () => {
   )
 
   it.effect.prop(
-    "many readers, each as slow as it likes, read the same",
+    "many readers of different speeds read the same",
     [writes, fc.array(fc.array(fc.nat(4), { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 8 })],
     ([all, paces]) =>
       Effect.gen(function* () {
@@ -226,7 +226,7 @@ describe("TurnOutput", () => {
       })
   )
 
-  it.effect("a slow reader gets what has come meanwhile as one piece", () =>
+  it.effect("a slow reader gets the waiting text as one piece", () =>
     Effect.gen(function* () {
       const output = new TurnOutput()
       const gate = yield* Deferred.make<void>()
@@ -269,7 +269,7 @@ describe("TurnOutput", () => {
     })
   )
 
-  it.effect("a reader that comes after the end gets everything, or just the end", () =>
+  it.effect("a reader after the end gets everything, or only the end", () =>
     Effect.gen(function* () {
       const output = outputOf([{ text: "a" }, { call: "1", isKnownBefore: true }, { text: "b" }])
       assert.deepStrictEqual(
@@ -283,7 +283,7 @@ describe("TurnOutput", () => {
     })
   )
 
-  it.effect("a call that was cut off by the turn's end can be resumed after", () =>
+  it.effect("a reader can resume after a call that the end of the turn interrupted", () =>
     Effect.gen(function* () {
       const output = outputOf([{ text: "a" }])
       const read = yield* collect(output, { calls: 0, begun: true, text: 1 })
@@ -294,11 +294,11 @@ describe("TurnOutput", () => {
     })
   )
 
-  it.effect("a waiting reader is given one sign of life for each wake", () =>
+  it.effect("a waiting reader gets one keep-alive per wake-up", () =>
     Effect.gen(function* () {
       const output = new TurnOutput()
       const tags: Array<string> = []
-      // The second one waits for words from beyond what is known.
+      // The second one waits for text ahead of the known output.
       for (const cursor of [start, { ...start, text: 9 }]) {
         yield* Effect.fork(
           Stream.runForEach(output.events(cursor), (item) =>
@@ -322,7 +322,7 @@ describe("TurnOutput", () => {
     })
   )
 
-  it("an event's id that is none is refused", () => {
+  it("an invalid event id is refused", () => {
     for (const id of ["", "1", "1.", ".1", "1.2.3", "-1.2", "s.2", "1e3.2", "1.2 ", "1234567890.1", "END"]) {
       assert.strictEqual(parseCursor(id)._tag, "Left")
     }

@@ -11,7 +11,7 @@ import * as Database from "../../support/Database.ts"
 
 const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 
-/** One more node on the same database. */
+/** Another node on the same database. */
 const newNode = (options: Partial<TurnsOptions> = {}) =>
   Effect.map(
     Layer.build(Turns.layer({ historyLimit: 20, maxRunningPerUser: 5, lease: Duration.seconds(15), ...options })),
@@ -53,7 +53,7 @@ const callNamed = (id: string): ToolCall => ({
   durationMs: 4
 })
 
-/** A whole turn in a conversation, a new one if none is given. */
+/** Runs a whole turn in a conversation. Default: a new conversation. */
 const converse = (node: Node, user: UserId, conversationId: ConversationId | null = null, message = "Hello") =>
   Effect.tap(begin(node, user, { conversationId, message }), (turn) => node.end(turn, outcome()))
 
@@ -64,7 +64,7 @@ const lapse = (turn: BegunTurn) =>
       WHERE user_id = ${turn.user} AND id = ${turn.turnId} AND status = 'running'`
   ).pipe(Effect.orDie)
 
-/** As `/metrics` tells it. */
+/** The value in `/metrics`. */
 const lapsedSoFar = Effect.map(Metrics.text, (text) =>
   Number(/^taskchat_turns_lapsed_total (\d+)$/m.exec(text)?.[1] ?? 0)
 )
@@ -88,7 +88,7 @@ const count = (statement: Statement.Statement<unknown>) =>
     Effect.orDie
   )
 
-/** The statements that an effect runs, as they are sent. */
+/** The statements that an effect sends. */
 const statementsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {
     const statements: Array<readonly [sql: string, params: ReadonlyArray<unknown>]> = []
@@ -100,7 +100,7 @@ const statementsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     ).pipe(Effect.map((result) => ({ result, statements })))
   })
 
-/** The lines of their plans; without sequential scans where an index can be used at all, if `isIndexed`. */
+/** The lines of the query plans. `isIndexed` disables sequential scans where an index is possible. */
 const plansOf = (statements: ReadonlyArray<readonly [string, ReadonlyArray<unknown>]>, isIndexed: boolean) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -115,7 +115,7 @@ const plansOf = (statements: ReadonlyArray<readonly [string, ReadonlyArray<unkno
 const at = { step: 1, position: 0, offset: 0 }
 
 layer(Database.layer)("Turns", (it) => {
-  it.scoped("a turn begins and ends in one statement each", () =>
+  it.scoped("a turn begins with one statement and ends with one", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -142,7 +142,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("an ended turn is found as it ended", () =>
+  it.scoped("an ended turn can be read with its end", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -171,7 +171,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a turn that did not complete leaves a message only if it said or did something", () =>
+  it.scoped("an incomplete turn leaves a message only if it has text or calls", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -195,7 +195,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("of many turns that begin at once in one conversation one does, and the others are told which", () =>
+  it.scoped("of many concurrent turns in one conversation one begins, and the others get its id", () =>
     Effect.gen(function* () {
       const nodes = [yield* newNode(), yield* newNode()]
       const user = yield* newUser
@@ -215,51 +215,53 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("sequence numbers have no gaps or repeats and each turn sees all before it, however turns race", () =>
-    Effect.gen(function* () {
-      const nodes = [yield* newNode({ historyLimit: 1000 }), yield* newNode({ historyLimit: 1000 })]
-      const user = yield* newUser
-      const { conversationId } = yield* converse(Arr.unsafeGet(nodes, 0), user)
-      const say = (worker: number, n: number): Effect.Effect<void> => {
-        const node = Arr.unsafeGet(nodes, worker % 2)
-        return node.begin(requestOf(user, { conversationId, message: `${worker}.${n}` })).pipe(
-          Effect.flatMap((turn) => {
-            if (!("history" in turn)) return Effect.dieMessage("Not a new turn")
-            assert.deepStrictEqual(
-              turn.history.map(({ sequenceNumber }) => sequenceNumber),
-              turn.history.map((_, i) => i + 1)
-            )
-            const status = n % 3 === 0 ? ("cancelled" as const) : ("completed" as const)
-            // A turn that says nothing ends without touching the conversation.
-            return Effect.asVoid(node.end(turn, outcome({ status, content: n % 3 === 0 ? "" : `${turn.turnId}` })))
-          }),
-          Effect.catchTag("TurnInProgress", () => Effect.zipRight(Effect.yieldNow(), say(worker, n))),
-          Effect.orDie
+  it.scoped(
+    "sequence numbers have no gaps or repeats, and each turn sees all earlier messages, with concurrent turns",
+    () =>
+      Effect.gen(function* () {
+        const nodes = [yield* newNode({ historyLimit: 1000 }), yield* newNode({ historyLimit: 1000 })]
+        const user = yield* newUser
+        const { conversationId } = yield* converse(Arr.unsafeGet(nodes, 0), user)
+        const say = (worker: number, n: number): Effect.Effect<void> => {
+          const node = Arr.unsafeGet(nodes, worker % 2)
+          return node.begin(requestOf(user, { conversationId, message: `${worker}.${n}` })).pipe(
+            Effect.flatMap((turn) => {
+              if (!("history" in turn)) return Effect.dieMessage("Not a new turn")
+              assert.deepStrictEqual(
+                turn.history.map(({ sequenceNumber }) => sequenceNumber),
+                turn.history.map((_, i) => i + 1)
+              )
+              const status = n % 3 === 0 ? ("cancelled" as const) : ("completed" as const)
+              // A turn without output does not touch the conversation.
+              return Effect.asVoid(node.end(turn, outcome({ status, content: n % 3 === 0 ? "" : `${turn.turnId}` })))
+            }),
+            Effect.catchTag("TurnInProgress", () => Effect.zipRight(Effect.yieldNow(), say(worker, n))),
+            Effect.orDie
+          )
+        }
+        yield* Effect.forEach(
+          Arr.range(1, 8),
+          (worker) => Effect.forEach(Arr.range(1, 6), (n) => say(worker, n), { discard: true }),
+          { concurrency: "unbounded", discard: true }
         )
-      }
-      yield* Effect.forEach(
-        Arr.range(1, 8),
-        (worker) => Effect.forEach(Arr.range(1, 6), (n) => say(worker, n), { discard: true }),
-        { concurrency: "unbounded", discard: true }
-      )
-      const messages = yield* messagesOf(user, conversationId)
-      assert.deepStrictEqual(
-        messages.map(({ n }) => n),
-        Arr.range(1, messages.length)
-      )
-      assert.strictEqual(messages.filter(({ role }) => role === "user").length, 1 + 48)
-      assert.strictEqual(messages.filter(({ role }) => role === "assistant").length, 1 + 32)
-      assert.strictEqual(new Set(messages.map(({ content }) => content)).size, messages.length)
-      const sql = yield* SqlClient.SqlClient
-      assert.strictEqual(
-        yield* count(sql`SELECT last_sequence_number AS n FROM conversations
+        const messages = yield* messagesOf(user, conversationId)
+        assert.deepStrictEqual(
+          messages.map(({ n }) => n),
+          Arr.range(1, messages.length)
+        )
+        assert.strictEqual(messages.filter(({ role }) => role === "user").length, 1 + 48)
+        assert.strictEqual(messages.filter(({ role }) => role === "assistant").length, 1 + 32)
+        assert.strictEqual(new Set(messages.map(({ content }) => content)).size, messages.length)
+        const sql = yield* SqlClient.SqlClient
+        assert.strictEqual(
+          yield* count(sql`SELECT last_sequence_number AS n FROM conversations
           WHERE user_id = ${user} AND id = ${conversationId} AND message_count = last_sequence_number`),
-        messages.length
-      )
-    }).pipe(Effect.timeout("25 seconds"))
+          messages.length
+        )
+      }).pipe(Effect.timeout("25 seconds"))
   )
 
-  it.scoped("a user has as many running turns as are allowed, however many begin at once", () =>
+  it.scoped("a user has at most the allowed number of running turns, with concurrent requests", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -278,7 +280,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("places that a dead node holds are free as soon as its leases have lapsed", () =>
+  it.scoped("the slots of a dead node are free when its leases have lapsed", () =>
     Effect.gen(function* () {
       const dead = yield* newNode()
       const node = yield* newNode()
@@ -293,7 +295,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a conversation that is missing, deleted or another's is refused, and nothing is kept", () =>
+  it.scoped("a missing, deleted or other user's conversation is refused, and nothing is stored", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -330,7 +332,7 @@ layer(Database.layer)("Turns", (it) => {
       yield* sql.withTransaction(
         Effect.gen(function* () {
           yield* sql`UPDATE conversations SET deleted_at = now() WHERE user_id = ${user} AND id = ${conversationId}`
-          // Of its own connection: a fiber inherits its parent's transaction.
+          // A separate connection, because a fiber inherits the transaction of its parent.
           yield* Deferred.succeed(
             begun,
             yield* Effect.forkDaemon(outside(why(node, requestOf(user, { conversationId }))))
@@ -343,7 +345,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("the same key many times at once is one turn", () =>
+  it.scoped("concurrent requests with the same key are one turn", () =>
     Effect.gen(function* () {
       const nodes = [yield* newNode(), yield* newNode(), yield* newNode()]
       const user = yield* newUser
@@ -366,7 +368,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a key stands for its turn after that has ended, and before any refusal", () =>
+  it.scoped("a key returns its turn also after its end, and before any refusal", () =>
     Effect.gen(function* () {
       const node = yield* newNode({ maxRunningPerUser: 1 })
       const user = yield* newUser
@@ -375,7 +377,7 @@ layer(Database.layer)("Turns", (it) => {
       const { conversationId, turnId } = turn
       yield* node.end(turn, outcome())
       assert.deepStrictEqual(yield* node.begin(requestOf(user, { key })), { turnId })
-      // Another turn has the only place.
+      // Another turn has the only slot.
       yield* begin(node, user, { conversationId })
       assert.deepStrictEqual(yield* node.begin(requestOf(user, { key })), { turnId })
       assert.deepStrictEqual(yield* node.begin(requestOf(user, { key, conversationId })), { turnId })
@@ -400,7 +402,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a key is forgotten after a day, pruned or not", () =>
+  it.scoped("a key expires after a day, deleted or not", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -421,7 +423,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("what arrives of a turn after its end is forgotten, and nothing of one that runs", () =>
+  it.scoped("flushed rows that arrive after the end of a turn are deleted, but not those of a running turn", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -438,7 +440,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a turn whose lease lapsed is ended by a sweep as interrupted, with all that was kept of it", () =>
+  it.scoped("a sweep ends a turn with a lapsed lease as interrupted, with its stored output", () =>
     Effect.gen(function* () {
       const dead = yield* newNode()
       const node = yield* newNode()
@@ -468,7 +470,7 @@ layer(Database.layer)("Turns", (it) => {
         ["interrupted", "turn_interrupted", "One two "]
       )
       assert.deepStrictEqual(calls, [callNamed("a"), callNamed("b")])
-      // The words before the second call died with the node.
+      // The text before the second call was lost with the node.
       assert.deepStrictEqual(places, [
         { step: 1, offset: 4 },
         { step: 2, offset: 8 }
@@ -490,7 +492,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a sweep ends all that has lapsed, however much it is", () =>
+  it.scoped("a sweep ends any number of lapsed turns", () =>
     Effect.gen(function* () {
       const dead = yield* newNode()
       const node = yield* newNode()
@@ -506,7 +508,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a message to a conversation whose turn has lapsed ends that turn and begins its own", () =>
+  it.scoped("a message to a conversation with a lapsed turn ends that turn and begins a new one", () =>
     Effect.gen(function* () {
       const dead = yield* newNode()
       const node = yield* newNode()
@@ -527,7 +529,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a node that lost a turn can no longer write to it", () =>
+  it.scoped("a node without the lease cannot write to the turn", () =>
     Effect.gen(function* () {
       const dead = yield* newNode()
       const node = yield* newNode()
@@ -550,7 +552,7 @@ layer(Database.layer)("Turns", (it) => {
       assert.deepStrictEqual(yield* dead.renew([turnId]), [])
       assert.deepStrictEqual(yield* messagesOf(user, conversationId), before)
       assert.strictEqual(yield* count(sql`SELECT count(*)::int AS n FROM turn_output WHERE user_id = ${user}`), 0)
-      // Nor can any node write to another's running turn.
+      // A node cannot write to the running turn of another node either.
       const foreign = yield* begin(dead, user, { conversationId })
       assert.strictEqual((yield* Effect.flip(node.end(foreign, outcome())))._tag, "TurnLost")
       assert.strictEqual((yield* Effect.flip(node.record(foreign, at, call)))._tag, "TurnLost")
@@ -560,7 +562,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("only the turns that a node still works on are renewed", () =>
+  it.scoped("a node renews only the leases of its own running turns", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -576,7 +578,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a renewal tells who was cancelled and who is watched", () =>
+  it.scoped("a renewal returns the cancelled turns and the turns with remote readers", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const other = yield* newNode()
@@ -596,7 +598,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a turn that was asked to stop ends as cancelled, whatever it was about to end as", () =>
+  it.scoped("a turn with a cancel request ends as cancelled", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const other = yield* newNode()
@@ -658,7 +660,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("the first tool call that is kept at a place is the one, whoever could not be told so", () =>
+  it.scoped("the first record of a tool call at a position wins, even if its confirmation was lost", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -669,7 +671,7 @@ layer(Database.layer)("Turns", (it) => {
           Effect.orDie(sql`UPDATE conversations SET title = ${title} WHERE user_id = ${user}`),
           callNamed(title)
         )
-      // As after a commit whose answer was lost.
+      // As after a commit with a lost confirmation.
       const calls = yield* Effect.forEach(["a", "b", "c"], (title) => node.record(turn, at, titled(title)))
       assert.deepStrictEqual(calls, [callNamed("a"), callNamed("a"), callNamed("a")])
       assert.strictEqual(
@@ -680,7 +682,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a lapsed turn that is ended and swept at once ends once, and whoever was late knows", () =>
+  it.scoped("a lapsed turn that is ended and swept concurrently ends once, and the loser is told", () =>
     Effect.gen(function* () {
       const [node, other] = [yield* newNode(), yield* newNode()]
       const ends = yield* Effect.forEach(
@@ -713,7 +715,7 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  // The embedded database has one session, in which two transactions cannot be open at once.
+  // The embedded database has one session, so it cannot have two open transactions.
   it.scoped.skipIf(!Database.isRealPostgres)("a sweep during a tool call takes that call's effect back", () =>
     Effect.gen(function* () {
       const [dead, node] = [yield* newNode(), yield* newNode()]
@@ -767,20 +769,20 @@ layer(Database.layer)("Turns", (it) => {
     })
   )
 
-  it.scoped("a piece that was flushed twice is kept once, with what was said since", () =>
+  it.scoped("a piece that was flushed twice is stored once, together with later text", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
       const { turnId } = yield* begin(node, user)
       yield* node.flush([{ user, turnId, from: 0, text: "One" }])
-      // The first answer was lost on its way.
+      // The confirmation of the first flush was lost.
       yield* node.flush([{ user, turnId, from: 0, text: "One two" }])
       yield* node.flush([{ user, turnId, from: 7, text: " three" }])
       assert.strictEqual((yield* node.find(user, turnId)).content, "One two three")
     })
   )
 
-  it.scoped("an undo is noted once, and only of an ended turn", () =>
+  it.scoped("an undo is recorded once, and only for an ended turn", () =>
     Effect.gen(function* () {
       const node = yield* newNode()
       const user = yield* newUser
@@ -844,7 +846,7 @@ layer(Database.layer)("Turns", (it) => {
         plans.filter((line) => /Seq Scan on messages/.test(line)),
         []
       )
-      // The other tables are too small here to show by themselves what they would do.
+      // The other tables are too small here for meaningful plans.
       assert.deepStrictEqual(
         (yield* plansOf(many.statements, true)).filter((line) => /Seq Scan on/.test(line)),
         []
@@ -855,7 +857,7 @@ layer(Database.layer)("Turns", (it) => {
 
 const none = TurnId.make("01970000-0000-7000-8000-000000000000")
 
-/** Outside of the transaction that the fiber is in. */
+/** Runs outside of the transaction of the fiber. */
 const outside = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.mapInputContext(effect, (_: Context.Context<never>) => Context.empty())
 
