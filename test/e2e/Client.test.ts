@@ -10,10 +10,10 @@ import { read } from "../support/Repository.ts"
 
 const user = UserId.make(1)
 
-/** What the network does to one answer after another: nothing, or one of these. */
+/** The fault of the network for each answer, or none. */
 type Fault = "refused" | "unavailable" | "lost" | { readonly cutAfter: number } | undefined
 
-/** A client of the server whose connections have these faults, and what it sent. */
+/** A client whose connections have these faults, and its requests. */
 const faulty = (faults: ReadonlyArray<Fault>, options: Partial<Client.ClientOptions> = {}) =>
   Effect.gen(function* () {
     const server = yield* TestServer
@@ -40,7 +40,7 @@ const faulty = (faults: ReadonlyArray<Fault>, options: Partial<Client.ClientOpti
     return { client, sent }
   })
 
-/** Its first bytes, and then an error. */
+/** The first bytes of a body, then an error. */
 const cut = (response: Response, bytes: number) => {
   let left = bytes
   return new Response(
@@ -60,7 +60,7 @@ const cut = (response: Response, bytes: number) => {
 const collect = <E>(stream: Stream.Stream<Client.Received, E>) =>
   Effect.map(Stream.runCollect(stream), Chunk.toReadonlyArray)
 
-/** Lets pauses pass soon, and yet leaves a turn some seconds before its time limit, on a busy machine too. */
+/** Shortens pauses, but leaves a turn some seconds before its time limit on a busy machine. */
 const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(effect)
@@ -84,12 +84,12 @@ const script: ScriptedModel.Script = ({ results }) =>
 
 const said = "One \n\ntwo three."
 
-it("the client runs wherever fetch does: it needs Effect and nothing of Node's", () => {
+it("the client needs only fetch and Effect, no modules of Node.js", () => {
   assert.deepStrictEqual(packages("src/client.ts", read), ["@effect/platform", "effect"])
 })
 
 layer(TestServer.layer({ script, database: Database.layer }))("the client's stream", (it) => {
-  it.effect("has every event of a turn, with its id, and ends with the last", () =>
+  it.effect("has every event of a turn with its id, up to the last one", () =>
     Effect.gen(function* () {
       const { client } = yield* faulty([])
       const events = yield* collect(client.stream({ user, message: "Hello", timeZone: "Europe/Berlin" }))
@@ -106,7 +106,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("is read on after a cut, wherever that is: nothing is missing and nothing comes twice", () =>
+  it.effect("continues after a cut at any position, without gaps or repeats", () =>
     Effect.gen(function* () {
       for (const cutAfter of [150, 240, 300, 500, 700]) {
         const { client, sent } = yield* faulty([{ cutAfter }, "refused", "unavailable", { cutAfter: 120 }])
@@ -123,7 +123,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("with an Idempotency-Key says the message once, however often it is sent", () =>
+  it.effect("with an Idempotency-Key, a message that is sent several times runs once", () =>
     Effect.gen(function* () {
       const model = yield* ScriptedModel.ScriptedModel
       const { client, sent } = yield* faulty(["refused", "lost", { cutAfter: 4 }])
@@ -140,7 +140,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("without one, a message that may have been said is not said again", () =>
+  it.effect("without a key, a message that may have arrived is not sent again", () =>
     Effect.gen(function* () {
       const { client, sent } = yield* faulty(["lost"])
       const error = yield* Effect.flip(collect(client.stream({ user, message: "Hello" })))
@@ -149,7 +149,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("gives up after so many tries without an event, and says where it was", () =>
+  it.effect("fails after the maximum number of attempts without an event, with the last event id", () =>
     Effect.gen(function* () {
       const { client, sent } = yield* faulty(
         [{ cutAfter: 150 }, ...Array.from({ length: 9 }, () => "refused" as const)],
@@ -178,7 +178,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("fails with the service's refusals as they are", () =>
+  it.effect("fails with the problems of the service", () =>
     Effect.gen(function* () {
       const { client } = yield* faulty([])
       const tags = yield* Effect.forEach(
@@ -196,7 +196,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("asks for a token before each request", () =>
+  it.effect("gets a token before each request", () =>
     Effect.gen(function* () {
       let asked = 0
       const token = yield* tokenOf(user)
@@ -212,7 +212,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     })
   )
 
-  it.effect("that falls silent is taken to be cut", () =>
+  it.effect("that is silent for too long counts as cut", () =>
     Effect.gen(function* () {
       const model = yield* ScriptedModel.ScriptedModel
       const { client, sent } = yield* faulty([], { idleTimeout: "10 seconds" })
@@ -234,7 +234,7 @@ layer(TestServer.layer({ script, database: Database.layer }))("the client's stre
     )
   )
 
-  it.effect("of a turn that has been read to its end is empty", () =>
+  it.effect("after the last event of a turn is empty", () =>
     Effect.gen(function* () {
       const { client } = yield* faulty([])
       const events = yield* collect(client.stream({ user, message: "Hello" }))

@@ -19,7 +19,7 @@ const me = Effect.gen(function* () {
   return { baseUrl: `http://127.0.0.1:${port}`, user, token: yield* tokenOf(user) } satisfies Me
 })
 
-/** Pieces of which each is only said when the one before has been received. */
+/** Pieces of text, each sent only after the previous one was received. */
 const pieces = ["One, ", "two, ", "three."]
 
 const oneByOne = Effect.gen(function* () {
@@ -30,7 +30,7 @@ const oneByOne = Effect.gen(function* () {
     message,
     pieces.flatMap((piece, i) => [piece, wait(receipts[i] ?? Effect.void)])
   )
-  /** To be told all that has come so far, whenever there is more. */
+  /** Call with all received text whenever there is more. */
   const received = (content: string) => {
     for (const [i, receipt] of receipts.entries()) {
       if (content.includes(pieces[i] ?? "")) Deferred.unsafeDone(receipt, Effect.void)
@@ -65,7 +65,7 @@ const until = (isSo: () => boolean) =>
 
 layer(Server.layer())("clients", (it) => {
   it.scoped.skipIf(spawnSync("curl", ["--version"]).error !== undefined)(
-    "curl -N has each piece before the next one is said, and ends with the last event",
+    "curl -N receives each piece before the next one is sent, and ends with the last event",
     () =>
       Effect.gen(function* () {
         const { baseUrl, token, user } = yield* me
@@ -98,7 +98,7 @@ layer(Server.layer())("clients", (it) => {
       })
   )
 
-  it.scoped("eventsource-parser reads events and ids, each piece before the next one is said", () =>
+  it.scoped("eventsource-parser reads events and ids, each piece before the next one is sent", () =>
     Effect.gen(function* () {
       const caller = yield* me
       const { message, received } = yield* oneByOne
@@ -122,13 +122,13 @@ layer(Server.layer())("clients", (it) => {
     })
   )
 
-  it.scoped("@microsoft/fetch-event-source reads on after a cut, and stops at the end", () =>
+  it.scoped("@microsoft/fetch-event-source continues after a cut, and stops at the end", () =>
     Effect.gen(function* () {
       const { baseUrl, token, user } = yield* me
       const message = yield* toolTurn
       const { json } = yield* send("POST", `/api/${user}/chat`, { user, body: { message } })
       const events = `${baseUrl}/api/${user}/turns/${json["turn_id"]}/events`
-      // It is made for pages.
+      // It needs the globals of a page.
       const page = { window: globalThis, document: new EventTarget() }
       Object.assign(globalThis, page)
       yield* Effect.addFinalizer(() =>
@@ -147,7 +147,7 @@ layer(Server.layer())("clients", (it) => {
           await fetchEventSource(events, {
             headers: { authorization: `Bearer ${token}` },
             signal: over.signal,
-            // What it makes of comments with an empty line behind them would be no JSON.
+            // It reports a comment with an empty line after it as an event without JSON.
             onmessage: ({ data, id }) => messages.push({ id, data: JSON.stringify(JSON.parse(data)) }),
             onopen: async ({ headers, status }) => {
               statuses.push(status)
@@ -158,7 +158,7 @@ layer(Server.layer())("clients", (it) => {
               if (!(error instanceof TypeError)) throw error
               return 1
             },
-            // It would go on behind an id it has seen, though the event that has it was cut.
+            // It would continue after an id whose event was cut.
             fetch: async (input, init) => {
               const headers = new Headers(init?.headers)
               headers.delete("last-event-id")
@@ -175,14 +175,14 @@ layer(Server.layer())("clients", (it) => {
         contentOf(all.messages.map(({ data }) => fieldsOf(JSON.parse(data)))),
         json["assistant_message"]
       )
-      // Within an event, in the first one that is left, and behind the last one.
+      // Within an event, in the first remaining one, and after the last one.
       const inParts = yield* read([whole.indexOf("event: tool_call"), 40, whole.length])
       assert.deepStrictEqual(inParts.messages, all.messages)
       assert.deepStrictEqual(inParts.statuses, [200, 200, 200, 204])
     })
   )
 
-  it.scoped("eventsource says a message, reads on after a cut, and is told of a refusal", () =>
+  it.scoped("eventsource sends a message, continues after a cut, and reports a refusal", () =>
     Effect.gen(function* () {
       const { plays, port } = yield* Server.Server
       const gate = yield* Deferred.make<void>()
@@ -226,7 +226,7 @@ layer(Server.layer())("clients", (it) => {
     { timeout: 300_000 }
   )
 
-  it.scoped("the AI SDK's chat shows text, tool calls and results, and goes on with the conversation", () =>
+  it.scoped("the AI SDK's chat shows text, tool calls and results, and continues the conversation", () =>
     Effect.gen(function* () {
       const caller = yield* me
       const chat = new SdkChat(caller)
@@ -271,7 +271,7 @@ layer(Server.layer())("clients", (it) => {
           const { usage: _, ...about } = { ...metadata }
           return [{ id, parts: parts.map((part) => JSON.parse(JSON.stringify(part))), about }]
         })
-      // To the letter, but for what the SDK notes of a part that was streamed.
+      // Equal, except for the state that the SDK adds to streamed parts.
       assert.deepStrictEqual(answers(kept), answers(chat.messages))
       assert.deepStrictEqual(
         kept.map(({ role }) => role),
@@ -283,7 +283,7 @@ layer(Server.layer())("clients", (it) => {
     })
   )
 
-  it.scoped("the AI SDK's chat reads on a turn that its history finds running", () =>
+  it.scoped("the AI SDK's chat resumes a running turn of its history", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       const gate = yield* Deferred.make<void>()
@@ -307,30 +307,28 @@ layer(Server.layer())("clients", (it) => {
     })
   )
 
-  it.scoped(
-    "the AI SDK's chat shows a failure as its error, which the message's metadata names, and a refusal as it is",
-    () =>
-      Effect.gen(function* () {
-        const caller = yield* me
-        const { plays } = yield* Server.Server
-        yield* plays("Break", ["So far ", fail(faults.status(400))])
-        const chat = new SdkChat(caller)
-        yield* chat.says("Break")
-        assert.deepStrictEqual(
-          [chat.status, chat.error?.message, chat.text],
-          ["error", "The assistant failed to answer. Please try again.", "So far "]
-        )
-        assert.deepStrictEqual(chat.lastMessage?.metadata?.error, {
-          code: "agent_failed",
-          detail: chat.error?.message ?? ""
-        })
-        const stranger = new SdkChat({ ...caller, user: caller.user + 1 })
-        yield* stranger.says("Hello")
-        assert.deepInclude(JSON.parse(stranger.error?.message ?? "{}"), { status: 403, code: "user_mismatch" })
+  it.scoped("the AI SDK's chat reports a failure as its error and in the metadata, and a refusal as its problem", () =>
+    Effect.gen(function* () {
+      const caller = yield* me
+      const { plays } = yield* Server.Server
+      yield* plays("Break", ["So far ", fail(faults.status(400))])
+      const chat = new SdkChat(caller)
+      yield* chat.says("Break")
+      assert.deepStrictEqual(
+        [chat.status, chat.error?.message, chat.text],
+        ["error", "The assistant failed to answer. Please try again.", "So far "]
+      )
+      assert.deepStrictEqual(chat.lastMessage?.metadata?.error, {
+        code: "agent_failed",
+        detail: chat.error?.message ?? ""
       })
+      const stranger = new SdkChat({ ...caller, user: caller.user + 1 })
+      yield* stranger.says("Hello")
+      assert.deepInclude(JSON.parse(stranger.error?.message ?? "{}"), { status: 403, code: "user_mismatch" })
+    })
   )
 
-  it.scoped("the AI SDK's chat stops, and resumes with the whole turn, running or over", () =>
+  it.scoped("the AI SDK's chat stops reading, and resumes the whole turn, running or ended", () =>
     Effect.gen(function* () {
       const { plays } = yield* Server.Server
       const gate = yield* Deferred.make<void>()
@@ -370,7 +368,7 @@ layer(Server.layer())("clients", (it) => {
     })
   )
 
-  it.scoped("the AI SDK's form is for those who ask for it, refuses as the other does, and is read on likewise", () =>
+  it.scoped("the AI SDK's format is sent only for its `Accept`, has the same refusals, and can be resumed", () =>
     Effect.gen(function* () {
       const { user } = yield* me
       const message = yield* toolTurn
@@ -413,7 +411,7 @@ layer(Server.layer())("clients", (it) => {
   )
 })
 
-/** The answer, whose body breaks off after so many characters. */
+/** A response whose body breaks after a number of characters. */
 const cut = (response: Response, after: number | undefined) => {
   if (after === undefined || response.body === null) return response
   let left = after

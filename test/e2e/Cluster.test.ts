@@ -22,29 +22,31 @@ const findsNothing = (
     assert.deepStrictEqual(wrong, [], `SEED=${seed} ${JSON.stringify(Object.fromEntries(counts))}`)
   })
 
-// Processes and sockets, which the embedded database cannot be shared by.
+// Several processes, which cannot share the embedded database.
 describe.runIf(Database.isRealPostgres && hasNginx)("three nodes and nginx, as processes", { timeout: 120_000 }, () => {
   layer(stage, { excludeTestServices: true, timeout: "2 minutes" })((it) => {
-    it.effect("of 64 messages at once in a conversation answer one", () => findsNothing(Scenarios.crowd(64)))
+    it.effect("answer one of 64 concurrent messages in a conversation", () => findsNothing(Scenarios.crowd(64)))
 
     it.effect("run one turn for 50 requests with one key", () => findsNothing(Scenarios.sameKey(50)))
 
     it.effect("limit a user's running turns exactly", () => findsNothing(Scenarios.places(20, 5)))
 
-    it.effect("complete the turns of clients that leave", () => findsNothing(Scenarios.leavers(10)))
+    it.effect("complete the turns of clients that disconnect", () => findsNothing(Scenarios.leavers(10)))
 
-    it.effect("let readers go on elsewhere, again and again", () => findsNothing(Scenarios.resumers(6)))
+    it.effect("let readers continue on other nodes repeatedly", () => findsNothing(Scenarios.resumers(6)))
 
-    it.effect("stop a turn on whichever node it runs", () => findsNothing(Scenarios.cancels(3)))
+    it.effect("cancel a turn from any node", () => findsNothing(Scenarios.cancels(3)))
 
-    it.effect("restart one after the other without a failed request", () => findsNothing(Scenarios.rolling(6, 2, 1)))
+    it.effect("restart in sequence without a failed request", () => findsNothing(Scenarios.rolling(6, 2, 1)))
 
     it.effect.runIf(PostgresServer.isInstalled)("answer all while the database is away, and lose no turn", () =>
       findsNothing(Scenarios.outage(6, 2, "5 seconds"))
     )
 
-    it.effect("write nothing to a turn that was lost while frozen", () => findsNothing(Scenarios.freeze))
+    it.effect("do not write to a turn whose lease lapsed while the node was frozen", () =>
+      findsNothing(Scenarios.freeze)
+    )
 
-    it.effect("lose nothing and do nothing twice when killed", () => findsNothing(Scenarios.kills(5, 4, 2)))
+    it.effect("lose nothing and repeat nothing when killed", () => findsNothing(Scenarios.kills(5, 4, 2)))
   })
 })

@@ -9,7 +9,7 @@ import * as LoginService from "../support/LoginService.ts"
 import { freePort } from "../support/Ports.ts"
 import * as Service from "../support/Service.ts"
 
-/** Somebody's MCP client, which knows nothing but the address of `/mcp`. */
+/** An MCP client that knows only the URL of `/mcp`. */
 const newClient = () => {
   let client: OAuthClientInformationMixed | undefined
   let tokens: OAuthTokens | undefined
@@ -19,7 +19,7 @@ const newClient = () => {
     redirectUrl: "http://localhost:7777/callback",
     clientMetadata: {
       client_name: "A client",
-      // This server wants one.
+      // This server requires one.
       scope: "openid",
       redirect_uris: ["http://localhost:7777/callback"],
       grant_types: ["authorization_code"],
@@ -47,7 +47,7 @@ const newClient = () => {
 
 describe("an OAuth authorization server", () => {
   it.live(
-    "is found by a client that only knows the address of /mcp, which registers, sends its user to log in, and works on their tasks",
+    "is discovered by a client that knows only the URL of /mcp, which registers, logs its user in, and uses the tools",
     () =>
       Effect.gen(function* () {
         const port = yield* freePort
@@ -83,7 +83,7 @@ describe("an OAuth authorization server", () => {
             return structuredContent
           })
           created.push(listed)
-          // The same token is one of the API's.
+          // The same token is valid for the API.
           const me = yield* Effect.promise(async () =>
             (await fetch(`${url}/api/me`, { headers: { authorization: `Bearer ${tokens()?.access_token}` } })).json()
           )

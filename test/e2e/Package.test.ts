@@ -56,7 +56,7 @@ const Outcome = Schema.Struct({
   stderr: Schema.optional(Schema.String)
 })
 
-/** Within the scope, the packages are not installed there. */
+/** Removes the packages until the scope closes. */
 const without = (folder: string, names: ReadonlyArray<string>) =>
   Effect.forEach(names, (name) => {
     const link = path.join(folder, "node_modules", name)
@@ -75,7 +75,7 @@ const stages = () =>
     .slice(1)
     .map((stage) => Array.from(stage.matchAll(/^([A-Z]+) (.*)$/gm), ([, name = "", value = ""]) => ({ name, value })))
 
-/** What an embedder may write: the package by each of its names. */
+/** A program of an embedder that imports each entry of the package. */
 const program = `
 import { Effect } from "effect"
 import { Routes, Services, Sql, Tasks, UserId } from "taskchat"
@@ -96,7 +96,7 @@ const answer = Effect.gen(function* () {
 console.log((await Effect.runPromise(answer)).assistantMessage)
 `
 
-/** An empty project into which the package was installed from its tarball, with what it asks for and nothing else. */
+/** A new project with the package installed from its tarball, with only its dependencies. */
 class Project extends Context.Tag("test/Package/Project")<
   Project,
   { readonly folder: string; readonly tarball: string; readonly contents: ReadonlyArray<string> }
@@ -147,7 +147,7 @@ const settings = (module: string, moduleResolution: string) => ({
 })
 
 layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
-  it.effect("holds what runs, its types and its sources, and nothing else", () =>
+  it.effect("contains only the program, its types and its sources", () =>
     Effect.map(Project, ({ contents }) => {
       const kinds =
         /^(dist\/.*\.(js|d\.ts)(\.map)?|dist\/bin\/licenses\.txt|dist\/database\.tar\.br|src\/.*\.ts|(dist|src)\/http\/page\/assets\/.*|docs\/.*|examples\/.*|deploy\/.*|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
@@ -170,7 +170,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         contents.filter((file) => /(?:^|\/)(?:node_modules|\.env)(?:\/|$)/.test(file)),
         []
       )
-      // The program is in one piece: what it alone uses would need packages that are not installed with it.
+      // The program is bundled. Its own modules would need packages that are not installed with it.
       assert.deepStrictEqual(
         contents.filter((file) => /^dist\/(server\/|main\.)|^dist\/bin\/.*\.map$/.test(file)),
         []
@@ -178,7 +178,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
     })
   )
 
-  it.effect("comes with the notices of the packages that are in its program", () =>
+  it.effect("has the licence notices of the bundled packages", () =>
     Effect.gen(function* () {
       const { folder } = yield* Project
       const bin = path.join(folder, "node_modules", "taskchat", "dist", "bin")
@@ -187,7 +187,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         assert.match(notices, new RegExp(`^${name} \\d[^ ]*: \\S+$`, "m"))
       }
       assert.include(notices, "Brian Carlson")
-      // And it needs none of them.
+      // It does not depend on them.
       const imported = readdirSync(bin).flatMap((file) =>
         Array.from(readFileSync(path.join(bin, file), "utf8").matchAll(/\bimport ?\(?"([^"]+)"|\bfrom ?"([^"]+)"/g))
       )
@@ -199,7 +199,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
     })
   )
 
-  it("says what it is and where it is from", () => {
+  it("has a description and a repository", () => {
     const about = Schema.decodeSync(About)(readFileSync(path.join(root, "package.json"), "utf8"))
     for (const address of [about.homepage, about.bugs, about.repository.url]) assert.isTrue(URL.canParse(address))
     assert.isAtLeast(about.keywords.length, 5)
@@ -214,7 +214,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
     })
   )
 
-  it.effect("the types are right wherever ES modules are resolved", () =>
+  it.effect("the types are correct for all resolutions of ES modules", () =>
     Effect.gen(function* () {
       const { folder, tarball } = yield* Project
       const { code, output } = yield* run(
@@ -237,7 +237,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
         writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify(settings("NodeNext", "NodeNext")))
         const compiled = yield* run(folder, bin("tsc"), "-p", folder)
         assert.deepStrictEqual([compiled.code, compiled.output], [0, ""])
-        // Where nothing was installed that may be left out.
+        // Without optional packages.
         yield* without(folder, Object.keys(peerDependenciesMeta))
         const { code, output, stdout } = yield* run(folder, process.execPath, path.join("out", "program.js"))
         assert.strictEqual(code, 0, output)
@@ -259,7 +259,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   )
 
   it.scoped(
-    "serves its page where the sources were removed",
+    "serves its page without the sources",
     () =>
       Effect.gen(function* () {
         const home = path.join((yield* Project).folder, "node_modules", "taskchat")
@@ -273,7 +273,7 @@ layer(Project.layer, { timeout: "5 minutes" })("the package", (it) => {
   )
 
   it.scoped(
-    "is served by the image's commands, from the program and the embedded database alone",
+    "runs with the commands of the image, from only the program and the embedded database",
     () =>
       Effect.gen(function* () {
         const [built = [], served = []] = stages()

@@ -26,7 +26,7 @@ import { temporaryFolder } from "../support/Shell.ts"
 
 type Environment = Readonly<Record<string, string>>
 
-/** A data directory that `taskchat migrate` has made, to take copies of: a new database takes seconds to create. */
+/** A data directory from `taskchat migrate`, to copy, because a new database takes seconds to create. */
 class Base extends Context.Tag("test/Service/Base")<Base, { readonly folder: string }>() {
   static readonly layer = Layer.scoped(
     Base,
@@ -39,7 +39,7 @@ class Base extends Context.Tag("test/Service/Base")<Base, { readonly folder: str
   )
 }
 
-/** An embedded database of one's own. */
+/** A new embedded database. */
 const embedded: Effect.Effect<Environment, never, Base | Scope.Scope> = Effect.gen(function* () {
   const { folder } = yield* Base
   const DATA_DIR = path.join(yield* temporaryFolder, "data")
@@ -47,12 +47,12 @@ const embedded: Effect.Effect<Environment, never, Base | Scope.Scope> = Effect.g
   return { DATA_DIR, JWT_SECRET: secret }
 })
 
-/** A database of one's own, of the kind these tests are run on. */
+/** A new database of the kind that the tests use. */
 const database: Effect.Effect<Environment, never, Base | Scope.Scope> = isRealPostgres
   ? Effect.map(freshUrl, (url) => ({ DATABASE_URL: Redacted.value(url), JWT_SECRET: secret }))
   : embedded
 
-/** A model that speaks when the test tells it to. */
+/** A model that the test controls. */
 const modelled = Effect.map(ModelServer, ({ url }) => ({
   MODEL_PROVIDER: "chat-completions",
   OPENAI_BASE_URL: url,
@@ -60,7 +60,7 @@ const modelled = Effect.map(ModelServer, ({ url }) => ({
   MODEL_IDLE_TIMEOUT: "2 minutes"
 }))
 
-/** A connection to the service's own database. */
+/** A connection to the service's database. */
 const clientOf = (environment: Environment) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
@@ -80,13 +80,13 @@ const chat = (service: Service, message: string, options: CallOptions & { readon
 const chatStream = (service: Service, message: string) =>
   service.stream("POST", "/api/1/chat/stream", { body: { message } })
 
-/** Asks until the answer is so. */
+/** Repeats an effect until its result satisfies the predicate. */
 const until = <A>(effect: Effect.Effect<A>, isSo: (a: A) => boolean) =>
   Effect.repeat(effect, { until: isSo, schedule: Schedule.identity<A>().pipe(Schedule.addDelay(() => "100 millis")) })
 
 const lines = (text: string) => text.split("\n").filter((line) => line !== "")
 
-/** One line that says why, and nothing else. */
+/** Asserts that the output is one line with the reason. */
 const assertRefused = (
   { code, stderr, stdout }: { readonly code: number | null; readonly stdout: string; readonly stderr: string },
   ...words: ReadonlyArray<string>
@@ -97,7 +97,7 @@ const assertRefused = (
   for (const word of words) assert.include(stderr, word)
 }
 
-/** On a free port until the scope closes. */
+/** Listens on a free port until the scope closes. */
 const listening = (server: Server) =>
   Effect.acquireRelease(
     Effect.async<{ readonly port: number }>((resume) => {
@@ -113,11 +113,11 @@ const listening = (server: Server) =>
       })
   )
 
-// Processes start slowly where processors are few and busy.
+// Processes start slowly on a busy machine.
 const timeout = 240_000
 
 describe("taskchat", { timeout }, () => {
-  it.live("says what it can do", () =>
+  it.live("prints its help and version", () =>
     Effect.gen(function* () {
       const help = yield* run(["--help"])
       assert.strictEqual(help.code, 0)
@@ -153,7 +153,7 @@ describe("taskchat", { timeout }, () => {
     })
   )
 
-  it.live("refuses a command that it does not know, in words", () =>
+  it.live("refuses an unknown command with a message", () =>
     Effect.gen(function* () {
       const { code, stderr, stdout } = yield* run(["sing"])
       assert.strictEqual(code, 1)
@@ -162,7 +162,7 @@ describe("taskchat", { timeout }, () => {
     })
   )
 
-  it.live("prints a token for the development secret, and for a secret that is set", () =>
+  it.live("prints a token for the development secret, and for JWT_SECRET", () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* run(["token", "--user", "7"], { JWT_SECRET: secret })
       assert.strictEqual(code, 0)
@@ -172,7 +172,7 @@ describe("taskchat", { timeout }, () => {
     })
   )
 
-  it.live("prints no token for what is no user", () =>
+  it.live("prints no token for an invalid user", () =>
     Effect.gen(function* () {
       const { code, stderr, stdout } = yield* run(["token", "--user", "0"], { JWT_SECRET: secret })
       assert.strictEqual(code, 1)
@@ -181,7 +181,7 @@ describe("taskchat", { timeout }, () => {
     })
   )
 
-  it.live("prints no token where tokens are those of a key set", () =>
+  it.live("prints no token if JWT_JWKS_URL is set", () =>
     Effect.gen(function* () {
       const finished = yield* run(["token", "--user", "1"], { JWT_JWKS_URL: "http://127.0.0.1:1/jwks.json" })
       assertRefused(finished, "JWT_SECRET")
@@ -189,7 +189,7 @@ describe("taskchat", { timeout }, () => {
   )
 })
 
-describe("a start that cannot be", { timeout }, () => {
+describe("an invalid start", { timeout }, () => {
   it.live.each<[Environment, ReadonlyArray<string>, string]>([
     [{ LOG_LEVEL: "loud", LOG_FORMAT: "json" }, ["LOG_LEVEL", '"loud"', "debug"], ""],
     [{ JWT_SECRET: "hunter2" }, ["JWT_SECRET", "32"], "hunter2"],
@@ -215,14 +215,14 @@ describe("a start that cannot be", { timeout }, () => {
 })
 
 describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, () => {
-  it.live("shows all it takes to try it, and the next one finds what was there", () =>
+  it.live("prints a complete example, and the next start keeps the data", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const DATA_DIR = path.join(yield* temporaryFolder, "data")
         const first = yield* serve({ DATA_DIR, LOG_FORMAT: "pretty", SHUTDOWN_DELAY: "10 seconds" })
         const welcome = yield* until(Effect.sync(first.stdout), (text) => text.includes("curl "))
         assert.include(welcome, `${first.url}/docs`)
-        // The page is asked for first here, and changes nothing of the document.
+        // Requesting the page first must not change the document.
         assert.strictEqual((yield* first.call("GET", "/docs")).status, 200)
         const document = yield* first.call("GET", "/openapi.json")
         const [served, kept] = [document.text, read("docs/openapi.json")].map(
@@ -231,7 +231,7 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
         assert.deepStrictEqual(served, kept)
         const token = /Token: (\S+)/.exec(welcome)?.[1] ?? ""
         const line = /^\s*(curl .*)$/m.exec(welcome)?.[1] ?? ""
-        // A bare machine may have no curl.
+        // The machine may have no curl.
         if (spawnSync("curl", ["--version"]).status === 0) {
           const pasted = spawnSync("sh", ["-c", line], { encoding: "utf8" })
           assert.strictEqual(pasted.status, 0, pasted.stderr)
@@ -246,7 +246,7 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
         yield* first.kill("SIGTERM")
         const { status } = yield* until(first.call("GET", "/ready"), ({ status }) => status === 503)
         assert.strictEqual(status, 503)
-        // Not ready, but serving, on connections that end with the answer.
+        // The node is not ready but serves, and closes each connection after the answer.
         const chat = yield* first.call("POST", "/api/1/chat", { headers, body: { message: "hello" } })
         assert.deepStrictEqual([chat.status, chat.headers.get("connection")], [200, "close"])
         const { code, stderr } = yield* first.finished
@@ -270,7 +270,7 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
     )
   )
 
-  it.live("begins with the database that the build made, even where a start was cut while it was copied", () =>
+  it.live("starts with the database of the build, also after a start that was interrupted while copying it", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const folder = yield* temporaryFolder
@@ -285,7 +285,7 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
           }
           const service = yield* serve({ DATA_DIR, JWT_SECRET: secret })
           assert.strictEqual((yield* service.call("GET", "/ready")).status, 200)
-          // What PostgreSQL gives each database that it creates.
+          // Values that PostgreSQL creates for each database.
           identifiers.push(readFileSync(control(DATA_DIR)).subarray(0, 8))
           yield* service.kill("SIGTERM")
           yield* service.finished
@@ -297,11 +297,11 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
           secrets.push(...found.map(({ key }) => key))
         }
         assert.deepStrictEqual(identifiers[0], identifiers[1])
-        // What the database alone may know is its own.
+        // Secrets differ between databases.
         assert.strictEqual(new Set(secrets).size, 2)
         const image = brotliDecompressSync(readFileSync(path.join(root, "dist", "database.tar.br")))
         const [content, end] = [512, 1024]
-        // What tells that a database is there has to be written when the rest is.
+        // The file that marks the database as complete must be written last.
         assert.strictEqual(image.toString("latin1", image.length - end - content - 512).split("\0")[0], "PG_VERSION")
       })
     )
@@ -311,7 +311,7 @@ describe.skipIf(isRealPostgres)("a first start with nothing set", { timeout }, (
 layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServices: true })("a service", (it) => {
   describe("its log", () => {
     it.scoped(
-      "is one JSON object a line, with the ids of what it is about and nothing that anyone wrote",
+      "has one JSON object per line, with ids and without texts of users",
       () =>
         Effect.gen(function* () {
           const service = yield* serve({ ...(yield* database), LOG_FORMAT: "json" })
@@ -336,7 +336,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
     )
 
     it.scoped(
-      "is for people, or silent, when it is asked to be",
+      "is text for people, or silent, by its settings",
       () =>
         Effect.gen(function* () {
           const service = yield* serve({ ...(yield* database), LOG_FORMAT: "pretty", LOG_LEVEL: "info" })
@@ -346,7 +346,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           yield* service.kill("SIGTERM")
           yield* service.finished
 
-          // What a newcomer is shown is no log, and tells the address.
+          // The welcome text is not a log, and has the URL.
           const { JWT_SECRET: _, ...own } = yield* database
           const quiet = yield* serve({
             DATA_DIR: yield* temporaryFolder,
@@ -364,9 +364,9 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
     )
   })
 
-  describe("told to stop", () => {
+  describe("after a stop signal", () => {
     it.scoped.each(["SIGTERM", "SIGINT"] as const)(
-      "by %s begins nothing, ends what runs, and goes",
+      "%s: begins no turns, completes running turns, and exits",
       (signal) =>
         Effect.gen(function* () {
           const service = yield* serve({ ...(yield* database), ...(yield* modelled) })
@@ -411,7 +411,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
       ["in its time", "0 seconds"],
       ["before it is told a second time", "10 minutes"]
     ] as const)(
-      "records what does not end %s as interrupted, and tells whoever reads it",
+      "records turns that do not end %s as interrupted, and tells their readers",
       ([, grace]) =>
         Effect.gen(function* () {
           const environment = { ...(yield* database), ...(yield* modelled), SHUTDOWN_GRACE: grace }
@@ -454,7 +454,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
 
   describe("killed in the middle of a turn", () => {
     it.scoped(
-      "loses nothing that was acknowledged, and its conversation goes on",
+      "loses no acknowledged data, and its conversation continues",
       () =>
         Effect.gen(function* () {
           const environment = { ...(yield* database), ...(yield* modelled) }
@@ -500,7 +500,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
 
   describe.skipIf(!isRealPostgres)("killed in the middle of an erasure", () => {
     it.scoped(
-      "goes on with it at the next start, again and again, until nothing of the user is left",
+      "continues it at each next start, until all data of the user is erased",
       () =>
         Effect.gen(function* () {
           const environment: Environment = { ...(yield* database), ERASE_ENDPOINT: "on" }
@@ -533,7 +533,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
             yield* service.finished
             left = yield* rowsOf(7)
             assert.isAbove(left, 0, "it was killed too late")
-            // As after the 10 seconds for which it is left to the node that began it.
+            // As after 10 seconds, when another node may continue it.
             yield* Effect.promise(() => client.query("UPDATE erasures SET lease_until = now()"))
             service = yield* serve(environment)
             assert.strictEqual((yield* service.call("GET", "/api/7/tasks", { user: 7 })).status, 409)
@@ -549,7 +549,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
 
   describe("with a fallback model", () => {
     it.scoped(
-      "says at its start that conversations go to both services, and answers by it while the first is away",
+      "logs at its start that conversations go to both services, and uses the fallback while the first model is away",
       () =>
         Effect.gen(function* () {
           const { OPENAI_BASE_URL } = yield* modelled
@@ -581,7 +581,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
 
   describe("with a collector", () => {
     it.scoped(
-      "sends it spans with the request's id, and nothing that anyone wrote",
+      "exports spans with the request id, without texts of users",
       () =>
         Effect.gen(function* () {
           const received = new Map<string, string>()
@@ -615,7 +615,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
           assert.include(spans, "the-request")
           const names = ["POST /api/{user_id}/chat", "Chat.turn", "execute_tool create_task", "chat "]
           for (const name of names) assert.include(spans, `"name":"${name}`)
-          // The turn's, the model's and the tool's.
+          // The spans of the turn, the model and the tool.
           const conversation = '{"key":"gen_ai.conversation.id","value":{"stringValue":"1"}}'
           for (const name of names.slice(1)) {
             const [span = ""] = spans.split(/(?="traceId":)/).filter((span) => span.includes(`"name":"${name}`))
@@ -642,7 +642,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
     )
 
     it.scoped(
-      "that is away works as well",
+      "works while the collector is away",
       () =>
         Effect.gen(function* () {
           const service = yield* serve({ ...(yield* database), OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1" })
@@ -656,7 +656,7 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
 
   describe.skipIf(!isRealPostgres)("on a PostgreSQL that ends its connections", () => {
     it.scoped(
-      "refuses in words or works, and recovers",
+      "refuses with a problem or works, and recovers",
       () =>
         Effect.gen(function* () {
           const environment = yield* database

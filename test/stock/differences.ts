@@ -1,29 +1,29 @@
 import { beforeEach, type TestContext } from "vitest"
 
 /**
- * The tests that fail on the library's pieces, by the reason, each by the end of its full name. All others pass on both the
- * library's pieces and ours.
+ * The tests that fail with the library's modules, by reason. Each is identified by the end of its full name. All other tests
+ * pass with both the library's modules and those of `src/runtime`.
  */
 const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
-  "`HttpApiBuilder` reads bodies of any size and type, and with a byte order mark none": [
-    "a body of too many values is refused before anything walks it",
-    "a body may have 256 KiB, declared or in chunks, and not a byte more",
-    "a body that is not JSON by its type is 415",
-    "a body that does not parse, or is no object of ours, is 400",
-    "a byte order mark is passed over, the last of duplicate members counts, and unknown ones are ignored",
-    "every kind of answer carries the request's id",
-    "what is odd but a request is answered as one"
+  "`HttpApiBuilder` accepts bodies of any size and type, but not with a byte order mark": [
+    "a body with too many values is refused before it is decoded",
+    "a body may have at most 256 KiB, with a length or in chunks",
+    "a body with another content type than JSON is 415",
+    "a body that is not valid JSON or does not match the schema is 400",
+    "a byte order mark and unknown members are ignored, and the last of duplicate members counts",
+    "every kind of answer has the request id",
+    "an unusual but valid request is answered normally"
   ],
-  "`NodeHttpServer` takes a request for an upgrade for one": [
-    "a request that asks for another protocol or expects something is answered as any"
+  "`NodeHttpServer` treats a request with `Upgrade` as an upgrade": [
+    "a request with `Upgrade` or `Expect` is answered normally"
   ],
   "`NodeHttpServer` handles all requests of a packet at once": [
-    "are handled one after another, and past a hundred the connection is closed"
+    "are handled in sequence, and the connection is closed after a hundred"
   ],
   "`NodeHttpServer` ends the span of a stream when it begins": [
     "says of a reader who left the stream that the client left"
   ],
-  "`PgClient` has no gauges": ["is told of, as long as it is open"],
+  "`PgClient` has no gauges": ["is reported while it is open"],
   "`PgClient` keeps connections that are broken, read only or within a transaction": [
     "that ends our connections is away for what runs, and there again for what comes next",
     "has its sessions given up, so that writes succeed again where there is a writer",
@@ -31,7 +31,7 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
     "has the connection that listens given up too",
     "gets no connection back that is within a transaction"
   ],
-  "`PgClient` sends BEGIN and COMMIT by themselves": [
+  "`PgClient` sends BEGIN and COMMIT separately": [
     "a PostgreSQL server > traced > a transaction that has not said anything yet holds up nobody",
     "a PostgreSQL server > untraced > a transaction that has not said anything yet holds up nobody",
     "is asked twice for two statements of which the second is the last, traced: true",
@@ -40,20 +40,20 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
   "a template of `SqlClient` is the last of a transaction only if nothing comes after it": [
     "nothing comes after a last statement that is sent as such"
   ],
-  "`LanguageModel.make` fails at a tool that there is not": [
+  "`LanguageModel.make` fails for an unknown tool": [
     "an unknown tool: the call arrives as it is, and the answer goes on",
-    "wrong arguments, unknown tools, failures and defects go back to the model, and the turn goes on"
+    "wrong arguments, unknown tools, failures and defects are results for the model, and the turn continues"
   ],
   "`Schema` loses a member `__proto__`": ["is one like any other"],
   "`Schema` encodes a list that came as JSON": ["is passed on as it came"],
-  "`Effect` restores a fiber's references, and has nothing to let go of them": [
+  "`Effect` restores a fiber's references, and cannot drop them": [
     "are services and annotations, until it forgets them"
   ]
 }
 
-/** Those that fail at times. */
+/** Tests that fail sometimes. */
 const races: Readonly<Record<string, ReadonlyArray<string>>> = {
-  "a statement that is left behind in a transaction of `PgClient` may run after it": [
+  "a statement that an interrupted transaction of `PgClient` leaves may run after it": [
     "a PostgreSQL server > traced > whoever stays behind in a transaction is refused, and holds up nobody",
     "a PostgreSQL server > untraced > whoever stays behind in a transaction is refused, and holds up nobody"
   ],
@@ -72,6 +72,6 @@ const isOf = (list: Readonly<Record<string, ReadonlyArray<string>>>, task: Named
 
 beforeEach(({ skip, task }) => {
   if (isOf(races, task)) skip()
-  // A test that passes after all fails, so that the list stays true.
+  // A listed test that passes is reported as failed, so that the list stays correct.
   if (isOf(differences, task)) Object.assign(task, { fails: true })
 })

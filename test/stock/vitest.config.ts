@@ -8,7 +8,7 @@ const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.u
 
 const pieces = new Set(readdirSync(path("../../bench/stock")).map((file) => file.replace(".mjs", "")))
 
-/** Puts the library's pieces, which the benchmark has too, in the place of those of `src/runtime`. */
+/** Replaces the modules of `src/runtime` by those of the libraries, as the benchmark does. */
 const stock: Plugin = {
   name: "stock",
   enforce: "pre",
@@ -23,7 +23,7 @@ const stock: Plugin = {
   }
 }
 
-/** The usual tests on the library's pieces, whose differences are in `differences.ts`. */
+/** Runs the tests with the library's modules. `differences.ts` lists the expected failures. */
 export default defineConfig({
   ...config,
   plugins: [...(config.plugins ?? []), stock],

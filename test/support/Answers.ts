@@ -1,8 +1,9 @@
 import { Predicate } from "effect"
 
 /**
- * Compares what a page shows with what a command printed. What differs from run to run is compared by its form: times,
- * days, UUIDs, tokens and the ids of tool calls as such, durations and counts of tokens as numbers. All else has to be equal.
+ * Compares the output shown on a page with the output of a command. Values that differ between runs are compared by
+ * their form: times, days, UUIDs, tokens, ids of tool calls, and durations and token counts as numbers. All other text
+ * must be equal.
  */
 
 const forms: ReadonlyArray<readonly [name: string, pattern: RegExp]> = [
@@ -19,7 +20,7 @@ const varies = (member: string) => /_(?:ms|tokens)$/.test(member)
 const isCallId = (member: string, value: unknown) =>
   ["id", "tool_call_id", "toolCallId"].includes(member) && Predicate.isString(value) && /^[A-Za-z0-9]{9}$/.test(value)
 
-/** Where the two differ, each as one sentence. */
+/** The differences, one sentence each. */
 export const differences = (shown: unknown, actual: unknown, path = "$"): ReadonlyArray<string> => {
   if (Array.isArray(shown) && Array.isArray(actual)) {
     return shown.length === actual.length
@@ -57,7 +58,10 @@ const sameLine = (shown: string, actual: string) => {
     : left[0] === right[0] && differences(left[1], right[1]).length === 0
 }
 
-/** As `differences`, of printed lines; JSON within a line, bare or after `data: `, is compared as JSON. A line `…` stands for any number of lines. */
+/**
+ * `differences` for lines of text. JSON in a line, with or without `data: ` before it, is compared as JSON. A line `…`
+ * means any number of lines.
+ */
 export const lineDifferences = (shown: string, actual: string): ReadonlyArray<string> => {
   const expected = shown.trimEnd().split("\n")
   const printed = actual.trimEnd().split("\n")

@@ -4,7 +4,7 @@ import { Array as Arr, Predicate, Schema } from "effect"
 import { openApi } from "../../src/api/OpenApi.ts"
 import type { Answer } from "./Server.ts"
 
-/** What there is in an OpenAPI document, as far as the tests look at it; `at` is where, as a JSON pointer. */
+/** The parts of an OpenAPI document that the tests use. `at` is a JSON pointer. */
 interface Located {
   readonly at: string
 }
@@ -30,7 +30,7 @@ interface Header extends Located {
 }
 
 interface Response extends Located {
-  /** `200`, or `4XX` for whatever begins so. */
+  /** `200`, or `4XX` for all such statuses. */
   readonly status: string
   readonly description: string
   readonly headers: ReadonlyArray<Header>
@@ -60,7 +60,7 @@ const textOf = (value: unknown) => (Predicate.isString(value) ? value : "")
 
 const token = (name: string) => encodeURIComponent(name.replaceAll("~", "~0").replaceAll("/", "~1"))
 
-/** What a pointer points at, and where that is: a reference is followed. */
+/** The value at a pointer and its own pointer, after following a reference. */
 const follow = (at: string): readonly [at: string, value: Members] => {
   const names = at.split("/").slice(1)
   const value = names.reduce<unknown>((value, name) => {
@@ -143,14 +143,14 @@ export const operations: ReadonlyArray<Operation> = entriesOf("#/paths").flatMap
 const ajv = new Ajv2020({ strict: false, allErrors: true, schemas: [{ ...document, $id: "document" }] })
 addFormats.default(ajv)
 
-/** What is wrong with a value by the `schema` of a media type, parameter or header; nothing, if it is right. */
+/** The errors of a value by the `schema` of a media type, parameter or header. Empty if it is valid. */
 export const faults = ({ at }: Located, value: unknown): ReadonlyArray<string> => {
   const validate = ajv.getSchema(`document${at}/schema`)
   if (validate === undefined) throw new Error(`${at} has no schema`)
   return validate(value) ? [] : (validate.errors ?? []).map((error) => `${error.instancePath} ${error.message}`)
 }
 
-/** Of HTTP itself, or of the connection. */
+/** Headers of HTTP or of the connection. */
 const general = ["connection", "content-length", "content-type", "date", "keep-alive", "transfer-encoding", "vary"]
 
 /** The operation that a request is for. */
@@ -164,7 +164,7 @@ export const operationOf = (method: string, path: string) => {
 
 const isInteger = (text: string) => /^(0|[1-9][0-9]*)$/.test(text)
 
-/** What an answer is that the document does not speak of. */
+/** Parts of an answer that the document does not describe. */
 export const surprises = ({ responses }: Operation, { headers, json, status, text }: Answer): ReadonlyArray<string> => {
   const response =
     responses.find((one) => one.status === String(status)) ??
@@ -180,7 +180,7 @@ export const surprises = ({ responses }: Operation, { headers, json, status, tex
     ...response.headers.flatMap((header) => {
       const value = headers[header.name]
       if (value === undefined) return []
-      // A field does not say whether it is a number.
+      // The type of a header value is not visible in its text.
       const read = isInteger(value) && faults(header, value).length > 0 ? Number(value) : value
       return faults(header, read).map((fault) => `${header.name}${fault}`)
     }),

@@ -1,9 +1,9 @@
 /**
- * Counts what patterns do to texts: each time that one looks at a character, tries an alternative or goes back is a step. A
- * pattern that can split a run in many ways takes a multiple of the run's length, on any machine and at any load.
+ * Counts the steps of regular expressions: reading a character, trying an alternative or backtracking. A pattern that
+ * can split a run in many ways takes many steps per character, on any machine and at any load.
  *
- * Patterns are run a second time by an interpreter that backtracks as ECMAScript says. Its matches are compared with the
- * engine's, so it cannot count something else than what happens.
+ * An interpreter that backtracks as ECMAScript specifies runs each pattern a second time. Its matches are compared with
+ * those of the engine, so the counts are realistic.
  */
 
 type Node =
@@ -20,7 +20,7 @@ const { exec } = RegExp.prototype
 
 const matches = (pattern: RegExp, text: string) => exec.call(pattern, text) !== null
 
-/** One character's worth of a pattern: whether a character is one of it is asked of the engine, once each. */
+/** A set of characters. The engine decides once per character whether it is in the set. */
 const set = (source: string, flags: string): Node => {
   const pattern = new RegExp(`^(?:${source})$`, flags)
   const known = new Map<string, boolean>()
@@ -40,7 +40,7 @@ const isBoundary = (text: string, index: number) => isWord(text[index - 1]) !== 
 
 interface Program {
   readonly root: Node
-  /** Of groups, from 1. */
+  /** The positions of groups, from 1. */
   readonly names: ReadonlyMap<string, number>
 }
 
@@ -146,7 +146,7 @@ class Count {
   }
 }
 
-/** Where a match that begins at `from` ends, if there is one. */
+/** The end of a match that begins at `from`, if any. */
 const matchAt = (pattern: RegExp, text: string, from: number, count: Count): number | undefined => {
   const { names, root } = programOf(pattern)
   const byPoints = /[uv]/.test(pattern.flags)
@@ -158,7 +158,7 @@ const matchAt = (pattern: RegExp, text: string, from: number, count: Count): num
     return byPoints && pair.length === 2 && (pair.codePointAt(0) ?? 0) > 0xffff ? pair : text.slice(index - 1, index)
   }
 
-  /** The index behind one character that is in the set, or -1. */
+  /** The index after a character in the set, or -1. */
   const pass = (node: Extract<Node, { is: "set" }>, index: number, isBack: boolean): number => {
     count.step(pattern)
     if (isBack ? index === 0 : index === text.length) return -1
@@ -236,7 +236,7 @@ const matchAt = (pattern: RegExp, text: string, from: number, count: Count): num
     return node.isLazy ? (then(index) ?? more()) : (more() ?? then(index))
   }
 
-  /** As `repeat`, without a call for each character. */
+  /** The same as `repeat`, without a call for each character. */
   const repeatSet = (
     { isLazy, max, min }: Extract<Node, { is: "repeat" }>,
     one: Extract<Node, { is: "set" }>,
@@ -269,7 +269,7 @@ const matchAt = (pattern: RegExp, text: string, from: number, count: Count): num
   return run(root, from, false, (index) => index)
 }
 
-/** Runs a pattern as `exec` does, and counts. */
+/** Runs a pattern like `exec`, and counts its steps. */
 const counted = (pattern: RegExp, text: string, count: Count) => {
   const { global, lastIndex, sticky } = pattern
   const found = exec.call(pattern, text)
@@ -290,15 +290,15 @@ const counted = (pattern: RegExp, text: string, count: Count) => {
 }
 
 /**
- * Counts the steps of all patterns until it is stopped, which fails if there were more than `most`. Nothing fails meanwhile:
- * who counts may be a client of what is counted.
+ * Counts the steps of all patterns until it is stopped. Stopping fails if there were more than `most`. Nothing fails
+ * before that, because the counted code may run in a server.
  */
 export const countSteps = (most = Infinity) => {
   const count = new Count(most)
   let failure: unknown
   let isCounting = true
   RegExp.prototype.exec = function (text: string) {
-    // What the interpreter itself does is not counted, nor what comes after too much.
+    // Do not count the steps of the interpreter itself, or steps after the limit.
     if (!isCounting || failure !== undefined) return exec.call(this, text)
     isCounting = false
     const { lastIndex } = this
@@ -321,7 +321,7 @@ export const countSteps = (most = Infinity) => {
   }
 }
 
-/** How many steps patterns take while `run` does; fails if there are more than `most`. */
+/** The number of steps of all patterns while `run` runs. Fails if there are more than `most`. */
 export const stepsOf = (run: () => void, most?: number): number => {
   const counting = countSteps(most)
   try {

@@ -13,7 +13,7 @@ const places = [
 
 const executablePath = places.find((place) => existsSync(place))
 
-/** Whether the browser tests can run. Without a browser they are skipped with a word, but never in CI. */
+/** True if the browser tests can run. Without a browser they are skipped with a message, but not in CI. */
 export const hasBrowser = executablePath !== undefined || process.env["CI"] !== undefined
 
 if (!hasBrowser) console.warn(`The browser tests are skipped: Chromium is at none of ${places.join(", ")}`)
@@ -28,7 +28,7 @@ const args = [
   "--disable-sync"
 ]
 
-/** Chromium, with a profile of its own. */
+/** Chromium with a new profile. */
 export class Browser extends Context.Tag("test/support/Browser")<Browser, Chromium>() {
   static readonly layer = Layer.scoped(
     Browser,
@@ -48,7 +48,7 @@ export interface Look {
   readonly colorScheme?: "light" | "dark"
 }
 
-/** A new tab in a browser without a past. Whatever goes wrong in it fails the test, a breach of the page's policy too. */
+/** A new tab in a new browser. Any error in it fails the test, also a violation of the page's content policy. */
 export const open = ({ colorScheme = "light", height = 800, width = 1280 }: Look = {}) =>
   Effect.gen(function* () {
     const browser = yield* Browser
@@ -67,7 +67,7 @@ export const open = ({ colorScheme = "light", height = 800, width = 1280 }: Look
     page.setDefaultTimeout(60_000)
     page.on("pageerror", (error) => problems.push(error.message))
     page.on("console", (message) => {
-      // A refusal of the service, or a connection that the test has cut, is told as an error too.
+      // Ignore errors for refused requests and for connections that the test has cut.
       if (message.type() === "error" && !/Failed to load resource/.test(message.text())) problems.push(message.text())
     })
     return page
@@ -75,7 +75,7 @@ export const open = ({ colorScheme = "light", height = 800, width = 1280 }: Look
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 
-/** What axe finds wrong. It runs in a world of its own, so the page's policy stays as it is. */
+/** The findings of axe. It runs in an isolated world, so the page's content policy does not change. */
 export const violations = async (page: Page): Promise<unknown> => {
   const session = await page.context().newCDPSession(page)
   const { frameTree } = await session.send("Page.getFrameTree")

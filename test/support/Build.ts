@@ -5,7 +5,7 @@ import { root } from "./Repository.ts"
 
 let built: Promise<unknown> | undefined
 
-/** Brings `dist` up to date, once a process; it takes a moment where nothing has changed. */
+/** Builds `dist` once per process. Fast if nothing has changed. */
 export const build = Effect.promise(() => {
   built ??= promisify(execFile)("npm", ["run", "--silent", "build"], { cwd: root })
   return built

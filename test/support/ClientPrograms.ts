@@ -7,14 +7,14 @@ import openapiTS, { astToString } from "openapi-typescript"
 import ts from "typescript"
 import { root } from "./Repository.ts"
 
-/** Where the service is, and as whom to call it. */
+/** The URL of the service, and the user. */
 interface Service {
   readonly baseUrl: string
   readonly token: string
   readonly user: number
 }
 
-// Both do the same. Types that took any member for a known one would let the misspelt one pass.
+// Both programs do the same. The misspelt members check that the types are closed.
 
 const openapiFetch = `
 import createClient from "openapi-fetch"
@@ -103,7 +103,7 @@ export const run = async ({ baseUrl, token, user }: { baseUrl: string; token: st
     body: { message: "Hello", conversation_id: chat.data.conversation_id, time_zone: "Europe/Berlin" }
   })
   let streamed = ""
-  // It takes the schema of the whole stream for that of one event's data.
+  // It uses the schema of the whole stream for the data of one event.
   for await (const data of stream as AsyncIterable<unknown>) {
     if (typeof data === "object" && data !== null && "content" in data) streamed += String(data.content)
   }
@@ -111,11 +111,11 @@ export const run = async ({ baseUrl, token, user }: { baseUrl: string; token: st
 }
 `
 
-/** Below the repository's packages, so that what is imported is found. */
+/** Within the repository, so that imports are resolved. */
 const caches = path.join(root, "node_modules", ".cache", "taskchat")
 
 export interface Programs {
-  /** What the compiler says against them. */
+  /** The errors of the compiler. */
   readonly complaints: ReadonlyArray<string>
   readonly run: (name: "openapi-fetch" | "hey-api", service: Service) => Effect.Effect<unknown>
 }
@@ -155,7 +155,7 @@ export const programs: Effect.Effect<Programs, never, Scope.Scope> = Effect.gen(
 
 const compile = (folder: string): ReadonlyArray<string> => {
   const program = ts.createProgram(
-    // Each by its name: what lies below other packages is not written otherwise.
+    // Each file is named, because files below other packages are not emitted otherwise.
     readdirSync(folder, { recursive: true, encoding: "utf8" }).flatMap((file) =>
       file.endsWith(".ts") ? [path.join(folder, file)] : []
     ),

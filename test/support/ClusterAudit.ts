@@ -1,7 +1,7 @@
 import { Array as Arr, Effect, Schema } from "effect"
 import Pg from "pg"
 
-/** What a message asks of the scripted model, so that all it should lead to is known. */
+/** The instructions of a message for the scripted model. They determine all expected results. */
 export interface Errand {
   /** Unique. */
   readonly tag: string
@@ -17,10 +17,10 @@ export const errandOf = (message: string): Errand | undefined => {
   return tag === undefined ? undefined : { tag, calls: Number(calls), pause: Number(pause) }
 }
 
-/** The pieces of what the model says in a step. */
+/** The pieces of text of a step. */
 export const saying = ({ tag }: Errand, step: number) => [`${tag} `, `step ${step}: `, "one ", "two ", "three."]
 
-/** All that the model says, without spaces. */
+/** The whole text of the model, without spaces. */
 const script = (errand: Errand) =>
   Array.from({ length: errand.calls + 1 }, (_, step) => saying(errand, step).join(""))
     .join("")
@@ -71,7 +71,7 @@ const Interrupted = Schema.Array(
   Schema.Struct({ startedAt: Schema.ValidDateFromSelf, finishedAt: Schema.ValidDateFromSelf })
 )
 
-/** When turns that ended as interrupted ran, in milliseconds of the clock. */
+/** The times at which interrupted turns ran, in milliseconds. */
 export const interruptedTurns = (url: string) =>
   query(
     url,
@@ -83,7 +83,7 @@ export const interruptedTurns = (url: string) =>
     )
   )
 
-/** Everything that is kept of a turn and of what it did, to be compared. */
+/** All stored data of a turn and its changes, for comparison. */
 export const traces = (url: string, turnId: string) =>
   query(
     url,
@@ -130,7 +130,7 @@ const violationsOf: ReadonlyArray<readonly [fact: string, statement: string]> = 
   ["tasks created twice", "SELECT count(*) AS n FROM (SELECT FROM tasks GROUP BY user_id, title HAVING count(*) > 1) d"]
 ]
 
-/** What is wrong in a database in which nothing runs any more; `acknowledged` messages were told to be kept. */
+/** The problems in a database without running turns. `acknowledged` messages must be stored. */
 export const audit = (url: string, acknowledged: ReadonlySet<string>): Effect.Effect<ReadonlyArray<string>> =>
   Effect.gen(function* () {
     const wrong: Array<string> = []

@@ -1,11 +1,11 @@
 import { Duration, Effect, Option, Schema } from "effect"
 import { SignJWT } from "jose"
 
-/** What came back to one request. */
+/** The answer to one request. */
 export interface Reply {
-  /** 0 if the connection broke before the answer's end. */
+  /** 0 if the connection broke before the end of the answer. */
   readonly status: number
-  /** A problem's `code`, a stream's last event's too; `undefined` for an answer. */
+  /** The `code` of a problem or of a stream's last event. `undefined` for an answer. */
   readonly code: string | undefined
   readonly turnId: string | undefined
   readonly conversationId: number | undefined
@@ -15,7 +15,7 @@ export interface Reply {
   readonly hasRetryAfter: boolean
 }
 
-/** What a reader has heard of a turn, over all the connections it took. */
+/** All that a reader has received of a turn, over all its connections. */
 export interface Heard {
   turnId: string | undefined
   conversationId: number | undefined
@@ -25,7 +25,7 @@ export interface Heard {
   cursor: string | undefined
   events: number
   end: { readonly code: string | undefined } | undefined
-  /** Events that came after the one that said it was the last. */
+  /** Events after the event with `done: true`. */
   late: number
 }
 
@@ -69,7 +69,7 @@ interface Message {
   readonly key?: string | undefined
 }
 
-/** Requests of a cluster's users; `base` is a node's address, or that of the proxy in front. */
+/** Requests of users of a cluster. `base` is the URL of a node or of the proxy. */
 export const make = (secret: string) => {
   const tokens = new Map<number, Promise<string>>()
   const tokenOf = (user: number) => {
@@ -111,7 +111,7 @@ export const make = (secret: string) => {
     headers: key === undefined ? {} : { "idempotency-key": key }
   })
 
-  /** Reads events until the last one, the connection's end or `leaveAfter` more of them. */
+  /** Reads events until the last one, the end of the connection or `leaveAfter` more events. */
   const listen = (
     open: (signal: AbortSignal) => Promise<Response>,
     heard: Heard,
@@ -129,7 +129,7 @@ export const make = (secret: string) => {
           if (heard.events >= until) break
         }
       } catch {
-        // Cut: what was heard until then counts.
+        // The connection broke. The events received so far count.
       }
       leaving.abort()
       const { conversationId, end, text, turnId } = heard
@@ -155,7 +155,7 @@ export const make = (secret: string) => {
         send(`${base}/api/${user}/chat/stream`, user, { method: "POST", body, signal }, headers)
       return listen(open, heard, leaveAfter)
     },
-    /** Goes on behind what was heard. */
+    /** Continues after the last received event. */
     resume: (base: string, user: number, turnId: string, heard: Heard, leaveAfter?: number) =>
       listen(
         (signal) =>
@@ -224,5 +224,5 @@ const hear = (heard: Heard, block: string) => {
   }
 }
 
-/** Waits as a polite client does between tries. */
+/** Waits between attempts. */
 export const pause = Effect.sleep(Duration.millis(150))

@@ -15,25 +15,25 @@ import * as Client from "./ClusterClient.ts"
 import { call, delay, ModelServer, type Rule, say, wait } from "./ModelServer.ts"
 import * as PostgresServer from "./PostgresServer.ts"
 
-/** Three nodes of the service, nginx, PostgreSQL and a scripted model, and what was noticed of them. */
+/** Three nodes of the service, nginx, PostgreSQL and a scripted model, with the observations of the clients. */
 class Stage extends Context.Tag("taskchat/testing/Stage")<
   Stage,
   {
     readonly cluster: Cluster.Cluster
     readonly client: Client.Client
     readonly databaseUrl: string
-    /** Where there is none, the database cannot be stopped. */
+    /** Absent if the database cannot be stopped. */
     readonly postgres: PostgresServer.PostgresServer | undefined
-    /** Holds the model's answer to these tags, at this step, until it is opened. */
+    /** Blocks the model's answer to these tags, at this step, until it is opened. */
     readonly gates: Map<string, { readonly step: number; readonly opened: Deferred.Deferred<void> }>
-    /** Messages of which someone was told that they are kept. */
+    /** Acknowledged messages, which must be stored. */
     readonly acknowledged: Set<string>
     readonly newUser: () => number
     readonly newTag: () => string
   }
 >() {}
 
-/** What a scenario found: how often what happened, and what should not have. */
+/** The result of a scenario: counts of events, and problems. */
 export class Findings {
   readonly counts = new Map<string, number>()
   readonly wrong: Array<string> = []
@@ -48,10 +48,10 @@ export class Findings {
   }
 }
 
-/** Longer than a turn's lease and the time between two sweeps. */
+/** Longer than the lease of a turn and the interval of sweeps. */
 const patience = Duration.seconds(20)
 
-/** `fallbackUrl` leads to a database where no server can be started here. */
+/** `fallbackUrl` is used if this machine cannot start a PostgreSQL server. */
 export const layer = (fallbackUrl: Effect.Effect<string, never, Scope.Scope>): Layer.Layer<Stage | ModelServer> =>
   Layer.scoped(
     Stage,
@@ -92,7 +92,7 @@ export const layer = (fallbackUrl: Effect.Effect<string, never, Scope.Scope>): L
     })
   ).pipe(Layer.provideMerge(ModelServer.layer()))
 
-/** Words with pauses, and a tool call at the end of every step but the last: a task is created, then completed. */
+/** Text with pauses, and a tool call at the end of every step except the last: a task is created, then completed. */
 const rule =
   (gates: (typeof Stage.Service)["gates"]): Rule =>
   ({ results, user }) => {
@@ -127,7 +127,7 @@ const gate = (step: number) =>
 interface Plan {
   readonly errand: Errand
   readonly isStream: boolean
-  /** Leaves after so many events, and comes back elsewhere for the rest. */
+  /** Disconnects after this number of events, and reads the rest on another node. */
   readonly leaveAfter: number | undefined
 }
 
@@ -142,7 +142,7 @@ const plan = Effect.gen(function* () {
   return { errand, isStream, leaveAfter: (yield* Random.nextBoolean) ? yield* Random.nextIntBetween(1, 9) : undefined }
 })
 
-/** Drawn beforehand, so that they depend on the seed alone. */
+/** Drawn in advance, so that they depend only on the seed. */
 const plans = (people: number, messages: number) =>
   Effect.replicateEffect(Effect.replicateEffect(plan, messages), people)
 
@@ -153,8 +153,8 @@ const isOk: Allowed = (reply) => reply.status === 200
 const isCleanRefusal: Allowed = ({ hasRetryAfter, status }) => status === 503 && hasRetryAfter
 
 /**
- * Sends a message with a key until its turn has ended, at one address after another, as a client does that gives nothing
- * up; returns the conversation, and how long the answer took after the first failure, in milliseconds.
+ * Sends a message with a key to one node after another until its turn has ended. Returns the conversation and the time
+ * from the first failure to the answer, in milliseconds.
  */
 const deliver = (
   findings: Findings,
@@ -210,7 +210,7 @@ const deliver = (
     }
   })
 
-/** What a reader heard, whether it had to come back or not. */
+/** The events of a reader, with or without reconnects. */
 const check = (findings: Findings, errand: Errand, heard: Client.Heard) => {
   const says = (isSo: boolean, otherwise: string) => findings.expect(isSo, `${errand.tag}: ${otherwise}`)
   says(heard.end !== undefined, "the stream had no end")
@@ -224,7 +224,7 @@ const check = (findings: Findings, errand: Errand, heard: Client.Heard) => {
   says(heard.ended.join() === heard.begun.join(), "tools' results are missing")
 }
 
-/** People who send their messages one after another, each in a conversation, and over again until it is enough. */
+/** Users who send messages in sequence, each in a conversation, until they are stopped. */
 const converse = (
   findings: Findings,
   people: ReadonlyArray<ReadonlyArray<Plan>>,
@@ -249,7 +249,7 @@ const converse = (
               conversationId = done.conversationId
               findings.count("messages")
               findings.most("longest wait after a failure, ms", done.waited)
-              // Nodes that start meanwhile shall have something of the processors, too.
+              // Leave some CPU for starting nodes.
               yield* Effect.sleep("200 millis")
             }
           }
@@ -260,7 +260,7 @@ const converse = (
 
 const urls = Effect.map(Stage, ({ cluster }) => cluster.nodes.map(({ url }) => url))
 
-/** Waits until nothing runs any more. */
+/** Waits until no turn runs. */
 const quiet = (findings: Findings) =>
   Effect.gen(function* () {
     const { databaseUrl } = yield* Stage
@@ -271,7 +271,7 @@ const quiet = (findings: Findings) =>
     findings.expect(ended._tag === "Some", "turns still ran after 20 seconds")
   })
 
-/** What must hold of the database whatever has happened, once nothing runs. */
+/** Checks the invariants of the database when no turn runs. */
 const settled = (findings: Findings) =>
   Effect.gen(function* () {
     const { acknowledged, databaseUrl } = yield* Stage
@@ -287,7 +287,9 @@ const scenario = <E, R>(play: (findings: Findings) => Effect.Effect<void, E, R>)
     return findings
   })
 
-/** One message at a time in a conversation: of `posts` at once, one is answered and the others told of its turn. */
+/**
+ * One turn at a time per conversation: of `posts` concurrent messages one is answered, and the others get its turn id.
+ */
 export const crowd = (posts: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -314,7 +316,7 @@ export const crowd = (posts: number) =>
     })
   )
 
-/** The same key on all nodes at once: one turn, joined by streams and told of to the others. */
+/** The same key on all nodes concurrently: one turn. Streams join it, and other requests get its id. */
 export const sameKey = (requests: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -364,7 +366,7 @@ export const sameKey = (requests: number) =>
     })
   )
 
-/** A user's running turns are limited on all nodes together. */
+/** The limit of running turns per user holds across all nodes. */
 export const places = (posts: number, limit: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -390,7 +392,7 @@ export const places = (posts: number, limit: number) =>
     })
   )
 
-/** People who leave for good in the middle: their turns complete all the same. */
+/** Clients that disconnect and do not return: their turns complete. */
 export const leavers = (people: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -419,7 +421,7 @@ export const leavers = (people: number) =>
     })
   )
 
-/** Readers that leave after every few events and go on from there on the next node, while the turn runs. */
+/** Readers that disconnect after a few events and continue on the next node, while the turn runs. */
 export const resumers = (people: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -429,7 +431,7 @@ export const resumers = (people: number) =>
     })
   )
 
-/** A turn on one node that is stopped on another. */
+/** A turn on one node that is cancelled on another. */
 export const cancels = (turns: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -461,7 +463,7 @@ export const cancels = (turns: number) =>
     })
   )
 
-/** Nodes that are killed at random moments while people talk; each comes back. */
+/** Nodes that are killed and restarted at random moments while users chat. */
 export const kills = (people: number, messages: number, deaths: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -504,7 +506,7 @@ export const kills = (people: number, messages: number, deaths: number) =>
     })
   )
 
-/** The database gone for a while, and back. */
+/** The database stops and starts again. */
 export const outage = (people: number, messages: number, away: Duration.DurationInput) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -530,7 +532,7 @@ export const outage = (people: number, messages: number, away: Duration.Duration
     })
   )
 
-/** A node that stands still for longer than its lease, with the model's words and a tool call waiting for it. */
+/** A node that is frozen for longer than its leases, with text and a tool call of the model waiting for it. */
 export const freeze = scenario((findings) =>
   Effect.gen(function* () {
     const { acknowledged, client, cluster, databaseUrl, newUser } = yield* Stage
@@ -546,7 +548,7 @@ export const freeze = scenario((findings) =>
     acknowledged.add(message)
     const turnId = there.turnId ?? ""
     yield* frozen.signal("SIGSTOP")
-    // Into the sockets' buffers: what the node finds when it goes on.
+    // Fill the socket buffers, which the node reads when it continues.
     yield* open
     yield* client.resume(other.url, user, turnId, elsewhere)
     findings.expect(elsewhere.end?.code === "turn_interrupted", `the turn ended as ${elsewhere.end?.code}`)
@@ -563,7 +565,7 @@ export const freeze = scenario((findings) =>
   })
 )
 
-/** Every node stopped in order and started again, one after the other, while people talk through nginx. */
+/** A rolling restart of all nodes while users chat through nginx. */
 export const rolling = (people: number, messages: number, rounds: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -579,7 +581,7 @@ export const rolling = (people: number, messages: number, rounds: number) =>
           () => isOver
         )
       )
-      // Until somebody talks.
+      // Wait until a user chats.
       yield* Effect.sleep("1 second")
       for (let round = 0; round < rounds; round++) {
         yield* restartEach(cluster, findings)
@@ -589,7 +591,7 @@ export const rolling = (people: number, messages: number, rounds: number) =>
     })
   )
 
-/** Stops each node as an operator does, and starts it again before the next. */
+/** Stops each node like an operator, and starts it again before the next one. */
 const restartEach = ({ nodes }: (typeof Stage.Service)["cluster"], findings: Findings) =>
   Effect.forEach(
     nodes,
@@ -604,7 +606,7 @@ const restartEach = ({ nodes }: (typeof Stage.Service)["cluster"], findings: Fin
     { discard: true }
   )
 
-/** Nodes that are restarted one after the other, while so many short requests arrive through the proxy: it answers each. */
+/** A rolling restart with many short requests through the proxy, which must all be answered. */
 export const proxied = (requests: number, perSecond: number) =>
   scenario((findings) =>
     Effect.gen(function* () {
@@ -615,7 +617,7 @@ export const proxied = (requests: number, perSecond: number) =>
         Effect.gen(function* () {
           while (sent < requests) {
             sent++
-            // Reading and writing: a proxy may repeat the one, but not the other.
+            // A proxy may repeat reads, but not writes.
             const { status } = yield* sent % 2 === 0
               ? client.get(cluster.url, user, "/tasks?limit=1")
               : client.addTask(cluster.url, user, `by request ${sent}`)

@@ -2,13 +2,13 @@ import { SqlClient } from "@effect/sql"
 import { type DateTime, Effect, Schema } from "effect"
 import { ConversationId, MessageId, UserId } from "../../src/domain/Id.ts"
 
-/** A user of whom there is nothing yet. */
+/** A user without data. */
 export const newUser = Effect.sync(() => UserId.make(1 + Math.floor(Math.random() * 1e12)))
 
 const decodeIds = Schema.decodeUnknown(Schema.Array(Schema.Struct({ id: ConversationId })))
 const decodeMessageIds = Schema.decodeUnknown(Schema.Array(Schema.Struct({ id: MessageId })))
 
-/** Conversations without messages, one for each time at which something was last said, in the order of their ids. */
+/** Conversations without messages, one for each time of the last activity, ordered by id. */
 export const seedConversations = (owner: UserId, times: ReadonlyArray<DateTime.Utc>) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -31,7 +31,7 @@ export const seedConversation = (owner: UserId) =>
     Effect.flatMap(([id]) => (id === undefined ? Effect.dieMessage("No row was inserted") : Effect.succeed(id)))
   )
 
-/** A conversation's first messages, by turns the user's and the assistant's; each has its number as its content. */
+/** The first messages of a conversation, alternately of the user and the assistant. The content is the number. */
 export const seedMessages = (owner: UserId, id: ConversationId, count: number) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from "node:net"
 import { Effect } from "effect"
 
-/** A way to `port` that can be cut: all connections at once. */
+/** A proxy to `port` that can cut all connections. */
 export const cuttable = (port: number) =>
   Effect.acquireRelease(
     Effect.async<{ readonly port: number; readonly cut: () => void; readonly close: () => void }>((resume) => {

@@ -9,7 +9,7 @@ import * as Sql from "../../src/sql/Sql.ts"
 
 const server = process.env["DATABASE_URL"]
 
-/** Whether the tests run on a PostgreSQL server (`DATABASE_URL`) or on the embedded one. */
+/** True if the tests run on a PostgreSQL server (`DATABASE_URL`), not on the embedded one. */
 export const isRealPostgres = server !== undefined && server !== ""
 
 const administer = (statement: string) =>
@@ -19,11 +19,11 @@ const administer = (statement: string) =>
     await client.query(statement).finally(() => client.end())
   })
 
-/** An empty database of its own on the server, dropped with its connections when the scope closes. */
+/** A new empty database on the server, dropped with its connections when the scope closes. */
 export const freshUrl: Effect.Effect<Redacted.Redacted, never, Scope.Scope> = Effect.gen(function* () {
   const name = `taskchat_test_${crypto.randomUUID().replaceAll("-", "")}`
   yield* Effect.acquireRelease(
-    // The other template may be in use by whoever is connected to it.
+    // The other template may be in use by a connection.
     administer(`CREATE DATABASE ${name} TEMPLATE template0`),
     () => administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
   )
@@ -32,7 +32,7 @@ export const freshUrl: Effect.Effect<Redacted.Redacted, never, Scope.Scope> = Ef
   return Redacted.make(url.href)
 })
 
-/** A node's own connections to the database at `url`; migrated. */
+/** The connections of a node to the migrated database at `url`. */
 export const layerOf = (url: Redacted.Redacted): Layer.Layer<SqlClient.SqlClient | Signals> =>
   Layer.orDie(Sql.layer({ url, poolSize: 5 }))
 

@@ -2,13 +2,13 @@ import { type Block, blocks } from "./Markdown.ts"
 import { files, read } from "./Repository.ts"
 
 export interface Document {
-  /** From the repository's root. */
+  /** Relative to the repository's root. */
   readonly file: string
   readonly text: string
   readonly blocks: ReadonlyArray<Block>
 }
 
-/** Every page that people read. */
+/** Every page of the documentation. */
 export const documents: ReadonlyArray<Document> = files()
   .filter((file) => file.endsWith(".md"))
   .map((file) => ({ file, text: read(file), blocks: blocks(read(file)) }))
@@ -19,7 +19,7 @@ export const documentOf = (file: string): Document => {
   return found
 }
 
-/** What is shown as the answer to a script: the next block, if it is one of output. */
+/** The shown output of a script: the next block, if it is a block of output. */
 export const answerTo = ({ blocks }: Document, script: Block): Block | undefined => {
   const next = blocks[blocks.indexOf(script) + 1]
   return next !== undefined && ["json", "text"].includes(next.language) ? next : undefined
@@ -32,8 +32,8 @@ const kubernetes = "it needs a cluster; test/docs/Deploy.test.ts checks the file
 const systemd = "it changes the machine; test/docs/Deploy.test.ts checks the unit"
 
 /**
- * Commands that the documents show and `test/docs/Commands.test.ts` does not run, each with the reason. All of them are scripts
- * of package.json, or files.
+ * Commands in the documents that `test/docs/Commands.test.ts` does not run, with the reasons. All are scripts of
+ * package.json or files.
  */
 export const notRun: ReadonlyMap<string, string> = new Map([
   ["npm test", "it would run itself; .ci/run runs it twice"],

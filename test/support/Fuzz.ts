@@ -20,7 +20,7 @@ const texts = [
   "x".repeat(150)
 ]
 
-/** As much as the bounds let through, or a little more. */
+/** Values near the limits, below and above. */
 const large = [
   ", ".repeat(2000),
   "a on by ".repeat(500),
@@ -54,7 +54,7 @@ const values = [
   { a: { b: [] } }
 ]
 
-/** What people say to the agent. */
+/** Messages for the agent. */
 const sayings = [
   "add buy milk tomorrow at 9am",
   "add three tasks: call the bank, water the plants every monday and pay the rent on the 1st",
@@ -73,10 +73,10 @@ const sayings = [
 
 const oneOf = <A>(items: ReadonlyArray<A>) => Effect.map(Random.nextIntBetween(0, items.length), (i) => items[i])
 
-/** True once in `n` times. */
+/** True with probability 1 / `n`. */
 const once = (n: number) => Effect.map(Random.nextIntBetween(0, n), (i) => i === 0)
 
-/** A value that the document gives as an example, or once in four times any other. */
+/** An example of the document, or with probability 1/4 another value. */
 const valueOf = (examples: ReadonlyArray<unknown>, others: ReadonlyArray<unknown>) =>
   Effect.flatMap(once(4), (isOther) => oneOf(isOther || examples.length === 0 ? others : examples))
 
@@ -84,7 +84,7 @@ const anyValue = Effect.flatMap(once(12), (isLarge) => oneOf<unknown>(isLarge ? 
 
 const inPath = (value: unknown) => encodeURIComponent(String(value)).replaceAll(".", "%2E") || "0"
 
-/** By the names that parameters have, what there is of this user: without ids of its own, most requests would find nothing. */
+/** Ids of this user's data by the names of parameters. Without them, most requests would find nothing. */
 type Seen = Map<string, Array<unknown>>
 
 const keep = (seen: Seen, operation: Operation, { json, status }: Answer) => {
@@ -119,7 +119,7 @@ const targetOf = ({ parameters, path }: Operation, user: UserId, seen: Seen) =>
     return query.size === 0 ? target : `${target}?${query}`
   })
 
-/** Values of header fields, with some that have kept a reader of one busy. */
+/** Values of header fields, including some that were slow to parse. */
 const fields = ["", "a", "1", '"', '"1", '.repeat(1000), ",".repeat(5000), "a/b;q=".repeat(800), "x".repeat(300)]
 
 const requestIds = ["abc-123", "~".repeat(128), "~".repeat(129), "with a space", "7", ""]
@@ -139,7 +139,7 @@ const headersOf = ({ isSecured, parameters }: Operation, user: UserId) =>
     return headers
   })
 
-/** An example with none, one or several members that are missing or something else. */
+/** An example in which some members may be missing or replaced. */
 const bodyOf = ({ body }: Operation): Effect.Effect<unknown> =>
   Effect.gen(function* () {
     const [media] = body
@@ -155,24 +155,24 @@ const bodyOf = ({ body }: Operation): Effect.Effect<unknown> =>
     return changed
   })
 
-/** JSON, or once in twenty times cut off. */
+/** JSON, with probability 1/20 cut off. */
 const written = (body: unknown) =>
   Effect.gen(function* () {
     const text = JSON.stringify(body) ?? ""
     return (yield* once(20)) ? text.slice(0, yield* Random.nextIntBetween(0, text.length + 1)) : text
   })
 
-/** A request that the document knows, valid or not. */
+/** A request of an operation in the document, valid or invalid. */
 export interface Attempt {
   readonly operation: Operation
   readonly target: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | undefined
-  /** What the body was before it was written, if it was written whole. */
+  /** The body before serialisation, if it was not cut off. */
   readonly value: unknown
 }
 
-/** Those that take more are tried more often. */
+/** Operations with more parameters are tried more often. */
 const weighted = operations.flatMap((operation) =>
   Array.from({ length: operation.path === "/mcp" ? 8 : operation.body.length > 0 ? 3 : 1 }, () => operation)
 )
@@ -201,31 +201,31 @@ const sent = ({ body, headers, operation, target }: Attempt) =>
     Effect.catchAllDefect((why) => Effect.succeed({ status: noAnswer, headers: {}, text: String(why), json: {} }))
   )
 
-/** In place of a status. */
+/** Used instead of a status. */
 const noAnswer = 0
 
-/** Statuses that the document describes as answers of the protocol's. */
+/** Statuses that the document describes as answers of the protocol. */
 const isProtocols = ({ operation }: Attempt, { headers }: Answer) =>
   operation.path === "/mcp" && headers["content-type"]?.startsWith("application/problem+json") === false
 
-/** What of an answer neither the document nor the protocol knows. */
+/** Parts of an answer that neither the document nor the protocol describes. */
 const wrongIn = (one: Attempt, answer: Answer): ReadonlyArray<string> => {
   if (answer.status === noAnswer) return [answer.text]
   const given = one.headers["X-Request-Id"]
   const id = answer.headers["x-request-id"]
   return [
     ...(answer.status >= 500 ? [`status ${answer.status}`] : []),
-    // Headers that are too large were not read.
+    // The service did not read headers that are too large.
     ...(isRequestId(given) && given !== id && answer.status !== 431 ? [`the request's id ${id}`] : []),
     ...(isRequestId(id) ? [] : [`no request's id: ${id}`]),
     ...(isProtocols(one, answer) ? McpMessages.wrongIn(one.value, answer) : surprises(one.operation, answer))
   ]
 }
 
-/** What is done around each request: it may be sent again, to see whether it costs the same. */
+/** Wraps each request. It may send the request again to compare the cost. */
 export type Around = (attempt: Attempt, send: Effect.Effect<Answer>) => Effect.Effect<Answer>
 
-/** What of so many answers the document does not know; the same requests for the same seed. */
+/** The undescribed parts of a number of answers. The same seed gives the same requests. */
 export const fuzz = (seed: string, requests: number, around: Around = (_, send) => send) =>
   Effect.gen(function* () {
     const user = UserId.make(yield* Random.nextIntBetween(1, 1_000_000_000))

@@ -3,15 +3,15 @@ import { transformSync } from "esbuild"
 import ts from "typescript"
 
 /**
- * What one part of `src` may import: other parts or single files of them (`sql/SqlErrors.ts`), and packages (`node:` stands
- * for all of Node's own).
+ * The allowed imports of one part of `src`: other parts, single files of them (`sql/SqlErrors.ts`), and packages
+ * (`node:` means all modules of Node.js).
  */
 export interface Rule {
   readonly ours: ReadonlyArray<string>
   readonly packages: ReadonlyArray<string>
 }
 
-/** The part of `src` a file belongs to: its folder, or its own name when it lies at the top. */
+/** The part of `src` that contains a file: its folder, or its own name at the top level. */
 const partOf = (file: string) => {
   const [first = "", ...rest] = path.posix.relative("src", file).split("/")
   return rest.length > 0 ? first : first.replace(/\.ts$/, "")
@@ -25,11 +25,11 @@ const packageOf = (specifier: string) =>
         .slice(0, specifier.startsWith("@") ? 2 : 1)
         .join("/")
 
-/** Every module a source names: imports, re-exports, `import()`, types alone too. */
+/** Every module that a source names: imports, re-exports, `import()`, also of types only. */
 const specifiers = (source: string) => ts.preProcessFile(source, true, true).importedFiles.map((file) => file.fileName)
 
 /**
- * The imports that go against `rules`, each as one sentence. `files` are paths from the repository's root, with `/`,
+ * The imports that violate `rules`, one sentence each. `files` are paths from the repository's root, with `/`,
  * and their text.
  */
 export const violations = (
@@ -53,13 +53,13 @@ export const violations = (
     })
   })
 
-/** What a source imports when it runs: types alone do not count. */
+/** The run-time imports of a source, without types. */
 const imported = (source: string) =>
   specifiers(
     transformSync(source, { loader: "ts", tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } } }).code
   )
 
-/** The packages that run when `entry` does, by way of whichever files of ours. */
+/** The packages that `entry` loads, directly or through other files. */
 export const packages = (entry: string, read: (file: string) => string): ReadonlyArray<string> => {
   const found = new Set<string>()
   const seen = new Set<string>()
@@ -75,7 +75,7 @@ export const packages = (entry: string, read: (file: string) => string): Readonl
   return Array.from(found).sort()
 }
 
-/** The files that import themselves by way of others, as one path of files each; types alone do not count. */
+/** Import cycles, each as one path of files, without imports of types. */
 export const cycles = (files: Iterable<readonly [file: string, source: string]>): ReadonlyArray<string> => {
   const graph = new Map(
     Array.from(files, ([file, source]) => {

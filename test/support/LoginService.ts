@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import Provider from "oidc-provider"
 
 /**
- * An OAuth authorization server as one would run beside the service: it registers clients, asks people to log in (any name
+ * A sample OAuth authorization server for the service. It registers clients, asks people to log in (any name
  * with any password, in forms), and signs access tokens for `resource` as JWTs.
  */
 export const start = (port: number, resource: string) =>
@@ -11,7 +11,7 @@ export const start = (port: number, resource: string) =>
     Effect.async<{ readonly issuer: string; readonly close: () => void }>((resume) => {
       const issuer = `http://127.0.0.1:${port}`
       const provider = new Provider(issuer, {
-        // The account's name is what its tokens say of it.
+        // The tokens contain the account name.
         findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
         cookies: { keys: ["a key for tests alone"] },
         features: {
@@ -35,7 +35,7 @@ export const start = (port: number, resource: string) =>
     ({ close }) => Effect.sync(close)
   )
 
-/** Goes where a client sends its user, logs in as `name`, agrees to all, and returns the address the user is sent back to. */
+/** Opens the login URL of a client, logs in as `name`, gives consent, and returns the redirect URL. */
 export const logIn = async (address: URL, name: string): Promise<URL> => {
   const cookies = new Map<string, string>()
   const visit = async (url: URL, form?: Readonly<Record<string, string>>) => {

@@ -6,7 +6,7 @@ import { differences, lineDifferences } from "./Answers.ts"
 import { anchors, blocks, code, links, rows } from "./Markdown.ts"
 import * as Shell from "./Shell.ts"
 
-// The documents are tested by these; that they can fail is tested here.
+// Tests of the helpers that test the documents.
 
 describe("blocks", () => {
   it("finds fenced blocks with their language and line", () => {
@@ -16,7 +16,7 @@ describe("blocks", () => {
     ])
   })
 
-  it("finds those within a list, without its indentation", () => {
+  it("finds blocks within a list, without its indentation", () => {
     assert.deepStrictEqual(blocks("- a\n\n  ```sh\n  x \\\n    y\n  ```\n"), [
       { language: "sh", text: "x \\\n  y", line: 4 }
     ])
@@ -27,7 +27,7 @@ describe("blocks", () => {
   })
 })
 
-it("links are those within the repository, outside of blocks", () => {
+it("links are within the repository and outside of blocks", () => {
   assert.deepStrictEqual(
     links("[a](docs/a.md#x) [b](https://example.org#c) [c](#here)\n```sh\n[e](f)\n```\n[d](LICENSE)"),
     [
@@ -38,7 +38,7 @@ it("links are those within the repository, outside of blocks", () => {
   )
 })
 
-it("anchors are GitHub's", () => {
+it("anchors are the same as on GitHub", () => {
   assert.deepStrictEqual(anchors("# One `node`, two\n```sh\n# no\n```\n## Über uns\n## Über uns\n"), [
     "one-node-two",
     "über-uns",
@@ -46,14 +46,14 @@ it("anchors are GitHub's", () => {
   ])
 })
 
-it("rows are those of tables, without their heads", () => {
+it("rows are the rows of tables, without their heads", () => {
   assert.deepStrictEqual(rows("| a | b |\n| --- | :-: |\n| `c` | d e |\n\n|  |\n| -- |\n| f |\n"), [
     ["`c`", "d e"],
     ["f"]
   ])
 })
 
-it("code stands between backticks", () => {
+it("code is the text between backticks", () => {
   assert.deepStrictEqual(code("`A`, `B c` and D"), ["A", "B c"])
 })
 
@@ -67,7 +67,7 @@ describe("differences", () => {
     list: [{ done: true }]
   }
 
-  it("are none for the same answer at another time", () => {
+  it("are empty for the same answer at another time", () => {
     const later = {
       ...answer,
       turn_id: "0199c1a2-7d3e-7abc-9def-ba9876543210",
@@ -96,7 +96,7 @@ describe("differences", () => {
 describe("lineDifferences", () => {
   const shown = `: hello\n\nid: 1\ndata: {"turn_id":"0199c1a2-7d3e-7abc-8def-0123456789ab","done":false}\n…\ndata: {"done":true}`
 
-  it("are none when `…` covers what is left out", () => {
+  it("are empty if `…` covers the omitted lines", () => {
     const actual = `: hello\n\nid: 1\ndata: {"done":false,"turn_id":"0199c1a2-7d3e-7abc-8def-ba9876543210"}\n\nid: 2\n\ndata: {"done":true}\n\n`
     assert.deepStrictEqual(lineDifferences(shown, actual), [])
   })
@@ -116,7 +116,7 @@ describe("Shell", () => {
     Shell.make({ folder, environment: { PATH: process.env["PATH"] ?? "" } })
   )
 
-  it.scoped("keeps what a script has set, and gives each its own output", () =>
+  it.scoped("keeps the variables of a script, and returns the output of each script", () =>
     Effect.gen(function* () {
       const { run } = yield* shell
       assert.deepStrictEqual(yield* run("NAME=a\necho first"), { code: 0, stdout: "first\n", stderr: "" })
@@ -124,7 +124,7 @@ describe("Shell", () => {
     })
   )
 
-  it.scoped("ends what a script left running", () =>
+  it.scoped("ends processes that a script left running", () =>
     Effect.gen(function* () {
       const folder = yield* Shell.temporaryFolder
       const shell = Shell.make({ folder, environment: { PATH: process.env["PATH"] ?? "" } })
@@ -136,7 +136,7 @@ describe("Shell", () => {
     })
   )
 
-  it.scoped("fails with the first command that fails, within a pipe too", () =>
+  it.scoped("fails with the first failing command, also within a pipe", () =>
     Effect.gen(function* () {
       const { run } = yield* shell
       assert.deepInclude(yield* run("echo before\nfalse | cat\necho after"), { code: 1, stdout: "before\n" })

@@ -2,11 +2,11 @@
 export interface Block {
   readonly language: string
   readonly text: string
-  /** Where its text begins, counted from 1. */
+  /** The first line of its text, from 1. */
   readonly line: number
 }
 
-/** A link to another page or to a place in this one. */
+/** A link to another page or to a heading of this page. */
 export interface Link {
   /** A path relative to the page; empty for the page itself. */
   readonly target: string
@@ -46,7 +46,7 @@ const split = (markdown: string): { readonly blocks: ReadonlyArray<Block>; reado
 /** The fenced blocks of a page, within lists too, in order. One that is never closed is an error. */
 export const blocks = (markdown: string): ReadonlyArray<Block> => split(markdown).blocks
 
-/** What a page links to, other sites left out. */
+/** The links of a page, without other sites. */
 export const links = (markdown: string): ReadonlyArray<Link> =>
   split(markdown).prose.flatMap((line) =>
     Array.from(line.matchAll(/\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g), ([, target = "", fragment = ""]) => ({
@@ -71,7 +71,7 @@ export const anchors = (markdown: string): ReadonlyArray<string> => {
   })
 }
 
-/** What the rows of all tables have in their cells, head and rule left out. */
+/** The cells of all table rows, without heads and rules. */
 export const rows = (markdown: string): ReadonlyArray<ReadonlyArray<string>> => {
   const { prose } = split(markdown)
   const isRow = (line: string | undefined) => line?.startsWith("|") === true
@@ -88,6 +88,6 @@ export const rows = (markdown: string): ReadonlyArray<ReadonlyArray<string>> => 
   )
 }
 
-/** What stands between backticks. */
+/** The texts between backticks. */
 export const code = (text: string): ReadonlyArray<string> =>
   Array.from(text.matchAll(/`([^`]+)`/g), ([, it = ""]) => it)

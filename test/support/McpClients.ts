@@ -5,7 +5,7 @@ import { StdioClientTransport as StdioClientTransportV1 } from "@modelcontextpro
 import { StreamableHTTPClientTransport as StreamableHTTPClientTransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
 import { Data, Effect, type Scope } from "effect"
 
-/** Where a server is, over HTTP or as a program to start. */
+/** A server: an HTTP URL or a program to start. */
 export type Address =
   | { readonly url: string; readonly headers: Readonly<Record<string, string>> }
   | {
@@ -19,9 +19,9 @@ interface Called {
   readonly structured: unknown
 }
 
-/** What every client can do, whichever it is. Failures are those that the client throws. */
+/** The common interface of all clients. Failures are the errors that the client throws. */
 export interface McpClient {
-  /** The revision that client and server have agreed on, as far as the client tells. */
+  /** The agreed revision, if the client exposes it. */
   readonly revision: string | undefined
   readonly tools: Effect.Effect<ReadonlyArray<string>, unknown>
   readonly resources: Effect.Effect<ReadonlyArray<string>, unknown>
@@ -30,13 +30,13 @@ export interface McpClient {
   readonly call: (name: string, args?: Record<string, unknown>) => Effect.Effect<Called, unknown>
   /** The text of a resource. */
   readonly read: (uri: string) => Effect.Effect<string, unknown>
-  /** How many messages a prompt has. */
+  /** The number of messages of a prompt. */
   readonly prompt: (name: string) => Effect.Effect<number, unknown>
 }
 
 const identity = { name: "test", version: "1" }
 
-/** What the client threw, and its words. */
+/** An error of the client, with its message. */
 class ClientFailed extends Data.TaggedError("ClientFailed")<{ readonly cause: unknown; readonly message: string }> {}
 
 const attempt = <A>(run: (signal: AbortSignal) => Promise<A>) =>
@@ -112,7 +112,7 @@ const v2 = (options?: ConstructorParameters<typeof ClientV2>[1]) => (address: Ad
   )
 }
 
-/** The official clients, as they come, each with the revision it has to agree on with us. */
+/** The official clients, each with the expected revision. */
 export const clients = [
   ["SDK 1", v1, "2025-11-25"],
   ["SDK 2", v2(), "2025-11-25"],

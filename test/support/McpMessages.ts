@@ -14,12 +14,12 @@ interface Message {
 const oneOf = <A>(items: readonly [A, ...ReadonlyArray<A>]) =>
   Effect.map(Random.nextIntBetween(0, items.length), (i) => items[i] ?? items[0])
 
-/** True once in `n` times. */
+/** True with probability 1 / `n`. */
 const once = (n: number) => Effect.map(Random.nextIntBetween(0, n), (i) => i === 0)
 
 const client = { name: "fuzz", version: "1" }
 
-/** By method, parameters that a client might send. */
+/** Possible parameters of a client, by method. */
 const methods: readonly [Method, ...ReadonlyArray<Method>] = [
   ["initialize", { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: client }, isSpecType.InitializeResult],
   ["ping", undefined, isSpecType.EmptyResult],
@@ -47,7 +47,7 @@ const revisions: readonly [string, ...ReadonlyArray<string>] = [
   "2020-01-01"
 ]
 
-/** Values that a tool's argument of this type may have, by what its name and its schema say. */
+/** Possible values of a tool's argument, by its name and schema. */
 const argumentOf = (name: string, others: ReadonlyArray<unknown>) =>
   Effect.flatMap(once(4), (isOther) => {
     const [first, ...rest] = isOther ? others : (usual[name] ?? others)
@@ -77,7 +77,7 @@ const usual: Readonly<Record<string, ReadonlyArray<unknown>>> = {
 
 const tools = Object.values(TaskTools.tools).map((tool) => ({ name: tool.name, schema: inputSchema(tool) }))
 
-/** A call of a tool, mostly with arguments that it has. */
+/** A tool call, mostly with known arguments. */
 const call = (others: ReadonlyArray<unknown>) =>
   Effect.gen(function* () {
     const [first, ...rest] = tools
@@ -97,7 +97,7 @@ const request = (others: ReadonlyArray<unknown>, revision: string) =>
   Effect.gen(function* () {
     const [method, usual] = yield* oneOf(methods)
     const params = method === "tools/call" ? yield* call(others) : usual
-    // The newest revision has clients say in each request who they are.
+    // In the newest revision, each request contains the client info.
     const envelope = {
       "io.modelcontextprotocol/protocolVersion": revision,
       "io.modelcontextprotocol/clientInfo": client,
@@ -118,10 +118,10 @@ const request = (others: ReadonlyArray<unknown>, revision: string) =>
     return whole
   })
 
-/** No client puts anything else there. */
+/** Clients send no other values. */
 const isInHeaders = (value: unknown): value is string => Predicate.isString(value) && /^[!-~]{1,100}$/.test(value)
 
-/** What a client of `/mcp` might send, or once in a while anything else. */
+/** A possible request to `/mcp`, sometimes an arbitrary value. */
 export const message = (others: ReadonlyArray<unknown>): Effect.Effect<Message> =>
   Effect.gen(function* () {
     const revision = yield* oneOf(revisions)
@@ -148,7 +148,7 @@ export const message = (others: ReadonlyArray<unknown>): Effect.Effect<Message> 
 
 const sent = (body: unknown): ReadonlyArray<unknown> => (Array.isArray(body) ? body : [body])
 
-/** The JSON-RPC messages of an answer, whichever form it has. */
+/** The JSON-RPC messages of an answer of either form. */
 const messagesIn = ({ headers, text }: Answer): ReadonlyArray<unknown> => {
   if (text === "") return []
   const texts = headers["content-type"]?.startsWith("text/event-stream")
@@ -157,12 +157,12 @@ const messagesIn = ({ headers, text }: Answer): ReadonlyArray<unknown> => {
   return texts.flatMap((one): unknown => JSON.parse(one))
 }
 
-/** What is wrong with an answer by the protocol: each message of it, and each result by the method that it answers. */
+/** The protocol errors of an answer, in its messages and in its results by method. */
 export const wrongIn = (body: unknown, answer: Answer): ReadonlyArray<string> =>
   messagesIn(answer).flatMap((given) => {
     if (!Predicate.isRecord(given)) return ["a message that is no object"]
     if ("error" in given) {
-      // Its id may be none that the protocol has: what was sent is sent back, or null where it could not be read.
+      // An invalid id is sent back, or null if it could not be read.
       return isSpecType.JSONRPCErrorResponse({ ...given, id: 1 })
         ? []
         : [`no JSON-RPC error: ${JSON.stringify(given).slice(0, 300)}`]

@@ -9,10 +9,10 @@ import { account } from "./PostgresServer.ts"
 
 const environment = { PATH: `${process.env["PATH"] ?? ""}${path.delimiter}/usr/sbin` }
 
-/** Whether this machine has it. */
+/** True if this machine has PgBouncer. */
 export const isInstalled = spawnSync("pgbouncer", ["--version"], { env: environment }).status === 0
 
-/** A pool on `port` in front of the server at `url`, gone with the scope. */
+/** A pool on `port` in front of the server at `url`, until the scope closes. */
 export const make = (port: number, url: URL, mode: "session" | "transaction"): Effect.Effect<URL, never, Scope.Scope> =>
   Effect.gen(function* () {
     const user = account()

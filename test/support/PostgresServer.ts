@@ -4,21 +4,21 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { Effect, type Scope } from "effect"
 
-/** A PostgreSQL server that a test may stop as it likes. */
+/** A PostgreSQL server that a test can stop. */
 export interface PostgresServer {
   readonly url: string
-  /** Ends it at once, without a word to anyone. */
+  /** Kills it at once. */
   readonly crash: Effect.Effect<void>
   readonly start: Effect.Effect<void>
 }
 
-/** Debian keeps the server's programs out of the path. */
+/** On Debian, the programs of the server are not in the path. */
 const debian = "/usr/lib/postgresql"
 const versions = existsSync(debian) ? readdirSync(debian).map((version) => path.join(debian, version, "bin")) : []
 const folders = [...(process.env["PATH"] ?? "").split(path.delimiter), ...versions]
 const programs = folders.find((folder) => existsSync(path.join(folder, "initdb")))
 
-/** The server refuses to run as root, so there it takes the user that its package has made. */
+/** The server refuses to run as root, so it uses the user of its package. */
 export const account = () => {
   if (process.getuid?.() !== 0) return {}
   const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
@@ -26,7 +26,7 @@ export const account = () => {
 }
 const hasAccount = () => process.getuid?.() !== 0 || spawnSync("id", ["postgres"]).status === 0
 
-/** Whether this machine has the server's programs. */
+/** True if this machine has the programs of the server. */
 export const isInstalled = programs !== undefined && hasAccount()
 
 interface Tls {
@@ -34,7 +34,7 @@ interface Tls {
   readonly key: string
 }
 
-/** An empty server of its own on `port`, gone with the scope. */
+/** A new empty server on `port`, until the scope closes. */
 export const make = (port: number, tls?: Tls): Effect.Effect<PostgresServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const user = account()
@@ -64,7 +64,7 @@ export const make = (port: number, tls?: Tls): Effect.Effect<PostgresServer, nev
       chmodSync(to, 0o600)
       if (user.uid !== undefined) chownSync(to, user.uid, user.gid)
     }
-    // What a process leaves behind survives it without being forced to the disk.
+    // No fsync: data in the page cache survives a killed process.
     const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c ssl=${tls === undefined ? "off" : "on"}`
     const start = control("-l", path.join(folder, "log"), "-o", settings, "start")
     yield* Effect.acquireRelease(start, () => Effect.ignore(control("-m", "immediate", "stop")))

@@ -42,7 +42,7 @@ const suffixes: Readonly<Record<string, RegExp>> = {
   histogram: /^_(?:bucket|sum|count)$/
 }
 
-/** Reads Prometheus' text format 0.0.4. Throws where it breaks the format's rules. */
+/** Reads Prometheus' text format 0.0.4. Throws if the text violates the format. */
 export const read = (text: string): ReadonlyArray<Family> => {
   if (!text.endsWith("\n")) throw new Error("the last line has no end")
   const families: Array<Family & { samples: Array<Sample> }> = []
@@ -70,7 +70,7 @@ export const read = (text: string): ReadonlyArray<Family> => {
 
 const keyOf = ({ labels, name }: Sample) => JSON.stringify([name, Object.entries(labels).sort()])
 
-/** What `promtool check metrics` minds, too. */
+/** Rules that `promtool check metrics` also checks. */
 const check = ({ name, samples, type }: Family) => {
   if (samples.length === 0) throw new Error(`${name} has no samples`)
   if (new Set(samples.map(keyOf)).size < samples.length) throw new Error(`${name} has a sample twice`)
@@ -96,7 +96,7 @@ const check = ({ name, samples, type }: Family) => {
 
 export const hasPromtool = spawnSync("promtool", ["--version"]).status === 0
 
-/** What Prometheus' own tool finds wrong with it. */
+/** The findings of promtool. */
 export const promtool = (args: ReadonlyArray<string>, input = "") => {
   const { status, stderr, stdout } = spawnSync("promtool", args, { input, encoding: "utf8" })
   return { status, output: `${stdout}${stderr}` }

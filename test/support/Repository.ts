@@ -7,12 +7,12 @@ export const root = fileURLToPath(new URL("../..", import.meta.url))
 
 export const read = (file: string): string => readFileSync(path.join(root, file), "utf8")
 
-// Read from the file, not asked of git: the tests also run in an unpacked archive.
+// Read from the file, because the tests also run in an unpacked archive without git.
 const patterns = read(".gitignore").split("\n")
 const ignored = new Set([".git", ...patterns.flatMap((line) => line.match(/^([\w.-]+)\/$/)?.[1] ?? [])])
 const ignoredEndings = patterns.flatMap((line) => line.match(/^\*(\.\w+)$/)?.[1] ?? [])
 
-/** The repository's own files below `folder`, as paths from the root with `/`; what git ignores is left out. */
+/** The files of the repository below `folder`, as paths from the root with `/`, without ignored files. */
 export const files = (folder = ""): ReadonlyArray<string> =>
   readdirSync(path.join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const name = path.posix.join(folder, entry.name)

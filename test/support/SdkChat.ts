@@ -2,7 +2,7 @@ import { AbstractChat, type ChatInit, type ChatState } from "ai"
 import { Effect } from "effect"
 import { type Me, type Message, transport } from "../../src/ai-sdk.ts"
 
-/** What `useChat` is around a component's state. */
+/** `useChat` without React state. */
 export class SdkChat extends AbstractChat<Message> {
   constructor(me: Me, messages: Array<Message> = [], options: Pick<ChatInit<Message>, "sendAutomaticallyWhen"> = {}) {
     const state: ChatState<Message> = {
@@ -23,12 +23,12 @@ export class SdkChat extends AbstractChat<Message> {
     super({ ...options, transport: transport(me), state })
   }
 
-  /** Says something and waits for the whole answer. */
+  /** Sends a message and waits for the whole answer. */
   says(text: string) {
     return Effect.promise(() => this.sendMessage({ text }))
   }
 
-  /** Of the last answer. */
+  /** The text of the last answer. */
   get text() {
     const { parts = [], role } = this.lastMessage ?? {}
     return role === "assistant" ? parts.map((part) => (part.type === "text" ? part.text : "")).join("") : ""

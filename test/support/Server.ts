@@ -27,46 +27,46 @@ import * as ScriptedModel from "../../src/testing/ScriptedModel.ts"
 import * as Database from "./Database.ts"
 
 export interface Options {
-  /** Code points. */
+  /** In code points. */
   readonly messageMaxLength?: number
   readonly limits?: Limits
-  /** Whose pages are let in. */
+  /** Origins whose pages may call the API. */
   readonly origins?: ReadonlyArray<string> | "loopback"
-  /** What is known of the service's own names; any name is its own when absent. */
+  /** The host names of the service. Default: any name. */
   readonly hosts?: Hosts.HostsOptions
-  /** Which model the page is told of; without it, there is no page. */
+  /** The model that the page shows. Without it, there is no page. */
   readonly pageModel?: string
-  /** What addresses in answers begin with. */
+  /** The public URL in answers. */
   readonly publicUrl?: string
   readonly maxRunning?: number
   /** Which calls need the user's approval. */
   readonly confirm?: Confirm
   readonly maxRunningPerUser?: number
-  /** Of each user; as many as they like when absent. */
+  /** Tokens per user and day. Default: no limit. */
   readonly tokensPerDay?: number
-  /** A fresh one, unless given. */
+  /** Default: a new database. */
   readonly database?: Layer.Layer<SqlClient.SqlClient | Signals>
-  /** As with a collector; else no spans are made. */
+  /** Enables spans. */
   readonly isTraced?: boolean
-  /** Whether users may erase all of their data. */
+  /** Enables the erase endpoint. */
   readonly hasErasure?: boolean
-  /** In place of the one that does what it is told. */
+  /** Replaces the scripted model. */
   readonly model?: Layer.Layer<LanguageModel.LanguageModel>
 }
 
-/** Where the whole service listens, on a free port, and what its model says. */
+/** The whole service on a free port, and its scripted model. */
 export class Server extends Context.Tag("taskchat/testing/Server")<
   Server,
   {
     readonly port: number
-    /** What the model answers, step by step, whenever it is asked with this message; else it says "Hello.". */
+    /** Defines the answers of the model to this message, step by step. The default answer is "Hello.". */
     readonly plays: (message: string, ...answers: ReadonlyArray<ScriptedModel.Answer>) => Effect.Effect<void>
   }
 >() {}
 
 const plenty = { limit: 1_000_000 }
 
-/** The whole service as it is served, apart from its model, its tokens' secret and its database, which is a fresh one. */
+/** The whole service, with a scripted model, a test secret and a new database. */
 export const layer = (options: Options = {}) =>
   Layer.unwrapEffect(
     Effect.sync(() => {
@@ -138,26 +138,26 @@ export const fieldsOf = (value: unknown): Fields => {
   return value
 }
 
-/** All that is in a value, however deep, with what its errors say. */
+/** The text of a value at all depths, with the messages of errors. */
 export const inspect = (value: unknown) =>
   Util.inspect(value, { depth: 12, maxStringLength: null, maxArrayLength: null })
 
 /** One response. */
 export interface Answer {
   readonly status: number
-  /** By lower-case names; repeated ones joined. */
+  /** By lower-case name. Repeated headers are joined. */
   readonly headers: Readonly<Record<string, string>>
   readonly text: string
-  /** The body, if it is a JSON object; else empty. */
+  /** The body if it is a JSON object, else empty. */
   readonly json: Fields
 }
 
-/** Header fields as they are sent, in order. */
+/** Header fields in the sent order. */
 export type Head = ReadonlyArray<readonly [name: string, value: string]>
 
 export interface Message {
   readonly headers?: Readonly<Record<string, string>> | Head
-  /** An object is sent as JSON, with its `Content-Type`; all else as it is. */
+  /** An object is sent as JSON with `Content-Type`, other values unchanged. */
   readonly body?: object | string | Uint8Array
   /** Sent in chunks, without `Content-Length`. */
   readonly chunks?: ReadonlyArray<string | Uint8Array>
@@ -195,7 +195,7 @@ const bodyOf = ({ body, chunks }: Message) => {
   return { field: `Content-Length: ${bytes.length}\r\n`, bytes }
 }
 
-/** Sends these bytes over a connection of its own, in these pieces, and gives back all that comes until it is closed. */
+/** Sends these pieces over a new connection, and returns all received bytes until it is closed. */
 export const raw = (...pieces: ReadonlyArray<string | Uint8Array>) =>
   Effect.flatMap(Server, ({ port }) =>
     Effect.async<Buffer>((resume) => {
@@ -205,7 +205,7 @@ export const raw = (...pieces: ReadonlyArray<string | Uint8Array>) =>
       })
       const over = () => resume(Effect.succeed(Buffer.concat(received)))
       socket.on("data", (data) => received.push(data))
-      // A server that has refused may close before it was sent everything.
+      // A server may close the connection before it has received everything.
       socket.on("error", () => {})
       socket.on("close", over)
       socket.on("end", () => socket.end())
@@ -225,7 +225,7 @@ export const breakOff = (bytes: string) =>
     })
   )
 
-/** The responses in what a connection brought, in order; `methods` are those of their requests. */
+/** The responses of a connection, in order. `methods` are the methods of the requests. */
 export const answersIn = (received: Buffer, methods: ReadonlyArray<string> = []): ReadonlyArray<Answer> => {
   const answers: Array<Answer> = []
   let at = 0
@@ -246,7 +246,7 @@ export const answersIn = (received: Buffer, methods: ReadonlyArray<string> = [])
     at = end + 4
     let body: Uint8Array = Buffer.alloc(0)
     const method = methods[answers.filter(({ status }) => status >= 200).length]
-    // What could not be read was no HEAD to whoever answered it.
+    // A request that could not be parsed was not answered as HEAD.
     const isWithout = method === "HEAD" && "date" in headers
     if (isWithout || status < 200 || status === 204) {
       // Without a body.
@@ -281,7 +281,7 @@ const jsonIn = (text: string): Fields => {
   }
 }
 
-/** The last response to one request, as bytes on a connection of its own; neither path nor fields are looked at. */
+/** The last response to one request on a new connection. Path and fields are sent unchanged. */
 export const send = (method: string, path: string, message: Message = {}) =>
   Effect.gen(function* () {
     const headers = yield* headersOf(message)
@@ -298,7 +298,7 @@ export const send = (method: string, path: string, message: Message = {}) =>
     return answer ?? (yield* Effect.dieMessage(`${method} ${path} was not answered`))
   })
 
-/** Says something to the agent, in a conversation or a new one. */
+/** Sends a message to the agent, in a given or a new conversation. */
 export const say = (
   user: UserId,
   message: string,
@@ -331,11 +331,11 @@ const frameOf = (raw: string): Frame => {
   }
 }
 
-/** An event stream that is read as fast as the test asks for more. */
+/** An event stream that the test reads frame by frame. */
 export interface Events {
   readonly status: number
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** The next frame, comments included; none at the end of the stream. */
+  /** The next frame, including comments. None at the end of the stream. */
   readonly next: Effect.Effect<Option.Option<Frame>>
   /** The next event. */
   readonly event: Effect.Effect<Frame>
@@ -344,7 +344,7 @@ export interface Events {
   readonly leave: Effect.Effect<void>
 }
 
-/** Opens an event stream; leaves it with the scope. */
+/** Opens an event stream, until the scope closes. */
 export const open = (
   method: string,
   path: string,
@@ -416,6 +416,6 @@ export const stream = (
   headers: Readonly<Record<string, string>> = {}
 ) => open("POST", `/api/${user}/chat/stream`, { user, body: { message, ...fields }, headers })
 
-/** The text of a stream's pieces. */
+/** The joined text of a stream. */
 export const contentOf = (frames: ReadonlyArray<Frame>) =>
   Arr.filterMap(frames, ({ data }) => Option.liftPredicate(data["content"], Predicate.isString)).join("")

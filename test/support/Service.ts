@@ -17,38 +17,38 @@ interface Finished {
   readonly stderr: string
 }
 
-/** A `taskchat` as its user starts it: the built one, in an empty folder, with no settings but those given. */
+/** A process of the built `taskchat`, in an empty folder, with only the given settings. */
 interface Process {
-  /** What it has written so far. */
+  /** The output so far. */
   readonly stdout: () => string
   readonly stderr: () => string
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
-  /** Of a process that is watched. */
+  /** Only if the process is measured. */
   readonly eventLoop: Effect.Effect<EventLoop>
   readonly finished: Effect.Effect<Finished>
 }
 
-/** What a process's event loop has done since it was last asked. */
+/** The load of a process's event loop since the last reading. */
 export interface EventLoop {
   /** Milliseconds of CPU. */
   readonly cpu: number
-  /** The longest wait between two turns of the loop, in milliseconds, whatever kept the machine busy. */
+  /** The longest delay of the loop in milliseconds, also from other load on the machine. */
   readonly blocked: number
 }
 
-/** A process that serves. */
+/** A running service. */
 export interface Service extends Process {
   readonly url: string
   /** A request of `user` with `body`, if any, as JSON. */
   readonly call: (method: string, path: string, options?: CallOptions) => Effect.Effect<Answer>
-  /** As `call`, but the body is read as it comes. */
+  /** The same as `call`, but streams the body. */
   readonly stream: (method: string, path: string, options?: CallOptions) => Effect.Effect<Reading>
 }
 
 export interface CallOptions {
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
-  /** 1 when absent. */
+  /** Default: 1. */
   readonly user?: number
 }
 
@@ -58,18 +58,18 @@ interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
-  /** Of JSON; empty if it is none. */
+  /** The parsed JSON body, empty if it is not JSON. */
   readonly body: Json
 }
 
 interface Reading {
-  /** Waits until the text so far holds `part`; fails if the stream ends before. */
+  /** Waits until the text contains `part`. Fails if the stream ends first. */
   readonly until: (part: string) => Effect.Effect<string>
-  /** Waits for the stream's end; returns all of it. */
+  /** Waits for the end of the stream and returns all of it. */
   readonly all: Effect.Effect<string>
 }
 
-/** Of the tokens of services that are not told otherwise. */
+/** The default JWT_SECRET. */
 export const secret = "a-secret-that-is-for-tests-alone-and-long"
 
 export const tokenOf = (user: number): Effect.Effect<string> =>
@@ -81,7 +81,7 @@ export const tokenOf = (user: number): Effect.Effect<string> =>
 const built = path.join(root, "dist", "bin", "main.js")
 const watch = path.join(root, "test", "support", "eventLoop.mjs")
 
-/** Starts `taskchat …args`; killed with the scope, if it has not ended by then. */
+/** Starts `taskchat …args`. Killed when the scope closes. */
 const spawn = (
   args: ReadonlyArray<string>,
   environment: Environment = {},
@@ -96,7 +96,7 @@ const spawn = (
       Effect.sync(() =>
         spawnProcess(process.execPath, [...(isWatched ? ["--import", watch] : []), main, ...args], {
           cwd: folder,
-          // No balancer has to notice that it stops.
+          // No load balancer needs the delay.
           env: { HOME: folder, PATH, SHUTDOWN_DELAY: "0 seconds", ...environment },
           stdio: ["ignore", "pipe", "pipe", isWatched ? "ipc" : "ignore"]
         })
@@ -117,7 +117,7 @@ const spawn = (
       eventLoop: Effect.promise(
         () =>
           new Promise((resolve) => {
-            // Safe: `eventLoop.mjs` answers any message so.
+            // Safe: `eventLoop.mjs` answers any message in this form.
             child.once("message", (answer) => resolve(answer as EventLoop))
             child.send("tell")
           })
@@ -137,11 +137,11 @@ const textOf = (stream: ChildProcess["stdout"]) => {
   return () => text
 }
 
-/** Runs `taskchat …args` to its end. */
+/** Runs `taskchat …args` until it exits. */
 export const run = (args: ReadonlyArray<string>, environment?: Environment): Effect.Effect<Finished> =>
   Effect.scoped(Effect.flatMap(spawn(args, environment), ({ finished }) => finished))
 
-/** Starts a service on a free port, the built one or what `main` names, and waits until it listens. */
+/** Starts the built service, or `main`, on a free port and waits until it listens. */
 export const serve = (
   environment: Environment,
   main?: string,
@@ -234,6 +234,6 @@ const readingOf = (response: Response): Reading => {
 export const eventsOf = (text: string): ReadonlyArray<Json> =>
   Array.from(text.matchAll(/^data: ([^\n]*)$/gm), (match) => JSON.parse(match[1] ?? ""))
 
-/** The lines of standard error, less those that say what a start waits for: which there are depends on the machine. */
+/** The lines of standard error without the progress lines of a slow start. */
 export const complaints = (stderr: string): ReadonlyArray<string> =>
   stderr.split("\n").filter((line) => line !== "" && !line.endsWith(" …"))

@@ -6,20 +6,20 @@ import { setTimeout } from "node:timers/promises"
 import { Effect, type Scope } from "effect"
 
 interface Outcome {
-  /** Of the first command that failed, else 0. */
+  /** The exit code of the first failed command, else 0. */
   readonly code: number
   readonly stdout: string
   readonly stderr: string
 }
 
-/** One bash that lives as long as the scope, so that what one script sets the next one sees. A failing command ends it. */
+/** One bash process until the scope closes. Scripts share variables. A failing command ends it. */
 export interface Shell {
   readonly run: (script: string) => Effect.Effect<Outcome>
 }
 
 const ended = "the shell has ended with an earlier script"
 
-/** A folder that the scope's end removes. */
+/** A temporary folder, removed when the scope closes. */
 export const temporaryFolder: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(path.join(tmpdir(), "taskchat-"))),
   (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
@@ -33,12 +33,12 @@ const signal = (group: number, name: NodeJS.Signals | 0) => {
   }
 }
 
-/** Ends the process group of `leader`, whether or not that one still lives; by force after ten seconds. */
+/** Ends the process group of `leader`, even if `leader` has exited. Kills it after ten seconds. */
 const stop = (leader: ChildProcess) =>
   Effect.promise(async () => {
     if (leader.pid === undefined) return
     signal(leader.pid, "SIGTERM")
-    // The bound is for zombies, which a container without an init keeps for good.
+    // The limit is for zombies, which a container without an init process never removes.
     for (let tries = 0; tries < 120 && signal(leader.pid, 0); tries++) {
       if (tries === 100) signal(leader.pid, "SIGKILL")
       await setTimeout(100)

@@ -6,7 +6,7 @@ import { build } from "./Build.ts"
 import { root } from "./Repository.ts"
 import { temporaryFolder } from "./Shell.ts"
 
-/** The package by its names, as built: as its users see it, and so that our own sources are not compiled once more. */
+/** Maps the package names to the built package, as users see it. This also avoids compiling the sources again. */
 const names = Object.fromEntries(
   ["index", "client", "testing"].map((entry) => [
     entry === "index" ? "taskchat" : `taskchat/${entry}`,
@@ -15,8 +15,8 @@ const names = Object.fromEntries(
 )
 
 /**
- * What the compiler says against each text, under the repository's own settings. All are compiled at once, as most of the
- * time goes into what they import, and by a process of its own, as this one could do nothing else meanwhile.
+ * The compiler errors of each text, with the settings of the repository. All texts are compiled together, because most
+ * of the time goes into their imports. A separate process compiles them, so that this one is not blocked.
  */
 export const diagnostics = (snippets: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<ReadonlyArray<string>>> =>
   Effect.gen(function* () {
@@ -32,7 +32,7 @@ export const diagnostics = (snippets: ReadonlyArray<string>): Effect.Effect<Read
     )
   }).pipe(Effect.scoped)
 
-/** What it prints; it fails if there is anything to print. */
+/** The output of the compiler. It fails if there are errors. */
 const compile = (folder: string) =>
   Effect.async<string>((resume) => {
     const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc")

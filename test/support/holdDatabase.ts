@@ -2,7 +2,7 @@ import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import * as Sql from "../../src/sql/Sql.ts"
 
-/** A process that opens the embedded database in the directory it is given, adds a conversation, says so and waits. */
+/** Opens the embedded database in the given directory, adds a conversation, prints a line and waits. */
 const [, , dataDir = ""] = process.argv
 
 SqlClient.SqlClient.pipe(
