@@ -68,7 +68,7 @@ const make = Effect.gen(function* () {
       Effect.tap(({ isNew }) =>
         isNew
           ? Effect.zipRight(
-              Effect.annotateLogs(Effect.logInfo("An erasure was asked for"), { user_id: user }),
+              Effect.annotateLogs(Effect.logInfo("Erasure requested"), { user_id: user }),
               Effect.zipRight(signals.publish(signal), erasing.refresh)
             )
           : Effect.void
@@ -149,7 +149,7 @@ const make = Effect.gen(function* () {
           yield* Effect.sleep("100 millis")
           continue
         }
-        yield* Effect.annotateLogs(Effect.logInfo("An erasure is done"), { user_id: user })
+        yield* Effect.annotateLogs(Effect.logInfo("Erasure completed"), { user_id: user })
         yield* signals.publish(signal)
         yield* erasing.refresh
       }
@@ -160,7 +160,7 @@ const make = Effect.gen(function* () {
     Effect.forEach(({ user }) => work(user))
   ).pipe(
     Effect.repeat({ while: ({ length }) => length > 0 }),
-    Effect.catchAllCause((cause) => Effect.logWarning("An erasure was held up, and goes on later", cause)),
+    Effect.catchAllCause((cause) => Effect.logWarning("Erasure failed and will be retried", cause)),
     Effect.repeat(Schedule.spaced("500 millis"))
   )
   yield* Effect.forkScoped(workOff)

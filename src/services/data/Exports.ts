@@ -129,7 +129,7 @@ const make = Effect.gen(function* () {
         Effect.gen(function* () {
           const lines = yield* dieOnSql(snapshot((until) => statements.readAll(user, file.append, until)))
           yield* file.append(`${JSON.stringify({ type: "end", lines })}\n`)
-          yield* Effect.annotateLogs(Effect.logInfo("An export was made"), { user_id: user, lines })
+          yield* Effect.annotateLogs(Effect.logInfo("Export completed"), { user_id: user, lines })
         })
       )
   })

@@ -36,11 +36,9 @@ export const layer = (options: Options): Layer.Layer<never, never, SqlClient.Sql
       )
       yield* pass(sql, options).pipe(
         Effect.tap((removed) =>
-          removed > 0
-            ? Effect.annotateLogs(Effect.logInfo("What was kept long enough was removed"), { rows: removed })
-            : Effect.void
+          removed > 0 ? Effect.annotateLogs(Effect.logInfo("Expired data was deleted"), { rows: removed }) : Effect.void
         ),
-        Effect.catchAllCause((cause) => Effect.logWarning("What was kept long enough is removed later", cause)),
+        Effect.catchAllCause((cause) => Effect.logWarning("Expired data could not be deleted", cause)),
         Effect.repeat(Schedule.spaced("1 hour")),
         Effect.provideService(SqlClient.SqlClient, sql),
         Effect.forkScoped

@@ -47,7 +47,9 @@ export const fold = (sql: SqlClient.SqlClient, owner?: UserId): Effect.Effect<vo
     return folded.length
   }).pipe(
     Effect.repeat({ while: (count) => count > 0 }),
-    Effect.catchAll((error) => Effect.logWarning("Texts of older tasks are not folded yet", { reason: error._tag })),
+    Effect.catchAll((error) =>
+      Effect.logWarning("Search texts of older tasks are not ready yet", { reason: error._tag })
+    ),
     Effect.asVoid,
     Effect.withSpan("Tasks.fold")
   )

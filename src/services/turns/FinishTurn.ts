@@ -199,7 +199,7 @@ export const make = (sql: SqlClient.SqlClient, budget: Budget | undefined) => {
           ? Effect.void
           : Effect.zipRight(
               Metric.incrementBy(turnsLapsed, length),
-              Effect.logWarning("Turns were left by their node").pipe(Effect.annotateLogs({ turns: length }))
+              Effect.logWarning("Lapsed turns of another node were ended").pipe(Effect.annotateLogs({ turns: length }))
             )
       )
     )

@@ -91,7 +91,7 @@ export const orLater =
       Effect.as(
         isUnavailable(defect)
           ? Effect.logWarning("The database is away")
-          : Effect.logError("The database's answer was not understood", Cause.die(defect)),
+          : Effect.logError("The database returned an unexpected result", Cause.die(defect)),
         otherwise
       )
     )
