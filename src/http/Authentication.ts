@@ -34,9 +34,9 @@ export const spend = (
   requests = 1
 ): Effect.Effect<void, RateLimited> =>
   Effect.flatMap(Additions, (additions) =>
-    Effect.flatMap(limits.take(policy, user, requests), (standing) => {
-      additions.setHeaders(fieldsOf(policy, standing))
-      return standing.allowed ? Effect.void : new RateLimited({ retryAfter: standing.resetSeconds })
+    Effect.flatMap(limits.take(policy, user, requests), (allowance) => {
+      additions.setHeaders(fieldsOf(policy, allowance))
+      return allowance.allowed ? Effect.void : new RateLimited({ retryAfter: allowance.resetSeconds })
     })
   )
 
@@ -58,7 +58,7 @@ const isForeign = (inUrl: string | undefined, user: UserId) =>
 
 /** Sets the limit headers without counting a request. */
 export const showLimits = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>
-  Effect.flatMap(limits.take(policy, user, 0), (standing) => setResponseHeaders(fieldsOf(policy, standing)))
+  Effect.flatMap(limits.take(policy, user, 0), (allowance) => setResponseHeaders(fieldsOf(policy, allowance)))
 
 /** Refuses without counting a request. */
 const refuse = (limits: typeof RateLimits.Service, policy: Policy, user: UserId) =>

@@ -34,8 +34,8 @@ const keyOf = (scope: string, { "idempotency-key": key }: Headers, body: unknown
   key === undefined ? null : { scope, key: unquoted(key), hash: hashOf(body) }
 
 const answered = ({ end, isReplay, message }: Answer) => {
-  const told = annotateRequestLog({ turn_id: end.turnId, conversation_id: end.conversationId })
-  return Effect.as(isReplay ? Effect.zipRight(told, setResponseHeaders({ "idempotent-replayed": "true" })) : told, {
+  const logged = annotateRequestLog({ turn_id: end.turnId, conversation_id: end.conversationId })
+  return Effect.as(isReplay ? Effect.zipRight(logged, setResponseHeaders({ "idempotent-replayed": "true" })) : logged, {
     conversationId: end.conversationId,
     messageId: message.id,
     assistantMessage: end.content,

@@ -46,7 +46,7 @@ export const mountedHere: Effect.Effect<Set<string>, never, HttpLayerRouter.Http
 })
 
 /** Registers groups as mounted here. */
-export const tell = (...groups: ReadonlyArray<string>) =>
+export const register = (...groups: ReadonlyArray<string>) =>
   Layer.effectDiscard(
     Effect.map(mountedHere, (here) => {
       for (const group of groups) here.add(group)

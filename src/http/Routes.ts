@@ -19,7 +19,7 @@ import * as Docs from "./Docs.ts"
 import * as ErasureHttp from "./ErasureHttp.ts"
 import * as Exchange from "./Exchange.ts"
 import * as Fallback from "./Fallback.ts"
-import { Mount, tell } from "./Mount.ts"
+import { Mount, register } from "./Mount.ts"
 import * as OperatingHttp from "./OperatingHttp.ts"
 import * as TasksHttp from "./TasksHttp.ts"
 import * as TurnsHttp from "./TurnsHttp.ts"
@@ -45,7 +45,7 @@ export const layerOpen = (options: ChatHttp.ChatHttpOptions) =>
         OperatingHttp.layer
       ])
     ),
-    tell(...Object.keys(usual.groups)),
+    register(...Object.keys(usual.groups)),
     Layer.fresh(Docs.layer),
     Layer.unwrapEffect(Effect.map(Mount, ({ prefix }) => (prefix === "" ? Layer.empty : Fallback.layerOpen)))
   ).pipe(Layer.provide(Exchange.middleware.layer))
@@ -54,7 +54,8 @@ const part = Base.make("taskchat")
 
 const mount = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
   api: HttpApi.HttpApi<Id, Groups, E, R>
-) => Layer.merge(Layer.provide(HttpApiRoutes.mount(api), Exchange.middleware.layer), tell(...Object.keys(api.groups)))
+) =>
+  Layer.merge(Layer.provide(HttpApiRoutes.mount(api), Exchange.middleware.layer), register(...Object.keys(api.groups)))
 
 /** A single group. Like the following ones it requires `authentication`. */
 export const chat = (options: ChatHttp.ChatHttpOptions) =>

@@ -132,8 +132,8 @@ describe.runIf(hasBrowser)("the page", () => {
           await rests()
           const headers = { authorization: `Bearer ${token}` }
           const found = await page.request.get(new URL("/api/me/tasks", page.url()).href, { headers })
-          const wish = call("delete_task", { task_id: (await found.json()).tasks[0].id })
-          await Effect.runPromise(server.plays("Delete it", ["Shall I? ", wish], "As you like."))
+          const deletion = call("delete_task", { task_id: (await found.json()).tasks[0].id })
+          await Effect.runPromise(server.plays("Delete it", ["Shall I? ", deletion], "As you like."))
           await say("Delete it")
           await sees("Delete “Milk”?")
           await page.reload()

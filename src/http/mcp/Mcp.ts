@@ -11,7 +11,7 @@ import { TaskTools } from "../../services/tasks/TaskTools.ts"
 import * as Users from "../Authentication.ts"
 import { showLimits, spend } from "../Authentication.ts"
 import * as Exchange from "../Exchange.ts"
-import { addressIn, Mount, PublicUrl, rootOf, tell } from "../Mount.ts"
+import { addressIn, Mount, PublicUrl, register, rootOf } from "../Mount.ts"
 import * as Messages from "./Messages.ts"
 
 export interface McpOptions {
@@ -106,7 +106,7 @@ export const layerOpen = ({ issuer, origins }: McpOptions) =>
       yield* root.add("GET", `${metadataPath}${resource}`, metadata)
       if (prefix === "") yield* root.add("GET", metadataPath, metadata)
     })
-  ).pipe(Layer.provide(Exchange.middleware.layer), Layer.merge(tell("mcp")))
+  ).pipe(Layer.provide(Exchange.middleware.layer), Layer.merge(register("mcp")))
 
 /** RFC 9728's address of a resource's metadata: before its path. */
 const metadataOf = (resource: string) => (root: URL) =>

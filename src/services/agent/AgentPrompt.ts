@@ -212,30 +212,30 @@ interface OpenStep {
 }
 
 /**
- * What was said before, turn by turn; the window may begin in the middle of one, which is left out. A turn that began with
- * a decision is the rest of the one before it. What a provider refused by itself is left out. `open` is what waits at the end. The turn
- * at `goesOn` is to go on.
+ * The history by turns. A partial turn at its start is left out, and so is a message that a provider refused. A turn that
+ * began with a decision continues the turn before it. `open` is the step at the end whose calls await approval. The turn at
+ * `goesOn` continues.
  */
 const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
   const turns: Array<Array<Prompt.Message>> = []
   let isLeftOut = true
   let open: OpenStep | undefined
-  /** Of the calls whose results have been told. */
-  let told: ReadonlySet<string> = new Set()
+  /** The ids of held back calls whose results were added. */
+  let resolved: ReadonlySet<string> = new Set()
   for (const [i, message] of history.entries()) {
     const last = turns.at(-1)
     if (message.role === "assistant") {
       // The message of the decision was deleted.
-      if (last !== undefined && open !== undefined) told = tell(last, open, "approved", message)
-      if (!isLeftOut && last !== undefined) open = pastSteps(message, told, last, i > goesOn)
-      told = new Set()
+      if (last !== undefined && open !== undefined) resolved = resolve(last, open, "approved", message)
+      if (!isLeftOut && last !== undefined) open = pastSteps(message, resolved, last, i > goesOn)
+      resolved = new Set()
       continue
     }
     const next = history[i + 1]
     const isUnanswered = next?.role !== "assistant"
     const unanswered = isUnanswered ? [assistant(ending(message.turnStatus), [])] : []
     if (message.decision != null && last !== undefined && open !== undefined) {
-      told = tell(last, open, message.decision, next)
+      resolved = resolve(last, open, message.decision, next)
       last.push(...unanswered)
     } else {
       if (last !== undefined) close(last, open)
@@ -248,7 +248,12 @@ const pastTurns = (history: ReadonlyArray<HistoryMessage>, goesOn: number) => {
 }
 
 /** Adds the results of held back calls, and returns their ids. */
-const tell = (turn: Array<Prompt.Message>, open: OpenStep, decision: Decision, answer: HistoryMessage | undefined) => {
+const resolve = (
+  turn: Array<Prompt.Message>,
+  open: OpenStep,
+  decision: Decision,
+  answer: HistoryMessage | undefined
+) => {
   turn.push(results(outcomes(open, decision, answer?.toolCalls ?? [])))
   return new Set(open.held.map(({ id }) => id))
 }
@@ -293,16 +298,16 @@ const contentSize = ({ content }: Prompt.Message): number => {
 
 const stateSize = ({ options }: Prompt.Message): number => ProviderState.keptIn(options)?.state.length ?? 0
 
-/** An answer as its steps. Every call has its result, except the held back calls of a step. Calls in `told` are left out. */
+/** An answer as its steps. Every call has its result, except the held back calls of a step. Calls in `resolved` are left out. */
 const pastSteps = (
   message: HistoryMessage,
-  told: ReadonlySet<string>,
+  resolved: ReadonlySet<string>,
   out: Array<Prompt.Message>,
   goesOn: boolean
 ): OpenStep | undefined => {
   const states = [...(message.states ?? []), ...(goesOn ? (message.heldStates ?? []) : [])]
   const all = Arr.zip(message.toolCalls ?? [], message.places ?? [])
-  const calls = told.size === 0 ? all : all.filter(([{ id }]) => !told.has(id))
+  const calls = resolved.size === 0 ? all : all.filter(([{ id }]) => !resolved.has(id))
   const held = message.held ?? []
   const steps = Arr.isNonEmptyArray(calls) ? Arr.groupWith(calls, ([, a], [, b]) => a.step === b.step) : []
   let [from, last] = [0, 0]

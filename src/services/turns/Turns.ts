@@ -228,7 +228,7 @@ const make = (options: TurnsOptions) =>
           FOR SHARE OF t
         )
         INSERT INTO turn_output (user_id, turn_id, part, text) SELECT user_id, id, part, text FROM own
-        -- Had been kept, though its sender was not told so; since then more was said.
+        -- The row was stored, but its confirmation was lost. Since then the part has more text.
         ON CONFLICT (user_id, turn_id, part) DO UPDATE SET text = excluded.text`
     )
 

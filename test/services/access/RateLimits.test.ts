@@ -17,14 +17,14 @@ const take = (policy: Policy, user: UserId, requests?: number) =>
 const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
   it.live("of 500 concurrent requests exactly the limit is allowed", () =>
     Effect.gen(function* () {
-      const standings = yield* Effect.all(
+      const results = yield* Effect.all(
         Arr.makeBy(500, () => take("api", ada)),
         { concurrency: "unbounded" }
       )
-      const allowed = standings.filter((standing) => standing.allowed)
+      const allowed = results.filter((result) => result.allowed)
       assert.strictEqual(allowed.length, 100)
       assert.sameMembers(
-        allowed.map((standing) => standing.remaining),
+        allowed.map((result) => result.remaining),
         Arr.range(0, 99)
       )
     }).pipe(Effect.provide(layer(limits)))
@@ -67,9 +67,9 @@ const contract = (layer: (limits: Limits) => Layer.Layer<RateLimits>) => {
 
   it.live("the count restarts after the window, and refused requests do not extend it", () =>
     Effect.gen(function* () {
-      const standings = yield* Effect.all(Arr.makeBy(3, () => take("chat", ada)))
+      const results = yield* Effect.all(Arr.makeBy(3, () => take("chat", ada)))
       assert.deepStrictEqual(
-        standings.map((standing) => standing.allowed),
+        results.map((result) => result.allowed),
         [true, false, false]
       )
       yield* Effect.sleep("1050 millis")
@@ -139,12 +139,12 @@ describe.runIf(redisUrl)("RateLimits.layerRedis", () => {
     Effect.gen(function* () {
       const prefix = `test-${crypto.randomUUID()}`
       const nodes = yield* Effect.all(Arr.makeBy(3, () => Layer.build(Layer.fresh(layerRedis(limits, prefix)))))
-      const standings = yield* Effect.forEach(
+      const results = yield* Effect.forEach(
         nodes.flatMap((node) => Arr.makeBy(100, () => node)),
         (node) => Effect.provide(take("api", ada), node),
         { concurrency: "unbounded" }
       )
-      assert.strictEqual(standings.filter((standing) => standing.allowed).length, 100)
+      assert.strictEqual(results.filter((result) => result.allowed).length, 100)
     }).pipe(Effect.scoped)
   )
 })
@@ -197,9 +197,9 @@ describe("a Redis that is away", () => {
       const log = yield* logged
       const url = yield* listen(answer)
       yield* Effect.gen(function* () {
-        const standings = yield* Effect.all(Arr.makeBy(7, () => take("chat", ada)))
+        const results = yield* Effect.all(Arr.makeBy(7, () => take("chat", ada)))
         assert.deepStrictEqual(
-          standings.map((standing) => standing.allowed),
+          results.map((result) => result.allowed),
           [true, true, true, true, true, false, false]
         )
         assert.isFalse(yield* Effect.flatMap(RateLimits, (limits) => limits.ready))

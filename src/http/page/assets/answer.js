@@ -1,10 +1,10 @@
-/* One answer: texts and tool calls, in the order in which they came, and what can be done with it once it is over. */
+/* One answer: its texts and tool calls in order, and the actions after its end. */
 
 import { call, tell } from "./api.js"
 import { h, toast } from "./dom.js"
 import * as words from "./words.js"
 
-/** Of the tasks that a call names, as far as they can be found. */
+/** The titles of a call's tasks, if they are found. */
 const titlesOf = async (parameters) => {
   const { task_id, task_ids } = parameters ?? {}
   const ids = [task_id, task_ids].flat().filter(Number.isInteger)
@@ -23,7 +23,7 @@ export class Answer {
     this.hasChanged = false
   }
 
-  /** It is still being made: screen readers wait, and read it once as a whole. */
+  /** While the answer is incomplete, screen readers wait, and then read it once. */
   begin() {
     this.element.setAttribute("aria-busy", "true")
     this.parts.append(this.waiting)
@@ -31,7 +31,7 @@ export class Answer {
   }
 
   text(piece) {
-    // Between the texts of two steps there are empty lines, which paragraphs need not show.
+    // The texts of two steps are separated by empty lines, which paragraphs do not need.
     const text = this.paragraph === undefined ? piece.trimStart() : piece
     if (text === "") return
     this.paragraph ??= this.add(h("p"))
@@ -55,12 +55,12 @@ export class Answer {
     this.hasChanged ||= words.isChange({ result, tool })
   }
 
-  /** Calls that wait for the user to say whether they may run, which `onDecide` is told. */
+  /** Calls that await the user's approval. `onDecide` gets the decision. */
   wait(calls, onDecide) {
     for (const { parameters, tool } of calls) {
-      const text = h("p", {}, words.wish({ parameters, tool }))
-      this.add(h("div", { class: "wish" }, text))
-      titlesOf(parameters).then((titles) => text.replaceChildren(words.wish({ parameters, titles, tool })))
+      const text = h("p", {}, words.awaitingCall({ parameters, tool }))
+      this.add(h("div", { class: "awaiting-call" }, text))
+      titlesOf(parameters).then((titles) => text.replaceChildren(words.awaitingCall({ parameters, titles, tool })))
     }
     const decide = (decision) => () => onDecide(decision)
     this.add(
@@ -79,12 +79,12 @@ export class Answer {
     return part
   }
 
-  /** How it ended: with a reason if it was not completed, and then with another try if there is something to say again. */
+  /** Shows the end of the turn: the reason if it was not completed, with a retry if the message is known. */
   end({ detail, onRetry, status, turnId }) {
     this.isRunning = false
     this.element.removeAttribute("aria-busy")
     this.waiting.remove()
-    // A call whose turn ended before it did has come to nothing.
+    // A call that was running at the end of its turn has no effect.
     for (const element of this.parts.querySelectorAll(".running")) element.className = "call error"
     const button = (text, click) => h("button", { class: "plain", click }, text)
     const retry = () => {

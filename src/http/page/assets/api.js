@@ -1,5 +1,5 @@
 /*
- * The service's API, as any client has it: a bearer token, JSON, problem documents. Addresses are relative to this file,
+ * A client of the service's API: a bearer token, JSON, problem documents. URLs are relative to this file,
  * so that the page also works behind a proxy that adds a path.
  */
 
@@ -8,7 +8,7 @@ const stored = "taskchat-token"
 
 let token = sessionStorage.getItem(stored)
 
-/** Takes the token out of the address bar, where `npm start` puts it, and keeps it for as long as the tab is open. */
+/** Moves the token from the URL that `npm start` prints to the session of the tab. */
 export const takeToken = () => {
   const given = new URLSearchParams(location.hash.slice(1)).get("token")
   if (given === null) return
@@ -24,7 +24,7 @@ export const setToken = (given) => {
 
 export const hasToken = () => token !== null
 
-/** The service has refused, or nobody answers (`disconnected`); the message says why, in words. */
+/** The service refused a request or does not answer (`disconnected`). The message is for the user. */
 export class Problem extends Error {
   constructor({ code = "unavailable", detail = "The service does not answer.", ...about }) {
     super(detail)
@@ -32,7 +32,7 @@ export class Problem extends Error {
   }
 }
 
-/** An answer, or the `Problem` that it is. */
+/** Returns the response, or throws its `Problem`. */
 export const request = async (method, path, { body, headers } = {}) => {
   const response = await fetch(new URL(`api/me/${path}`, root), {
     method,
@@ -51,7 +51,7 @@ export const request = async (method, path, { body, headers } = {}) => {
   throw new Problem(problem)
 }
 
-/** An answer's JSON; null where it has none. */
+/** The JSON of a response, null without a body. */
 export const call = async (method, path, body) => {
   const response = await request(method, path, { body })
   return response.status === 204 ? null : response.json()
@@ -59,5 +59,5 @@ export const call = async (method, path, body) => {
 
 export const timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone
 
-/** The page's parts tell each other by events of the window: `tasks`, `conversations`, `signed-out`. */
+/** Modules notify each other with events of the window: `tasks`, `conversations`, `signed-out`. */
 export const tell = (name, detail) => dispatchEvent(new CustomEvent(name, { detail }))

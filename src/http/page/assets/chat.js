@@ -1,4 +1,4 @@
-/* The messages of one conversation, the turn that runs in it, and the field to write in. */
+/* The messages of one conversation, its running turn, and the input field. */
 
 import { Answer } from "./answer.js"
 import { call, tell } from "./api.js"
@@ -11,15 +11,15 @@ const suggestions = ["Add buy milk and call the bank tomorrow at 9", "What is du
 const log = $("log")
 const field = $("message")
 
-/** The conversation that is shown. Another one takes its place, and what is still read for this one is dropped. */
+/** The shown conversation. When another one is opened, pending reads for this one are dropped. */
 let shown = { id: null }
 
-/** The turn that is being read, if one is; it has no id before its first event. */
+/** The turn that is being read, if any. It has no id before its first event. */
 let running = null
 
 const scrollToEnd = () => log.scrollTo({ top: log.scrollHeight })
 
-/** Changes the log, and keeps its end in view if it was. */
+/** Changes the log, and keeps its end in view if it was in view. */
 const append = (change) => {
   const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80
   change()
@@ -39,14 +39,14 @@ const userMessage = (text) =>
 
 const endings = { turn_cancelled: "cancelled", agent_timeout: "timed_out", turn_interrupted: "interrupted" }
 
-/** What waited is decided now, one way or the other. */
+/** Removes the buttons of decided calls. */
 const stopWaiting = () => {
-  for (const element of log.querySelectorAll(".wish, .decision")) element.remove()
+  for (const element of log.querySelectorAll(".awaiting-call, .decision")) element.remove()
 }
 
 const decided = { approve: "Approve", decline: "Decline" }
 
-/** Offers to decide on the calls that a turn left waiting. */
+/** Offers to approve or decline the awaiting calls of a turn. */
 const offer = (answer, turnId, calls) =>
   answer.wait(calls, (decision) => {
     if (running !== null) return
@@ -119,7 +119,7 @@ const empty = () =>
     h("div", { class: "suggestions" }, ...suggestions.map((text) => h("button", { click: () => send(text) }, text)))
   )
 
-/** A kept message, with what else is known of how it ended. */
+/** A stored message, with the end of its turn if known. */
 const kept = ({ awaiting, content, parts, role, status, tool_calls, turn_id }, ending) => {
   if (role === "user") return userMessage(content)
   const answer = new Answer()
@@ -135,7 +135,7 @@ const kept = ({ awaiting, content, parts, role, status, tool_calls, turn_id }, e
 const page = (id, before = Number.MAX_SAFE_INTEGER) =>
   call("GET", `conversations/${id}/messages?include=parts&limit=50&before=${before}`)
 
-/** A page of messages, behind a button for those before it; `ending` is the last one's. */
+/** A page of messages, with a button for earlier ones. `ending` belongs to the last message. */
 const pageOf = ({ has_more, messages }, ending) => {
   const conversation = shown
   const load = async () => {
@@ -150,7 +150,7 @@ const pageOf = ({ has_more, messages }, ending) => {
   return has_more ? [button, ...shownMessages] : shownMessages
 }
 
-/** Shows a conversation, and reads on a turn that still runs in it; null begins a new one. */
+/** Shows a conversation and reads its running turn. Null begins a new conversation. */
 export const open = async (id) => {
   const conversation = { id }
   shown = conversation
@@ -163,7 +163,7 @@ export const open = async (id) => {
   try {
     const found = await page(id)
     const last = found.messages.at(-1)
-    // Without an answer, or with half of one, its turn says what became of it.
+    // If the answer is missing or incomplete, its turn has the reason.
     const isOpen = last !== undefined && (last.role === "user" || last.status !== "completed")
     const turn = isOpen ? await call("GET", `turns/${last.turn_id}`) : null
     if (conversation !== shown) return
@@ -188,7 +188,7 @@ const resume = ({ status, turn_id }, ending) => {
   else answer.end({ status, turnId: turn_id, ...ending })
 }
 
-/** A turn that has no id yet is stopped as soon as it has one. */
+/** A turn without an id is stopped as soon as it has one. */
 const stop = () => {
   $("stop").disabled = true
   running.isStopped = true

@@ -1,4 +1,4 @@
-/* The list of conversations, and which of them is open: its id is in the address, so that a reload keeps it. */
+/* The list of conversations. The id of the open one is in the URL, so that a reload keeps it. */
 
 import { call } from "./api.js"
 import * as chat from "./chat.js"
@@ -12,7 +12,7 @@ const titleOf = ({ title }) => title ?? "Without a title"
 
 const idInAddress = () => Number(new URLSearchParams(location.hash.slice(1)).get("conversation")) || null
 
-/** Shows which one is open, without opening it. */
+/** Marks the open conversation in the list. */
 const mark = (id) => {
   openId = id
   const hash = id === null ? "" : `#conversation=${id}`
@@ -71,7 +71,7 @@ const more = async () => {
   render()
 }
 
-/** A search looks at the titles of the thousand latest. */
+/** A search covers the titles of the latest thousand conversations. */
 const search = async () => {
   render()
   while ($("find").value !== "" && next !== null && conversations.length < 1000) await more()

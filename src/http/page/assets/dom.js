@@ -1,11 +1,11 @@
-/* Elements, questions, and short messages at the foot of the page. */
+/* Elements, dialogs, and short messages at the bottom of the page. */
 
 /** The element of the page with this id. */
 export const $ = (id) => document.getElementById(id)
 
 /**
- * A new element. Attributes that are functions listen to the event they are named after; attributes and children that are
- * null, undefined or false are left out. Children are elements or text; text stays text, whatever it says.
+ * Creates an element. Attributes that are functions are listeners for the event of that name. Attributes and children that
+ * are null, undefined or false are left out. Children are elements or text. Text is never parsed as HTML.
  */
 export const h = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag)
@@ -21,7 +21,7 @@ const isThere = (value) => value !== null && value !== undefined && value !== fa
 
 let hiding
 
-/** Says something for a few seconds, or longer with a button that takes it back, so that there is time to press it. */
+/** Shows a message for a few seconds, or longer with an undo button, so that there is time to press it. */
 export const toast = (text, undo) => {
   const hide = () => $("toast").replaceChildren()
   const take = () => {
@@ -35,15 +35,15 @@ export const toast = (text, undo) => {
   hiding = setTimeout(hide, undo ? 30_000 : 8000)
 }
 
-/** Says why something was refused, and goes on with undefined. Nothing is lost. */
+/** Shows the reason of a refusal, and returns undefined. */
 export const orSay = (promise) => promise.catch(({ message }) => toast(message))
 
-// Enter in a field presses a form's first button that submits, which has to be the one that says yes.
+// Enter in a field presses the first submit button of a form, which must be the confirming one.
 for (const button of document.querySelectorAll("dialog button[type=button]")) {
   button.addEventListener("click", () => button.closest("dialog").close(button.value))
 }
 
-/** Shows a dialog and returns the button it was closed with. */
+/** Shows a dialog and returns the value of the pressed button. */
 export const shown = (dialog) =>
   new Promise((resolve) => {
     dialog.returnValue = "cancel"
@@ -51,7 +51,7 @@ export const shown = (dialog) =>
     dialog.showModal()
   })
 
-/** Asks a question. Returns null, or what was typed where `value` is given. */
+/** Asks a question. Returns null if cancelled, or the entered text if `value` is given. */
 export const ask = async ({ title, text = "", yes, value, isDanger }) => {
   const dialog = $("ask")
   const [field] = dialog.getElementsByTagName("input")

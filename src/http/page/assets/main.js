@@ -27,7 +27,7 @@ $("sign-in").addEventListener("submit", (event) => {
 $("leave").addEventListener("click", () => signOut())
 addEventListener("signed-out", ({ detail }) => signOut(detail ?? "The token is no longer accepted."))
 
-// On small screens the lists lie over the conversation, one at a time.
+// On small screens, one of the lists covers the conversation at a time.
 const show = (name) => {
   document.body.dataset.open = name
   $(name).querySelector("[data-close]").focus()

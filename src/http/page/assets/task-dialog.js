@@ -7,7 +7,7 @@ import { dueDay } from "./words.js"
 const dialog = $("task-dialog")
 const form = dialog.querySelector("form")
 
-/** Fills the dialog with a task as it is now. */
+/** Fills the dialog with a task. */
 const read = async (id) => {
   const response = await request("GET", `tasks/${id}`)
   const task = await response.json()
@@ -22,7 +22,7 @@ const read = async (id) => {
   return { task, before: fields(), version: response.headers.get("etag") }
 }
 
-/** What is in the dialog, as the API has it. */
+/** The fields of the dialog in the form of the API. */
 const fields = () => {
   const value = (name) => form.elements[name].value.trim() || null
   const date = value("date")
@@ -40,8 +40,8 @@ const fields = () => {
 }
 
 /**
- * The members of `after` that are not as in `before`. A due date changes as a whole: day and time belong together, and
- * "every day at 9" means nine o'clock here.
+ * The members of `after` that differ from `before`. Day and time of a due date are sent together with the time zone, so that
+ * "every day at 9" means local time.
  */
 const differences = (before, after) => {
   const names = Object.keys(after).filter((name) => JSON.stringify(after[name]) !== JSON.stringify(before[name]))
@@ -56,8 +56,8 @@ const differences = (before, after) => {
 }
 
 /**
- * Asks for a task's fields until they are saved or given up; what was refused stays as it was typed. Returns the task as it
- * was before, with the `patch` that was made, if any, or whether it is to be deleted.
+ * Shows the dialog until the task is saved or the dialog is cancelled. Refused input stays in the fields. Returns the previous
+ * task with the `patch` that was made, if any, or the request to delete it.
  */
 export const edit = async (id) => {
   let shownTask = await read(id)

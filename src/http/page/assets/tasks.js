@@ -1,4 +1,4 @@
-/* The task list: what is overdue first, and what is done at the end. It follows what the agent does. */
+/* The task list: overdue tasks first, completed tasks last. It is updated while the agent works. */
 
 import { call } from "./api.js"
 import { $, ask, h, orSay, toast } from "./dom.js"
@@ -32,7 +32,7 @@ const more = async () => {
 
 let asked = null
 
-/** Reads the list again, once for however many changes come at a time. */
+/** Reads the list again. Several changes at once lead to one read. */
 export const refresh = () => {
   asked ??= new Promise((resolve) => setTimeout(resolve, 100)).then(async () => {
     asked = null
@@ -102,7 +102,7 @@ const row = (task) => {
 
 const patch = (task, changes) => call("PATCH", `tasks/${task.id}`, changes)
 
-/** Says what was done, and offers to take it back. */
+/** Shows the change and offers to undo it. */
 const done = (text, task, back) => {
   const undo = async () => {
     await orSay(patch(task, back).then(() => toast(`“${task.title}” is as it was.`)))
@@ -113,7 +113,7 @@ const done = (text, task, back) => {
 
 const complete = async (task) => {
   const isDone = !task.completed
-  // Of a repeating task this one occurrence is done, and the next one takes its place.
+  // A repeating task shows its next occurrence.
   const isOnce = isDone && task.repeat !== null
   const changed = await orSay(patch(task, { completed: isDone, ...(isOnce && { occurrence: task.due_date }) }))
   if (changed === undefined) return
@@ -124,10 +124,10 @@ const complete = async (task) => {
   })
 }
 
-/** When a task is due, as a change says it. */
+/** The due date of a task as members of a change. */
 const dueOf = ({ due_at, due_date, time_zone }) => ({ due_date, due_at, ...(due_at !== null && { time_zone }) })
 
-/** What takes a change back. Without a date a task does not repeat, so its date brings the repetition back. */
+/** The change that undoes a change. A repeat needs a date, so it is restored together with the date. */
 const undoing = (patch, task) => {
   const isRepeat = "repeat" in patch || (patch.due_date === null && task.repeat !== null)
   return {
@@ -137,7 +137,7 @@ const undoing = (patch, task) => {
   }
 }
 
-/** Asks what is to change, or whether the task is to go. */
+/** Edits or deletes a task with the dialog. */
 const change = async ({ id }) => {
   const { isDeleted, patch, task } = await edit(id)
   if (isDeleted) await remove(task)
@@ -158,7 +158,7 @@ $("add").addEventListener("submit", async (event) => {
   await refresh()
 })
 addEventListener("tasks", refresh)
-// Other clients change tasks too, and what is due depends on the day.
+// Other clients may change tasks, and overdue tasks depend on the day.
 addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && !$("app").hidden) refresh()
 })

@@ -1,13 +1,13 @@
-/* Turns: say or decide something, read the events to the last one whatever becomes of the connection, stop. */
+/* Turns: send a message or a decision, read all events with reconnects, and stop a turn. */
 
 import { call, request, timeZone } from "./api.js"
 
-/** A random key; `crypto.randomUUID` is for secure contexts alone. */
+/** A random key. `crypto.randomUUID` exists only in secure contexts. */
 const randomKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("-")
 
 /**
- * Says something and yields the turn's events as they come, to the last. The key makes it safe to send again if the
- * connection breaks before the service has answered. `onCut` hears whether the connection is broken.
+ * Sends a message and yields the events of its turn up to the last one. The key makes it safe to send the message again if
+ * the connection breaks before the answer. `onCut` is called when the connection breaks and when it is restored.
  */
 export const say = (message, conversationId, onCut) => {
   const body = { message, conversation_id: conversationId, time_zone: timeZone }
@@ -15,18 +15,18 @@ export const say = (message, conversationId, onCut) => {
   return read(() => request("POST", "chat/stream", { body, headers }), undefined, onCut)
 }
 
-/** Approves or declines what a turn left waiting, and yields the events of the turn that this begins. */
+/** Approves or declines the awaiting calls of a turn, and yields the events of the new turn. */
 export const decide = (turnId, decision, onCut) => {
   const headers = { accept: "text/event-stream", "idempotency-key": randomKey() }
   return read(() => request("POST", `turns/${turnId}/${decision}`, { headers }), undefined, onCut)
 }
 
-/** The events of a turn from its start, live while it runs. */
+/** The events of a turn from its start, also while it runs. */
 export const follow = (turnId, onCut) => read(undefined, turnId, onCut)
 
 export const cancel = (turnId) => call("POST", `turns/${turnId}/cancel`)
 
-/** After a cut it reads on behind the last event that came, so that none is missing and none comes twice. */
+/** After a cut it continues after the last event, without gaps or repeats. */
 async function* read(open, turnId, onCut) {
   let headers = {}
   for (let tries = 0; ; tries++) {
@@ -42,7 +42,7 @@ async function* read(open, turnId, onCut) {
         if (data.done) return
       }
     } catch (error) {
-      // A body that breaks off is a `TypeError`.
+      // A broken body throws a `TypeError`.
       const isCut = error instanceof TypeError || error.code === "disconnected"
       const isAway = error.code === "unavailable" && turnId !== undefined
       if (!isCut && !isAway) throw error
@@ -52,7 +52,7 @@ async function* read(open, turnId, onCut) {
   }
 }
 
-/** Longer each time, but no longer than it takes the browser to find out that the network is back. */
+/** Exponential backoff, which ends early when the browser is online again. */
 const pause = (tries) =>
   new Promise((resolve) => {
     const go = () => {
@@ -64,7 +64,7 @@ const pause = (tries) =>
     addEventListener("online", go)
   })
 
-/** Server-sent events, with their data as what the JSON in it says. */
+/** Server-sent events with parsed JSON data. */
 async function* eventsOf(body) {
   let text = ""
   for await (const piece of body.pipeThrough(new TextDecoderStream())) {

@@ -1,8 +1,8 @@
-/** What is said of things in people's words: days, tool calls, how turns end. */
+/** Texts for days, tool calls and the ends of turns. */
 
 const day = 86_400_000
 
-/** The date of a time, of now if none is given, where the user is. */
+/** The local date of a time. Default: now. */
 export const dateOf = (time = new Date()) =>
   [time.getFullYear(), time.getMonth() + 1, time.getDate()].map((n) => String(n).padStart(2, "0")).join("-")
 
@@ -23,10 +23,10 @@ const dayInWords = (date) => {
   ).format(atNoon(date))
 }
 
-/** The day on which a task is due where the user is; null if it has none. */
+/** The local due date of a task, null without one. */
 export const dueDay = ({ due_at, due_date }) => (due_at ? dateOf(new Date(due_at)) : due_date)
 
-/** When a task with a date is due, where the user is. */
+/** The local due date and time of a task as text. */
 export const due = (task) => {
   const time = task.due_at ? ` at ${new Date(task.due_at).toTimeString().slice(0, 5)}` : ""
   return `${dayInWords(dueDay(task))}${time}`
@@ -35,7 +35,7 @@ export const due = (task) => {
 const quoted = (title) => (title ? `“${title}”` : "a task")
 const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`
 
-/** While a call runs, by its tool. */
+/** Texts for a running call, by tool. */
 const running = {
   list_tasks: () => "Looking at the tasks",
   get_task: () => "Looking at a task",
@@ -54,7 +54,7 @@ const several = (verb, tasks) =>
 
 const withDue = (text, task) => (task?.due_date ? `${text}, due ${due(task)}` : text)
 
-/** Once a call has run. */
+/** Texts for an ended call, by tool. */
 const done = {
   list_tasks: (_, { tasks = [], total }) => `Looked at the tasks: ${total ?? tasks.length} found`,
   get_task: (_, { task }) => `Looked at ${quoted(task?.title)}`,
@@ -66,8 +66,8 @@ const done = {
   delete_task: (_, { task }) => `Deleted ${quoted(task?.title)}`
 }
 
-/** What a call would do, before it may. */
-const wishes = {
+/** Texts for a call that awaits approval, by tool. */
+const awaitingTexts = {
   create_task: ({ title }) => `Add ${quoted(title)}`,
   create_tasks: ({ tasks = [] }) => several("Add", tasks),
   update_task: ({ title }, named) => (title ? `Rename ${named} to ${quoted(title)}` : `Change ${named}`),
@@ -77,7 +77,7 @@ const wishes = {
 
 const plain = (tool) => tool.replaceAll("_", " ")
 
-/** A tool call, running or over. */
+/** The text for a tool call, running or ended. */
 export const toolCall = ({ parameters, result, tool }) => {
   const given = parameters ?? {}
   if (result === undefined) return `${(running[tool] ?? (() => `Running ${plain(tool)}`))(given)} …`
@@ -85,18 +85,18 @@ export const toolCall = ({ parameters, result, tool }) => {
   return (done[tool] ?? (() => `Ran ${plain(tool)}`))(given, result)
 }
 
-/** A call that waits for the user's approval, with the titles of its tasks as soon as they are known. */
-export const wish = ({ parameters, titles = [], tool }) => {
+/** The text for a call that awaits approval, with the titles of its tasks if known. */
+export const awaitingCall = ({ parameters, titles = [], tool }) => {
   const named = titles.length === 0 ? "a task" : titles.map(quoted).join(", ")
-  return `${(wishes[tool] ?? (() => `Run ${plain(tool)}`))(parameters ?? {}, named)}?`
+  return `${(awaitingTexts[tool] ?? (() => `Run ${plain(tool)}`))(parameters ?? {}, named)}?`
 }
 
 const readOnly = ["list_tasks", "get_task"]
 
-/** Whether a call has changed tasks. */
+/** True if a call has changed tasks. */
 export const isChange = ({ result, tool }) => result?.status === "success" && !readOnly.includes(tool)
 
-/** How a turn ended that was not completed. */
+/** Texts for the ends of turns that were not completed. */
 export const ending = {
   failed: "The answer failed.",
   timed_out: "The answer took too long.",
