@@ -6,9 +6,9 @@ import type { Lifetime } from "../domain/ProviderState.ts"
 import { CurrentRequestLimit, RequestLimit } from "../domain/RequestLimit.ts"
 import * as Pull from "../runtime/Pull.ts"
 import type { Part } from "../runtime/StreamText.ts"
-import { Alarms } from "../runtime/Timeouts.ts"
+import { Timeouts } from "../runtime/Timeouts.ts"
 import * as Echo from "./Echo.ts"
-import { type Client, Exchange, type Outcome, patience, type Taken } from "./Exchange.ts"
+import { type Client, Exchange, endTimeout, type Outcome, type Taken } from "./Exchange.ts"
 import * as Failures from "./Failures.ts"
 import * as OptionalMembers from "./OptionalMembers.ts"
 import type { Wire, WireState } from "./Wire.ts"
@@ -81,8 +81,8 @@ export const make = <State extends WireState>(
       origin,
       echoes: options.echoes ?? Echo.lifetimeAt(url),
       idle,
-      silences: Number.isFinite(idle) ? yield* Alarms.make(idle) : undefined,
-      ends: yield* Alarms.make(patience)
+      idleTimeouts: Number.isFinite(idle) ? yield* Timeouts.make(idle) : undefined,
+      endTimeouts: yield* Timeouts.make(endTimeout)
     }
     /** Members that this provider has refused. */
     const refused = new Set<string>()

@@ -5,7 +5,7 @@ import type { Lifetime } from "../domain/ProviderState.ts"
 import type { Headers } from "../domain/RetryDelay.ts"
 import type * as Pull from "../runtime/Pull.ts"
 import type { Part } from "../runtime/StreamText.ts"
-import { type Alarm, type Alarms, elapsed } from "../runtime/Timeouts.ts"
+import { elapsed, type Timeout, type Timeouts } from "../runtime/Timeouts.ts"
 import * as Decompression from "./Decompression.ts"
 import * as Echo from "./Echo.ts"
 import { EventReader, type ServerSentEvent } from "./EventReader.ts"
@@ -21,17 +21,17 @@ export interface Client {
   /** Base URL and model. Identifies the provider for `Echo`. */
   readonly origin: string
   readonly echoes: Lifetime
-  /** The longest silence in milliseconds. If it is infinite, `silences` is undefined. */
+  /** The longest silence in milliseconds. If it is infinite, `idleTimeouts` is undefined. */
   readonly idle: number
-  readonly silences: Alarms | undefined
-  /** Timeouts of `patience` for the ends of answers, errors and connections. */
-  readonly ends: Alarms
+  readonly idleTimeouts: Timeouts | undefined
+  /** Timeouts of `endTimeout` for the ends of answers, errors and connections. */
+  readonly endTimeouts: Timeouts
 }
 
 /**
  * Milliseconds until an answer must end after its finish reason, an error must be complete, or a connection must end.
  */
-export const patience = 1000
+export const endTimeout = 1000
 
 export interface Outcome {
   /** Called when the first part of an answer arrives. */
@@ -70,8 +70,8 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
   #clock: Clock.Clock | undefined
   /** When the current wait began. Reset by each arrival. */
   #waitingSince: number | undefined
-  #silence: Alarm | undefined
-  #grace: Alarm | undefined
+  #idleTimeout: Timeout | undefined
+  #endTimeout: Timeout | undefined
   #lastEventAt = 0
   #status = 0
   #headers: Headers = {}
@@ -104,20 +104,20 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
       this.#body = ""
       return this.#take(clock)
     })
-    const { silences } = this.#client
-    return silences === undefined ? begun : Effect.zipRight(this.#listenTo(silences, clock), begun)
+    const { idleTimeouts } = this.#client
+    return idleTimeouts === undefined ? begun : Effect.zipRight(this.#limitIdle(idleTimeouts, clock), begun)
   })
 
   readonly close = (): Effect.Effect<void> => {
-    this.#silence?.off()
-    this.#grace?.off()
+    this.#idleTimeout?.cancel()
+    this.#endTimeout?.cancel()
     if (this.#isClosed) return Effect.void
     if (!this.#isOver || this.#failure !== undefined) {
       this.#abort()
       return Effect.void
     }
     // Let the connection read to the end, so that it can be reused. This happens in the background.
-    return this.#client.ends.set(() => {
+    return this.#client.endTimeouts.schedule(() => {
       this.#abort()
       return undefined
     })
@@ -132,7 +132,7 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
       // No canceller: resuming an interrupted fiber has no effect, and a canceller would triple the time of a wait.
       this.#wake = resume
     })
-    return this.#isEnding && this.#grace === undefined ? Effect.zipRight(this.#waitForEnd(clock), next) : next
+    return this.#isEnding && this.#endTimeout === undefined ? Effect.zipRight(this.#waitForEnd(clock), next) : next
   }
 
   #taken(): Taken | undefined {
@@ -154,30 +154,30 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
 
   #waitForEnd(clock: Clock.Clock): Effect.Effect<void> {
     this.#lastEventAt = elapsed(clock)
-    const ring = () => {
-      const left = this.#lastEventAt + patience - elapsed(clock)
-      if (left > 0) return Math.min(left, patience)
+    const onTimeout = () => {
+      const left = this.#lastEventAt + endTimeout - elapsed(clock)
+      if (left > 0) return Math.min(left, endTimeout)
       this.#close()
       this.#abort()
       return undefined
     }
-    return this.#client.ends.set(ring, (alarm) => {
-      this.#grace = alarm
+    return this.#client.endTimeouts.schedule(onTimeout, (timeout) => {
+      this.#endTimeout = timeout
     })
   }
 
   /** Sets one idle timeout per request instead of one per wait. */
-  #listenTo(silences: Alarms, clock: Clock.Clock): Effect.Effect<void> {
+  #limitIdle(idleTimeouts: Timeouts, clock: Clock.Clock): Effect.Effect<void> {
     const { idle } = this.#client
-    const ring = () => {
+    const onTimeout = () => {
       const left = this.#waitingSince === undefined ? idle : this.#waitingSince + idle - elapsed(clock)
       if (left > 0) return left
       this.#end(this.#client.failures.silent)
       this.#abort()
       return undefined
     }
-    return silences.set(ring, (alarm) => {
-      this.#silence = alarm
+    return idleTimeouts.schedule(onTimeout, (timeout) => {
+      this.#idleTimeout = timeout
     })
   }
 
@@ -340,7 +340,7 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
     if (this.#isOver) return
     this.#isOver = true
     this.#failure = failure
-    this.#grace?.off()
+    this.#endTimeout?.cancel()
     this.#arrived()
   }
 
@@ -348,7 +348,7 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
     const wake = this.#wake
     if (wake === undefined) return
     // If the end timeout must be set, resume the waiting fiber with an effect that sets it.
-    const taken = this.#taken() ?? (this.#isEnding && this.#grace === undefined ? this.pull : undefined)
+    const taken = this.#taken() ?? (this.#isEnding && this.#endTimeout === undefined ? this.pull : undefined)
     this.#waitingSince = taken === undefined && this.#clock !== undefined ? elapsed(this.#clock) : undefined
     if (taken === undefined) return
     this.#wake = undefined

@@ -1,25 +1,25 @@
 import { Cause, type Clock, Effect, type Scope } from "effect"
 
-/** Rings, unless it is off by then. */
-export interface Alarm {
-  readonly off: () => void
+/** A scheduled timeout. */
+export interface Timeout {
+  readonly cancel: () => void
 }
 
-interface Pending extends Alarm {
+interface Pending extends Timeout {
   at: number
-  /** Among those that are set; negative when it is not. */
+  /** The position in the list of scheduled timeouts; negative when it is not scheduled. */
   index: number
-  readonly ring: () => number | undefined
+  readonly onTimeout: () => number | undefined
 }
 
 /**
- * Timeouts of one length. One fiber sleeps for all of them, where a timeout of its own costs each a fiber, a timer and a
- * race; while none is set it ends.
+ * Timeouts of one length. One fiber sleeps for all of them, and ends when none is scheduled. `Effect.timeout` would cost each
+ * a fiber, a timer and a race.
  */
-export class Alarms {
+export class Timeouts {
   readonly #millis: number
   readonly #scope: Scope.Scope
-  /** In any order. A set makes new tables as it goes, and its old ones would keep what they held for long. */
+  /** In any order. Not a `Set`: it makes new tables as it changes, and the old ones keep what they held for long. */
   readonly #pending: Array<Pending> = []
   #isWatched = false
 
@@ -28,19 +28,24 @@ export class Alarms {
     this.#scope = scope
   }
 
-  /** They ring as long as the scope is open. */
-  static readonly make = (millis: number): Effect.Effect<Alarms, never, Scope.Scope> =>
-    Effect.map(Effect.scope, (scope) => new Alarms(millis, scope))
+  /** When the scope closes, all timeouts are cancelled. */
+  static readonly make = (millis: number): Effect.Effect<Timeouts, never, Scope.Scope> =>
+    Effect.map(Effect.scope, (scope) => new Timeouts(millis, scope))
 
   /**
-   * `ring` is called when the time is up. It may ask for more: so many milliseconds, at most as many as there were first.
-   * `keep` is handed the alarm as it is set, so that nothing comes between.
+   * Calls `onTimeout` when the time is up. If it returns milliseconds, at most the length of these timeouts, it is called again
+   * after them. `keep` gets the timeout in the same step in which it is scheduled, so that it cannot be lost.
    */
-  set(ring: () => number | undefined, keep: (alarm: Alarm) => void = () => {}): Effect.Effect<void> {
+  schedule(onTimeout: () => number | undefined, keep: (timeout: Timeout) => void = () => {}): Effect.Effect<void> {
     return Effect.clockWith((clock) => {
-      const alarm: Pending = { at: elapsed(clock) + this.#millis, index: -1, ring, off: () => this.#remove(alarm) }
-      this.#add(alarm)
-      keep(alarm)
+      const timeout: Pending = {
+        at: elapsed(clock) + this.#millis,
+        index: -1,
+        onTimeout,
+        cancel: () => this.#remove(timeout)
+      }
+      this.#add(timeout)
+      keep(timeout)
       return this.#isWatched ? Effect.void : this.#beginWatch(clock)
     })
   }
@@ -55,52 +60,54 @@ export class Alarms {
     )
   }
 
-  #add(alarm: Pending) {
-    alarm.index = this.#pending.push(alarm) - 1
+  #add(timeout: Pending) {
+    timeout.index = this.#pending.push(timeout) - 1
   }
 
-  #remove(alarm: Pending) {
-    if (alarm.index < 0) return
+  #remove(timeout: Pending) {
+    if (timeout.index < 0) return
     const last = this.#pending.pop()
-    if (last !== undefined && last !== alarm) {
-      this.#pending[alarm.index] = last
-      last.index = alarm.index
+    if (last !== undefined && last !== timeout) {
+      this.#pending[timeout.index] = last
+      last.index = timeout.index
     }
-    alarm.index = -1
+    timeout.index = -1
   }
 
-  // None that is set while it sleeps can be due before those that it sleeps for, as all last equally long.
+  // All timeouts have one length, so one that is scheduled during a sleep ends after the sleep.
   #watch(clock: Clock.Clock): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = elapsed(clock)
       const failures: Array<unknown> = []
       let next = Number.POSITIVE_INFINITY
-      for (const alarm of [...this.#pending]) {
-        // Another one that rang may have put it off.
-        if (alarm.index < 0) continue
-        if (alarm.at <= now) {
-          this.#remove(alarm)
+      for (const timeout of [...this.#pending]) {
+        // The callback of another timeout may have cancelled it.
+        if (timeout.index < 0) continue
+        if (timeout.at <= now) {
+          this.#remove(timeout)
           try {
-            const more = alarm.ring()
+            const more = timeout.onTimeout()
             if (more === undefined) continue
-            alarm.at = now + more
-            this.#add(alarm)
+            timeout.at = now + more
+            this.#add(timeout)
           } catch (defect) {
             failures.push(defect)
             continue
           }
         }
-        next = Math.min(next, alarm.at)
+        next = Math.min(next, timeout.at)
       }
-      // What rings is to fail nobody else.
-      const told = Effect.forEach(failures, (defect) => Effect.logError("An alarm failed", Cause.die(defect)))
+      // A callback that throws must not fail the other timeouts.
+      const logged = Effect.forEach(failures, (defect) =>
+        Effect.logError("The callback of a timeout failed", Cause.die(defect))
+      )
       if (this.#pending.length > 0)
-        return Effect.zipRight(told, Effect.zipRight(Effect.sleep(next - now), this.#watch(clock)))
+        return Effect.zipRight(logged, Effect.zipRight(Effect.sleep(next - now), this.#watch(clock)))
       this.#isWatched = false
-      return Effect.asVoid(told)
+      return Effect.asVoid(logged)
     })
   }
 }
 
-/** Milliseconds by a clock that nobody sets: what it counts from does not matter. */
+/** Milliseconds of a monotonic clock, from an arbitrary start. */
 export const elapsed = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6

@@ -1,113 +1,113 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, TestClock } from "effect"
-import { Alarms } from "../../src/runtime/Timeouts.ts"
+import { Timeouts } from "../../src/runtime/Timeouts.ts"
 
-const bell = () => {
-  const rung: Array<string> = []
-  return { rung, ring: (name: string) => () => void rung.push(name) }
+const recorder = () => {
+  const ended: Array<string> = []
+  return { ended, record: (name: string) => () => void ended.push(name) }
 }
 
-describe("Alarms", () => {
-  it.scoped("ring when their time is up, unless they are off by then", () =>
+describe("Timeouts", () => {
+  it.scoped("call back when their time is up, unless they are cancelled", () =>
     Effect.gen(function* () {
-      const alarms = yield* Alarms.make(1000)
-      const { ring, rung } = bell()
-      yield* alarms.set(ring("first"))
+      const timeouts = yield* Timeouts.make(1000)
+      const { record, ended } = recorder()
+      yield* timeouts.schedule(record("first"))
       yield* TestClock.adjust(400)
-      let isOff = () => {}
-      yield* alarms.set(ring("off"), ({ off }) => {
-        isOff = off
+      let cancelFirst = () => {}
+      yield* timeouts.schedule(record("cancelled"), ({ cancel }) => {
+        cancelFirst = cancel
       })
-      yield* alarms.set(ring("last"))
+      yield* timeouts.schedule(record("last"))
       yield* TestClock.adjust(599)
-      assert.deepStrictEqual(rung, [])
+      assert.deepStrictEqual(ended, [])
       yield* TestClock.adjust(1)
-      assert.deepStrictEqual(rung, ["first"])
-      isOff()
+      assert.deepStrictEqual(ended, ["first"])
+      cancelFirst()
       yield* TestClock.adjust(399)
-      assert.deepStrictEqual(rung, ["first"])
+      assert.deepStrictEqual(ended, ["first"])
       yield* TestClock.adjust(1)
-      assert.deepStrictEqual(rung, ["first", "last"])
-      // None was left, so nobody slept: the next one is noticed all the same.
-      yield* alarms.set(ring("again"))
+      assert.deepStrictEqual(ended, ["first", "last"])
+      // The fiber ended with the last timeout. The next timeout starts it again.
+      yield* timeouts.schedule(record("again"))
       yield* TestClock.adjust(1000)
-      assert.deepStrictEqual(rung, ["first", "last", "again"])
+      assert.deepStrictEqual(ended, ["first", "last", "again"])
     })
   )
 
-  it.scoped("may put off others as they ring, before them and behind them", () =>
+  it.scoped("may cancel others in a callback, earlier and later ones", () =>
     Effect.gen(function* () {
-      const alarms = yield* Alarms.make(1000)
-      const { ring, rung } = bell()
-      const offs: Array<() => void> = []
+      const timeouts = yield* Timeouts.make(1000)
+      const { record, ended } = recorder()
+      const cancels: Array<() => void> = []
       const set = (name: string, also = () => {}) =>
-        alarms.set(
+        timeouts.schedule(
           () => {
             also()
-            ring(name)()
+            record(name)()
             return undefined
           },
-          ({ off }) => offs.push(off)
+          ({ cancel }) => cancels.push(cancel)
         )
       yield* set("first")
       yield* set("second", () => {
-        for (const i of [0, 1, 2, 4]) offs[i]?.()
+        for (const i of [0, 1, 2, 4]) cancels[i]?.()
       })
       yield* set("third")
       yield* set("fourth")
       yield* set("fifth")
       yield* TestClock.adjust(1000)
-      assert.deepStrictEqual(rung, ["first", "second", "fourth"])
+      assert.deepStrictEqual(ended, ["first", "second", "fourth"])
       yield* set("sixth")
       yield* TestClock.adjust(1000)
-      assert.deepStrictEqual(rung, ["first", "second", "fourth", "sixth"])
+      assert.deepStrictEqual(ended, ["first", "second", "fourth", "sixth"])
     })
   )
 
-  it.scoped("ring again after as long as they ask for", () =>
+  it.scoped("call back again after the time that a callback returns", () =>
     Effect.gen(function* () {
-      const alarms = yield* Alarms.make(1000)
+      const timeouts = yield* Timeouts.make(1000)
       const left = [300, 200]
-      const rung: Array<number> = []
-      yield* alarms.set(() => {
-        rung.push(left.length)
+      const ended: Array<number> = []
+      yield* timeouts.schedule(() => {
+        ended.push(left.length)
         return left.shift()
       })
       yield* TestClock.adjust(1299)
-      assert.deepStrictEqual(rung, [2])
+      assert.deepStrictEqual(ended, [2])
       yield* TestClock.adjust(1)
-      assert.deepStrictEqual(rung, [2, 1])
+      assert.deepStrictEqual(ended, [2, 1])
       yield* TestClock.adjust(200)
-      assert.deepStrictEqual(rung, [2, 1, 0])
+      assert.deepStrictEqual(ended, [2, 1, 0])
       yield* TestClock.adjust(5000)
-      assert.deepStrictEqual(rung, [2, 1, 0])
+      assert.deepStrictEqual(ended, [2, 1, 0])
     })
   )
 
-  it.scoped("ring on when one of them failed", () =>
+  it.scoped("go on when a callback throws", () =>
     Effect.gen(function* () {
-      const alarms = yield* Alarms.make(1000)
-      const { ring, rung } = bell()
-      yield* alarms.set(() => {
+      const timeouts = yield* Timeouts.make(1000)
+      const { record, ended } = recorder()
+      yield* timeouts.schedule(() => {
         throw new Error("broken")
       })
-      yield* alarms.set(ring("next"))
+      yield* timeouts.schedule(record("next"))
       yield* TestClock.adjust(1000)
-      assert.deepStrictEqual(rung, ["next"])
-      yield* alarms.set(ring("later"))
+      assert.deepStrictEqual(ended, ["next"])
+      yield* timeouts.schedule(record("later"))
       yield* TestClock.adjust(1000)
-      assert.deepStrictEqual(rung, ["next", "later"])
+      assert.deepStrictEqual(ended, ["next", "later"])
     })
   )
 
-  it.effect("let their scope close, whoever set them", () =>
+  it.effect("are cancelled when their scope closes", () =>
     Effect.gen(function* () {
-      const { ring, rung } = bell()
+      const { record, ended } = recorder()
       yield* Effect.scoped(
-        Effect.flatMap(Alarms.make(1000), (alarms) => Effect.uninterruptible(alarms.set(ring("late"))))
+        Effect.flatMap(Timeouts.make(1000), (timeouts) => Effect.uninterruptible(timeouts.schedule(record("late"))))
       )
       yield* TestClock.adjust(1000)
-      assert.deepStrictEqual(rung, [])
+      assert.deepStrictEqual(ended, [])
     })
   )
 })

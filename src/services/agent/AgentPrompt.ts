@@ -280,7 +280,7 @@ const outcomes = ({ held, made }: OpenStep, decision: Decision, ran: ReadonlyArr
 const notRun = (error: string): ToolCall["result"] => ({ status: "error", error })
 const declined = notRun("Not run: the user did not approve it.")
 const skipped = notRun("Not run: a call before it needed the user's approval. Call it again if it is still needed.")
-const lost = notRun("What came of it was not kept.")
+const lost = notRun("Its result was not recorded.")
 
 /** Four bytes are about one token; each message and part costs a few more. */
 const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
