@@ -45,7 +45,10 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
     "wrong arguments, unknown tools, failures and defects are results for the model, and the turn continues"
   ],
   "`Schema` loses a member `__proto__`": ["is one like any other"],
-  "`Schema` encodes a list that came as JSON": ["is passed on as it came"],
+  "`Schema` encodes a list that came as JSON": [
+    "is passed on as it came, of 2 items",
+    "is passed on as it came, of 20000 items"
+  ],
   "`Effect` restores a fiber's references, and cannot drop them": [
     "are services and annotations, until it forgets them"
   ]
