@@ -64,9 +64,9 @@ const connected = (url: string) =>
     Effect.catchTag("SqlError", ({ cause }) => Effect.succeed(cause instanceof Error ? cause.message : String(cause)))
   )
 
-describe.runIf(PostgresServer.isInstalled)("a server with a certificate that nobody has signed", () => {
+describe.runIf(PostgresServer.isInstalled)("a server with a self-signed certificate", () => {
   it.scopedLive(
-    "is connected to as sslmode says",
+    "is accepted or refused as sslmode says",
     () =>
       Effect.gen(function* () {
         const { cert, folder, key } = yield* certificate

@@ -34,7 +34,7 @@ const becomeWritable = (url: Redacted.Redacted) =>
 
 const untilSuccess = <A, E, R>(attempt: Effect.Effect<A, E, R>) => Effect.retry(attempt, Schedule.spaced("50 millis"))
 
-describe.runIf(Database.isRealPostgres)("a server that became read only", () => {
+describe.runIf(Database.isRealPostgres)("a server that became read-only", () => {
   const write = Effect.flatMap(
     SqlClient.SqlClient,
     (sql) => sql`INSERT INTO conversations (user_id) VALUES (1) RETURNING id`
@@ -47,7 +47,7 @@ describe.runIf(Database.isRealPostgres)("a server that became read only", () => 
       (effect: typeof write) => Effect.flatMap(SqlClient.SqlClient, (sql) => sql.withTransaction(effect))
     ]
   ] as const) {
-    it.scopedLive(`has its sessions given up, so that writes${name} succeed again where there is a writer`, () =>
+    it.scopedLive(`has its sessions closed, so that writes${name} succeed again on a writable server`, () =>
       Effect.gen(function* () {
         const url = yield* Database.freshUrl
         yield* Effect.gen(function* () {
@@ -66,7 +66,7 @@ describe.runIf(Database.isRealPostgres)("a server that became read only", () => 
     )
   }
 
-  it.scopedLive("has the connection that listens given up too", () =>
+  it.scopedLive("has the listening connection closed too", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       yield* Effect.gen(function* () {
@@ -92,7 +92,7 @@ describe.runIf(Database.isRealPostgres)("a server that became read only", () => 
     })
   )
 
-  it.scopedLive("makes the node unready, until there is a writer again", () =>
+  it.scopedLive("makes the node not ready until the server is writable again", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       yield* Effect.gen(function* () {

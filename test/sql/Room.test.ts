@@ -37,7 +37,7 @@ const fill = (folder: string) => {
 
 // To create a database takes seconds.
 describe("a full disk", { timeout: 120_000 }, () => {
-  it.scoped("makes the service not ready, refuses writes with 503, and is forgotten when there is room", () =>
+  it.scoped("makes the service not ready and refuses writes with 503 until there is space again", () =>
     Effect.gen(function* () {
       const folder = yield* smallDisk
       if (folder === undefined) return
@@ -64,7 +64,7 @@ describe("a full disk", { timeout: 120_000 }, () => {
     })
   )
 
-  it.scoped("names DATA_DIR when the service starts on one", () =>
+  it.scoped("is reported with DATA_DIR when the service starts", () =>
     Effect.gen(function* () {
       const folder = yield* smallDisk
       if (folder === undefined) return
@@ -75,7 +75,7 @@ describe("a full disk", { timeout: 120_000 }, () => {
     })
   )
 
-  it.scoped("is whatever the database's layer says it is", () =>
+  it.scoped("is reported by the database's layer", () =>
     Effect.gen(function* () {
       const database = Layer.merge(Database.layer, Layer.succeed(Room, { isLeft: Effect.succeed(false) }))
       const { status } = yield* Effect.provide(send("GET", "/ready"), Server.layer({ database }))

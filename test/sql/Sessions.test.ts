@@ -15,8 +15,8 @@ const answerOf = (url: URL) =>
   )
 
 // Without PgBouncer there is nothing to try it on; `.ci/run` installs it.
-describe.runIf(PostgresServer.isInstalled && PgBouncer.isInstalled)("a pool between", () => {
-  it.scopedLive("is named at the start if it is in transaction mode, and serves in session mode", () =>
+describe.runIf(PostgresServer.isInstalled && PgBouncer.isInstalled)("a pooler in between", () => {
+  it.scopedLive("is refused at the start in transaction mode, and works in session mode", () =>
     Effect.gen(function* () {
       const url = new URL((yield* PostgresServer.make(yield* freePort)).url)
       assert.strictEqual(yield* answerOf(url), 7)

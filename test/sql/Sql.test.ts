@@ -87,7 +87,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
     ["untraced", Layer.setTracerEnabled(false)]
   ])("%s", (_, tracing) => {
     layer(Layer.merge(database, tracing), { excludeTestServices: true })((it) => {
-      it.effect("400 queries at once each get their own answer", () =>
+      it.effect("400 concurrent queries each get their own answer", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const answers = yield* Effect.forEach(
@@ -106,7 +106,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("values of 300 KB at once arrive whole", () =>
+      it.effect("concurrent values of 300 KB arrive complete", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const right = yield* Effect.forEach(
@@ -124,7 +124,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("of 20 transactions at once those that fail leave nothing", () =>
+      it.effect("of 20 concurrent transactions the failed ones leave no rows", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
           const exits = yield* Effect.forEach(
@@ -148,7 +148,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("statements beside a transaction are not part of it", () =>
+      it.effect("statements outside of a transaction are not part of it", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           const begun = yield* Deferred.make<void>()
@@ -166,7 +166,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("an interrupted transaction is rolled back and gives the connection back", () =>
+      it.effect("an interrupted transaction is rolled back and releases its connection", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           for (const i of Arr.range(1, 12)) {
@@ -185,7 +185,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("queries interrupted while they wait or run cost no connection and no other's answer", () =>
+      it.effect("queries interrupted while they wait or run lose no connection and no other query's answer", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           const fibers = yield* Effect.forEach(Arr.range(1, 60), (n) =>
@@ -198,7 +198,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a nested transaction that fails takes back its own part alone", () =>
+      it.effect("a failed nested transaction rolls back only its own part", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
           yield* add("outer").pipe(
@@ -216,7 +216,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("values are read as the types say", () =>
+      it.effect("values are read as their types declare", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const at = new Date("2026-01-31T12:00:00.123Z")
@@ -250,7 +250,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
       )
 
       it.effect.prop(
-        "any storable text, list of texts and JSON comes back as it was",
+        "any storable text, list of texts and JSON is read as it was written",
         [
           FastCheck.string({ unit: "binary" }).map((text) => text.replaceAll("\0", "").toWellFormed()),
           FastCheck.array(FastCheck.string({ unit: "grapheme" }).map((text) => text.replaceAll("\0", ""))),
@@ -267,7 +267,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         { fastCheck: { numRuns: 50 } }
       )
 
-      it.effect("a violated constraint is known by its name", () =>
+      it.effect("a violated constraint is recognised by its name", () =>
         Effect.gen(function* () {
           const { add, once, sql, table } = yield* counters
           yield* add("once")
@@ -279,7 +279,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a constraint violated in one part of a split table is known by the table's", () =>
+      it.effect("a constraint violated in a partition is recognised by the name of the table's constraint", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           yield* sql`
@@ -308,7 +308,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("more kinds of statements than are prepared are all answered", () =>
+      it.effect("more kinds of statements than the limit of prepared ones are all answered", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const sums = yield* Effect.forEach(Arr.range(1, 600), (n) =>
@@ -321,7 +321,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a signal reaches every reader, and one within a transaction comes with its commit", () =>
+      it.effect("a signal reaches every reader, and a signal in a transaction is sent by the commit", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const signals = yield* Signals
@@ -348,7 +348,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a signal that cannot be sent fails nobody", () =>
+      it.effect("a signal that cannot be sent is not a failure", () =>
         Effect.gen(function* () {
           const signals = yield* Signals
           yield* signals.publish("x".repeat(9_000))
@@ -356,7 +356,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a prepared statement gets its values by name, as often as it names them", () =>
+      it.effect("a prepared statement gets its values by name, also when a name is repeated", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const pair = PreparedStatement.make<{ left: string; right: string | null }>(
@@ -400,7 +400,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a last statement commits what came before it, or nothing if it fails", () =>
+      it.effect("a last statement commits the statements before it, or nothing if it fails", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
           const insert = PreparedStatement.make<{ name: string }>(
@@ -434,7 +434,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("what a transaction begins with is part of it, in whatever form it comes", () =>
+      it.effect("a transaction's first statement is part of it, in any form", () =>
         Effect.gen(function* () {
           const { count, sql, table } = yield* counters
           const name = (n: number) => sql.literal(`'${n}'`)
@@ -462,7 +462,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a first statement that cannot be run dooms the transaction, and leaves nothing of it outside", () =>
+      it.effect("a first statement that cannot be run fails the transaction, and no statement runs outside of it", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           const circle: { self?: unknown } = {}
@@ -487,7 +487,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("whoever stays behind in a transaction is refused, and holds up nobody", () =>
+      it.effect("a fiber that outlives its transaction is refused, and blocks no other", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           const insert = PreparedStatement.make<{ name: string }>(sql, ({ name }) => sql`SELECT ${name}::text AS name`)
@@ -517,7 +517,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("nothing comes after a last statement that is sent as such", () =>
+      it.effect("no statement runs after a last statement that is sent as such", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
           const insert = PreparedStatement.make<{ name: string }>(
@@ -536,7 +536,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("parameters mean the same wherever in a transaction they are", () =>
+      it.effect("parameters mean the same at any place in a transaction", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const at = new Date("2026-01-31T02:00:00.123Z")
@@ -547,7 +547,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a transaction that has not said anything yet holds up nobody", () =>
+      it.effect("a transaction without a statement yet blocks no other", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           const isFree = yield* Deferred.make<void>()
@@ -565,7 +565,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a transaction that is interrupted while it waits for its connection leaves it to others", () =>
+      it.effect("a transaction interrupted while it waits for a connection takes none", () =>
         Effect.gen(function* () {
           const { add, count, sql } = yield* counters
           for (const n of Arr.range(1, 20)) {
@@ -596,7 +596,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a last statement that is interrupted while it waits is whole", () =>
+      it.effect("a last statement interrupted while it waits is committed completely or not at all", () =>
         Effect.gen(function* () {
           const { add, sql, table } = yield* counters
           const increment = PreparedStatement.make(sql, () => sql`UPDATE ${table} SET n = n + 1`)
@@ -626,7 +626,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a transaction keeps the fiber's context, and leaves it as it was", () =>
+      it.effect("a transaction keeps the fiber's context and restores it", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const Word = Context.GenericTag<"Word", string>("Word")
@@ -641,7 +641,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("statements and transactions have spans where somebody traces, and only there", () =>
+      it.effect("statements and transactions have spans only if tracing is on", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const one = PreparedStatement.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
@@ -671,7 +671,7 @@ const contract = (database: Layer.Layer<SqlClient.SqlClient | Signals>) =>
         })
       )
 
-      it.effect("a statement of whoever transforms statements is transformed, prepared or not", () =>
+      it.effect("a transformer applies to statements, prepared or not", () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const one = PreparedStatement.make<{ n: number }>(sql, ({ n }) => sql`SELECT ${n}::int AS n`)
@@ -731,7 +731,7 @@ describe.skipIf(Database.isRealPostgres)("the embedded database", () => {
   const conversations = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT title FROM conversations`)
 
   it.scopedLive(
-    "is one process's alone, and when that is killed opens for one of those who want it next, with nothing lost",
+    "is open in one process at a time, and opens in one of several others after that is killed, with nothing lost",
     () =>
       Effect.gen(function* () {
         const dataDir = Path.join(yield* directory, "a".repeat(120), "data")
@@ -758,33 +758,35 @@ describe.skipIf(Database.isRealPostgres)("the embedded database", () => {
     120_000
   )
 
-  it.scopedLive("is held by one of those who find a dead lock, however long any of them is held up", () =>
-    Effect.gen(function* () {
-      const folder = yield* directory
-      yield* leaveDead(Path.join(folder, "lock"))
-      const { rm } = FsPromises
-      yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          vi.spyOn(FsPromises, "rm").mockImplementation(async (...given) => {
-            await new Promise((resolve) => setTimeout(resolve, Math.random() * 600))
-            return rm(...given)
-          })
-        ),
-        (spy) => Effect.sync(() => spy.mockRestore())
-      )
-      const exits = yield* Effect.forEach(
-        Arr.range(1, 8),
-        (n) => Effect.exit(Effect.delay(DirectoryLock.acquire(folder), n * 60)),
-        { concurrency: "unbounded" }
-      )
-      assert.lengthOf(exits.filter(Exit.isSuccess), 1)
-      for (const exit of exits.filter(Exit.isFailure)) {
-        assert.strictEqual(Option.getOrUndefined(Cause.failureOption(exit.cause))?._tag, "DirectoryInUse")
-      }
-    })
+  it.scopedLive(
+    "is opened by one of several processes that find a dead lock, however long any of them is delayed",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* directory
+        yield* leaveDead(Path.join(folder, "lock"))
+        const { rm } = FsPromises
+        yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            vi.spyOn(FsPromises, "rm").mockImplementation(async (...given) => {
+              await new Promise((resolve) => setTimeout(resolve, Math.random() * 600))
+              return rm(...given)
+            })
+          ),
+          (spy) => Effect.sync(() => spy.mockRestore())
+        )
+        const exits = yield* Effect.forEach(
+          Arr.range(1, 8),
+          (n) => Effect.exit(Effect.delay(DirectoryLock.acquire(folder), n * 60)),
+          { concurrency: "unbounded" }
+        )
+        assert.lengthOf(exits.filter(Exit.isSuccess), 1)
+        for (const exit of exits.filter(Exit.isFailure)) {
+          assert.strictEqual(Option.getOrUndefined(Cause.failureOption(exit.cause))?._tag, "DirectoryInUse")
+        }
+      })
   )
 
-  it.scopedLive("is not opened where no directory can be", () =>
+  it.scopedLive("is not opened where no directory can be created", () =>
     Effect.gen(function* () {
       const file = Path.join(yield* directory, "file")
       yield* Effect.promise(() => Fs.writeFile(file, "", { mode: 0o644 }))
@@ -810,7 +812,7 @@ describe.skipIf(Database.isRealPostgres)("the embedded database", () => {
   )
 })
 
-describe("a PostgreSQL that is not there", () => {
+describe("an unavailable PostgreSQL", () => {
   const failing = (url: string, connectTimeout = 5_000) =>
     Effect.flip(Layer.build(Sql.layer({ url: Redacted.make(url), connectTimeout })))
 
@@ -828,7 +830,7 @@ describe("a PostgreSQL that is not there", () => {
       ({ close }) => Effect.sync(close)
     )
 
-  it.scopedLive("is known to be away when it refuses connections", () =>
+  it.scopedLive("is recognised when it refuses connections", () =>
     Effect.gen(function* () {
       const { port } = yield* freePort(false)
       assert.isTrue(isUnavailable(yield* failing(`postgres://nobody@127.0.0.1:${port}/x`)))
@@ -836,14 +838,14 @@ describe("a PostgreSQL that is not there", () => {
     })
   )
 
-  it.scopedLive("is known to be away when it does not answer in time", () =>
+  it.scopedLive("is recognised when it does not answer in time", () =>
     Effect.gen(function* () {
       const { port } = yield* freePort(true)
       assert.isTrue(isUnavailable(yield* failing(`postgres://nobody@127.0.0.1:${port}/x`, 50)))
     })
   )
 
-  it.scopedLive("is known to be away when its name is unknown", () =>
+  it.scopedLive("is recognised when its name is unknown", () =>
     Effect.gen(function* () {
       assert.isTrue(isUnavailable(yield* failing("postgres://nobody@taskchat.invalid/x")))
     })
@@ -863,7 +865,7 @@ describe("isUnavailable", () => {
   })
 
   it.each([undefined, null, "57P01", {}, new Error("Connection terminated"), new SqlError.SqlError({})])(
-    "is false of what is no failure of a connection (%s)",
+    "is false of other failures than a connection's (%s)",
     (value) => {
       assert.isFalse(isUnavailable(value))
     }
@@ -901,7 +903,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
 
   const conversations = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT * FROM conversations`)
 
-  it.scopedLive("that ends our connections is away for what runs, and there again for what comes next", () =>
+  it.scopedLive("that ends our connections is unavailable to running statements and available to the next ones", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(Database.layerOf(url))))
@@ -929,52 +931,56 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
   )
 
   for (const isTraced of [true, false]) {
-    it.scopedLive(`stops what is interrupted, ${isTraced ? "traced" : "untraced"}, and its connection goes on`, () =>
-      Effect.gen(function* () {
-        const url = yield* Database.freshUrl
-        const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(Sql.layer({ url, poolSize: 2 }))))
-        const other = yield* SqlClient.SqlClient.pipe(
-          Effect.provide(yield* Layer.build(Layer.fresh(Database.layerOf(url))))
-        )
-        const running = Effect.map(
-          other<{ pid: number }>`
+    it.scopedLive(
+      `cancels interrupted statements, ${isTraced ? "traced" : "untraced"}, and their connections can be used again`,
+      () =>
+        Effect.gen(function* () {
+          const url = yield* Database.freshUrl
+          const sql = yield* SqlClient.SqlClient.pipe(
+            Effect.provide(yield* Layer.build(Sql.layer({ url, poolSize: 2 })))
+          )
+          const other = yield* SqlClient.SqlClient.pipe(
+            Effect.provide(yield* Layer.build(Layer.fresh(Database.layerOf(url))))
+          )
+          const running = Effect.map(
+            other<{ pid: number }>`
             SELECT pid FROM pg_stat_activity
             WHERE datname = current_database() AND state = 'active' AND query LIKE '%to be stopped%'
               AND pid <> pg_backend_pid()`,
-          (rows) => rows.map(({ pid }) => pid)
-        )
-        const sleep = PreparedStatement.make<{ seconds: number }>(
-          sql,
-          ({ seconds }) => sql`SELECT pg_sleep(${seconds}), 'to be stopped'`
-        )({ seconds: 60 })
-        const pid = sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`
-        const stop = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
-          Effect.gen(function* () {
-            const fiber = yield* Effect.fork(effect)
-            const [stopped] = yield* running.pipe(Effect.repeat({ until: Arr.isNonEmptyReadonlyArray }))
-            yield* Fiber.interrupt(fiber)
-            assert.isEmpty(yield* running)
-            const pids = yield* Effect.forEach(
-              [1, 2],
-              () => sql.withTransaction(Effect.zipLeft(pid, Effect.sleep(50))),
-              {
-                concurrency: 2
-              }
-            )
-            assert.include(
-              pids.map(([row]) => row?.pid),
-              stopped
-            )
-          })
-        yield* stop(sleep)
-        yield* stop(sql.withTransaction(sleep))
-        yield* stop(sql.withTransaction(Effect.zipRight(Effect.exit(sql.withTransaction(sql`SELECT 1 / 0`)), sleep)))
-      }).pipe(Effect.withTracerEnabled(isTraced))
+            (rows) => rows.map(({ pid }) => pid)
+          )
+          const sleep = PreparedStatement.make<{ seconds: number }>(
+            sql,
+            ({ seconds }) => sql`SELECT pg_sleep(${seconds}), 'to be stopped'`
+          )({ seconds: 60 })
+          const pid = sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`
+          const stop = (effect: Effect.Effect<unknown, SqlError.SqlError>) =>
+            Effect.gen(function* () {
+              const fiber = yield* Effect.fork(effect)
+              const [stopped] = yield* running.pipe(Effect.repeat({ until: Arr.isNonEmptyReadonlyArray }))
+              yield* Fiber.interrupt(fiber)
+              assert.isEmpty(yield* running)
+              const pids = yield* Effect.forEach(
+                [1, 2],
+                () => sql.withTransaction(Effect.zipLeft(pid, Effect.sleep(50))),
+                {
+                  concurrency: 2
+                }
+              )
+              assert.include(
+                pids.map(([row]) => row?.pid),
+                stopped
+              )
+            })
+          yield* stop(sleep)
+          yield* stop(sql.withTransaction(sleep))
+          yield* stop(sql.withTransaction(Effect.zipRight(Effect.exit(sql.withTransaction(sql`SELECT 1 / 0`)), sleep)))
+        }).pipe(Effect.withTracerEnabled(isTraced))
     )
   }
 
   it.scopedLive.each([true, false])(
-    "is asked twice for two statements of which the second is the last, traced: %s",
+    "gets two statements, the second a last one, in two round trips, traced: %s",
     (isTraced) =>
       Effect.gen(function* () {
         const url = yield* Database.freshUrl
@@ -999,7 +1005,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
       }).pipe(Effect.withTracerEnabled(isTraced))
   )
 
-  it.scopedLive("gets no connection back that is within a transaction", () =>
+  it.scopedLive("is not used again over a connection that was left in a transaction", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(Sql.layer({ url, poolSize: 1 }))))
@@ -1011,7 +1017,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
     })
   )
 
-  it.scopedLive("prepares statements for a client of the library's too", () =>
+  it.scopedLive("prepares statements for the library's client too", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       const sql = yield* SqlClient.SqlClient.pipe(Effect.provide(yield* Layer.build(PgClient.layer({ url }))))
@@ -1032,7 +1038,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
     })
   )
 
-  it.scopedLive("whose connections are all taken is away after the timeout", () =>
+  it.scopedLive("whose connections are all in use is unavailable after the timeout", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       const node = yield* Layer.build(Sql.layer({ url, poolSize: 1, connectTimeout: 100 }))
@@ -1053,7 +1059,7 @@ describe.runIf(Database.isRealPostgres)("a PostgreSQL server", () => {
     })
   )
 
-  it.scopedLive("wakes other nodes, also after the listening connection was lost", () =>
+  it.scopedLive("sends signals to other nodes, also after the listening connection was lost", () =>
     Effect.gen(function* () {
       const url = yield* Database.freshUrl
       const here = yield* Layer.build(Layer.fresh(Database.layerOf(url)))
@@ -1099,7 +1105,7 @@ describe("timestamptz", () => {
   const usual = Pg.types.getTypeParser(TIMESTAMPTZ, "text")
 
   it.prop(
-    "is read as pg reads it, in whatever zone the session has",
+    "is read as pg reads it, in any time zone of the session",
     [FastCheck.date({ noInvalidDate: true })],
     ([date]) => {
       const [day = "", time = ""] = date.toISOString().slice(0, -1).split("T")

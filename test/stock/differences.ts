@@ -25,20 +25,20 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   "`PgClient` has no gauges": ["is reported while it is open"],
   "`PgClient` keeps connections that are broken, read only or within a transaction": [
-    "that ends our connections is away for what runs, and there again for what comes next",
-    "has its sessions given up, so that writes succeed again where there is a writer",
-    "has its sessions given up, so that writes within transactions succeed again where there is a writer",
-    "has the connection that listens given up too",
-    "gets no connection back that is within a transaction"
+    "that ends our connections is unavailable to running statements and available to the next ones",
+    "has its sessions closed, so that writes succeed again on a writable server",
+    "has its sessions closed, so that writes within transactions succeed again on a writable server",
+    "has the listening connection closed too",
+    "is not used again over a connection that was left in a transaction"
   ],
   "`PgClient` sends BEGIN and COMMIT separately": [
-    "a PostgreSQL server > traced > a transaction that has not said anything yet holds up nobody",
-    "a PostgreSQL server > untraced > a transaction that has not said anything yet holds up nobody",
-    "is asked twice for two statements of which the second is the last, traced: true",
-    "is asked twice for two statements of which the second is the last, traced: false"
+    "a PostgreSQL server > traced > a transaction without a statement yet blocks no other",
+    "a PostgreSQL server > untraced > a transaction without a statement yet blocks no other",
+    "gets two statements, the second a last one, in two round trips, traced: true",
+    "gets two statements, the second a last one, in two round trips, traced: false"
   ],
   "a template of `SqlClient` is the last of a transaction only if nothing comes after it": [
-    "nothing comes after a last statement that is sent as such"
+    "no statement runs after a last statement that is sent as such"
   ],
   "`LanguageModel.make` fails for an unknown tool": [
     "an unknown tool: the call arrives as it is, and the answer goes on",
@@ -57,12 +57,12 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
 /** Tests that fail sometimes. */
 const races: Readonly<Record<string, ReadonlyArray<string>>> = {
   "a statement that an interrupted transaction of `PgClient` leaves may run after it": [
-    "a PostgreSQL server > traced > whoever stays behind in a transaction is refused, and holds up nobody",
-    "a PostgreSQL server > untraced > whoever stays behind in a transaction is refused, and holds up nobody"
+    "a PostgreSQL server > traced > a fiber that outlives its transaction is refused, and blocks no other",
+    "a PostgreSQL server > untraced > a fiber that outlives its transaction is refused, and blocks no other"
   ],
   "`PgClient` cancels what its connection runs, which may be the next user's statement": [
-    "a PostgreSQL server > stops what is interrupted, traced, and its connection goes on",
-    "a PostgreSQL server > stops what is interrupted, untraced, and its connection goes on"
+    "a PostgreSQL server > cancels interrupted statements, traced, and their connections can be used again",
+    "a PostgreSQL server > cancels interrupted statements, untraced, and their connections can be used again"
   ]
 }
 
