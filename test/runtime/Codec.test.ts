@@ -44,7 +44,7 @@ const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
       assert.deepStrictEqual(json(Codec.encode(schema)(value)), json(encode(value)))
     })
 
-    it.prop("is written as the JSON of what it is encoded as", [value], ([value]) => {
+    it.prop("is written as the JSON of its encoded form", [value], ([value]) => {
       assert.strictEqual(text(Codec.encodeJson(schema)(value)), JSON.stringify(Codec.encode(schema)(value)))
     })
 
@@ -63,7 +63,7 @@ const check = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
           : Object.fromEntries(members.map(([key, member], i) => [key, i === at % members.length ? other : member]))
       })
       .filter(isKept)
-    it.prop("is refused where Schema refuses it, for the same reason", [broken], ([broken]) => {
+    it.prop("is refused if Schema refuses it, for the same reason", [broken], ([broken]) => {
       assert.deepStrictEqual(reason(Codec.decodeUnknown(schema)(broken)), reason(decode(broken)))
     })
   })
@@ -101,7 +101,7 @@ const body = fc
   .filter(isKept)
 
 const checkBody = <A, I>(name: string, schema: Schema.Schema<A, I>) =>
-  it.prop(`${name} is taken or refused as Schema does it, for the same reason`, [body], ([body]) => {
+  it.prop(`${name} is accepted or refused as by Schema, for the same reason`, [body], ([body]) => {
     const bySchema = Schema.decodeUnknownEither(schema)(body)
     const byCodec = Codec.decodeUnknown(schema)(body)
     assert.deepStrictEqual(Either.mapLeft(byCodec, String), Either.mapLeft(bySchema, String))
@@ -111,8 +111,8 @@ checkBody("NewTaskBody", NewTaskBody)
 checkBody("TaskPatchBody", TaskPatchBody)
 checkBody("ChatRequest", ChatRequest)
 
-describe("a value that is refused", () => {
-  it("is decoded once, and no further than its first failure", () => {
+describe("a refused value", () => {
+  it("is decoded once, up to its first failure", () => {
     const decoded: Array<string> = []
     const Counted = Schema.transform(Schema.String, Schema.String, {
       strict: true,
@@ -135,7 +135,7 @@ check("times", Stamped)
 describe("a time", () => {
   const day = fc.date({ noInvalidDate: true })
   it.prop(
-    "is written as Date writes it, in any year and beside any other",
+    "is written as Date writes it, in any year and after any other time",
     [day, fc.array(fc.nat(200_000_000))],
     ([day, offsets]) => {
       const times = [0, ...offsets].map((offset) => DateTime.make(day.getTime() - offset)).flatMap(Option.toArray)
@@ -146,7 +146,7 @@ describe("a time", () => {
     }
   )
 
-  it("that is none is refused", () => {
+  it("is refused if it is invalid", () => {
     const none = { text: "2026-01-31T12:00:00.000Z", date: new Date(Number.NaN) }
     assert.isTrue(Either.isLeft(Codec.decodeUnknown(Stamped)(none)))
   })
@@ -171,7 +171,7 @@ describe("encodeJson", () => {
 })
 
 describe("a member __proto__", () => {
-  it("is one like any other", () => {
+  it("is kept like any other member", () => {
     const call = JSON.parse(
       `{"id":"1","tool":"t","parameters":{},"result":{"status":"success","__proto__":{"a":1}},"duration_ms":1}`
     )
@@ -181,7 +181,7 @@ describe("a member __proto__", () => {
 })
 
 describe("encode", () => {
-  it("leaves out what a schema does not name", () => {
+  it("leaves out members that the schema does not name", () => {
     const task = { task: { secret: 1, title: "a" }, secret: 2 }
     const schema = Schema.Struct({ task: Schema.Struct({ title: Schema.String }) })
     assert.deepStrictEqual(Codec.encode(schema)(task), { task: { title: "a" } })
@@ -195,7 +195,7 @@ describe("a list that came as JSON", () => {
   const items = (tasks: ReadonlyArray<Task>) => tasks.map((task) => JSON.stringify(encode(task))).join()
   const tasks = fc.array(Arbitrary.make(Task).filter(isKept), { maxLength: 3 })
 
-  it.prop("is the list of what it is the JSON of", [tasks], ([tasks]) => {
+  it.prop("equals the decoded list", [tasks], ([tasks]) => {
     const decoded = Schema.decodeUnknownSync(Schema.Array(Task))(json(tasks.map((task) => encode(task))))
     const list = listOf(items(tasks))
     assert.strictEqual(list.length, tasks.length)
@@ -217,7 +217,7 @@ describe("a list that came as JSON", () => {
     )
   })
 
-  it("is encoded item by item by any other schema, and within others", () => {
+  it("is encoded item by item by another schema, and when nested", () => {
     const Titles = Schema.Array(Schema.Struct({ title: Schema.String }))
     const list = JsonList.make(Schema.Struct({ title: Schema.String, secret: Schema.Int }))('{"title":"a","secret":1}')
     assert.strictEqual(text(Codec.encodeJson(Schema.Struct({ list: Titles }))({ list })), '{"list":[{"title":"a"}]}')
@@ -227,7 +227,7 @@ describe("a list that came as JSON", () => {
     assert.strictEqual(text(Codec.encodeJson(Nested)({ page })), '{"page":{"before":1,"tasks":[],"after":null}}')
   })
 
-  it("that is not what its schema says is refused by whoever looks at it", () => {
+  it("is refused on reading if it does not match its schema", () => {
     assert.throws(() => listOf('{"id":0}').length, "id")
   })
 })

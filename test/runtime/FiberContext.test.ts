@@ -18,7 +18,7 @@ const pieces = {
 describe.each(Object.entries(pieces))("services for an effect, %s", (_, { mapInputContext, provideService }) => {
   const named = provideService(Name, "Ada")
 
-  it.effect("are its own alone, whether it succeeds or fails", () =>
+  it.effect("apply only to that effect, whether it succeeds or fails", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* named(Name), "Ada")
       assert.strictEqual(yield* Name, "nobody")
@@ -29,7 +29,7 @@ describe.each(Object.entries(pieces))("services for an effect, %s", (_, { mapInp
     })
   )
 
-  it.effect("are made of those around it, within each other and in fibers that it forks", () =>
+  it.effect("are made from the surrounding ones, when nested and in forked fibers", () =>
     Effect.gen(function* () {
       const twice = mapInputContext((context: Context.Context<never>) =>
         Context.add(context, Name, `${Context.get(context, Name)} and ${Context.get(context, Name)}`)
@@ -40,7 +40,7 @@ describe.each(Object.entries(pieces))("services for an effect, %s", (_, { mapInp
     })
   )
 
-  it.scoped("leave the other references that it sets as they are", () =>
+  it.scoped("keep the other references that the effect sets", () =>
     Effect.gen(function* () {
       const level = yield* FiberRef.make(1)
       yield* named(FiberRef.set(level, 2))
@@ -52,8 +52,8 @@ describe.each(Object.entries(pieces))("services for an effect, %s", (_, { mapInp
   )
 })
 
-describe("what a fiber keeps", () => {
-  it.effect("are services and annotations, until it forgets them", () =>
+describe("a fiber's state", () => {
+  it.effect("holds services and annotations until the fiber forgets them", () =>
     Effect.gen(function* () {
       const seen = yield* Effect.flatMap(
         Effect.fork(
@@ -72,7 +72,7 @@ describe("what a fiber keeps", () => {
 })
 
 describe("spans", () => {
-  it.effect("are within each other, end with what they are around, and hold what is told of them", () =>
+  it.effect("are nested, end with their effect, and have its attributes", () =>
     Effect.gen(function* () {
       const current = Effect.map(Effect.currentSpan, ({ name, parent }) => [
         name,

@@ -86,7 +86,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
-    "answers a body that is too long when it has read it, and one that is no JSON",
+    "answers a body that is too long after reading it, and a body that is not JSON",
     Effect.gen(function* () {
       const port = yield* serve(echo, isTraced)
       const size = 256 * 1024 + 1
@@ -98,7 +98,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
-    "answers HEAD without a body, and requests on one connection in their order",
+    "answers HEAD without a body, and requests on one connection in order",
     Effect.gen(function* () {
       const app = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) =>
         HttpServerResponse.text(`this is ${url}`)
@@ -113,7 +113,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
-    "lets handlers change what leaves, whatever it is, and closes the request's scope",
+    "lets handlers change any response, and closes the request's scope",
     Effect.gen(function* () {
       const closed = yield* Deferred.make<void>()
       const mark = HttpApp.appendPreResponseHandler((_, response) =>
@@ -129,7 +129,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
-    "runs a middleware around the app, and answers what it answers or fails with by itself",
+    "runs a middleware around the app, and answers with the middleware's own response or failure",
     Effect.gen(function* () {
       const server = yield* HttpServer.HttpServer
       const middleware = HttpMiddleware.make((app) =>
@@ -181,7 +181,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
-    "stops at a slow reader, and closes the stream when its client leaves",
+    "pauses for a slow reader, and closes the stream when the client disconnects",
     Effect.gen(function* () {
       const closed = yield* Deferred.make<void>()
       const pulled = { pieces: 0 }
@@ -216,7 +216,7 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 
   fact(
-    "interrupts what works for a client that leaves",
+    "interrupts the handler when its client disconnects",
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const left = yield* Deferred.make<void>()
@@ -231,8 +231,8 @@ describe.each(Object.entries(servers))("%s", (name, layer) => {
   )
 })
 
-describe("a span of our listener", () => {
-  it.scopedLive("says of a reader who left the stream that the client left", () =>
+describe("a span of the listener", () => {
+  it.scopedLive("records that the client left its stream", () =>
     Effect.gen(function* () {
       const ended = yield* Deferred.make<unknown>()
       const tracer = Tracer.make({

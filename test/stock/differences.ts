@@ -20,9 +20,7 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
   "`NodeHttpServer` handles all requests of a packet at once": [
     "are handled in sequence, and the connection is closed after a hundred"
   ],
-  "`NodeHttpServer` ends the span of a stream when it begins": [
-    "says of a reader who left the stream that the client left"
-  ],
+  "`NodeHttpServer` ends the span of a stream when it begins": ["records that the client left its stream"],
   "`PgClient` has no gauges": ["is reported while it is open"],
   "`PgClient` keeps connections that are broken, read only or within a transaction": [
     "that ends our connections is unavailable to running statements and available to the next ones",
@@ -44,13 +42,13 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
     "an unknown tool: the call arrives as it is, and the answer goes on",
     "wrong arguments, unknown tools, failures and defects are results for the model, and the turn continues"
   ],
-  "`Schema` loses a member `__proto__`": ["is one like any other"],
+  "`Schema` loses a member `__proto__`": ["is kept like any other member"],
   "`Schema` encodes a list that came as JSON": [
     "is passed on as it came, of 2 items",
     "is passed on as it came, of 20000 items"
   ],
   "`Effect` restores a fiber's references, and cannot drop them": [
-    "are services and annotations, until it forgets them"
+    "holds services and annotations until the fiber forgets them"
   ]
 }
 
