@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { isApproval } from "../../src/domain/Approval.ts"
 
-describe("what approves", () => {
-  it("is one word of the list, whatever the case and the space around it", () => {
+describe("an approving message", () => {
+  it("is one word of the list, in any case and with any space around it", () => {
     for (const word of ["yes", "YES", " Yes\n", "y", "ok", "Okay", "sure", "approve", "confirm", "ja", "oui", "SÍ"]) {
       assert.isTrue(isApproval(word), word)
     }

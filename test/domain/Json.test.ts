@@ -23,7 +23,7 @@ describe("readText", () => {
   )
   const texts = FastCheck.array(pieces, { maxLength: 60 }).map((some) => some.join(""))
 
-  it.prop("what it takes is normalised, within its bounds, and read again the same", [texts], ([given]) => {
+  it.prop("accepted text is normalised, within its bounds, and unchanged when read again", [texts], ([given]) => {
     const read = readText(given, 1, max)
     if (Either.isLeft(read)) return
     assert.strictEqual(read.right, read.right.normalize("NFC").trim())
@@ -32,7 +32,7 @@ describe("readText", () => {
     assert.deepStrictEqual(readText(read.right, 1, max), read)
   })
 
-  it.prop("it refuses no text that fits and has no long run of marks", [texts], ([given]) => {
+  it.prop("accepts every text that fits and has no long run of marks", [texts], ([given]) => {
     const n = length(given.toWellFormed().replace(controls, "").normalize("NFC").trim())
     const isPlain = given.length <= 4 * max && !/\p{M}{31}/u.test(given.replace(controls, ""))
     assert.strictEqual(Either.isRight(readText(given, 0, max)), n <= max && isPlain)
@@ -49,7 +49,7 @@ describe("parseJson", () => {
   const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth)
   const many = (values: number) => `[${"1,".repeat(values - 2)}1]`
 
-  it("takes 64 levels and 5,000 values, and no more", () => {
+  it("accepts at most 64 levels and 5,000 values", () => {
     assert.isTrue(Either.isRight(parseJson(nested(64))))
     assert.deepStrictEqual(parseJson(nested(65)), Either.left("is nested too deeply"))
     assert.isTrue(Either.isRight(parseJson(many(5000))))
@@ -57,8 +57,12 @@ describe("parseJson", () => {
     assert.deepStrictEqual(parseJson("{"), Either.left("is not valid JSON"))
   })
 
-  it.prop("counts what JSON has, and nothing in its strings", [FastCheck.jsonValue({ maxDepth: 6 })], ([value]) => {
-    assert.deepStrictEqual(parseJson(JSON.stringify(value)), Either.right(JSON.parse(JSON.stringify(value))))
-    assert.isTrue(Either.isRight(parseJson(JSON.stringify('[{,\\"'.repeat(5000)))))
-  })
+  it.prop(
+    "counts the values of the JSON, and nothing in its strings",
+    [FastCheck.jsonValue({ maxDepth: 6 })],
+    ([value]) => {
+      assert.deepStrictEqual(parseJson(JSON.stringify(value)), Either.right(JSON.parse(JSON.stringify(value))))
+      assert.isTrue(Either.isRight(parseJson(JSON.stringify('[{,\\"'.repeat(5000)))))
+    }
+  )
 })

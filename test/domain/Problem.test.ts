@@ -16,30 +16,33 @@ const modules = await Promise.all(
 const kinds = modules.flatMap((module) => Object.values(module)).filter(isKind)
 
 describe("the wire form of a problem", () => {
-  it("is known of every kind", () => {
+  it("exists for every kind", () => {
     assert.includeMembers(
       kinds.map(({ name }) => name),
       ["TurnNotFound", "UndoConflict"]
     )
   })
 
-  it.each(kinds.map((kind) => ({ name: kind.name, kind })))("$name is its document, and is read back", ({ kind }) => {
-    const schema = wire(kind)
-    const fields = fc.tuple(Arbitrary.make(kind.members), fc.constantFrom(...kind.about.codes))
-    fc.assert(
-      fc.property(fields, fc.string(), ([members, code], id) => {
-        const problem = new kind({ ...members, code })
-        const document = Schema.encode(schema)(problem).pipe(Effect.provideService(RequestId, id), Effect.runSync)
-        assert.deepStrictEqual<object>(document, documentOf(problem, id))
-        const read = Schema.decodeUnknownSync(schema)(document)
-        assert.instanceOf(read, kind)
-        assert.deepStrictEqual(documentOf(read, id), documentOf(problem, id))
-      }),
-      { numRuns: 20 }
-    )
-  })
+  it.each(kinds.map((kind) => ({ name: kind.name, kind })))(
+    "$name is encoded as its document and decoded again",
+    ({ kind }) => {
+      const schema = wire(kind)
+      const fields = fc.tuple(Arbitrary.make(kind.members), fc.constantFrom(...kind.about.codes))
+      fc.assert(
+        fc.property(fields, fc.string(), ([members, code], id) => {
+          const problem = new kind({ ...members, code })
+          const document = Schema.encode(schema)(problem).pipe(Effect.provideService(RequestId, id), Effect.runSync)
+          assert.deepStrictEqual<object>(document, documentOf(problem, id))
+          const read = Schema.decodeUnknownSync(schema)(document)
+          assert.instanceOf(read, kind)
+          assert.deepStrictEqual(documentOf(read, id), documentOf(problem, id))
+        }),
+        { numRuns: 20 }
+      )
+    }
+  )
 
-  it("is what an endpoint on the library's HttpApiBuilder answers", async () => {
+  it("is the answer of an endpoint on the library's HttpApiBuilder", async () => {
     const api = HttpApi.make("app").add(
       HttpApiGroup.make("app").add(HttpApiEndpoint.get("find", "/find").addError(wire(TurnNotFound)))
     )

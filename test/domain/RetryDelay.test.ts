@@ -12,7 +12,7 @@ const table: ReadonlyArray<readonly [string, Readonly<Record<string, string>>, u
   ["a date that is over", { "retry-after": "Mon, 30 Nov 2026 11:00:00 GMT", date }, {}, 0],
   ["a duration", { "retry-after": "2m59.56s" }, {}, 179.56],
   [
-    "a limit that begins anew",
+    "a used-up limit that resets",
     { "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s" },
     {},
     360
@@ -29,13 +29,13 @@ const table: ReadonlyArray<readonly [string, Readonly<Record<string, string>>, u
     1
   ],
   [
-    "Anthropic's moment",
+    "Anthropic's reset time",
     { "anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-11-30T12:00:20Z", date },
     {},
     20
   ],
   [
-    "a limit that has some left",
+    "a limit that is not used up",
     { "x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "9s" },
     {},
     undefined

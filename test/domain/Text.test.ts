@@ -6,7 +6,7 @@ import { beginning } from "../../src/domain/Text.ts"
 const grapheme = fc.constantFrom("a", " ", "é", "e\u0301", "😀", "👩‍👩‍👧‍👦", "🇩🇪", "한", "👍🏽")
 
 it.prop(
-  "a beginning is as long as it may be and ends between what people see as characters",
+  "a beginning is as long as allowed and ends between visible characters",
   [fc.array(grapheme), fc.nat({ max: 30 })],
   ([parts, max]) => {
     const cut = beginning(parts.join(""), max)
