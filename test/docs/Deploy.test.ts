@@ -41,7 +41,7 @@ const paths: ReadonlyArray<string> = Object.values(Api.groups).flatMap((group) =
 const has = (program: string) => spawnSync(program, ["--version"]).status === 0
 
 describe("deploy/", () => {
-  it("has no file that this does not check", () => {
+  it("has only files that these tests check", () => {
     assert.deepStrictEqual(
       files("deploy").map((file) => path.basename(file)),
       [
@@ -69,13 +69,13 @@ describe("deploy/.env.example", () => {
     return name === undefined || value === undefined ? [] : [[name, value] as const]
   })
 
-  it("has every variable that the program knows, once, and no other", () => {
+  it("has every variable of the program, once, and no other", () => {
     assert.deepStrictEqual(given.map(([name]) => name).sort(), [...known].sort())
     // What is no variable is a comment.
     assert.isTrue(lines.every((line) => line === "" || line.startsWith("# ")))
   })
 
-  it.each(given)("%s=%s is taken", (name, value) => {
+  it.each(given)("%s=%s is accepted", (name, value) => {
     const others: Record<string, string> = {
       ...(name === "PAGE" && { PUBLIC_URL: "https://tasks.example.com" }),
       ...(name === "JWT_ALGORITHMS" && { JWT_JWKS_URL: "https://issuer.example.com/keys" }),
@@ -85,7 +85,7 @@ describe("deploy/.env.example", () => {
     settings({ ...others, [name]: value })
   })
 
-  it("tells the defaults of those that have one", () => {
+  it("has the right defaults", () => {
     const defaults = rows(documentOf("README.md").text).flatMap(([names = "", values = ""]) => {
       const [variables, told] = [code(names), code(values)]
       return variables.length === told.length && variables.every(isKnown)
@@ -96,7 +96,7 @@ describe("deploy/.env.example", () => {
     for (const [name, value] of defaults) assert.strictEqual(new Map(given).get(name), value, name)
   })
 
-  it("names the secrets that may come from files", () => {
+  it("names the secrets that can be read from files", () => {
     const text = lines.join(" ").replaceAll(/# /g, "")
     for (const name of secrets) assert.include(text.slice(0, text.indexOf("HOST=")), name)
   })
@@ -128,7 +128,7 @@ describe("deploy/compose.yaml", () => {
   const text = read("deploy/compose.yaml")
   const { services, volumes } = Schema.decodeUnknownSync(Compose)(Yaml.parse(text))
 
-  it("starts the service once what it needs is healthy, and gives it the time to stop", () => {
+  it("starts the service when its dependencies are healthy, and gives it time to stop", () => {
     const { taskchat } = services
     assert.deepStrictEqual(Object.keys(services), ["taskchat", "postgres", "redis"])
     assert.strictEqual(path.join("deploy", taskchat?.build?.context ?? ""), ".")
@@ -139,7 +139,7 @@ describe("deploy/compose.yaml", () => {
     assert.strictEqual(taskchat?.image, `taskchat:${JSON.parse(read("package.json")).version}`)
   })
 
-  it("sets what the program knows, to what it takes", () => {
+  it("sets only settings of the program, to accepted values", () => {
     const { environment = {} } = services["taskchat"] ?? {}
     assert.deepStrictEqual(
       Object.keys(environment).filter((name) => !isKnown(name)),
@@ -171,7 +171,7 @@ describe("deploy/kubernetes.yaml", () => {
   const [container] = spec.containers
 
   it.effect(
-    "is what Kubernetes' own types say",
+    "matches Kubernetes' own types",
     () =>
       Effect.gen(function* () {
         const kinds: Record<string, string> = {
@@ -190,14 +190,14 @@ describe("deploy/kubernetes.yaml", () => {
     300_000
   )
 
-  it("gives a node the time to stop, and has it noticed before it refuses", () => {
+  it("gives a node time to stop, and takes it out of service before it refuses", () => {
     assert.isAtLeast(spec.terminationGracePeriodSeconds, secondsToStop)
     const { failureThreshold, periodSeconds } = container.readinessProbe
     assert.isBelow(failureThreshold * periodSeconds, 5)
     assert.strictEqual(deployment.spec.strategy.rollingUpdate.maxUnavailable, 0)
   })
 
-  it("asks addresses that there are", () => {
+  it("uses existing paths for its probes", () => {
     for (const [probe, path] of [
       ["startupProbe", "/health"],
       ["readinessProbe", "/ready"],
@@ -211,7 +211,7 @@ describe("deploy/kubernetes.yaml", () => {
     assert.deepStrictEqual([containerPort, service.spec.ports[0].targetPort], [settings({}).server.port, name])
   })
 
-  it("sets what the program knows, to what it takes, and reads the secrets from where they are mounted", () => {
+  it("sets only settings of the program, to accepted values, and reads the secrets from their mounts", () => {
     settings(config.data)
     const names = [...Object.keys(config.data), ...container.env.map(({ name }: { readonly name: string }) => name)]
     assert.deepStrictEqual(
@@ -223,7 +223,7 @@ describe("deploy/kubernetes.yaml", () => {
     assert.strictEqual(spec.volumes[0].name, mount.name)
   })
 
-  it("binds what belongs together, limits it, and gives it no rights", () => {
+  it("has matching labels, limits and no privileges", () => {
     const { labels } = deployment.spec.template.metadata
     for (const selector of [
       deployment.spec.selector.matchLabels,
@@ -243,7 +243,7 @@ describe("deploy/taskchat.service", () => {
   const valuesOf = (name: string) =>
     Array.from(unit.matchAll(new RegExp(`^${name}=(.*)$`, "gm")), ([, value = ""]) => value)
 
-  it("sets what the program knows, and gives it the time to stop", () => {
+  it("sets only settings of the program, and gives it time to stop", () => {
     const names = valuesOf("Environment").map((value) => value.split("=")[0] ?? "")
     assert.deepStrictEqual(
       names.filter((name) => !isKnown(name)),
@@ -260,7 +260,7 @@ describe("deploy/taskchat.service", () => {
     assert.include(valuesOf("ExecStart")[0], `/node_modules/taskchat/${bin.taskchat} serve`)
   })
 
-  it.scoped.skipIf(!has("systemd-analyze"))("is a unit to systemd", () =>
+  it.scoped.skipIf(!has("systemd-analyze"))("is a valid unit for systemd", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const verify = (text: string) => {
@@ -320,13 +320,13 @@ describe("deploy/prometheus-rules.yaml", () => {
   const { groups } = Schema.decodeUnknownSync(Rules)(Yaml.parse(read("deploy/prometheus-rules.yaml")))
   const rules = groups.flatMap(({ rules }) => rules)
 
-  it("is about metrics and labels that there are", () => {
+  it("uses existing metrics and labels", () => {
     assert.isAtLeast(metrics.size, 10)
     assert.deepStrictEqual(unknownIn("sum by (colour) (taskchat_nothing)"), ["taskchat_nothing", "colour"])
     for (const { alert, expr } of rules) assert.deepStrictEqual(unknownIn(expr), [], alert)
   })
 
-  it("tells of settings and lines of the log that there are", () => {
+  it("names existing settings and log lines", () => {
     for (const { annotations } of rules) {
       for (const [name] of annotations.summary.matchAll(/\b[A-Z]+_[A-Z_]+\b/g)) assert.isTrue(isKnown(name), name)
       for (const [, line] of annotations.summary.matchAll(/"([^"]+)"/g)) {
@@ -335,7 +335,7 @@ describe("deploy/prometheus-rules.yaml", () => {
     }
   })
 
-  it.scoped.skipIf(!Prometheus.hasPromtool)("alerts when it is to, says Prometheus' own tool", () =>
+  it.scoped.skipIf(!Prometheus.hasPromtool)("passes its tests with Prometheus' own tool", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       for (const name of ["prometheus-rules.yaml", "prometheus-rules.test.yaml"]) {
@@ -374,7 +374,7 @@ const Dashboard = Schema.parseJson(
 describe("deploy/grafana-dashboard.json", () => {
   const { panels, templating } = Schema.decodeUnknownSync(Dashboard)(read("deploy/grafana-dashboard.json"))
 
-  it("is about metrics and labels that there are, and about every metric", () => {
+  it("uses existing metrics and labels, and every metric", () => {
     const targets = panels.flatMap(({ targets }) => targets)
     const expressions = targets.map(
       ({ expr, legendFormat }) =>
@@ -388,7 +388,7 @@ describe("deploy/grafana-dashboard.json", () => {
     assert.deepStrictEqual(unknownIn(JSON.stringify(templating)), [])
   })
 
-  it("has panels of their own, side by side", () => {
+  it("has panels with unique ids that do not overlap", () => {
     assert.strictEqual(new Set(panels.map(({ id }) => id)).size, panels.length)
     const cells = panels.flatMap(({ gridPos: { h, w, x, y } }) =>
       Array.from({ length: h * w }, (_, i) => `${x + (i % w)},${y + Math.floor(i / w)}`)
@@ -399,14 +399,14 @@ describe("deploy/grafana-dashboard.json", () => {
 })
 
 describe("flake.nix", () => {
-  it.skipIf(!has("nix-instantiate"))("is Nix", () => {
+  it.skipIf(!has("nix-instantiate"))("is valid Nix", () => {
     const { status, stderr } = spawnSync("nix-instantiate", ["--parse", path.join(root, "flake.nix")], {
       encoding: "utf8"
     })
     assert.strictEqual(status, 0, stderr)
   })
 
-  it("takes what there is", () => {
+  it("uses existing files and scripts", () => {
     const flake = read("flake.nix")
     for (const [, file = ""] of flake.matchAll(/^\s+\.\/([\w.-]+)$/gm)) {
       assert.isNotEmpty(

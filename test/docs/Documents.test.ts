@@ -41,7 +41,7 @@ const isJson = (text: string) => {
 }
 
 describe("every document", () => {
-  it("holds commands, their answers, TypeScript, SQL and plain text, and no block that nobody checks", () => {
+  it("has only code blocks that are checked: commands, answers, TypeScript, SQL, JSON and plain text", () => {
     const unchecked = complaints((document) =>
       document.blocks
         .filter((block, index) => {
@@ -56,7 +56,7 @@ describe("every document", () => {
     assert.deepStrictEqual(unchecked, [])
   })
 
-  it("links to files and headings that there are", () => {
+  it("links to existing files and headings", () => {
     const broken = complaints(({ file, text }) =>
       links(text)
         .filter(({ fragment, target }) => {
@@ -69,7 +69,7 @@ describe("every document", () => {
     assert.deepStrictEqual(broken, [])
   })
 
-  it("names scripts, commands, settings and files that there are", () => {
+  it("names existing scripts, commands, settings and files", () => {
     const { scripts }: { scripts: Record<string, string> } = JSON.parse(read("package.json"))
     const commands = all(read("src/server/Cli.ts"), /Command\.make\("(\w+)"/g)
     // The library reads the last one by itself.
@@ -93,7 +93,7 @@ describe("every document", () => {
     assert.deepStrictEqual(wrong, [])
   })
 
-  it("shows in full what is not run", () => {
+  it("shows commands that are not run in full", () => {
     const shown = documents.flatMap(({ blocks }) =>
       blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.split("\n"))
     )
@@ -109,7 +109,7 @@ describe("every document", () => {
   })
 
   it.effect(
-    "holds TypeScript that compiles, as strictly as our own code",
+    "has TypeScript that compiles as strictly as our own code",
     () =>
       Effect.gen(function* () {
         const snippets = documents.flatMap(({ blocks, file }) =>
@@ -165,13 +165,13 @@ describe("README.md", () => {
     assert.deepStrictEqual(table.flatMap(([names = ""]) => code(names)).sort(), known)
   })
 
-  it("tells their defaults", () => {
+  it("has their defaults", () => {
     assert.isAtLeast(defaults.size, 10)
     for (const [name, value] of defaults) assert.deepStrictEqual(settings({ [name]: value }), settings({}), name)
   })
 })
 
-it("docs/architecture.md tells what each part imports", () => {
+it("docs/architecture.md lists the imports of each part", () => {
   const told = rows(documentOf("docs/architecture.md").text)
     .map(([part = "", imports = ""]) => [part.replaceAll("`", ""), [...code(imports)].sort()] as const)
     .filter(([part]) => /^(?:[a-z]+\/|main)$/.test(part))
@@ -189,7 +189,7 @@ it("docs/architecture.md tells what each part imports", () => {
 })
 
 describe("docs/operating.md", () => {
-  it("tells the bounds of settings", () => {
+  it("has the bounds of settings", () => {
     const bounds = rows(operating.text).filter((row) => row.length === 3 && known.includes(code(row[0] ?? "")[0] ?? ""))
     assert.isAtLeast(bounds.length, 10)
     const beyond = (value: string, by: number) => value.replace(/^\d+/, (number) => String(Number(number) + by))
@@ -214,7 +214,7 @@ describe("docs/operating.md", () => {
     assert.deepStrictEqual(named, counted)
   })
 
-  it("has every line that the log may hold", () => {
+  it("has every log line", () => {
     const logged = all(source, /\blog(?:Info|Warning|Error)\("([^"]+)"/g)
     assert.isNotEmpty(logged)
     assert.deepStrictEqual(
@@ -284,7 +284,7 @@ describe("docs/wire.md", () => {
   })
 })
 
-it("docs/wire.md has every end of a turn, and every header of ours", () => {
+it("docs/wire.md has every status of a turn, and every header of ours", () => {
   const first = rows(wire.text).map(([cell = ""]) => code(cell))
   // Those that pages may send and read.
   const [, lists = ""] = /const allowed = (.*?)const toPages/s.exec(read("src/http/Cors.ts")) ?? []
@@ -327,7 +327,7 @@ describe("docs/security.md", () => {
     return place.endsWith(".ts") ? read(place) : files(place).map(read).join("\n")
   }
 
-  it("names what sets each limit", () => {
+  it("names the setting or constant of each limit", () => {
     assert.isAtLeast(limits.length, 25)
     for (const { link, name, what } of limits) {
       if (link === undefined) assert.include(known, name, what)
@@ -359,7 +359,7 @@ describe("docs/security.md", () => {
     )
   })
 
-  it("tells each limit's number", () => {
+  it("has each limit's number", () => {
     const compared = limits.flatMap(({ bound, link, name, what }) => {
       const set = link === undefined ? quantity(defaults.get(name) ?? "") : constant(sourceOf(link.target), name)
       return set === undefined ? [] : [[`${what}: ${quantity(bound)}`, `${what}: ${set}`] as const]

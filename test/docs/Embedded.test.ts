@@ -66,12 +66,12 @@ const run = (folder: string, program: string, ...args: ReadonlyArray<string>) =>
 const timeout = { timeout: 300_000 }
 
 layer(Copy.layer, timeout)("examples/embedded", (it) => {
-  it("asks for the versions that this package is made for, exactly", () => {
+  it("requires exactly the versions that this package is made for", () => {
     const asked = { ...template.dependencies, ...template.devDependencies }
     assert.deepStrictEqual(asked, Object.fromEntries(Object.keys(asked).map((name) => [name, versionOf(name) ?? ""])))
   })
 
-  it("the page says to install the same, and to name each version", () => {
+  it("the page installs the same packages, each with its version", () => {
     const { blocks } = documentOf("docs/embedding.md")
     const lines = blocks.flatMap(({ text }) => text.split("\n")).filter((line) => line.startsWith("npm install"))
     assert.lengthOf(lines, 2)
@@ -98,7 +98,7 @@ layer(Copy.layer, timeout)("examples/embedded", (it) => {
   )
 
   it.scoped(
-    "starts, and answers as its page says",
+    "starts, and answers as its README says",
     () =>
       Effect.gen(function* () {
         const { folder } = yield* Copy

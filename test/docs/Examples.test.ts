@@ -87,13 +87,13 @@ const anthropic = (...answers: ReadonlyArray<ReadonlyArray<Block>>) => {
 }
 
 describe("examples/", () => {
-  it.live("model.ts: a model of one's own answers", () =>
+  it.live("model.ts: a custom model answers", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* say("Hello")).content, "Ask me again later.")
     }).pipe(Effect.provide(Layer.provide(OwnModel.services, Database.layer)))
   )
 
-  it.live("anthropic.ts: Anthropic's model is asked with the tools, and its calls are run", () => {
+  it.live("anthropic.ts: Anthropic's model gets the tools, and its calls run", () => {
     const { asked, layer } = anthropic([toolUse(["create_task", '{"title":"Milk"}'])], [words("Added.")])
     return Effect.gen(function* () {
       const { content, toolCalls } = yield* say("Add milk")
@@ -108,7 +108,7 @@ describe("examples/", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.live("anthropic.ts: calls that cannot be run are told to the model, which goes on", () => {
+  it.live("anthropic.ts: the model gets errors for calls that cannot run, and continues", () => {
     const { asked, layer } = anthropic(
       [words("Let me see."), toolUse(["create_task", '{"title":7}'], ["list_tasks", '{"status":"pending"}'])],
       [words("Then so."), toolUse(["add_milk", '{"litres":1}'])],
@@ -138,7 +138,7 @@ describe("examples/", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.live("tools.ts: the agent has a tool of the embedder's, which knows whose turn it is", () =>
+  it.live("tools.ts: the agent has a tool of the embedding app, which gets the turn's user", () =>
     Effect.gen(function* () {
       const { toolCalls } = yield* say("What is left?")
       assert.deepStrictEqual(
@@ -200,7 +200,7 @@ describe("examples/", () => {
       disableListenLog: true
     }).pipe(Layer.provide(services), Layer.provideMerge(NodeHttpServer.layerTest))
   )((it) => {
-    it.effect("mounted.ts and users.ts: the API is part of another app, for that app's users", () =>
+    it.effect("mounted.ts and users.ts: the API works in another app, for that app's users", () =>
       Effect.gen(function* () {
         const chat = HttpClientRequest.post("/assistant/api/1/chat").pipe(
           HttpClientRequest.bodyUnsafeJson({ message: "Hi" })
@@ -247,7 +247,7 @@ describe("examples/", () => {
       })
     )
 
-    it.effect("mounted.ts: the documentation is of what is mounted, where it is and for whom", () =>
+    it.effect("mounted.ts: the documentation describes the mounted routes, their paths and credentials", () =>
       Effect.gen(function* () {
         const { text } = yield* request(HttpClientRequest.get("/assistant/openapi.json"))
         const document = JSON.parse(text)
@@ -278,7 +278,7 @@ describe("examples/", () => {
       })
     )
 
-    it.effect("mounted.ts: what the API does not have it answers itself, and nothing that is the app's", () =>
+    it.effect("mounted.ts: the API answers unknown paths under its prefix, and none of the app's", () =>
       Effect.gen(function* () {
         const asked = (method: "GET" | "HEAD" | "PUT", path: string, session?: string) =>
           Effect.map(request(HttpClientRequest.make(method)(path), session), ({ headers, status, text }) => [
@@ -302,7 +302,7 @@ describe("examples/", () => {
       })
     )
 
-    it.effect("mounted.ts: a single group may be mounted alone, and in several places", () =>
+    it.effect("mounted.ts: a single group can be mounted alone, and in several places", () =>
       Effect.gen(function* () {
         for (const prefix of ["/todo", "/there/also"]) {
           assert.strictEqual((yield* request(HttpClientRequest.get(`${prefix}/api/1/tasks`), "mine")).status, 200)

@@ -20,7 +20,7 @@ describe("docs/hosted-postgresql.md", () => {
     }).pipe(Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["DATABASE_URL", url]]))))
   )
 
-  it("has one for each service", () => {
+  it("has a URL for each service", () => {
     assert.lengthOf(urls, 5)
   })
 })

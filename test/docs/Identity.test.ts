@@ -62,42 +62,47 @@ describe("docs/identity.md", () => {
     )
   })
 
-  it.scoped.each(recipes)("accepts $service's tokens for whom they name, and no others", ({ token, variables }) =>
-    Effect.gen(function* () {
-      const { header, payload } = token
-      const { privateKey, publicKey } = yield* Effect.promise(() =>
-        Jose.generateKeyPair(header.alg, { extractable: true })
-      )
-      const jwk = yield* Effect.promise(() => Jose.exportJWK(publicKey))
-      const jwksUrl = yield* published([{ ...jwk, kid: header.kid, alg: header.alg, use: "sig" }])
-      yield* TestClock.setTime(payload.iat * 1000)
-
-      const settings = yield* Effect.withConfigProvider(Settings.settings, ConfigProvider.fromMap(variables))
-      const { keys, ...options } = yield* Keys.options(settings)
-      assert.isTrue("jwksUrl" in keys && keys.jwksUrl.protocol === "https:")
-      assert.strictEqual(settings.auth.userIds, "mapped")
-      const algorithms = "algorithms" in keys ? keys.algorithms : []
-
-      const verify = (claims: Jose.JWTPayload) =>
-        Effect.gen(function* () {
-          const signed = yield* Effect.promise(() =>
-            new Jose.SignJWT(claims).setProtectedHeader(header).sign(privateKey)
-          )
-          return (yield* (yield* Tokens).verify(Redacted.make(signed))).id
-        })
-      yield* Effect.gen(function* () {
-        const user = yield* verify(payload)
-        const identities = yield* Identities
-        assert.strictEqual(yield* identities.userOf({ issuer: payload.iss, subject: payload.oid ?? payload.sub }), user)
-        assert.strictEqual(yield* verify({ ...payload, iat: payload.iat + 1 }), user)
-        for (const other of [{ aud: "another" }, { iss: "https://another.example.com" }, { exp: payload.iat - 60 }]) {
-          assert.strictEqual((yield* Effect.flip(verify({ ...payload, ...other })))._tag, "InvalidToken")
-        }
-      }).pipe(
-        Effect.provide(
-          Layer.provideMerge(Tokens.layerMapped({ ...options, keys: { jwksUrl, algorithms } }), Identities.layerTest)
+  it.scoped.each(recipes)(
+    "accepts $service's tokens for the users they name, and no other tokens",
+    ({ token, variables }) =>
+      Effect.gen(function* () {
+        const { header, payload } = token
+        const { privateKey, publicKey } = yield* Effect.promise(() =>
+          Jose.generateKeyPair(header.alg, { extractable: true })
         )
-      )
-    }).pipe(Effect.provide(NodeContext.layer))
+        const jwk = yield* Effect.promise(() => Jose.exportJWK(publicKey))
+        const jwksUrl = yield* published([{ ...jwk, kid: header.kid, alg: header.alg, use: "sig" }])
+        yield* TestClock.setTime(payload.iat * 1000)
+
+        const settings = yield* Effect.withConfigProvider(Settings.settings, ConfigProvider.fromMap(variables))
+        const { keys, ...options } = yield* Keys.options(settings)
+        assert.isTrue("jwksUrl" in keys && keys.jwksUrl.protocol === "https:")
+        assert.strictEqual(settings.auth.userIds, "mapped")
+        const algorithms = "algorithms" in keys ? keys.algorithms : []
+
+        const verify = (claims: Jose.JWTPayload) =>
+          Effect.gen(function* () {
+            const signed = yield* Effect.promise(() =>
+              new Jose.SignJWT(claims).setProtectedHeader(header).sign(privateKey)
+            )
+            return (yield* (yield* Tokens).verify(Redacted.make(signed))).id
+          })
+        yield* Effect.gen(function* () {
+          const user = yield* verify(payload)
+          const identities = yield* Identities
+          assert.strictEqual(
+            yield* identities.userOf({ issuer: payload.iss, subject: payload.oid ?? payload.sub }),
+            user
+          )
+          assert.strictEqual(yield* verify({ ...payload, iat: payload.iat + 1 }), user)
+          for (const other of [{ aud: "another" }, { iss: "https://another.example.com" }, { exp: payload.iat - 60 }]) {
+            assert.strictEqual((yield* Effect.flip(verify({ ...payload, ...other })))._tag, "InvalidToken")
+          }
+        }).pipe(
+          Effect.provide(
+            Layer.provideMerge(Tokens.layerMapped({ ...options, keys: { jwksUrl, algorithms } }), Identities.layerTest)
+          )
+        )
+      }).pipe(Effect.provide(NodeContext.layer))
   )
 })
