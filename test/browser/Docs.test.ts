@@ -49,7 +49,7 @@ const tryOut = async (page: Page) => {
 
 describe.skipIf(!hasBrowser)("/docs, tried out", () => {
   layer(Layer.merge(Server.layer(), Browser.layer), { timeout: "3 minutes" })((it) => {
-    it.scoped("asks with the token that it was given", () =>
+    it.scoped("sends requests with the given token", () =>
       Effect.gen(function* () {
         const page = yield* open()
         const { port } = yield* Server.Server
@@ -64,7 +64,7 @@ describe.skipIf(!hasBrowser)("/docs, tried out", () => {
       })
     )
 
-    it.scoped("shows the events of a stream as they come", () =>
+    it.scoped("shows the events of a stream as they arrive", () =>
       Effect.gen(function* () {
         const { plays, port } = yield* Server.Server
         const { resume } = yield* ScriptedModel.ScriptedModel
@@ -93,7 +93,7 @@ describe.skipIf(!hasBrowser)("/docs, tried out", () => {
   })
 
   layer(Layer.merge(embedded, Browser.layer), { timeout: "3 minutes" })((it) => {
-    it.scoped("asks below the prefix, with the app's own cookie", () =>
+    it.scoped("sends requests under the prefix, with the app's own cookie", () =>
       Effect.gen(function* () {
         const page = yield* open()
         const origin = yield* HttpServer.addressFormattedWith(Effect.succeed)

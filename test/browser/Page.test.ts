@@ -76,7 +76,7 @@ const service = Layer.merge(Browser.layer, Server.layer({ pageModel: "offline", 
 
 describe.runIf(hasBrowser)("the page", () => {
   layer(service, { excludeTestServices: true, timeout: "5 minutes" })((it) => {
-    it.effect("takes the token out of the address and keeps it until the tab is closed", () =>
+    it.effect("removes the token from the URL and keeps it until the tab is closed", () =>
       looking(async ({ page, sees, token }) => {
         await sees("What do you want to get done?")
         assert.notInclude(page.url(), "token")
@@ -94,7 +94,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("shows an answer as it comes, its tool calls in people's words, and the task list after each", () =>
+    it.effect("shows an answer as it arrives, its tool calls in words, and the task list after each call", () =>
       Effect.gen(function* () {
         yield* plays(
           "Plan the party",
@@ -122,7 +122,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("asks before it deletes: approved, declined, or overtaken by what is said next", () =>
+    it.effect("asks before a deletion, which the user approves, declines, or declines by the next message", () =>
       Effect.gen(function* () {
         const server = yield* Server.Server
         yield* plays("Add milk", call("create_task", { title: "Milk" }), "Added.")
@@ -158,7 +158,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("reads on after a cut in mid-answer: nothing is missing and nothing comes twice", () =>
+    it.effect("resumes after a cut in an answer, with nothing missing or repeated", () =>
       Effect.gen(function* () {
         yield* plays("Count", ["alpha ", pause, "beta ", pause, "gamma"])
         yield* looking(async ({ cut, page, resume, rests, say, sees }) => {
@@ -176,7 +176,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("reads on after a reload in mid-answer", () =>
+    it.effect("resumes after a reload in an answer", () =>
       Effect.gen(function* () {
         yield* plays("Count on", ["alpha ", pause, "beta"])
         yield* looking(async ({ page, resume, rests, say, sees }) => {
@@ -194,7 +194,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("stops a turn, and tries it again", () =>
+    it.effect("cancels a turn, and tries it again", () =>
       Effect.gen(function* () {
         yield* plays("Talk", ["Well, ", pause, "that is it."])
         yield* looking(async ({ page, resume, rests, say, sees }) => {
@@ -212,7 +212,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("says why a turn failed, before a reload and after it, and tries it again", () =>
+    it.effect("shows why a turn failed, before and after a reload, and tries it again", () =>
       Effect.gen(function* () {
         yield* plays("Break", fail(faults.malformed))
         yield* plays("Break later", ["So far, ", fail(faults.status(400))])
@@ -235,7 +235,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("takes back what a turn did", () =>
+    it.effect("undoes a turn", () =>
       Effect.gen(function* () {
         yield* plays("Add two", [call("create_tasks", { tasks: [{ title: "Tea" }, { title: "Rice" }] })], "Done.")
         yield* looking(async ({ page, rests, say, sees }) => {
@@ -249,40 +249,42 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("is a task list: added, due, overdue, edited, done with a click, and each taken back", () =>
-      looking(async ({ page, sees }) => {
-        const list = page.locator("#tasks")
-        await page.getByLabel("New task").fill("Water the plants")
-        await page.keyboard.press("Enter")
-        await list.getByRole("button", { name: "Water the plants" }).click()
-        await page.getByLabel("Due").fill("2020-01-31")
-        await page.getByLabel("Time").fill("09:30")
-        await page.getByLabel("Priority").selectOption("high")
-        await page.getByLabel("Labels").fill("home, green")
-        await page.getByRole("button", { name: "Save" }).click()
-        await sees("“Water the plants” was changed.")
-        const item = (name: string | RegExp) => list.getByRole("button", { name })
-        await list.getByRole("heading", { name: "Overdue" }).waitFor()
-        const name = (await list.locator(".task .open").innerText()).replaceAll(/\s+/g, " ")
-        assert.match(name, /^Water the plants Fri,? 31 Jan 2020 at 09:30, overdue high priority home green$/)
-        await page.getByRole("status").getByRole("button", { name: "Undo" }).click()
-        await list.getByRole("heading", { name: "No date" }).waitFor()
+    it.effect(
+      "has a task list: tasks are added, due, overdue, edited, completed with a click, and each change undone",
+      () =>
+        looking(async ({ page, sees }) => {
+          const list = page.locator("#tasks")
+          await page.getByLabel("New task").fill("Water the plants")
+          await page.keyboard.press("Enter")
+          await list.getByRole("button", { name: "Water the plants" }).click()
+          await page.getByLabel("Due").fill("2020-01-31")
+          await page.getByLabel("Time").fill("09:30")
+          await page.getByLabel("Priority").selectOption("high")
+          await page.getByLabel("Labels").fill("home, green")
+          await page.getByRole("button", { name: "Save" }).click()
+          await sees("“Water the plants” was changed.")
+          const item = (name: string | RegExp) => list.getByRole("button", { name })
+          await list.getByRole("heading", { name: "Overdue" }).waitFor()
+          const name = (await list.locator(".task .open").innerText()).replaceAll(/\s+/g, " ")
+          assert.match(name, /^Water the plants Fri,? 31 Jan 2020 at 09:30, overdue high priority home green$/)
+          await page.getByRole("status").getByRole("button", { name: "Undo" }).click()
+          await list.getByRole("heading", { name: "No date" }).waitFor()
 
-        await list.getByRole("checkbox", { name: "Done: Water the plants" }).focus()
-        await page.keyboard.press("Space")
-        await sees("“Water the plants” is done.")
-        await list.getByText("Done (1)").waitFor()
-        await page.getByRole("status").getByRole("button", { name: "Undo" }).click()
-        await list.getByRole("heading", { name: "No date" }).waitFor()
+          await list.getByRole("checkbox", { name: "Done: Water the plants" }).focus()
+          await page.keyboard.press("Space")
+          await sees("“Water the plants” is done.")
+          await list.getByText("Done (1)").waitFor()
+          await page.getByRole("status").getByRole("button", { name: "Undo" }).click()
+          await list.getByRole("heading", { name: "No date" }).waitFor()
 
-        await item("Water the plants").click()
-        await page.getByRole("button", { name: "Delete" }).click()
-        await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click()
-        await sees("Nothing to do.")
-      })
+          await item("Water the plants").click()
+          await page.getByRole("button", { name: "Delete" }).click()
+          await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click()
+          await sees("Nothing to do.")
+        })
     )
 
-    it.effect("moves a task that repeats on to its next date, and back, as often as one likes", () =>
+    it.effect("moves a repeating task to its next date and back, any number of times", () =>
       looking(async ({ page, sees }) => {
         const list = page.locator("#tasks")
         const item = list.getByRole("button", { name: /^Water the plants/ })
@@ -320,7 +322,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("shows what changed in the meantime in place of overwriting it", () =>
+    it.effect("shows changes made in the meantime instead of overwriting them", () =>
       Effect.gen(function* () {
         const { page, sees, user } = yield* visit()
         const id = (yield* send("POST", `/api/${user}/tasks`, { user, body: { title: "Mine" } })).json["id"]
@@ -366,7 +368,7 @@ describe.runIf(hasBrowser)("the page", () => {
       })
     )
 
-    it.effect("leaves hostile titles, messages and answers the text that they are", () =>
+    it.effect("shows hostile titles, messages and answers as text", () =>
       Effect.gen(function* () {
         const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
         yield* plays(hostile, [hostile, call("create_task", { title: hostile })], hostile)
@@ -384,7 +386,7 @@ describe.runIf(hasBrowser)("the page", () => {
     )
 
     const looks: ReadonlyArray<Look> = [{ colorScheme: "light" }, { colorScheme: "dark" }, { width: 390, height: 844 }]
-    it.effect.each(looks)("axe finds nothing, and nothing is wider than the screen: %j", (look) =>
+    it.effect.each(looks)("has no axe violations, and nothing is wider than the screen: %j", (look) =>
       Effect.gen(function* () {
         yield* plays(
           "Show",
@@ -423,7 +425,7 @@ describe.runIf(hasBrowser)("the page", () => {
     )
 
     /** Pictures for the README, with `SCREENSHOTS=on` (`npm run docs:screenshots`). */
-    it.effect.runIf(process.env["SCREENSHOTS"] === "on")("has its pictures taken", () =>
+    it.effect.runIf(process.env["SCREENSHOTS"] === "on")("has its screenshots taken", () =>
       Effect.gen(function* () {
         const folder = path.join(root, "docs", "pictures")
         mkdirSync(folder, { recursive: true })

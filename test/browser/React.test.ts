@@ -55,7 +55,7 @@ const service = Layer.merge(Browser.layer, Server.layer({ origins: "loopback", c
 describe.runIf(hasBrowser)("examples/react", () => {
   layer(service, { excludeTestServices: true, timeout: "5 minutes" })((it) => {
     it.scoped(
-      "builds, and shows an answer as it comes, after a cut and a reload too, in a page of another origin",
+      "builds, and shows an answer as it arrives, also after a cut and a reload, in a page of another origin",
       () =>
         Effect.gen(function* () {
           const { plays, port } = yield* Server.Server
