@@ -5,7 +5,7 @@ import * as Server from "../support/Server.ts"
 
 layer(Server.layer({ hasErasure: true }))("fuzz", (it) => {
   it.effect(
-    "requests, valid or not, are answered as the document says, none with a 5xx",
+    "valid and invalid requests are answered as the document says, none with a 5xx",
     () => Effect.map(fuzz("sample", 500), (wrong) => assert.deepStrictEqual(wrong, [])),
     120_000
   )

@@ -18,7 +18,7 @@ const decodeEvent = Schema.decodeUnknownSync(StreamEvent)
 
 describe("the OpenAPI document", () => {
   // `npm run docs:openapi` brings the file up to date.
-  it("is the one in docs/openapi.json", async () => {
+  it("equals docs/openapi.json", async () => {
     await expect(`${JSON.stringify(openApi(), null, 2)}\n`).toMatchFileSnapshot("../../docs/openapi.json")
   })
 
@@ -38,13 +38,13 @@ describe("the OpenAPI document", () => {
     assert.match(operation.operationId, /^[a-z][A-Za-z]+$/)
   })
 
-  it("gives every operation an operationId of its own", () => {
+  it("gives every operation a unique operationId", () => {
     const ids = operations.map(({ operationId }) => operationId)
     assert.isNotEmpty(ids)
     assert.lengthOf(new Set(ids), ids.length)
   })
 
-  it.each(cases)("$name has valid examples of all that is sent and answered", ({ operation }) => {
+  it.each(cases)("$name has valid examples of its requests and responses", ({ operation }) => {
     const { body, parameters, responses } = operation
     const all = [...parameters, ...body, ...responses.flatMap(({ content, headers }) => [...content, ...headers])]
     for (const one of all) {
@@ -57,7 +57,7 @@ describe("the OpenAPI document", () => {
     for (const { at, description } of operation.parameters) assert.match(description ?? "", /\w/, at)
   })
 
-  it.each(cases)("$name refuses in problem documents whose codes are named", ({ operation }) => {
+  it.each(cases)("$name has problem documents with named codes as errors", ({ operation }) => {
     const refusals = operation.responses.filter(({ status }) => Number(status[0]) >= 4)
     assert.isNotEmpty(refusals)
     for (const { codes, content, description } of refusals) {
@@ -70,7 +70,7 @@ describe("the OpenAPI document", () => {
     }
   })
 
-  it("has every code that a problem may have", async () => {
+  it("has every code of a problem", async () => {
     const modules = await Promise.all(
       files("src/domain").map((file): Promise<object> => import(/* @vite-ignore */ `../../${file}`))
     )
@@ -83,7 +83,7 @@ describe("the OpenAPI document", () => {
     assert.deepStrictEqual(Arr.dedupe(documented).sort(), Arr.dedupe(known).sort())
   })
 
-  it("shows a stream whose events are what they are said to be", () => {
+  it("has an example of a stream with valid events", () => {
     const frames = example.split("\n\n").filter((frame) => /^data: /m.test(frame))
     const events = frames.map((frame) => {
       const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(frame)?.[1]
@@ -231,7 +231,7 @@ layer(Server.layer({ hasErasure: true }))("the server", (it) => {
     })
   )
 
-  it.effect("refuses what is too long to be read as the document says", () =>
+  it.effect("refuses requests that are too long as the document says", () =>
     Effect.gen(function* () {
       const [answer] = answersIn(yield* raw(`GET /health HTTP/1.1\r\nHost: a\r\nA: ${"b".repeat(20_000)}\r\n\r\n`))
       assert.strictEqual(answer?.json["code"], "headers_too_large")
@@ -239,7 +239,7 @@ layer(Server.layer({ hasErasure: true }))("the server", (it) => {
     })
   )
 
-  it.effect("answers whoever runs and reads it as the document says", () =>
+  it.effect("answers operators and readers of the documentation as the document says", () =>
     Effect.forEach(["/health", "/ready", "/metrics", "/openapi.json", "/docs"], (path) =>
       Effect.map(ask("GET", path), ({ status }) => assert.strictEqual(status, 200, path))
     )
@@ -265,7 +265,7 @@ layer(Server.layer({ hasErasure: true }))("the server", (it) => {
     })
   )
 
-  it.effect("shows the same document everywhere, on a page that loads nothing from elsewhere", () =>
+  it.effect("shows the same document everywhere, on a page that loads nothing from other hosts", () =>
     Effect.gen(function* () {
       const { headers, text } = yield* send("GET", "/docs")
       const [, spec = ""] = /<script id="swagger-spec" type="application\/json">(.*?)<\/script>/s.exec(text) ?? []
