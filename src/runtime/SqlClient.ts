@@ -169,6 +169,14 @@ const transaction = (session: Engine["session"], scope: Scope.Scope): Transactio
           )
         : send(session, [{ text, values, isPrepared }])
     )
+  const finish = (command: "COMMIT" | "ROLLBACK") =>
+    inTurn(
+      Effect.suspend(() => {
+        const isToEnd = state === "begun" || state === "doomed"
+        state = "ended"
+        return isToEnd && opened !== undefined ? run(opened.connection, command) : Effect.void
+      })
+    )
   return {
     execute: (text, values, transform) => transformed(execute(text, values, true), transform),
     executeUnprepared: (text, values, transform) => transformed(execute(text, values, false), transform),
@@ -180,18 +188,8 @@ const transaction = (session: Engine["session"], scope: Scope.Scope): Transactio
         use((session) => send(session, [{ text, values, isPrepared: true }, commit])),
         transform
       ),
-    end: (command) =>
-      Effect.suspend(() =>
-        state === "ended"
-          ? Effect.void
-          : inTurn(
-              Effect.suspend(() => {
-                const isToEnd = state === "begun" || state === "doomed"
-                state = "ended"
-                return isToEnd && opened !== undefined ? run(opened.connection, command) : Effect.void
-              })
-            )
-      )
+    // After a last statement nothing is left to do, and nothing to wait for.
+    end: (command) => Effect.suspend(() => (state === "ended" ? Effect.void : finish(command)))
   }
 }
 
