@@ -1,5 +1,4 @@
-import { Either, ParseResult, Predicate, type Schema } from "effect"
-import { joined } from "./Bytes.ts"
+import { Array as Arr, Either, ParseResult, Predicate, type Schema } from "effect"
 import { decoder, Refusal } from "./CodecDecoder.ts"
 import { encoder, Written } from "./CodecEncoder.ts"
 
@@ -32,59 +31,53 @@ export const encode = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => I) => 
 }
 
 /**
- * The same as JSON, or that in UTF-8 if it has long lists, which are written piece by piece: to make one text of them and
- * bytes of that takes four times as long.
+ * The same as JSON, or that in UTF-8 if it is long. Long lists are written piece by piece, since it takes several times as
+ * long to make one text of them, and the engine collects large texts only with its whole heap.
  */
 export const encodeJson = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => string | Uint8Array) => {
   const run = encoder(schema.ast, true)
   return (value) => {
-    const pieces: Array<Uint8Array> = []
-    const rest = write(run(value), (piece) => pieces.push(utf8.encode(piece)))
-    if (pieces.length === 0) return rest
-    pieces.push(utf8.encode(rest))
-    return joined(pieces)
+    const texts = textsOf(run(value))
+    const length = texts.reduce((sum, text) => sum + text.length, 0)
+    return length < longText ? texts.join("") : encoded(texts)
   }
 }
 
-const utf8 = new TextEncoder()
-
-/** So many are some tens of kilobytes, which the engine has room for at hand. */
-const pieceLength = 100
-
-/** Text this long is cheaper as bytes of its own; shorter text goes out in one write with the headers. */
+/** In characters. Shorter answers go out in one write with the headers. */
 const longText = 16_384
 
-/** Writes an object's long lists to `emit`, and returns what is left to be written. */
-const write = (value: unknown, emit: (piece: string) => void): string => {
-  if (!Predicate.isRecord(value) || !Object.values(value).some((member) => member instanceof Written || isLong(member)))
-    return JSON.stringify(value)
-  let text = ""
-  for (const [name, member] of Object.entries(value)) {
-    if (member === undefined) continue
-    text += `${text === "" ? "{" : ","}${JSON.stringify(name)}:`
-    if (member instanceof Written) {
-      const { items } = member
-      if (items.length < longText) {
-        text += `[${items}]`
-        continue
-      }
-      emit(`${text}[`)
-      emit(items)
-      text = "]"
-      continue
-    }
-    if (!isLong(member)) {
-      text += JSON.stringify(member)
-      continue
-    }
-    for (let i = 0; i < member.length; i += pieceLength) {
-      const piece = JSON.stringify(member.slice(i, i + pieceLength))
-      emit(text + (i === 0 ? piece.slice(0, -1) : `,${piece.slice(1, -1)}`))
-      text = ""
-    }
-    text = "]"
-  }
-  return `${text}}`
+const encoded = (texts: ReadonlyArray<string>): Uint8Array => {
+  const whole = Buffer.allocUnsafeSlow(texts.reduce((length, text) => length + Buffer.byteLength(text), 0))
+  let at = 0
+  for (const text of texts) at += whole.write(text, at)
+  return whole
 }
 
-const isLong = (value: unknown): value is ReadonlyArray<unknown> => Array.isArray(value) && value.length > pieceLength
+/** So many items are mostly less than the 128 KiB that make a text large for the engine. */
+const pieceItems = 25
+
+/** The JSON of a value, with its long lists in pieces. */
+const textsOf = (value: unknown): ReadonlyArray<string> => {
+  if (!Predicate.isRecord(value) || !Object.values(value).some((member) => member instanceof Written || isLong(member)))
+    return [JSON.stringify(value)]
+  const texts: Array<string> = []
+  let before = "{"
+  for (const [name, member] of Object.entries(value)) {
+    if (member === undefined) continue
+    texts.push(`${before}${JSON.stringify(name)}:`)
+    before = ","
+    if (member instanceof Written) texts.push(...inPieces(member.items, (items) => items.join()))
+    else if (isLong(member)) texts.push(...inPieces(member, (items) => JSON.stringify(items).slice(1, -1)))
+    else texts.push(JSON.stringify(member))
+  }
+  texts.push("}")
+  return texts
+}
+
+const inPieces = <A>(items: ReadonlyArray<A>, write: (items: ReadonlyArray<A>) => string) => [
+  "[",
+  ...Arr.chunksOf(items, pieceItems).flatMap((piece, i) => [i === 0 ? "" : ",", write(piece)]),
+  "]"
+]
+
+const isLong = (value: unknown): value is ReadonlyArray<unknown> => Array.isArray(value) && value.length > pieceItems

@@ -41,12 +41,12 @@ const timeLength = "12:00:00.000Z".length
 const twoDigits = Array.from({ length: 100 }, (_, n) => String(n).padStart(2, "0"))
 const two = (n: number) => twoDigits[Math.trunc(n)]
 
-/** A list whose JSON is there already. */
+/** A list whose items' JSON is there already. */
 export class Written {
   static readonly #known = new WeakMap<object, { readonly item: AST.AST; readonly written: Written }>()
 
-  /** Has a list go out as the JSON of its items, joined by commas, wherever they are to be encoded by this schema. */
-  static of(list: object, item: AST.AST, items: string) {
+  /** Has a list go out as its items' JSON, wherever they are to be encoded by this schema. */
+  static of(list: object, item: AST.AST, items: ReadonlyArray<string>) {
     Written.#known.set(list, { item, written: new Written(items) })
   }
 
@@ -55,13 +55,13 @@ export class Written {
     return known?.item === item ? known.written : undefined
   }
 
-  readonly items: string
-  constructor(items: string) {
+  readonly items: ReadonlyArray<string>
+  constructor(items: ReadonlyArray<string>) {
     this.items = items
   }
 
-  toJSON(): unknown {
-    return JSON.parse(`[${this.items}]`)
+  toJSON(): ReadonlyArray<unknown> {
+    return this.items.map((item) => JSON.parse(item))
   }
 }
 

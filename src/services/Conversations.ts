@@ -145,7 +145,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
                 const { id, updatedAt } = conversationOf(last)
                 return { time: updatedAt, id }
               })
-              return { conversations: conversationsOf(page.join()), total: rows[0]?.total ?? 0, nextCursor }
+              return { conversations: conversationsOf(page), total: rows[0]?.total ?? 0, nextCursor }
             }),
             Span.withSpan("Conversations.list")
           ),
@@ -197,7 +197,7 @@ export class Conversations extends Context.Tag("taskchat/services/Conversations"
               const found = rows.flatMap(({ message }) => message ?? [])
               return Effect.succeed({
                 conversationId: id,
-                messages: listOf((isBackwards ? found.slice(-limit) : found.slice(0, limit)).join()),
+                messages: listOf(isBackwards ? found.slice(-limit) : found.slice(0, limit)),
                 total: first.total,
                 hasMore: found.length > limit
               })
@@ -253,7 +253,7 @@ const conversationJson = Json.object({
 
 const conversationsOf = JsonList.make(Conversation)
 
-const conversationOf = (json: string) => Arr.unsafeGet(conversationsOf(json), 0)
+const conversationOf = (json: string) => Arr.unsafeGet(conversationsOf([json]), 0)
 
 /** Every row of a page has the total; an empty page is one row without a conversation. */
 const decodePage = Codec.decodeUnknown(
@@ -296,7 +296,7 @@ const rowsWithParts = JsonList.make(
   })
 )
 
-const messagesWithParts = (json: string) =>
+const messagesWithParts = (json: ReadonlyArray<string>) =>
   rowsWithParts(json).map(({ expiresAt, held, places, ...message }) => {
     const awaiting = held !== null && expiresAt !== null && { awaiting: awaitedOf(held, expiresAt) }
     return new Message({ ...message, parts: partsOf(message, places ?? []), ...awaiting })

@@ -160,7 +160,7 @@ describe("encodeJson", () => {
     last: Schema.Array(Schema.Struct({ n: Schema.Int }))
   })
 
-  it.each([0, 1, 100, 101, 250, 1000])("writes lists of %i as one text", (length) => {
+  it.each([0, 1, 25, 26, 250, 1000])("writes lists of %i as one text", (length) => {
     const lists = {
       first: Arr.makeBy(length, (n) => `ä€😀 "${n}"`),
       between: null,
@@ -192,7 +192,7 @@ describe("a list that came as JSON", () => {
   const Page = Schema.Struct({ before: Schema.Int, tasks: Schema.Array(Task), after: Schema.NullOr(Schema.Int) })
   const encode = Schema.encodeSync(Task)
   const listOf = JsonList.make(Task)
-  const items = (tasks: ReadonlyArray<Task>) => tasks.map((task) => JSON.stringify(encode(task))).join()
+  const items = (tasks: ReadonlyArray<Task>) => tasks.map((task) => JSON.stringify(encode(task)))
   const tasks = fc.array(Arbitrary.make(Task).filter(isKept), { maxLength: 3 })
 
   it.prop("equals the decoded list", [tasks], ([tasks]) => {
@@ -209,25 +209,27 @@ describe("a list that came as JSON", () => {
     assert.deepStrictEqual(JSON.parse(written), json(Codec.encode(Page)(page)))
   })
 
-  it.each([2, 20_000])("is passed on as it came, of %i items", (length) => {
-    const items = ` ${Arr.makeBy(length, () => '"ä€😀"').join()} `
+  it.each([1, 26, 20_000])("is passed on as it came, in a list of %i", (length) => {
+    const items = Arr.makeBy(length, () => ' "ä€😀" ')
     assert.strictEqual(
       text(Codec.encodeJson(Page)({ before: 1, tasks: listOf(items), after: null })),
-      `{"before":1,"tasks":[${items}],"after":null}`
+      `{"before":1,"tasks":[${items.join()}],"after":null}`
     )
   })
 
   it("is encoded item by item by another schema, and when nested", () => {
     const Titles = Schema.Array(Schema.Struct({ title: Schema.String }))
-    const list = JsonList.make(Schema.Struct({ title: Schema.String, secret: Schema.Int }))('{"title":"a","secret":1}')
+    const list = JsonList.make(Schema.Struct({ title: Schema.String, secret: Schema.Int }))([
+      '{"title":"a","secret":1}'
+    ])
     assert.strictEqual(text(Codec.encodeJson(Schema.Struct({ list: Titles }))({ list })), '{"list":[{"title":"a"}]}')
     assert.deepStrictEqual(Codec.encode(Titles)(list), [{ title: "a" }])
     const Nested = Schema.Struct({ page: Page })
-    const page = { before: 1, tasks: listOf(""), after: null }
+    const page = { before: 1, tasks: listOf([]), after: null }
     assert.strictEqual(text(Codec.encodeJson(Nested)({ page })), '{"page":{"before":1,"tasks":[],"after":null}}')
   })
 
   it("is refused on reading if it does not match its schema", () => {
-    assert.throws(() => listOf('{"id":0}').length, "id")
+    assert.throws(() => listOf(['{"id":0}']).length, "id")
   })
 })

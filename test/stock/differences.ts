@@ -44,8 +44,9 @@ const differences: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   "`Schema` loses a member `__proto__`": ["is kept like any other member"],
   "`Schema` encodes a list that came as JSON": [
-    "is passed on as it came, of 2 items",
-    "is passed on as it came, of 20000 items"
+    "is passed on as it came, in a list of 1",
+    "is passed on as it came, in a list of 26",
+    "is passed on as it came, in a list of 20000"
   ],
   "`Effect` restores a fiber's references, and cannot drop them": [
     "holds services and annotations until the fiber forgets them"

@@ -229,9 +229,9 @@ export class Tasks extends Context.Tag("taskchat/services/Tasks")<
             Effect.map((rows) => {
               const found = rows.flatMap(({ task }) => task ?? [])
               const { nextCursor, page } = pageOf(found, limit, (last) =>
-                cursorTo(Arr.unsafeGet(tasksOf(last), 0), query.sort ?? "created")
+                cursorTo(Arr.unsafeGet(tasksOf([last]), 0), query.sort ?? "created")
               )
-              return { tasks: tasksOf(page.join()), total: rows[0]?.total ?? 0, nextCursor }
+              return { tasks: tasksOf(page), total: rows[0]?.total ?? 0, nextCursor }
             }),
             Span.withSpan("Tasks.list")
           )
