@@ -1,5 +1,5 @@
 import * as Client from "@effect/sql-pg/PgClient"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import Pg from "pg"
 
 /** @type {typeof import("../../src/runtime/PgClient.ts").layer} */
@@ -14,4 +14,4 @@ export const layer = (config) =>
       }),
       (pool) => Effect.promise(() => pool.end())
     )
-  })
+  }).pipe(Layer.orDie)

@@ -12,7 +12,10 @@ export const fn = Effect.fn
 export const make = Effect.makeSpan
 
 /** @type {typeof import("../../src/runtime/Span.ts").useSpan} */
-export const useSpan = (name, options) => (effect) => Effect.useSpan(name, options, () => effect)
+export const useSpan =
+  (name, options = {}) =>
+  (effect) =>
+    Effect.useSpan(name, options, () => effect)
 
 /** @type {typeof import("../../src/runtime/Span.ts").annotate} */
 export const annotate = (attributes) => (effect) => Effect.zipRight(Effect.annotateCurrentSpan(attributes), effect)
