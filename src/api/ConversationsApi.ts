@@ -148,7 +148,8 @@ export class ConversationsApi extends HttpApiGroup.make("conversations")
           after: sequenceNumber("Only messages after this sequence number, the first ones"),
           include: Schema.optional(
             Schema.Literal("parts").annotations({
-              description: "`parts`: text and tool calls of each message, in order"
+              description: "`parts`: text and tool calls of each message, in order",
+              message: () => "must be parts"
             })
           )
         })

@@ -62,7 +62,10 @@ export class TasksApi extends HttpApiGroup.make("tasks")
             .annotations({ description: "Due on this day or after" })
             .pipe(Schema.fromKey("due_after")),
           due: Schema.optional(
-            Schema.Literal("none").annotations({ description: "Without a due date; not with due_before or due_after" })
+            Schema.Literal("none").annotations({
+              description: "Without a due date; not with due_before or due_after",
+              message: () => "must be none"
+            })
           ),
           query: Schema.optional(
             SearchText.annotations({ description: "Text in the title or description, ignoring case and accents" })

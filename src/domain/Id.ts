@@ -1,9 +1,12 @@
 import { Option, Schema, SchemaAST } from "effect"
 
+const notAnId = () => "must be an integer from 1 to 9007199254740991"
+
 /** Ids are PostgreSQL `bigint` identities, kept within what a JSON number carries exactly: 1 to 2^53 − 1. */
 const bigintId = <const Brand extends string>(brand: Brand, description: string, example: number) =>
   Schema.Int.pipe(
-    Schema.between(1, Number.MAX_SAFE_INTEGER, { message: () => "must be an integer from 1 to 9007199254740991" }),
+    Schema.annotations({ message: notAnId }),
+    Schema.between(1, Number.MAX_SAFE_INTEGER, { message: notAnId }),
     Schema.brand(brand),
     Schema.annotations({
       identifier: brand,
@@ -47,7 +50,7 @@ export type TurnId = typeof TurnId.Type
  */
 export const fromPath = <A extends number, R>(id: Schema.Schema<A, number, R>) =>
   Schema.String.pipe(
-    Schema.pattern(/^[0-9]{1,16}$/, { message: () => "must be an integer from 1 to 9007199254740991" }),
+    Schema.pattern(/^[0-9]{1,16}$/, { message: notAnId }),
     Schema.annotations({ jsonSchema: Option.getOrElse(SchemaAST.getJSONSchemaAnnotation(id.ast), () => ({})) }),
     Schema.transform(Schema.Number, { strict: true, decode: Number, encode: String }),
     Schema.compose(id)

@@ -56,7 +56,7 @@ export const usageRange = (
   const days = DateTime.distance(first, last) / 86_400_000 + 1
   const wrong = (message: string) => Either.left(new InvalidRequest({ errors: [{ path: "from", message }] }))
   if (days < 1) return wrong("must not be later than `to`, or today where that is absent")
-  if (days > maxDays) return wrong(`must be at most ${maxDays} days before \`to\`, or today where that is absent`)
+  if (days > maxDays) return wrong(`must be at most ${maxDays - 1} days before \`to\`, or today where that is absent`)
   return Either.right({ from: first, to: last })
 }
 

@@ -24,17 +24,42 @@ export const problemOfDefect = (cause: Cause.Cause<unknown>): AnyProblem => {
   return Chunk.some(defects, isUnavailable) ? new Unavailable({ retryAfter: 1 }) : new InternalError()
 }
 
-/** A schema's message ends with the invalid value, which may be text from people; it is cut off. */
 const invalid = ({ issues }: HttpApiError.HttpApiDecodeError) => {
-  const errors = new Map<string, string>()
+  const messages = new Map<string, ReadonlyArray<string>>()
   for (const { message, path } of issues) {
     const name = path.map(String).join(".")
     // A nullable value has a second issue as a whole, after the issues within it.
-    const isKnown = Array.from(errors.keys()).some((known) => known === name || known.startsWith(`${name}.`))
-    if (!isKnown) errors.set(name, message.replace(/, actual .*$/s, "").slice(0, 300))
+    const isKnown = Array.from(messages.keys()).some((known) => known.startsWith(`${name}.`))
+    if (!isKnown) messages.set(name, [...(messages.get(name) ?? []), withoutValue(message)])
   }
-  return new InvalidRequest({ errors: Array.from(errors, ([path, message]) => ({ path, message })) })
+  return new InvalidRequest({
+    errors: Array.from(messages, ([path, messages]) => ({ path, message: inWords(messages).slice(0, 300) }))
+  })
 }
+
+/** A schema's message ends with the invalid value, which may be text from people. */
+const withoutValue = (message: string) => message.replace(/, actual .*$/s, "")
+
+/** What is expected, in plain words. The issue of a choice is one message for each of its words. */
+const inWords = (messages: ReadonlyArray<string>): string => {
+  const choices = messages.flatMap((message) => /^Expected "(.*)"$/.exec(message)?.slice(1) ?? [])
+  if (choices.length > 0) return `must be ${listed(choices)}`
+  const [message = ""] = messages
+  const expected = /^Expected (.*)$/s.exec(message)?.[1]
+  if (expected === undefined) return message
+  if (expected.startsWith("ReadonlyArray<")) return "must be a list"
+  if (expected.endsWith("(Encoded side)")) return "must be an object"
+  return `must be ${typeWords[expected] ?? expected}`
+}
+
+const typeWords: Readonly<Record<string, string>> = {
+  string: "text",
+  number: "a number",
+  boolean: "true or false"
+}
+
+const listed = (words: ReadonlyArray<string>) =>
+  words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`
 
 /** The response for a problem. */
 export const respond = (problem: AnyProblem, requestId: string) => {

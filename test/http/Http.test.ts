@@ -509,6 +509,40 @@ layer(Server.layer())("Http", (it) => {
     })
   )
 
+  it.effect("an error says in plain words what is expected, with every choice and no name of the code", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const conversation = (yield* say(user, "Hi")).json["conversation_id"]
+      const id = "must be an integer from 1 to 9007199254740991"
+      const refused = [
+        ["POST", "tasks", "null", "", "must be an object"],
+        ["POST", "tasks", "[]", "", "must be an object"],
+        ["POST", "chat", "7", "", "must be an object"],
+        ["PATCH", `conversations/${conversation}`, "null", "", "must be an object"],
+        ["POST", "tasks", "{}", "title", "is missing"],
+        ["POST", "tasks", '{"title":7}', "title", "must be text"],
+        ["POST", "tasks", '{"title":null}', "title", "must be text"],
+        ["POST", "tasks", '{"title":"x","priority":"High"}', "priority", "must be low, medium or high"],
+        ["POST", "tasks", '{"title":"x","labels":"home"}', "labels", "must be a list"],
+        ["POST", "tasks", '{"title":"x","labels":["a",7]}', "labels.1", "must be text"],
+        ["PATCH", "tasks/1", '{"completed":"yes"}', "completed", "must be true or false"],
+        ["POST", "chat", '{"message":"Hi","conversation_id":1.5}', "conversation_id", id],
+        ["POST", "chat", '{"message":"Hi","conversation_id":"1"}', "conversation_id", "must be a number"],
+        ["GET", "tasks/9007199254740992", undefined, "task_id", id],
+        ["GET", "tasks?status=done", undefined, "status", "must be all, pending or completed"],
+        ["GET", "tasks?priority=none", undefined, "priority", "must be low, medium or high"],
+        ["GET", "tasks?sort=x", undefined, "sort", "must be created, due or priority"],
+        ["GET", "tasks?due=x", undefined, "due", "must be none"],
+        ["GET", `conversations/${conversation}/messages?include=x`, undefined, "include", "must be parts"]
+      ] as const
+      for (const [method, path, body, member, message] of refused) {
+        const sent = body === undefined ? {} : { body, headers: json }
+        const answer = yield* send(method, `/api/${user}/${path}`, { user, ...sent })
+        assert.deepStrictEqual([path, body, answer.json["errors"]], [path, body, [{ path: member, message }]])
+      }
+    })
+  )
+
   it.effect("a byte order mark and unknown members are ignored, and the last of duplicate members counts", () =>
     Effect.gen(function* () {
       const user = yield* newUser

@@ -83,6 +83,9 @@ layer(Server.layer(options))("UsersHttp", (it) => {
       for (const query of ["from=1969-10-01", "from=1970-01-02", "from=soon", "to=1970-02-30", "to="]) {
         assert.deepStrictEqual(codeOf(yield* asked(query)), [400, "invalid_request"], query)
       }
+      assert.deepStrictEqual((yield* asked("from=1969-10-01")).json["errors"], [
+        { path: "from", message: "must be at most 91 days before `to`, or today where that is absent" }
+      ])
       const other = yield* newUser
       assert.deepStrictEqual(codeOf(yield* send("GET", `/api/${user}/usage`, { user: other })), [403, "user_mismatch"])
     })
