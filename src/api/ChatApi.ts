@@ -2,7 +2,7 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/p
 import { Schema } from "effect"
 import { ApprovalClosed, Awaiting, approvalLifetime } from "../domain/Approval.ts"
 import { ConversationForbidden, ConversationNotFound, MessageNotFound } from "../domain/Conversation.ts"
-import { ConversationId, fromPath, MessageId, TurnId, UserId } from "../domain/Id.ts"
+import { ConversationId, fromPath, MessageId, TurnId, TurnIdFromPath, UserId } from "../domain/Id.ts"
 import { key, Time } from "../domain/Json.ts"
 import { wire } from "../domain/Problem.ts"
 import { PayloadTooLarge, TimeZone, Unavailable, UnsupportedMediaType } from "../domain/Request.ts"
@@ -99,7 +99,7 @@ export const IdempotencyHeaders = Schema.Struct({ "idempotency-key": Schema.opti
 /** The user of a URL, who must be the token's user. */
 export const UserPath = Schema.Struct({ user_id: fromPath(UserId) })
 
-export const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnId })
+export const TurnPath = Schema.Struct({ user_id: fromPath(UserId), turn_id: TurnIdFromPath })
 
 /** Server-sent events. `StreamEvent.ts` defines them, and `UiMessageChunk.ts` defines those of the AI SDK. */
 export const EventStream = HttpApiSchema.Text({ contentType: "text/event-stream" }).annotations({

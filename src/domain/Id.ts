@@ -55,3 +55,9 @@ export const fromPath = <A extends number, R>(id: Schema.Schema<A, number, R>) =
     Schema.transform(Schema.Number, { strict: true, decode: Number, encode: String }),
     Schema.compose(id)
   )
+
+/** A turn's id in a path. A UUID may be written in capitals (RFC 9562), but our answers have it in one form only. */
+export const TurnIdFromPath = Schema.String.pipe(
+  Schema.annotations({ jsonSchema: Option.getOrElse(SchemaAST.getJSONSchemaAnnotation(TurnId.ast), () => ({})) }),
+  Schema.transform(TurnId, { strict: true, decode: (id) => id.toLowerCase(), encode: (id) => id })
+)

@@ -426,6 +426,23 @@ layer(Server.layer())("Sse", (it) => {
     })
   )
 
+  it.scoped("a turn's id may be in capitals, and answers have it as it is", () =>
+    Effect.gen(function* () {
+      const user = yield* newUser
+      const frames = yield* Effect.flatMap(stream(user, yield* plays(["Hello"])), ({ rest }) => rest)
+      const id = String(frames[0]?.data["turn_id"])
+      const path = `/api/${user}/turns/${id.toUpperCase()}`
+      assert.strictEqual((yield* send("GET", path, { user })).json["turn_id"], id)
+      assert.strictEqual((yield* send("POST", `${path}/cancel`, { user })).json["turn_id"], id)
+      assert.strictEqual((yield* send("POST", `${path}/undo`, { user })).json["turn_id"], id)
+      const events = yield* send("GET", `${path}/events`, { user })
+      assert.include(events.text, id)
+      assert.notInclude(events.text, id.toUpperCase())
+      const refused = yield* send("GET", `/api/${user}/turns/x`, { user })
+      assert.deepStrictEqual(refused.json["errors"], [{ path: "turn_id", message: "must be a turn's id, a UUID" }])
+    })
+  )
+
   it.scoped("all readers of a cancelled turn are told; the cancel is 202 while it runs, then 200", () =>
     Effect.gen(function* () {
       const user = yield* newUser
