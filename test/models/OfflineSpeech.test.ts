@@ -35,6 +35,12 @@ const added: ReadonlyArray<readonly [string, string]> = [
   ["add dentist tomorrow at 3:30", "Dentist | 2026-01-31T14:30:00.000Z"],
   ["remind me in fifteen minutes to check the oven", "Check the oven | 2026-01-30T13:20:00.000Z"],
   ["tomorrow I have to call Bob at 5", "Call Bob | 2026-01-31T16:00:00.000Z"],
+  ["on monday, remind me to call Bob at 3", "Call Bob | 2026-02-02T14:00:00.000Z"],
+  ["tomorrow remind me at 9 to call Bob", "Call Bob | 2026-01-31T08:00:00.000Z"],
+  ["In two hours, please remind me to stretch", "Stretch | 2026-01-30T15:05:00.000Z"],
+  ["next monday, I need to call Bob", "Call Bob | 2026-02-02"],
+  ["tomorrow, add call Bob", "Call Bob | 2026-01-31"],
+  ["tomorrow add call Bob at 5", "Call Bob | 2026-01-31T16:00:00.000Z"],
   ["add tomorrow call Bob", "Call Bob | 2026-01-31"],
   ["Hello there, could you remind me to buy milk tomorrow? Thank you so much!", "Buy milk | 2026-01-31"],
   ["add meet Bob tomorrow at 5 at the station", "Meet Bob at the station | 2026-01-31T16:00:00.000Z"],
@@ -76,6 +82,7 @@ const offered: ReadonlyArray<readonly [string, string]> = [
 const repeating: ReadonlyArray<readonly [string, string, string]> = [
   ["I have to pay the bill on the 15th of every month", "Pay the bill", "on the 15th of every month"],
   ["add review budget on the last friday of every month", "Review budget", "on the last friday of every month"],
+  ["every day at 9, remind me to take my pills", "Take my pills", "every day at 9"],
   ["add gym every monday, wednesday and friday at 7am", "Gym", "every monday, wednesday and friday at 7am"],
   ["every friday I need to submit my timesheet by 4pm", "Submit my timesheet", "by 4pm every friday"],
   ["add read the weekly report on mondays", "Read the weekly report", "on mondays"],
@@ -308,6 +315,32 @@ describe("Offline: messages as people write them", () => {
       assert.strictEqual(yield* due("lower the priority of the report"), "Write the report | 2026-02-04 | low")
       assert.strictEqual(yield* due("add call mom", "actually, make it sunday"), "Call mom | 2026-02-01")
       assert.strictEqual(yield* due("add call mom", "on sunday"), "Call mom | 2026-02-01")
+    })
+  )
+
+  it.effect("several tasks that are due at different times are named with their own", () =>
+    Effect.gen(function* () {
+      const said = (message: string) => Effect.map(converse([message], [bank, report]), ({ last }) => last)
+      assert.strictEqual(
+        yield* said("postpone everything due next week by 2 days"),
+        "“Call the bank” (#1) is now due on Wednesday.\n“Write the report” (#2) is now due on 6 February."
+      )
+      assert.strictEqual(
+        yield* said("move the bank call and the report to tomorrow at 5"),
+        "“Call the bank” (#1) and “Write the report” (#2) are now due tomorrow at 17:00."
+      )
+    })
+  )
+
+  it.effect("a place in the last list is no day of the month", () =>
+    Effect.gen(function* () {
+      const titles = ["Tea", "Milk", "Eggs", "Rice", "Salt"].map((title) => ({ title }))
+      const said = (message: string) => Effect.map(converse(["list", message], titles), ({ last }) => last)
+      assert.strictEqual(yield* said("show the fourth"), "“Rice” (#4): open.")
+      assert.strictEqual(yield* said("show me the third"), "“Eggs” (#3): open.")
+      assert.strictEqual(yield* said("what about the second?"), "“Milk” (#2): open.")
+      assert.strictEqual(yield* said("how about the last one?"), "“Salt” (#5): open.")
+      assert.strictEqual(yield* said("what about the 5th?"), "You have no open tasks due the 5th.")
     })
   )
 })

@@ -7,6 +7,7 @@ import { recall, understand } from "./Memory.ts"
 import { type Draft, mostTasks } from "./Phrases.ts"
 import type { Filter } from "./Targets.ts"
 import type { Call, Result, TaskView, Transcript } from "./Transcript.ts"
+import type { Present } from "./When.ts"
 
 /** The next step: tools to call, or the answer. */
 export type Next =
@@ -271,9 +272,8 @@ function* change(session: Session, command: Extract<Command, { readonly _tag: "U
     })),
     answer: (results) => {
       const tasks = results.flatMap((result) => result.outcomes.flatMap(({ task }) => task ?? []))
-      const due = tasks[0] === undefined ? null : Answers.dueOf(tasks[0], session.transcript)
       return paragraphs(
-        tasks.length === 0 ? "" : `${summaryOf(change, tasks, refs, due)}${remaining(found)}`,
+        tasks.length === 0 ? "" : `${summaryOf(change, tasks, refs, session.transcript)}${remaining(found)}`,
         failures("I could not change it", errorsOf(results))
       )
     }
@@ -309,7 +309,7 @@ const paramsOf = (change: Change, task: TaskView | null) => {
   }
 }
 
-const summaryOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyArray<Ref>, due: string | null) => {
+const summaryOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: ReadonlyArray<Ref>, present: Present) => {
   const names = Answers.and(tasks.map(Answers.named))
   const is = tasks.length === 1 ? "is" : "are"
   const has = tasks.length === 1 ? "has" : "have"
@@ -330,17 +330,23 @@ const summaryOf = (change: Change, tasks: ReadonlyArray<TaskView>, refs: Readonl
       return `${names} ${is} no longer labelled ${Answers.and(change.labels)}.`
     case "Due":
     case "Postpone": {
-      const different = new Set(tasks.map((task) => task.due_date)).size > 1
-      return different ? `These are now due later: ${names}.` : `${names} ${is} now due ${due ?? "as you said"}.`
+      const [due = null, ...others] = new Set(tasks.map((task) => Answers.dueOf(task, present)))
+      return others.length > 0 ? timings(tasks, present) : `${names} ${is} now due ${due ?? "as you said"}.`
     }
     case "Repeat":
-      return tasks.map((task) => `${Answers.named(task)} is now${Answers.timing(task, due).slice(1)}.`).join("\n")
+      return timings(tasks, present)
     case "Clear":
       return change.field === "repeat"
         ? `${names} no longer ${tasks.length === 1 ? "repeats" : "repeat"}.`
         : `${names} now ${has} no ${change.field === "due" ? "due date" : change.field}.`
   }
 }
+
+/** When each task is due, a line for each. */
+const timings = (tasks: ReadonlyArray<TaskView>, present: Present) =>
+  tasks
+    .map((task) => `${Answers.named(task)} is now${Answers.timing(task, Answers.dueOf(task, present)).slice(1)}.`)
+    .join("\n")
 
 const outcome =
   (

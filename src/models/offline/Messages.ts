@@ -3,7 +3,7 @@ import { longest } from "./Budget.ts"
 import { type Change, Command } from "./Commands.ts"
 import { type Draft, mostTasks, newTasks } from "./Phrases.ts"
 import { commandOf } from "./Requests.ts"
-import type { Reading } from "./When.ts"
+import { duePhrase, isRepeat, type Reading } from "./When.ts"
 
 /** A cache of messages with the steps they took, because every step of a turn reads the same messages again. */
 const recent = new Map<string, { readonly commands: ReadonlyArray<Command>; readonly steps: number }>()
@@ -38,7 +38,7 @@ const read = (text: string, present: Reading): ReadonlyArray<Command> => {
     .trim()
     .replace(thanks, "")
     .replace(opening, "")
-  const parts = assent.test(plain) ? [plain] : split(plain)
+  const parts = assent.test(plain) ? [plain] : split(plain, present)
   if (parts.length > maxParts || parts.some(isTooLong)) return [tooLong]
   const commands = mergeUpdates(parts.map((part) => asAddition(part, commandIn(polite(part), present), present)))
   const asks = commands.filter(({ _tag }) => _tag !== "Greeting" && _tag !== "Thanks")
@@ -112,7 +112,7 @@ const adding = new RegExp(`^(?:add|create|put|new|note|(?:a |another )?(?:task|t
 const listHeading = /^[^:\n]*\b(?:tasks|things|to-?dos|items|reminders)(?: [a-z ]{1,20})?\s*[:\n]/i
 
 /** Splits a message into requests: at sentences, and where "and", "then" or a comma begins another request. */
-const split = (text: string): ReadonlyArray<string> => {
+const split = (text: string, present: Reading): ReadonlyArray<string> => {
   const quotes: Array<string> = []
   const masked = text.replace(/"[^"\n]*"/g, (quote) => `\uE010${quotes.push(quote) - 1}\uE011`)
   const unmask = (part: string) => part.replace(/\uE010(\d+)\uE011/g, (_, i: string) => quotes[Number(i)] ?? "")
@@ -130,13 +130,28 @@ const split = (text: string): ReadonlyArray<string> => {
     const isStatement = statement.test(next) && statement.test(polite(current))
     const begins = isStatement || (sentence || !adds ? head : afterAdd).test(`${next.slice(0, longest)} `)
     const isFirst = current.trim() === ""
-    if (!isFirst && separator !== "" && begins && !listHeading.test((current + separator).slice(0, longest))) {
+    const goesOn = begins && /^,\s/.test(separator) && !question.test(next) && isWhen(current, present)
+    if (
+      !isFirst &&
+      separator !== "" &&
+      begins &&
+      !goesOn &&
+      !listHeading.test((current + separator).slice(0, longest))
+    ) {
       out.push(current)
       current = piece
     } else current += separator + piece
     if (isFirst || current === piece) adds = adding.test(next)
   }
   return [...out, current].map((part) => unmask(part).trim()).filter((part) => part !== "")
+}
+
+const question = /^(?:show|list|find|search|what|which|how many)\b/i
+
+/** A date or a repeat alone, such as "on friday", belongs to the change after its comma. */
+const isWhen = (text: string, present: Reading) => {
+  const words = polite(text)
+  return words.length <= 40 && (duePhrase(words, present) !== null || isRepeat(words, present))
 }
 
 /** Merges an update of "it" into the new task before it: "add buy milk and make it high priority" is one task. */

@@ -24,6 +24,8 @@ export const commandOf = (request: string, present: Reading): Command => {
     if (command !== null) return isAimed(command) && isAction(request) ? { ...command, action: request } : command
   }
   const next = /^(?:how|what) about (.+)$/i.exec(request)?.[1]
+  const about = next === undefined || /\d/.test(next) ? null : targetOf(next, present)
+  if (about?._tag === "Place") return Command.Show({ target: about })
   const listed = listOf(next === undefined ? request : `what is due ${next}`, present)
   if (listed !== null) return listed
   // "on saturday" is the due date of the task just added.
@@ -209,13 +211,17 @@ const rules: ReadonlyArray<Rule> = [
     ([body = ""], present) => add(body.replace(/\band to\b/gi, "and"), present)
   ],
   [
-    /^(.{1,40}?),? (?:i|we) (?:really |also |still )?(?:need to|have to|must|should|want to) (.+)$/is,
+    /^(.{1,40}?),? (?:please )?(?:add|remind me (?:to|about|of|that)|(?:i|we) (?:really |also |still )?(?:need to|have to|must|should|want to)) (.+)$/is,
     ([when = "", body = ""], present) =>
       duePhrase(when, present) !== null
         ? remind(`${when} to ${body}`, present)
         : isRepeat(when, present)
           ? add(`${body} ${when}`, present)
           : null
+  ],
+  [
+    /^(.{1,40}?),? (?:please )?remind me (.+)$/is,
+    ([when = "", body = ""], present) => (duePhrase(when, present) === null ? null : remind(`${when} ${body}`, present))
   ],
   [/^(?:i|we)(?:'ve| have) got to (.+)$/is, ([body = ""], present) => add(body, present)],
   [/^(?:i|we) (?:really |also |still )?(?:must|should|gotta) (.+)$/is, ([body = ""], present) => add(body, present)],

@@ -114,6 +114,9 @@ const placeOf = (words: string): Target | null => {
 
 const noun = "(?:tasks?|to-?dos?|items?|things?|stuff|ones)"
 
+/** A place in a list, also if it could be a day of the month: "the fourth". */
+const place = new RegExp(`^(?:\\d+|(?:the )?(?:${ordinals.join("|")}|last))$`, "i")
+
 /** "everything labelled work", "all overdue tasks", "my completed tasks". */
 const allOf = (text: string, present: Reading): Filter | null => {
   const head = new RegExp(
@@ -191,7 +194,7 @@ export const filterOf = (text: string, present: Reading): { readonly filter: Fil
   for (let from = Math.max(0, words.length - 8); from < words.length; from++) {
     const phrase = words.slice(from).join(" ")
     const days = daysOf(phrase, present)
-    if (days !== null && !/^(?:\d+|(?:the )?(?:first|second|third|last))$/i.test(phrase)) {
+    if (days !== null && !place.test(phrase)) {
       const spoken = phrase.toLowerCase().replace(/^(?:(?:due|on|for) )+/, "")
       filter = { ...filter, after: days.after, before: days.before }
       what.push(` due ${spoken}`)
