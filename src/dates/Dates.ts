@@ -4,7 +4,7 @@ import * as Calendar from "./Calendar.ts"
 import { dayOf } from "./Days.ts"
 import { parse } from "./Grammar.ts"
 import { isDayPart, type Part } from "./Parts.ts"
-import { ends, hoursOf, type Time, timeOf, usualHour } from "./Times.ts"
+import { ends, hoursOf, type Time, timeOf, usualHour, usualHours } from "./Times.ts"
 import { tokensOf } from "./Tokens.ts"
 
 /** `dueDate` is the day in the user's time zone. `dueAt` is an instant of that day, set if the text names a time. */
@@ -162,7 +162,7 @@ const fromParts = (parts: ReadonlyArray<Part>, now: DateTime.Utc, zone: DateTime
     if (date === null) {
       if (ownDay !== undefined) return yield* clock(ownDay, usual)
       const days = [today, Calendar.dayIn(today, 1)]
-      const next = days.flatMap((day) => hours.map((hour) => clock(day, hour))).find(isAhead)
+      const next = days.flatMap((day) => usualHours(hours).map((hour) => clock(day, hour))).find(isAhead)
       return yield* next ?? clock(Calendar.dayIn(today, 1), usual)
     }
     const ahead = date === today ? [usual, ...hours].map((hour) => clock(date, hour)).find(isAhead) : undefined

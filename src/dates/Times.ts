@@ -28,5 +28,7 @@ export const hoursOf = (time: Time | undefined, part: DayPart | undefined): Read
   return all.filter((one) => one >= begins[part] && (one < ends[part] || (one === 24 && part === "evening")))
 }
 
-/** The most likely of these hours: 1 to 6 are in the afternoon. */
-export const usualHour = (hours: ReadonlyArray<number>) => hours.find((hour) => hours.length === 1 || hour > 6)
+/** The likely ones of these hours: 1 to 6 are in the afternoon. */
+export const usualHours = (hours: ReadonlyArray<number>) => hours.filter((hour) => hours.length === 1 || hour > 6)
+
+export const usualHour = (hours: ReadonlyArray<number>) => usualHours(hours)[0]

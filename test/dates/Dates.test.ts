@@ -223,6 +223,20 @@ describe("Dates", () => {
     for (const [words, expected] of table) assert.strictEqual(resolve(words, sunday), expected, words)
   })
 
+  it("an hour without am or pm is the next likely one: 1 to 6 are in the afternoon", () => {
+    for (const [words, now, expected] of [
+      ["at 5", "2026-01-30T02:27:00Z", "2026-01-30 17:00"],
+      ["at 5", "2026-01-30T17:00:00Z", "2026-01-31 17:00"],
+      ["at 2:30", "2026-01-30T15:00:00Z", "2026-01-31 14:30"],
+      ["at 7", "2026-01-30T02:27:00Z", "2026-01-30 07:00"],
+      ["at 7", "2026-01-30T07:00:00Z", "2026-01-30 19:00"],
+      ["at 12", "2026-01-30T12:00:00Z", "2026-01-31 12:00"],
+      ["3am", "2026-01-30T12:00:00Z", "2026-01-31 03:00"]
+    ] as const) {
+      assert.strictEqual(resolve(words, now), expected, `${words} ${now}`)
+    }
+  })
+
   it("a night continues after midnight", () => {
     const wednesday = "2027-03-03T09:05:00Z"
     for (const [words, expected] of [
