@@ -42,6 +42,8 @@ const added: ReadonlyArray<readonly [string, string]> = [
   ["tomorrow, add call Bob", "Call Bob | 2026-01-31"],
   ["tomorrow add call Bob at 5", "Call Bob | 2026-01-31T16:00:00.000Z"],
   ["add tomorrow call Bob", "Call Bob | 2026-01-31"],
+  ["add call Bob (tomorrow)", "Call Bob | 2026-01-31"],
+  ["add call Bob (tomorrow) about the x() function", "Call Bob about the x() function | 2026-01-31"],
   ["Hello there, could you remind me to buy milk tomorrow? Thank you so much!", "Buy milk | 2026-01-31"],
   ["add meet Bob tomorrow at 5 at the station", "Meet Bob at the station | 2026-01-31T16:00:00.000Z"],
   ["add high priority: buy milk", "Buy milk | high"],
@@ -279,6 +281,35 @@ describe("Offline: messages as people write them", () => {
           [true, false],
           message
         )
+      }
+    })
+  )
+
+  it.effect("a statement that leaves a task open changes nothing", () =>
+    Effect.gen(function* () {
+      const open = [{ title: "Buy milk" }, bank, report]
+      for (const message of [
+        "I need milk",
+        "I needed milk",
+        "I wanted to buy milk",
+        "I tried to call the bank",
+        "I planned to write the report",
+        "I missed the bank call",
+        "I've already started the report",
+        "I postponed the report",
+        "I skipped the report",
+        "the report has been postponed",
+        "my report has been delayed"
+      ]) {
+        const { tasks } = yield* converse([message], open)
+        assert.deepStrictEqual(
+          tasks.map(({ completed }) => completed),
+          [false, false, false],
+          message
+        )
+      }
+      for (const message of ["I finished the report", "I mailed the report", "the report has been sent"]) {
+        assert.strictEqual((yield* converse([message], open)).tasks[2]?.completed, true, message)
       }
     })
   )

@@ -91,7 +91,8 @@ const newTask = (text: string, present: Reading): Draft => {
   })
   const repeated = cutRepeat(rest, present)
   const cut = cutDue(repeated.rest, present)
-  rest = cut.rest
+  // The brackets around a date go with it.
+  rest = cut.due === null ? cut.rest : cut.rest.replace(/ ?\(\s+\)/g, "")
   takeLabels()
   const title = rest.replace(/^[\s:;,]+/, "").replace("\uE000", quoted?.[1] ?? "")
   return {

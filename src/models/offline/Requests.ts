@@ -72,6 +72,10 @@ const finished = (words: string, present: Reading) =>
     completed: true
   })
 
+/** Verbs in a past form, or that only look like one, after which a task is as open as before: "I postponed the report". */
+const leavesOpen =
+  /^(?:need|feed|heed|speed|exceed|(?:avoid|delay|dislik|fail|hat|hop|ignor|intend|lik|lov|miss|need|plann|postpon|promis|refus|renam|reschedul|skipp|start|want|wish)ed|tried)$/i
+
 const done = `(?:done|complete|completed|finished|ticked off|checked off)`
 const undone = `(?:not (?:yet )?(?:done|complete|completed|finished)(?: yet)?|undone|incomplete|unfinished|open|pending|to-?do)`
 
@@ -247,8 +251,8 @@ const rules: ReadonlyArray<Rule> = [
         : Command.Complete({ target: targetOf(target, present), completed: false })
   ],
   [
-    /^((?:the|my) .+?) (?:(?:has|have) (?:now |already )?been \w+|(?:is|are) (?:now |already |all )?(?!cancel|clos|delay|need|schedul|postpon|block|label|tagg|relat|limit|requir)(?:\w{3,20}ed|sent|paid|bought|made|written))$/i,
-    ([target = ""], present) => finished(target, present)
+    /^((?:the|my) .+?) (?:(?:has|have) (?:now |already )?been (\w+)|(?:is|are) (?:now |already |all )?(?!cancel|clos|delay|need|schedul|postpon|block|label|tagg|relat|limit|requir)(?:\w{3,20}ed|sent|paid|bought|made|written))$/i,
+    ([target = "", verb = ""], present) => (leavesOpen.test(verb) ? null : finished(target, present))
   ],
   [
     new RegExp(`^(?:mark|set|check|tick) (?:off )?(.+?) (?:as |to )?(?:${done}|off)$`, "i"),
@@ -275,8 +279,9 @@ const rules: ReadonlyArray<Rule> = [
   ],
 
   [
-    /^i(?:'ve| have)? (?:just |already |now )?(?:paid|bought|got(?! (?:an?|some|to)\b)|sent|wrote|written|made|took|taken|read|fed|cut|met|swept|called|\w{2,20}ed) (.+)$/i,
-    ([target = ""], present) => finished(target, present)
+    /^i(?:'ve| have)? (?:just |already |now )?(paid|bought|got(?! (?:an?|some|to)\b)|sent|wrote|written|made|took|taken|read|fed|cut|met|swept|called|\w{2,20}ed) (.+)$/i,
+    ([verb = "", target = ""], present) =>
+      leavesOpen.test(verb) || /^to (?!(?:the|my|our|an?) )/i.test(target) ? null : finished(target, present)
   ],
 
   [
