@@ -314,6 +314,26 @@ describe("Offline: messages as people write them", () => {
     })
   )
 
+  it.effect("a request with a condition changes nothing", () =>
+    Effect.gen(function* () {
+      for (const message of [
+        "if the rent is paid, delete the report",
+        "when I get home, remind me to call Bob",
+        "once the bank has called, finish the report",
+        "as soon as I have the milk, mark the milk as done",
+        "unless it rains, add go for a run"
+      ]) {
+        const { last, tasks } = yield* converse([message], [{ title: "Buy milk" }, bank, report])
+        assert.deepStrictEqual(
+          tasks.map(({ completed, title }) => [title, completed]),
+          ["Buy milk", "Call the bank", "Write the report"].map((title) => [title, false]),
+          message
+        )
+        assert.match(last, /I did not understand|Should I add|I found no task/, message)
+      }
+    })
+  )
+
   it.effect("a task with exactly the words as its title is preferred to a task with more words", () =>
     Effect.gen(function* () {
       const { last } = yield* converse(["when is the party?"], [{ title: "Plan a party" }, { title: "Party" }])

@@ -130,14 +130,8 @@ const split = (text: string, present: Reading): ReadonlyArray<string> => {
     const isStatement = statement.test(next) && statement.test(polite(current))
     const begins = isStatement || (sentence || !adds ? head : afterAdd).test(`${next.slice(0, longest)} `)
     const isFirst = current.trim() === ""
-    const goesOn = begins && /^,\s/.test(separator) && !question.test(next) && isWhen(current, present)
-    if (
-      !isFirst &&
-      separator !== "" &&
-      begins &&
-      !goesOn &&
-      !listHeading.test((current + separator).slice(0, longest))
-    ) {
+    const isOwn = begins && !(/^,\s+$/.test(separator) && saysWhen(current, next, present))
+    if (!isFirst && separator !== "" && isOwn && !listHeading.test((current + separator).slice(0, longest))) {
       out.push(current)
       current = piece
     } else current += separator + piece
@@ -147,11 +141,16 @@ const split = (text: string, present: Reading): ReadonlyArray<string> => {
 }
 
 const question = /^(?:show|list|find|search|what|which|how many)\b/i
+/** Requests cannot have conditions, so one that has is not understood. */
+const condition =
+  /^(?:if|unless|once|whenever|when(?! (?:is|are|was|were|do|does|did|should|must|will|can)\b)|as soon as|in case|after|until|till|while) /i
 
-/** A date or a repeat alone, such as "on friday", belongs to the change after its comma. */
-const isWhen = (text: string, present: Reading) => {
-  const words = polite(text)
-  return words.length <= 40 && (duePhrase(words, present) !== null || isRepeat(words, present))
+/** True for words before a comma that belong to the change after it: a condition, a date or a repeat. */
+const saysWhen = (before: string, request: string, present: Reading) => {
+  const words = polite(before)
+  if (condition.test(words)) return true
+  if (question.test(request) || words.length > 40) return false
+  return duePhrase(words, present) !== null || isRepeat(words, present)
 }
 
 /** Merges an update of "it" into the new task before it: "add buy milk and make it high priority" is one task. */
