@@ -221,6 +221,22 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
 
   #onBytes(bytes: Uint8Array, controller: Undici.Dispatcher.DispatchController) {
     if (this.#isOver) return
+    try {
+      this.#read(bytes, controller)
+    } catch {
+      this.#unreadable()
+    }
+  }
+
+  /**
+   * JSON that is nested too deeply throws when it is written again. Thrown on, the answer would have no end, and a
+   * decompressor would end the process.
+   */
+  #unreadable() {
+    this.#end(this.#client.failures.malformed("the answer cannot be read"))
+  }
+
+  #read(bytes: Uint8Array, controller: Undici.Dispatcher.DispatchController) {
     this.#size += bytes.length
     if (this.#size > maxAnswer) return this.#end(this.#client.failures.malformed("the answer is too large"))
     const from = this.#isRead ? 0 : this.#begin(bytes)
@@ -315,6 +331,15 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
   /** Called after the last byte. `reason` is set if the connection broke. */
   #close(reason?: Failure) {
     if (this.#isOver) return
+    try {
+      this.#readEnd(reason)
+    } catch {
+      this.#unreadable()
+    }
+    this.#arrived()
+  }
+
+  #readEnd(reason: Failure | undefined) {
     const { failures } = this.#client
     if (this.#status >= 400)
       this.#end(failures.refused(this.#status, this.#headers, errorBody(this.#text?.value ?? "")))
@@ -325,7 +350,6 @@ export class Exchange<State extends WireState> implements Pull.Source<Part, AiEr
       this.#onEvents(received)
       if (!this.#isOver) this.#conclude(reason)
     }
-    this.#arrived()
   }
 
   /** JSON instead of a stream. */

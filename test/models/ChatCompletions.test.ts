@@ -193,6 +193,21 @@ test(
   })
 )
 
+const deep = `${"[".repeat(20_000)}1${"]".repeat(20_000)}`
+const deepDelta = (delta: string) => raw(`data: {"choices":[{"delta":${delta}}]}\n\n`)
+for (const [what, delta] of [
+  ["arguments", `{"tool_calls":[{"index":0,"id":"a","function":{"name":"add_task","arguments":{"title":${deep}}}}]}`],
+  ["reasoning", `{"content":"Hi","reasoning_details":[{"type":"a","text":${deep}}]}`]
+] as const) {
+  test(
+    `${what} nested too deeply fail at once`,
+    Effect.gen(function* () {
+      const failure = yield* Effect.flip(answerOf(deepDelta(delta), ends("stop"), raw("data: [DONE]\n\n"), stall))
+      assert.strictEqual(failure._tag, "MalformedOutput")
+    })
+  )
+}
+
 test(
   "without a key, a request has no authorization header",
   Effect.gen(function* () {

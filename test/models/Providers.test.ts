@@ -168,6 +168,19 @@ it.scopedLive("the size limit applies to the decompressed answer", () =>
   })
 )
 
+it.scopedLive("a compressed answer that is nested too deeply fails, and the process goes on", () =>
+  Effect.gen(function* () {
+    const [provider] = providers.filter(({ wire }) => wire === "chat-completions")
+    if (provider === undefined) return assert.fail("no provider")
+    const decode = yield* decoder(provider)
+    const deep = `${"[".repeat(20_000)}1${"]".repeat(20_000)}`
+    const delta = `{"content":"Hi","reasoning_details":[{"type":"a","text":${deep}}]}`
+    const body = gzipSync(`data: {"choices":[{"delta":${delta},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n`)
+    const result = yield* decode(reply(200, body, { "content-type": "text/event-stream", "content-encoding": "gzip" }))
+    assert.include(Either.isLeft(result) ? result.left.message : "", "the answer cannot be read")
+  })
+)
+
 it.each(written)("%s has the table that `npm run providers` writes", (file, write) => {
   const document = read(file)
   assert.strictEqual(document, write(document))
