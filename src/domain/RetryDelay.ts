@@ -4,14 +4,17 @@ import { errorsIn, messageOf } from "./ModelFailure.ts"
 /** Header names in lower case. */
 export type Headers = Readonly<Record<string, string>>
 
+/** The longest delay in seconds, so that the database can store it as an `int`. */
+const maxDelay = 2 ** 31 - 1
+
 /**
- * The seconds that a provider asks us to wait, in any documented form: `Retry-After` (seconds or a date),
+ * The seconds that a provider asks us to wait, at most `maxDelay`, in any documented form: `Retry-After` (seconds or a date),
  * `retry-after-ms`, the reset time of an exhausted limit, a member of the error, or its message. Dates are compared
  * with the sender's clock.
  */
 export const retryDelay = (headers: Headers, body: unknown): number | undefined => {
   const found = fromHeaders(headers) ?? fromMembers(body) ?? fromMessage(messageOf(body))
-  return found === undefined || !Number.isFinite(found) ? undefined : Math.max(0, found)
+  return found === undefined || !Number.isFinite(found) ? undefined : Math.min(Math.max(0, found), maxDelay)
 }
 
 const fromHeaders = (headers: Headers): number | undefined => {

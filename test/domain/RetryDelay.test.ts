@@ -10,6 +10,8 @@ const table: ReadonlyArray<readonly [string, Readonly<Record<string, string>>, u
   ["milliseconds", { "retry-after-ms": "1500", "retry-after": "9" }, {}, 1.5],
   ["a date, against the sender's clock", { "retry-after": "Mon, 30 Nov 2026 12:01:30 GMT", date }, {}, 90],
   ["a date that is over", { "retry-after": "Mon, 30 Nov 2026 11:00:00 GMT", date }, {}, 0],
+  ["more seconds than the database can store", { "retry-after": "999999999999" }, {}, 2 ** 31 - 1],
+  ["a date in a distant year", { "retry-after": "Fri, 31 Dec 9999 23:59:59 GMT", date }, {}, 2 ** 31 - 1],
   ["a duration", { "retry-after": "2m59.56s" }, {}, 179.56],
   [
     "a used-up limit that resets",
