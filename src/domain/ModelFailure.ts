@@ -171,6 +171,8 @@ const kinds: ReadonlyMap<string, FailureKind> = new Map<string, FailureKind>([
 ])
 
 const phrases: ReadonlyArray<readonly [RegExp, FailureKind]> = [
+  // Anthropic sends it as `invalid_request_error` with status 400.
+  [/credit balance is too low/, "quota"],
   [
     /tool call validation failed|failed to (?:call a function|parse tool call)|malformed[_ ]function[_ ]call/,
     "tool-call"

@@ -76,6 +76,12 @@ const table: ReadonlyArray<[string, AiError.AiError, object, "transient" | "last
   ],
   ["the quota outside of JSON", status(429, {}, "insufficient_quota"), { _tag: "AgentBusy" }, "transient"],
   ["no credit", status(402), { _tag: "AgentMisconfigured" }, "lasting"],
+  [
+    "no credit at Anthropic, only in the message",
+    status(400, {}, body({ type: "invalid_request_error", message: "Your credit balance is too low to continue." })),
+    { _tag: "AgentMisconfigured" },
+    "lasting"
+  ],
   ["401", status(401), { _tag: "AgentMisconfigured" }, "lasting"],
   ["403", status(403), { _tag: "AgentMisconfigured" }, "lasting"],
   ["404", status(404), { _tag: "AgentMisconfigured" }, "lasting"],
