@@ -1,4 +1,4 @@
-import { Context, Effect, type Exit, FiberRef, FiberRefs, type Option, Tracer } from "effect"
+import { Context, Effect, type Exit, FiberRef, FiberRefs, Option, Tracer } from "effect"
 import * as FiberContext from "./FiberContext.ts"
 
 /**
@@ -62,6 +62,9 @@ export const end = (span: Tracer.Span | undefined, exit: Exit.Exit<unknown, unkn
     ? Effect.void
     : Effect.clockWith((clock) => Effect.sync(() => span.end(clock.unsafeCurrentTimeNanos(), exit)))
 
-/** The span of a log line: a logger gets only the fiber's references. */
+/** The span of a log line: a logger gets only the fiber's references. Without a tracer there is none. */
 export const parentOf = (refs: FiberRefs.FiberRefs): Option.Option<Tracer.AnySpan> =>
-  Context.getOption(FiberRefs.getOrDefault(refs, FiberRef.currentContext), Tracer.ParentSpan)
+  Option.filter(
+    Context.getOption(FiberRefs.getOrDefault(refs, FiberRef.currentContext), Tracer.ParentSpan),
+    ({ spanId }) => spanId !== "noop" // Effect's own span if tracing is off
+  )
