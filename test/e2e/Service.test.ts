@@ -336,6 +336,23 @@ layer(Layer.merge(Base.layer, ModelServer.layer()), { timeout, excludeTestServic
     )
 
     it.scoped(
+      "says that Redis is away, and names no trace if nothing is traced",
+      () =>
+        Effect.gen(function* () {
+          const REDIS_URL = "redis://127.0.0.1:1"
+          const service = yield* serve({ ...(yield* database), REDIS_URL, LOG_FORMAT: "json" })
+          const { headers } = yield* service.call("GET", "/api/1/tasks", { headers: { "x-request-id": "mine" } })
+          assert.strictEqual(headers.get("x-ratelimit-remaining"), "599")
+          const log = yield* until(Effect.sync(service.stdout), (log) => log.includes("Redis is away"))
+          const { time, ...rest } = JSON.parse(lines(log).find((line) => line.includes("Redis is away")) ?? "{}")
+          assert.isString(time)
+          const message = "Redis is away: each process counts requests for itself"
+          assert.deepStrictEqual(rest, { level: "warn", message, request_id: "mine" })
+        }),
+      timeout
+    )
+
+    it.scoped(
       "is text for people, or silent, by its settings",
       () =>
         Effect.gen(function* () {

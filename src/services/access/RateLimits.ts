@@ -70,7 +70,8 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
       RateLimits,
       Effect.gen(function* () {
         // Loaded on use.
-        const { RateLimiterRedis, RateLimiterRes } = yield* Effect.promise(() => import("rate-limiter-flexible"))
+        const { RateLimiterRedis, RateLimiterRes } = (yield* Effect.promise(() => import("rate-limiter-flexible")))
+          .default
         const isCount = (reason: unknown): reason is RateLimiterRes => reason instanceof RateLimiterRes
         const redis = yield* connect(url)
         const prefix = options.prefix ?? "taskchat"
@@ -227,7 +228,7 @@ const consume = (
 /** Fails fast while Redis is away: no queue, no retries, short timeouts. */
 const connect = (url: Redacted.Redacted) =>
   Effect.gen(function* () {
-    const { Redis } = yield* Effect.promise(() => import("ioredis"))
+    const { Redis } = (yield* Effect.promise(() => import("ioredis"))).default
     const redis = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const redis = new Redis(Redacted.value(url), {
