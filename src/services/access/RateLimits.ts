@@ -95,12 +95,11 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
         })
         let awayUntil: number | undefined
 
-        const lost = (now: number) =>
-          Effect.suspend(() => {
-            const first = awayUntil === undefined
-            awayUntil = now + Duration.toMillis(retry)
-            return first ? Effect.logWarning("Redis is away: each process counts requests for itself") : Effect.void
-          })
+        const lost = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const first = awayUntil === undefined
+          awayUntil = now + Duration.toMillis(retry)
+          return first ? Effect.logWarning("Redis is away: each process counts requests for itself") : Effect.void
+        })
         const found = Effect.suspend(() => {
           if (awayUntil === undefined) return Effect.void
           awayUntil = undefined
@@ -112,10 +111,14 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
             const limit = limits[policy]
             const now = yield* Clock.currentTimeMillis
             const alone = own.take(policy, user, requests)
-            if (awayUntil !== undefined && now < awayUntil) return yield* alone
+            if (awayUntil !== undefined) {
+              if (now < awayUntil) return yield* alone
+              // This request asks Redis; the others do not wait for the answer.
+              awayUntil = now + commandTimeout + Duration.toMillis(retry)
+            }
             return yield* consume(shared[policy], isCount, user, limit, requests).pipe(
               Effect.zipLeft(found),
-              Effect.catchAll(() => Effect.zipRight(lost(now), alone))
+              Effect.catchAll(() => Effect.zipRight(lost, alone))
             )
           }),
           ready: Effect.tryPromise(() => redis.set(`${prefix}:ready`, "", "PX", 1000)).pipe(
@@ -128,6 +131,9 @@ export class RateLimits extends Context.Tag("taskchat/services/RateLimits")<
 
 /** How long a failed Redis is not asked again, so that only one request waits for its timeout. */
 const retry = Duration.seconds(1)
+
+/** Milliseconds. If it was shorter, a busy moment of our own would pass for an outage. */
+const commandTimeout = 1000
 
 const perPolicy = <A>(make: (policy: Policy) => A): Readonly<Record<Policy, A>> => ({
   chat: make("chat"),
@@ -233,7 +239,7 @@ const connect = (url: Redacted.Redacted) =>
       Effect.sync(() => {
         const redis = new Redis(Redacted.value(url), {
           connectTimeout: 1000,
-          commandTimeout: 1000, // if shorter, a busy moment of our own would pass for an outage
+          commandTimeout,
           maxRetriesPerRequest: 0,
           enableOfflineQueue: false,
           retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 2000),

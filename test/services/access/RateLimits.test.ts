@@ -208,6 +208,35 @@ describe("a Redis that is away", () => {
     })
   )
 
+  it.scopedLive("is asked by one request at a time if it accepts commands but does not answer", () =>
+    Effect.gen(function* () {
+      const log = yield* logged
+      let asked = 0
+      const info = "redis_version:7.0.0\r\nloading:0\r\n"
+      const url = yield* listen((socket) =>
+        socket.on("data", (bytes) => {
+          for (const command of String(bytes)
+            .toLowerCase()
+            .split(/^(?=\*\d)/m)) {
+            if (command.includes("eval")) asked++
+            else socket.write(command.includes("\r\ninfo\r\n") ? `$${info.length}\r\n${info}\r\n` : "+OK\r\n")
+          }
+        })
+      )
+      yield* Effect.gen(function* () {
+        yield* take("chat", ada)
+        assert.strictEqual(asked, 1)
+        yield* take("chat", ada)
+        assert.strictEqual(asked, 1)
+        yield* Effect.sleep("1 second")
+        yield* Effect.all([take("chat", ada), take("chat", ada), take("chat", ada)], { concurrency: "unbounded" })
+        assert.strictEqual(asked, 2)
+        assert.isFalse((yield* take("chat", ada)).allowed)
+      }).pipe(Effect.provide(Layer.provideMerge(layerRedis(limits, "test", url), log.layer)))
+      assert.deepStrictEqual(yield* log.lines, ["WARN"])
+    })
+  )
+
   it.scopedLive.skipIf(!redisUrl)("counts again for all as soon as it is back", () =>
     Effect.gen(function* () {
       const log = yield* logged
