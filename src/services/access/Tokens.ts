@@ -1,5 +1,5 @@
 import { hash } from "node:crypto"
-import { Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
+import { Cause, Clock, Context, Data, DateTime, Duration, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import * as Jose from "jose"
 import type { UserId } from "../../domain/Id.ts"
 import { InvalidToken, Unavailable } from "../../domain/Request.ts"
@@ -189,7 +189,9 @@ const byKeySet = (
   Effect.gen(function* () {
     const keySet = Jose.createRemoteJWKSet(url, { cacheMaxAge: Number.POSITIVE_INFINITY, timeoutDuration: 5000 })
     yield* Effect.tryPromise(() => keySet.reload()).pipe(
-      Effect.catchAll(() => Effect.logWarning("The key set of JWT_JWKS_URL could not be read")),
+      Effect.catchAll(({ error }) =>
+        Effect.logWarning("The key set of JWT_JWKS_URL could not be read", Cause.fail(error))
+      ),
       Effect.repeat(Schedule.spaced(refresh)),
       Effect.forkScoped
     )

@@ -1,6 +1,6 @@
 import { createServer } from "node:http"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Deferred, Duration, Effect, FastCheck, Layer, Redacted, Ref, TestClock } from "effect"
+import { Cause, Deferred, Duration, Effect, FastCheck, Layer, Logger, Redacted, Ref, TestClock } from "effect"
 import * as Jose from "jose"
 import { UserId } from "../../../src/domain/Id.ts"
 import { Identities } from "../../../src/services/access/Identities.ts"
@@ -417,6 +417,26 @@ describe("a token signed with a published key", () => {
         yield* TestClock.adjust("1 hour")
         assert.strictEqual(yield* userOf(yield* sign({ user_id: 8, exp: 10 * hour })), 8)
       }).pipe(Effect.provide(Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["ES256"] } })))
+    })
+  )
+
+  it.scoped("is not verified without keys, and the log has the reason", () =>
+    Effect.gen(function* () {
+      const keys = yield* issuer
+      yield* keys.fail
+      const logged = yield* Deferred.make<Cause.Cause<unknown>>()
+      const log = Logger.replace(
+        Logger.defaultLogger,
+        Logger.make(({ cause }) => Deferred.unsafeDone(logged, Effect.succeed(cause)))
+      )
+      const { sign } = yield* pair("ES256", "one")
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* userOf(yield* sign({ user_id: 7, exp: 10 * hour })), "Unavailable")
+        const [error] = Cause.failures(yield* Deferred.await(logged))
+        assert.propertyVal(error, "code", "ERR_JOSE_GENERIC")
+      }).pipe(
+        Effect.provide(Layer.provideMerge(Tokens.layer({ keys: { jwksUrl: keys.url, algorithms: ["ES256"] } }), log))
+      )
     })
   )
 
