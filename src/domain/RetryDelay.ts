@@ -5,7 +5,7 @@ import { errorsIn, messageOf } from "./ModelFailure.ts"
 export type Headers = Readonly<Record<string, string>>
 
 /** The longest delay in seconds, so that the database can store it as an `int`. */
-const maxDelay = 2 ** 31 - 1
+const maxDelay = 2_147_483_647
 
 /**
  * The seconds that a provider asks us to wait, at most `maxDelay`, in any documented form: `Retry-After` (seconds or a date),
