@@ -9,7 +9,7 @@ const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
 
 const colours = ["#0b7285", "#adb5bd", "#e8590c", "#5f3dc4", "#2b8a3e"]
 
-const [left, width, bar, gap, top] = [270, 420, 14, 14, 40]
+const [left, width, bar, gap, top] = [300, 420, 14, 14, 40]
 
 const longest = 4
 
