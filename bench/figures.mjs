@@ -400,7 +400,8 @@ const size = async ({ quick, servers }) => {
       await seed(server, { first, users, conversations: (conversations - there) / users, messages: 2 })
     }
     there = conversations
-    for (const server of servers) await warmUp(people, 200, talk(server))
+    // Seeding leaves a server idle for long, after which its next turns cost more.
+    for (const server of servers) await warmUp(people, quick ? 200 : 3000, talk(server))
     const samples = await alternate(servers, rounds, (server) => load(server, people, seconds, talk(server)))
     const label = `turn with ${conversations.toLocaleString("en")} conversations there`
     rows.push(cpu(samples, `there${conversations}`, label), databaseCpu(samples, label), latency(samples, label, "p50"))

@@ -82,6 +82,8 @@ export const seed = (server, { conversations, first, length = 100, messages, use
         ON CONFLICT (user_id) DO UPDATE SET conversations = excluded.conversations`)
     }
     await client.query("VACUUM (ANALYZE)")
+    // Else it would be written while the figures are taken.
+    await client.query("CHECKPOINT").catch(() => {})
     const { rows } = await client.query(`
       SELECT (array_agg(id ORDER BY id))[1:1000] AS ids FROM conversations
       WHERE user_id >= ${first} AND user_id < ${first + users} GROUP BY user_id ORDER BY user_id`)
