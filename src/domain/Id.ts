@@ -45,19 +45,23 @@ export const TurnId = Schema.UUID.pipe(
 )
 export type TurnId = typeof TurnId.Type
 
+/** The JSON Schema of an id, the same in a path as in a body. */
+const jsonSchemaOf = ({ ast }: Schema.Schema.Any) =>
+  Option.getOrElse(SchemaAST.getJSONSchemaAnnotation(ast), () => ({}))
+
 /**
  * An id in a path or query: decimal digits only. Other forms that `Number` accepts (`1e3`, `0x10`, ` 7`, `+7`) are refused.
  */
 export const fromPath = <A extends number, R>(id: Schema.Schema<A, number, R>) =>
   Schema.String.pipe(
     Schema.pattern(/^[0-9]{1,16}$/, { message: notAnId }),
-    Schema.annotations({ jsonSchema: Option.getOrElse(SchemaAST.getJSONSchemaAnnotation(id.ast), () => ({})) }),
+    Schema.annotations({ jsonSchema: jsonSchemaOf(id) }),
     Schema.transform(Schema.Number, { strict: true, decode: Number, encode: String }),
     Schema.compose(id)
   )
 
 /** A turn's id in a path. A UUID may be written in capitals (RFC 9562), but our answers have it in one form only. */
 export const TurnIdFromPath = Schema.String.pipe(
-  Schema.annotations({ jsonSchema: Option.getOrElse(SchemaAST.getJSONSchemaAnnotation(TurnId.ast), () => ({})) }),
+  Schema.annotations({ jsonSchema: jsonSchemaOf(TurnId) }),
   Schema.transform(TurnId, { strict: true, decode: (id) => id.toLowerCase(), encode: (id) => id })
 )

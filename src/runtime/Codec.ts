@@ -46,6 +46,7 @@ export const encodeJson = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => st
 /** In characters. Shorter answers go out in one write with the headers. */
 const longText = 16_384
 
+/** Into one buffer: `joined` bytes of each text take a quarter longer. */
 const encoded = (texts: ReadonlyArray<string>): Uint8Array => {
   const whole = Buffer.allocUnsafeSlow(texts.reduce((length, text) => length + Buffer.byteLength(text), 0))
   let at = 0

@@ -3,9 +3,8 @@ import * as Codec from "./Codec.ts"
 import { Written } from "./CodecEncoder.ts"
 
 /**
- * A list of what the database has written as JSON: items as clients see them. It is decoded as soon as
- * somebody looks at it; `Codec.encodeJson` passes it on as it came. Stands for decoding rows one by one, which an answer
- * undoes at once.
+ * A list of what the database has written as JSON: items as clients see them. It is decoded as soon as somebody looks at
+ * it; `Codec.encodeJson` passes it on as it came. Stands for decoding rows one by one, which an answer undoes at once.
  * Saves: half of a long reading (`npm run bench -- --only get`).
  * Delete when: `Schema` decodes and encodes 1,000 rows in the time that PostgreSQL takes to write them.
  */
